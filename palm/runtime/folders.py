@@ -1,0 +1,205 @@
+"""The two private folders of a user: *run* and *state*.
+
+*run* holds what a running cluster needs (records, sockets) and may vanish at a reboot; *state*
+holds what must not (keys, spool). On ipc the permissions of these folders are the
+authentication, so each use checks that nobody else owns, reads or writes them.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from palm.errors import ConfigError
+from palm.spec.endpoint import MAX_IPC_PATH
+from palm.spec.names import check_name
+
+__all__ = ["Folders", "private_folder", "socket_path"]
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the files of one cluster are. Folders are made, mode 0700, when first asked for."""
+
+    run: Path
+    state: Path
+    cluster: str = "default"
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str] | None = None, cluster: str | None = None) -> Folders:
+        """Locate and make the folders of `cluster`, which beats ``PALM_CLUSTER``.
+
+        Raises
+        ------
+        ConfigError
+            Naming the variable to set or the command to run: the folder cannot be made, is not
+            ours, or is open to others.
+        """
+        env = os.environ if environ is None else environ
+        name = check_name(cluster or env.get("PALM_CLUSTER") or "default")
+        state = _from_environment(env, "PALM_STATE_DIR") or _default_state()
+        run = _from_environment(env, "PALM_RUN_DIR") or _default_run()
+        _check_ancestors(state, "PALM_STATE_DIR")
+        _check_ancestors(run, "PALM_RUN_DIR")
+        private_folder(state, "PALM_STATE_DIR")
+        private_folder(run, "PALM_RUN_DIR")
+        return cls(run, state, name)
+
+    @property
+    def components(self) -> Path:
+        """Records and name locks."""
+        return self._in_run("components")
+
+    @property
+    def sockets(self) -> Path:
+        """The ipc sockets."""
+        return self._in_run("sockets")
+
+    @property
+    def cells(self) -> Path:
+        """Sources that a notebook handed to its components."""
+        return self._in_run("cells")
+
+    @property
+    def keys(self) -> Path:
+        """The key file of each role."""
+        private_folder(self.state / self.cluster, "PALM_STATE_DIR")
+        return private_folder(self.state / self.cluster / "keys", "PALM_STATE_DIR")
+
+    @property
+    def spool(self) -> Path:
+        """Output and state of supervised processes, one folder an instance."""
+        return private_folder(self.state / "spool", "PALM_STATE_DIR")
+
+    def _in_run(self, part: str) -> Path:
+        private_folder(self.run / self.cluster, "PALM_RUN_DIR")
+        return private_folder(self.run / self.cluster / part, "PALM_RUN_DIR")
+
+
+def socket_path(folders: Folders, name: str, port: str) -> Path:
+    """Return the path of the ipc socket for `port` ("pull", "db", ...) of component `name`.
+
+    The same for every process, so that a peer may look at it before the component is there. The
+    name is hashed because a socket's path is short: at most 107 bytes.
+    """
+    from hashlib import sha256  # loads OpenSSL, which a process that only looks up names can spare
+
+    path = folders.sockets / sha256(f"{name}/{port}".encode()).hexdigest()[:12]
+    size = len(os.fsencode(path))
+    if size > MAX_IPC_PATH:
+        raise ConfigError(
+            f"the socket {path} would need {size} bytes, and the system takes {MAX_IPC_PATH}",
+            key="PALM_RUN_DIR",
+            hint="set PALM_RUN_DIR to a folder with a shorter path",
+        )
+    return path
+
+
+def private_folder(path: Path, variable: str) -> Path:
+    """Make `path`, unless it is there, and return it once it is proven to be ours alone.
+
+    `variable` is the one that moves the folder elsewhere; errors name it.
+    """
+    try:
+        _make(path)
+        _check(path, variable)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {path} cannot be used: {error.strerror}",
+            key=variable,
+            hint=f"set {variable} to a folder that you may write to",
+        ) from error
+    return path
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    except FileNotFoundError:
+        _make(path.parent)
+        return _make(path)
+    # An odd umask or a default ACL of the parent may have given other bits than asked for.
+    path.chmod(0o700)
+
+
+def _check(path: Path, variable: str) -> None:
+    link, folder = path.lstat(), path.stat()
+    if not stat.S_ISDIR(folder.st_mode):
+        raise ConfigError(
+            f"{path} is not a folder", key=variable, hint=f"remove it, or set {variable}"
+        )
+    # A link of our own may lead to another disk; anybody else's could lead anywhere.
+    for found in (link, folder):
+        if found.st_uid != os.geteuid():
+            raise ConfigError(
+                f"the folder {path} belongs to user {found.st_uid}, not to you ({os.geteuid()})",
+                key=variable,
+                hint=f"set {variable} to a folder of your own",
+            )
+    if folder.st_mode & 0o077:
+        raise ConfigError(
+            f"the folder {path} is open to other users (mode {folder.st_mode & 0o777:03o})",
+            key=variable,
+            hint=f"run: chmod 700 {path}",
+        )
+
+
+def _check_ancestors(path: Path, variable: str) -> None:
+    # Where everybody may rename entries (no sticky bit), a folder can be exchanged for another.
+    for parent in path.parents:
+        try:
+            mode = parent.stat().st_mode
+        except OSError:
+            continue  # not there yet (it will be made 0700), or not ours to look at
+        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+            raise ConfigError(
+                f"the folder {path} is not safe: everybody may rename what is in {parent}",
+                key=variable,
+                hint=f"set {variable} to a folder elsewhere, or run: chmod o-w {parent}",
+            )
+
+
+def _from_environment(env: Mapping[str, str], variable: str) -> Path | None:
+    value = env.get(variable)
+    if not value:
+        return None
+    path = Path(value).expanduser() if value.startswith("~") else Path(value)
+    if not path.is_absolute():
+        raise ConfigError(
+            f"{value!r} is not an absolute path",
+            key=variable,
+            hint="a relative one would mean another folder in each process",
+        )
+    return path
+
+
+def _default_state() -> Path:
+    return _home() / ".local" / "state" / "palm"
+
+
+def _default_run() -> Path:
+    # A home may be shared by machines; sockets and process ids are not.
+    host = "".join(c if c.isalnum() or c in "._-" else "_" for c in os.uname().nodename)
+    return _default_state() / "run" / (host.strip(".") or "localhost")
+
+
+def _home() -> Path:
+    # Not HOME, which differs between a shell, sudo, cron and a service.
+    import pwd
+
+    try:
+        return Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    except KeyError:
+        pass  # a user id without an entry, as in many containers
+    if home := os.environ.get("HOME"):
+        return Path(home)
+    raise ConfigError(
+        f"user {os.geteuid()} has no home folder",
+        key="PALM_STATE_DIR",
+        hint="set PALM_RUN_DIR and PALM_STATE_DIR",
+    )

@@ -1,0 +1,248 @@
+"""Records of running components: who they are and where they can be reached.
+
+A record is a small JSON file, ``<components>/<name>.json``. It is replaced whole by a rename, so
+a reader sees the old one or the new one, never a part. Writing and pruning happen under one
+lock: a file is removed only while nobody can be putting a fresh one in its place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from palm.runtime.folders import Folders
+from palm.spec.names import check_name
+
+__all__ = [
+    "ComponentRecord",
+    "is_running",
+    "live_records",
+    "process_identity",
+    "process_start_time",
+    "publish_record",
+    "read_record",
+    "remove_record",
+]
+
+#: Bytes; far more than a record of thousands of functions has.
+_MAX_RECORD = 4 * 2**20
+
+#: Seconds by which two readings of one start time may differ: the kernel gives the time of the
+#: boot in whole seconds and moves it when the clock is slewed.
+_START_TOLERANCE = 2.0
+
+
+class ComponentRecord(msgspec.Struct, kw_only=True):
+    """What a component says about itself.
+
+    `start_time` is the process's, in seconds since the epoch; `started` when the component was
+    ready, ISO 8601 in UTC; `master` the name of a worker's master. `identity` tells the process
+    from every other one with its pid, and is filled in by `publish_record`.
+    """
+
+    schema: int = 1
+    name: str
+    role: str
+    instance: str
+    pid: int
+    start_time: float
+    epoch: str = ""
+    endpoints: dict[str, str] = {}
+    public_key: str = ""
+    functions: list[str] = []
+    version: str = ""
+    started: str = ""
+    master: str = ""
+    identity: str = ""
+
+
+def publish_record(folders: Folders, record: ComponentRecord) -> Path:
+    """Write `record`, in the place of any other of its name, and return its path."""
+    path = _path(folders, record.name)
+    if not record.identity:
+        record = msgspec.structs.replace(record, identity=process_identity(record.pid))
+    with _locked(path.parent):
+        _replace(path, msgspec.json.encode(record))
+    return path
+
+
+def remove_record(folders: Folders, name: str, instance: str) -> bool:
+    """Remove the record of `name`, if it is still that of `instance`; say whether it was."""
+    path = _path(folders, name)
+    with _locked(path.parent):
+        record = _load(path)
+        if record is None or record.instance != instance:
+            return False
+        path.unlink(missing_ok=True)
+        return True
+
+
+def read_record(folders: Folders, name: str) -> ComponentRecord | None:
+    """Return the record of `name`, or None if there is none or its process is gone."""
+    record = _load(_path(folders, name))
+    return record if record is not None and _is_alive(record) else None
+
+
+def live_records(folders: Folders) -> list[ComponentRecord]:
+    """Return the records of all running components by name, and remove those of dead ones."""
+    components = folders.components
+    alive, dead = [], []
+    for entry in sorted(os.listdir(components)):
+        if entry.endswith(".tmp"):
+            dead.append(components / entry)
+        elif entry.endswith(".json"):
+            record = _load(components / entry)
+            if record is not None and _is_alive(record):
+                alive.append(record)
+            else:
+                dead.append(components / entry)
+    if dead:
+        _prune(components, dead)
+    return alive
+
+
+def _prune(components: Path, paths: list[Path]) -> None:
+    with _locked(components):
+        for path in paths:
+            # Looked at again, now that nobody can be writing: by now the name may be in use
+            # again. A .tmp file has no writer while we hold the lock, so its writer is dead.
+            record = None if path.suffix == ".tmp" else _load(path)
+            if record is None or not _is_alive(record):
+                path.unlink(missing_ok=True)
+
+
+def is_running(pid: int, start_time: float, identity: str = "") -> bool:
+    """Say whether the process `pid` that started at `start_time` still runs.
+
+    A later process with the same pid is not it, and a zombie does not run. With `identity` (of
+    `process_identity`) the answer holds also when the clock has been set in between.
+    """
+    if not _exists(pid):
+        return False
+    if identity and (found := process_identity(pid)):
+        return found == identity
+    started = process_start_time(pid)
+    return started is not None and abs(started - start_time) <= _START_TOLERANCE
+
+
+def process_start_time(pid: int) -> float | None:
+    """Return when process `pid` started, in seconds since the epoch; None if it is gone."""
+    if not _HAS_PROC:
+        return _foreign_start_time(pid)
+    found = _proc_stat(pid)
+    return _boot_time() + found[1] / os.sysconf("SC_CLK_TCK") if found else None
+
+
+def process_identity(pid: int) -> str:
+    """Return what no other process on this machine ever has; "" where the system can't tell.
+
+    The time since the boot, unlike that since the epoch, stays when the clock is set.
+    """
+    found = _proc_stat(pid) if _HAS_PROC else None
+    if found is None:
+        return ""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return f"{boot}/{found[1]}"
+
+
+_HAS_PROC = os.path.exists("/proc/self/stat")
+
+
+def _is_alive(record: ComponentRecord) -> bool:
+    return is_running(record.pid, record.start_time, record.identity)
+
+
+def _exists(pid: int) -> bool:
+    if pid <= 0:
+        return False
+    if not _HAS_PROC:
+        return _foreign_start_time(pid) is not None
+    found = _proc_stat(pid)
+    return found is not None and found[0] not in "ZXx"
+
+
+def _proc_stat(pid: int) -> tuple[str, int] | None:
+    """Return state and start (clock ticks since the boot) of a process, or None."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            text = file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # Field 2 is the program's name in parentheses and may hold anything, parentheses included.
+    fields = text[text.rindex(b")") + 2 :].split()
+    return fields[0].decode("ascii"), int(fields[19])
+
+
+def _boot_time() -> float:
+    with open("/proc/stat", "rb") as file:
+        for line in file:
+            if line.startswith(b"btime "):
+                return float(line.split()[1])
+    return time.time() - time.monotonic()
+
+
+def _foreign_start_time(pid: int) -> float | None:
+    import psutil  # only where there is no /proc; slow to load
+
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return float(process.create_time())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _path(folders: Folders, name: str) -> Path:
+    return folders.components / f"{check_name(name)}.json"
+
+
+@contextmanager
+def _locked(components: Path) -> Iterator[None]:
+    """Hold the lock of the folder's records: for the moment of a rename, never longer."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(components / ".records.lock", flags, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    temporary = path.with_name(f".{path.stem}.{os.urandom(6).hex()}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, flags, 0o600)
+    try:
+        with open(fd, "wb") as file:
+            os.fchmod(fd, 0o600)
+            file.write(data)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _load(path: Path) -> ComponentRecord | None:
+    """Read a record; None for what is not there, not ours, or not (yet) a whole record."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with open(fd, "rb") as file:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            return None
+        data = file.read(_MAX_RECORD)
+    try:
+        record = msgspec.json.decode(data, type=ComponentRecord)
+    except msgspec.DecodeError:
+        return None
+    return record if record.name == path.stem else None
