@@ -119,12 +119,13 @@ def _make(path: Path) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
-        return
+        pass
     except FileNotFoundError:
         _make(path.parent)
-        return _make(path)
-    # An odd umask or a default ACL of the parent may have given other bits than asked for.
-    path.chmod(0o700)
+        _make(path)
+    else:
+        # An odd umask or a default ACL of the parent may have given other bits than asked for.
+        path.chmod(0o700)
 
 
 def _check(path: Path, variable: str) -> None:

@@ -13,11 +13,12 @@ from palm.errors import ConfigError
 from palm.runtime.folders import Folders
 from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.names import check_name
+from palm.transport.privatefile import open_lock
 
 __all__ = ["NameLock", "NameTaken"]
 
 
-class NameTaken(ConfigError):  # noqa: N818 - the text is the sentence a user reads
+class NameTaken(ConfigError):
     """A running component has the name; `pid` 0 if it has not yet said which process it is."""
 
     def __init__(self, name: str, pid: int = 0, start_time: float = 0.0) -> None:
@@ -43,10 +44,9 @@ class NameLock:
     splits the cluster.
     """
 
-    # The file is never removed. A starter may have opened it and be about to lock it; once it
-    # were unlinked, the next starter would make and lock another file, and both would run.
-    # The lock (flock) belongs to the open file, not to the process: two components in one
-    # process exclude each other too, and the kernel frees it at kill -9.
+    # The file is never removed, see `open_lock`. The lock (flock) belongs to the open file, not
+    # to the process: two components of one process exclude each other too. The kernel frees it
+    # when the holder dies, also at kill -9.
 
     def __init__(self, folders: Folders, name: str) -> None:
         self.name = check_name(name)
@@ -62,8 +62,7 @@ class NameLock:
         """Take the name, at once or not at all; raise `NameTaken` if it is held elsewhere."""
         if self._fd is not None:
             return
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(self._path, flags, 0o600)
+        fd = open_lock(self._path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write_holder(fd)

@@ -7,18 +7,17 @@ lock: a file is removed only while nobody can be putting a fresh one in its plac
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
+from palm.errors import PalmError
 from palm.runtime.folders import Folders
 from palm.spec.names import check_name
+from palm.transport import privatefile
 
 __all__ = [
     "ComponentRecord",
@@ -68,15 +67,15 @@ def publish_record(folders: Folders, record: ComponentRecord) -> Path:
     path = _path(folders, record.name)
     if not record.identity:
         record = msgspec.structs.replace(record, identity=process_identity(record.pid))
-    with _locked(path.parent):
-        _replace(path, msgspec.json.encode(record))
+    with _lock(path.parent):
+        privatefile.replace(path, msgspec.json.encode(record))
     return path
 
 
 def remove_record(folders: Folders, name: str, instance: str) -> bool:
     """Remove the record of `name`, if it is still that of `instance`; say whether it was."""
     path = _path(folders, name)
-    with _locked(path.parent):
+    with _lock(path.parent):
         record = _load(path)
         if record is None or record.instance != instance:
             return False
@@ -109,7 +108,7 @@ def live_records(folders: Folders) -> list[ComponentRecord]:
 
 
 def _prune(components: Path, paths: list[Path]) -> None:
-    with _locked(components):
+    with _lock(components):
         for path in paths:
             # Looked at again, now that nobody can be writing: by now the name may be in use
             # again. A .tmp file has no writer while we hold the lock, so its writer is dead.
@@ -204,45 +203,15 @@ def _path(folders: Folders, name: str) -> Path:
     return folders.components / f"{check_name(name)}.json"
 
 
-@contextmanager
-def _locked(components: Path) -> Iterator[None]:
-    """Hold the lock of the folder's records: for the moment of a rename, never longer."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(components / ".records.lock", flags, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.stem}.{os.urandom(6).hex()}.tmp")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    fd = os.open(temporary, flags, 0o600)
-    try:
-        with open(fd, "wb") as file:
-            os.fchmod(fd, 0o600)
-            file.write(data)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _lock(components: Path) -> AbstractContextManager[None]:
+    return privatefile.locked(components / ".records.lock")
 
 
 def _load(path: Path) -> ComponentRecord | None:
-    """Read a record; None for what is not there, not ours, or not (yet) a whole record."""
+    """Read a record; None for what is not there, not ours, or not a whole record."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with open(fd, "rb") as file:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            return None
-        data = file.read(_MAX_RECORD)
-    try:
+        data = privatefile.read(path, "record", _MAX_RECORD)
         record = msgspec.json.decode(data, type=ComponentRecord)
-    except msgspec.DecodeError:
+    except (PalmError, msgspec.DecodeError):
         return None
     return record if record.name == path.stem else None

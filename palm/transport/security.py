@@ -1,0 +1,336 @@
+"""Who may talk to a component: key files, socket options, and the handler that checks peers.
+
+Two ways in, and no third:
+
+* tcp, always CURVE: the peer proves that it has one of the keys of the cluster (ZAP domain
+  ``palm``); its User-Id is the role of that key.
+* ipc, in a folder that only its user may enter: the system tells the uid of the peer (ZAP domain
+  ``palm-ipc``); its User-Id is ``local``.
+
+RFC 27 (ZAP 1.0), RFC 26 (CurveZMQ).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import zmq
+from zmq.utils import z85
+
+from palm.errors import AuthenticationError, ConfigError, TransportError
+from palm.transport import privatefile
+
+__all__ = [
+    "Keyring",
+    "RoleKey",
+    "ZapHandler",
+    "allowed_roles",
+    "check_ipc_server",
+    "check_libzmq",
+    "ensure_keys",
+    "load_key",
+    "secure_connect",
+    "secure_ipc_bind",
+    "secure_tcp_bind",
+]
+
+ROLES = ("owner", "client", "worker")
+
+CURVE_DOMAIN = b"palm"
+IPC_DOMAIN = b"palm-ipc"
+
+_ZAP_ADDRESS = "inproc://zeromq.zap.01"
+
+#: Bytes; a key file has about 300.
+_MAX_KEY_FILE = 16 * 1024
+
+#: The oldest libzmq without a known hole in front of the authentication.
+_MIN_LIBZMQ = (4, 3, 5)
+
+_EVERY_ROLE = frozenset({"client", "observer", "worker", "node", "stage", "master"})
+_ALLOWED = {
+    "local": _EVERY_ROLE,
+    "owner": _EVERY_ROLE,
+    "client": frozenset({"client", "observer"}),
+    "worker": frozenset({"worker"}),
+}
+
+
+def allowed_roles(user_id: str) -> frozenset[str]:
+    """Return the roles that a peer may claim whose frames carry `user_id`; none if unknown."""
+    return _ALLOWED.get(user_id, frozenset())
+
+
+def check_libzmq() -> None:
+    """Raise TransportError unless this libzmq can encrypt and has no known hole."""
+    version = zmq.zmq_version_info()
+    if version < _MIN_LIBZMQ:
+        wanted = ".".join(map(str, _MIN_LIBZMQ))
+        raise TransportError(
+            f"libzmq {zmq.zmq_version()} is too old, palm needs {wanted}: pip install -U pyzmq"
+        )
+    if not zmq.has("curve"):
+        raise TransportError(
+            "this libzmq was built without CURVE, so nothing could be kept private: "
+            "pip install -U --force-reinstall pyzmq"
+        )
+
+
+# -- socket options ---------------------------------------------------------------------------
+# libzmq copies the options into each listener when it is bound. So one ROUTER serves both ways:
+# secure_tcp_bind, bind tcp, secure_ipc_bind, bind ipc.
+
+
+def secure_tcp_bind(socket: zmq.Socket[bytes], owner: RoleKey) -> None:
+    """Make the next binds of `socket` take only peers with a key of the cluster."""
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.setsockopt(zmq.ZAP_DOMAIN, CURVE_DOMAIN)
+    socket.setsockopt(zmq.CURVE_SERVER, 1)
+    socket.setsockopt(zmq.CURVE_SECRETKEY, owner.curve_secretkey.encode())
+
+
+def secure_ipc_bind(socket: zmq.Socket[bytes]) -> None:
+    """Make the next binds of `socket` take only processes of this user."""
+    socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)
+    socket.setsockopt(zmq.ZAP_DOMAIN, IPC_DOMAIN)
+    socket.setsockopt(zmq.CURVE_SERVER, 0)  # and the mechanism is NULL again
+
+
+def secure_connect(socket: zmq.Socket[bytes], key: RoleKey, server: str = "") -> None:
+    """Make the next tcp connects of `socket` prove `key`, and insist on the server's.
+
+    `server` is the public key of the server, if it is not the one that the key file names.
+    """
+    socket.setsockopt(zmq.CURVE_PUBLICKEY, key.curve_publickey.encode())
+    socket.setsockopt(zmq.CURVE_SECRETKEY, key.curve_secretkey.encode())
+    socket.setsockopt(zmq.CURVE_SERVERKEY, (server or key.server_publickey).encode())
+
+
+def check_ipc_server(path: Path) -> None:
+    """Raise AuthenticationError if the socket at `path` was bound by another user.
+
+    On ipc it is the connecting side's only way to know whom it talks to.
+    """
+    try:
+        owner = path.lstat().st_uid
+    except OSError:
+        return  # not bound yet; a folder that is closed to us refuses the connect as well
+    if owner != os.geteuid():
+        raise AuthenticationError(
+            f"the socket {path} belongs to user {owner}, not to you ({os.geteuid()})"
+        )
+
+
+# -- keys -------------------------------------------------------------------------------------
+
+
+class RoleKey(msgspec.Struct, frozen=True):
+    """The key pair of one role, and the public key of the servers it may talk to (z85 text)."""
+
+    schema: int
+    role: str
+    curve_publickey: str
+    curve_secretkey: str
+    server_publickey: str
+    created: str
+
+    def __repr__(self) -> str:
+        return f"<RoleKey {self.role} {self.curve_publickey}>"  # a repr ends up in logs
+
+
+class Keyring(msgspec.Struct, frozen=True):
+    """All keys of a cluster. The owner's pair is also that of its servers."""
+
+    owner: RoleKey
+    client: RoleKey
+    worker: RoleKey
+
+    def user_id_of(self, public_key: str) -> str | None:
+        """Return the role whose key `public_key` (z85) is, None for a stranger's."""
+        for key in (self.owner, self.client, self.worker):
+            if key.curve_publickey == public_key:
+                return key.role
+        return None
+
+
+def ensure_keys(folder: Path) -> Keyring:
+    """Return the keys in `folder`, a private one, after making those that are missing.
+
+    Any number of processes may call this at once; all get the same keys.
+
+    Raises
+    ------
+    AuthenticationError
+        A key file is not ours, or open to others.
+    ConfigError
+        A key file is damaged, or cannot be written.
+    """
+    if all((folder / f"{role}.json").exists() for role in ROLES):
+        return _read_keyring(folder)
+    try:
+        with privatefile.locked(folder / ".lock"):
+            _make_missing(folder)
+            return _read_keyring(folder)
+    except OSError as error:
+        raise ConfigError(
+            f"no keys can be made in {folder}: {error.strerror}",
+            hint="set PALM_STATE_DIR to a folder on a disk of this machine that has room",
+        ) from error
+
+
+def load_key(path: Path) -> RoleKey:
+    """Read one key file; raise as `ensure_keys` does."""
+    data = privatefile.read(path, "key file", _MAX_KEY_FILE)
+    try:
+        key = msgspec.json.decode(data, type=RoleKey)
+        _check_pair(key)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is not a key file: {error}",
+            hint=f"stop the components, remove the folder {path.parent} and start them again; "
+            "new keys are made",
+        ) from error
+    return key
+
+
+def _check_pair(key: RoleKey) -> None:
+    for name in ("curve_publickey", "curve_secretkey", "server_publickey"):
+        value = getattr(key, name)
+        if len(value) != 40 or not value.isascii():
+            raise ValueError(f"{name} is not a key of 40 characters")
+    try:
+        public = zmq.curve_public(key.curve_secretkey.encode())
+    except zmq.ZMQError:
+        raise ValueError("curve_secretkey is not z85 text") from None
+    if public.decode() != key.curve_publickey:
+        raise ValueError("curve_publickey and curve_secretkey do not belong together")
+
+
+def _read_keyring(folder: Path) -> Keyring:
+    owner, client, worker = (load_key(folder / f"{role}.json") for role in ROLES)
+    for role, key in zip(ROLES, (owner, client, worker), strict=True):
+        if key.role != role or key.server_publickey != owner.curve_publickey:
+            raise ConfigError(
+                f"{folder / role}.json does not belong to the other keys there",
+                hint=f"stop the components, remove the folder {folder} and start them again; "
+                "new keys are made",
+            )
+    return Keyring(owner, client, worker)
+
+
+def _make_missing(folder: Path) -> None:
+    for leftover in folder.glob(".*.tmp"):  # of a process that died; nobody else holds the lock
+        leftover.unlink(missing_ok=True)
+    server = ""
+    for role in ROLES:
+        path = folder / f"{role}.json"
+        if not path.exists():
+            privatefile.create(path, msgspec.json.encode(_new_key(role, server)))
+        server = server or load_key(path).curve_publickey
+
+
+def _new_key(role: str, server: str) -> RoleKey:
+    public, secret = (part.decode() for part in zmq.curve_keypair())
+    created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return RoleKey(1, role, public, secret, server or public, created)
+
+
+# -- ZAP --------------------------------------------------------------------------------------
+
+
+class ZapHandler:
+    """Answers, in a thread of its own, libzmq's question whether a peer may come in.
+
+    One per context. `start` it before the first bind, and `stop` it after the last socket is
+    closed: while none runs, everybody is refused. Terminating the context ends it too.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keyring: Keyring) -> None:
+        self._context = context
+        self._keyring = keyring
+        self._uid = os.geteuid()
+        self._thread: threading.Thread | None = None
+        self._wake = -1
+        #: Peers turned away so far, and why the last one was.
+        self.refusals = 0
+        self.last_refusal = ""
+
+    def start(self) -> None:
+        """Begin to answer; when this returns, peers are let in."""
+        if self._thread is not None:
+            return
+        socket = self._context.socket(zmq.REP)
+        try:
+            socket.setsockopt(zmq.LINGER, 0)
+            socket.bind(_ZAP_ADDRESS)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise TransportError(f"this context already has a ZAP handler: {error}") from error
+        wake, self._wake = os.pipe()
+        self._thread = threading.Thread(
+            target=self._serve, args=(socket, wake), name="palm-zap", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop answering and wait for the thread. May be called more than once."""
+        if self._thread is None:
+            return
+        os.close(self._wake)
+        self._thread.join()
+        self._thread = None
+
+    def _serve(self, socket: zmq.Socket[bytes], wake: int) -> None:
+        try:
+            poller = zmq.Poller()
+            poller.register(socket, zmq.POLLIN)
+            poller.register(wake, zmq.POLLIN)
+            while wake not in dict(poller.poll()):
+                socket.send_multipart(self._reply(socket.recv_multipart()))
+        except zmq.ZMQError as error:
+            # The context ends (ETERM), or libzmq is broken: no handler means nobody gets in.
+            self.last_refusal = f"the ZAP handler ended: {error}"
+        finally:
+            socket.close(linger=0)
+            os.close(wake)
+
+    def _reply(self, request: list[bytes]) -> list[bytes]:
+        """Return the answer: version, request id, status code, status text, User-Id, metadata."""
+        user, reason = self._judge(request)
+        request_id = request[1] if len(request) > 1 else b""
+        if user is not None:
+            return [b"1.0", request_id, b"200", b"OK", user.encode(), b""]
+        self.refusals += 1
+        self.last_refusal = reason
+        return [b"1.0", request_id, b"400", reason.encode(), b"", b""]
+
+    def _judge(self, request: list[bytes]) -> tuple[str | None, str]:
+        if len(request) < 6 or request[0] != b"1.0":
+            return None, "not a ZAP 1.0 request"
+        _version, _id, domain, address, _identity, mechanism, *credentials = request
+        peer = address.decode("ascii", "replace")
+        if (domain, mechanism) == (IPC_DOMAIN, b"NULL"):
+            return self._judge_ipc(peer)
+        if (domain, mechanism) == (CURVE_DOMAIN, b"CURVE"):
+            return self._judge_key(peer, credentials)
+        return None, f"{mechanism!r} is not served in domain {domain!r}"
+
+    def _judge_key(self, peer: str, credentials: list[bytes]) -> tuple[str | None, str]:
+        if len(credentials) != 1 or len(credentials[0]) != 32:
+            return None, f"no key from {peer}"
+        user = self._keyring.user_id_of(z85.encode(credentials[0]).decode())
+        return user, "" if user else f"unknown key from {peer}"
+
+    def _judge_ipc(self, peer: str) -> tuple[str | None, str]:
+        # For a Unix socket libzmq gives "localhost", on Linux with ":uid:gid:pid" as the kernel
+        # knows them; for tcp a number. Without the uid the folder's permissions decide alone.
+        host, *credentials = peer.split(":")
+        if host != "localhost":
+            return None, f"{peer} did not come by ipc"
+        if credentials and credentials[0] != str(self._uid):
+            return None, f"a process of another user, uid:gid:pid {':'.join(credentials)}"
+        return "local", ""
