@@ -26,8 +26,17 @@ __all__ = ["UndefinedName", "changes", "check_names", "padded", "parse", "undefi
 
 #: Module globals that exist before the first line runs.
 _PRESET = frozenset(
-    "__name__ __doc__ __file__ __package__ __loader__ __spec__ __builtins__ __annotations__"
-    " __cached__ __path__ __dict__".split()
+    {
+        "__annotations__",
+        "__builtins__",
+        "__cached__",
+        "__doc__",
+        "__file__",
+        "__loader__",
+        "__name__",
+        "__package__",
+        "__spec__",
+    }
 )
 #: Names that IPython adds to the builtins; a worker does not have them.
 _IPYTHON = frozenset({"display", "get_ipython", "__IPYTHON__"})
