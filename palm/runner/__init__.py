@@ -1,0 +1,1 @@
+"""Processes of components: started, watched, started again, ended."""

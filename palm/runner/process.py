@@ -1,0 +1,172 @@
+"""One real process: made in a session of its own, tied to us by two pipes, ended as a group."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from palm.runner.spool import Spool
+from palm.runtime.lifeline import READY_VARIABLE, TIE_VARIABLE
+from palm.runtime.records import process_identity, process_start_time
+from palm.spec.process import ProcessSpec
+
+__all__ = ["Process", "component_environment", "signal_name", "spawn"]
+
+#: Never handed on: ours alone, or a tie of ipykernel to the notebook's kernel that would end a
+#: component (and that palm replaces by a tie of its own).
+_PRIVATE = (
+    "JPY_PARENT_PID",
+    "PALM_COMPONENT",
+    "PALM_INSTANCE",
+    "PALM_KEY_FILE",
+    "PALM_REPLICA",
+    READY_VARIABLE,
+    TIE_VARIABLE,
+)
+
+_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
+
+
+def component_environment(
+    base: Mapping[str, str], spec: ProcessSpec, instance: str
+) -> dict[str, str]:
+    """The environment of a component: ``base``, what the spec adds, and what palm says of it."""
+    env = {key: value for key, value in base.items() if key not in _PRIVATE}
+    if "PALM_COMPONENT" in base:  # we are a component ourselves: our master is not the child's
+        env.pop("PALM_MASTER", None)
+    env |= {"PALM_COMPONENT": spec.name, "PALM_REPLICA": "0", "PYTHONUNBUFFERED": "1"}
+    env |= {key: value for key, value in spec.env.items() if key != "JPY_PARENT_PID"}
+    env["PALM_INSTANCE"] = instance
+    return env
+
+
+class Process:
+    """A child that we started. Not thread-safe: one thread owns it."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], ready: int, tie: int | None) -> None:
+        self.pid = popen.pid
+        self.started = time.time()
+        self.start_time = process_start_time(popen.pid) or self.started
+        self.identity = process_identity(popen.pid)
+        #: Our end of the ready pipe, non-blocking; None once it is closed.
+        self.ready: int | None = ready
+        self._tie = tie
+        self._popen = popen
+
+    def signal(self, name: str) -> None:
+        """Send a signal to the whole group of a child that was not reaped yet."""
+        # Its pid, and so the number of its group, cannot be in use again before that.
+        if self._popen.returncode is None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.Signals[name])
+
+    def has_ended(self) -> bool:
+        """Whether the child is gone, reaped or not."""
+        if self._popen.returncode is not None:
+            return True
+        try:
+            # It stays a zombie, so its pid and its group stay ours.
+            return os.waitid(os.P_PID, self.pid, _LOOK) is not None
+        except ChildProcessError:  # someone else waited for it
+            self._popen.wait()
+            return True
+
+    def reap(self) -> int:
+        """Wait for the end; the exit code, or minus the number of a signal.
+
+        What is left of its group is then killed: a component answers for what it starts.
+        """
+        if self._popen.returncode is None:
+            with contextlib.suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+                self.signal("SIGKILL")
+        code = self._popen.wait()
+        self.close()
+        return code
+
+    def read_ready(self) -> bytes | None:
+        """What the child wrote into its ready pipe; empty at its end, None if nothing is new."""
+        if self.ready is None:
+            return None
+        try:
+            return os.read(self.ready, 64)
+        except BlockingIOError:
+            return None
+
+    def close_ready(self) -> None:
+        """Stop listening for readiness."""
+        if self.ready is not None:
+            os.close(self.ready)
+            self.ready = None
+
+    def close(self) -> None:
+        """Close our ends of the pipes; a child that still runs takes us for dead and ends."""
+        self.close_ready()
+        if self._tie is not None:
+            os.close(self._tie)
+            self._tie = None
+
+
+def spawn(
+    spec: ProcessSpec, spool: Spool, *, tied: bool = True, base: Mapping[str, str] | None = None
+) -> Process:
+    """Start the process of a spec with its output in the spool.
+
+    Parameters
+    ----------
+    tied
+        Whether it ends when we are gone.
+    base
+        The environment it starts from, ours if not given.
+
+    Raises
+    ------
+    OSError
+        There is no such program, no such folder, ...
+    """
+    env = component_environment(os.environ if base is None else base, spec, spool.instance)
+    with ExitStack() as ours, ExitStack() as theirs:
+        ready, ready_child = _pipe(ours, theirs)
+        env[READY_VARIABLE] = str(ready_child)
+        passed, tie = [ready_child], None
+        if tied:
+            tie_child, tie = _pipe(theirs, ours)
+            env[TIE_VARIABLE] = str(tie_child)
+            passed.append(tie_child)
+        popen = subprocess.Popen(
+            spec.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=_owned(theirs, spool.open("stdout")),
+            stderr=_owned(theirs, spool.open("stderr")),
+            env=env,
+            cwd=spec.cwd or None,
+            pass_fds=passed,
+            start_new_session=True,
+        )
+        ours.pop_all()
+    os.set_blocking(ready, False)
+    return Process(popen, ready, tie)
+
+
+def _pipe(reader: ExitStack, writer: ExitStack) -> tuple[int, int]:
+    """The two ends of a new pipe, each closed by its stack; neither survives an exec."""
+    read, write = os.pipe()
+    return _owned(reader, read), _owned(writer, write)
+
+
+def _owned(stack: ExitStack, fd: int) -> int:
+    stack.callback(os.close, fd)
+    return fd
+
+
+def signal_name(code: int) -> str:
+    """The name of the signal in an exit code, or "" if it is none."""
+    try:
+        return signal.Signals(-code).name if code < 0 else ""
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,387 @@
+"""Keeps processes running: the driver around the pure rules of `palm.runner.supervisor`.
+
+One thread owns every process. It waits, in one selector, for exits (by pidfd where the system
+has them), for ready pipes and for requests of other threads. All rules are in the machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from palm.errors import ConfigError, PalmError
+from palm.runner.process import Process, signal_name, spawn
+from palm.runner.spool import Spool, SpoolState, make_spool
+from palm.runner.supervisor import (
+    Effect,
+    Event,
+    Exited,
+    Ready,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    StartRequested,
+    StopRequested,
+    Supervisor,
+    Tick,
+    describe_exit,
+)
+from palm.runner.watch import Watcher
+from palm.spec.names import nearest
+from palm.spec.process import ProcessSpec, ProcessState, StartFailed
+
+__all__ = ["ProcessSupervisor"]
+
+#: Lines of stderr that a failed start shows.
+_STDERR_LINES = 20
+#: Seconds that a caller waits for a stop beyond the grace: after SIGKILL only the kernel is slow.
+_MARGIN = 10.0
+
+Subscriber = Callable[[ProcessState], None]
+_log = logging.getLogger("palm.runner")
+
+
+class _Entry:
+    """One supervised process: its rules, its spool and, while it runs, the process."""
+
+    def __init__(self, spec: ProcessSpec, spool: Spool) -> None:
+        self.spec = spec
+        self.spool = spool
+        self.machine = Supervisor(spec, random.random)
+        self.run = 0  # the number of the latest run, to which the process belongs
+        self.process: Process | None = None
+        self.started: float | None = None
+        self.stderr_start = 0  # where the error output of the latest run begins
+
+    def state(self) -> ProcessState:
+        machine = self.machine
+        return ProcessState(
+            self.spec.name,
+            self.spec.role,
+            machine.state,
+            machine.pid,
+            machine.exit,
+            machine.restarts,
+            self.spool.instance,
+            self.started,
+            self.spool.folder,
+            machine.reason,
+        )
+
+    def failure(self) -> StartFailed:
+        stderr = self.spool.tail("stderr", _STDERR_LINES, since=self.stderr_start)
+        machine = self.machine
+        return StartFailed(self.spec.name, machine.reason, stderr, timed_out=machine.timed_out)
+
+
+class ProcessSupervisor:
+    """Starts processes, keeps them running and ends them; safe to use from any thread.
+
+    Whatever ends this process, kill -9 included, ends the children too. The thread starts with
+    the first process.
+
+    Parameters
+    ----------
+    spool
+        Folder of the spools, `Folders.spool`.
+    cluster
+        Name of the cluster that the components belong to; goes into the spool.
+    """
+
+    def __init__(self, spool: Path, cluster: str = "default") -> None:
+        self._root = spool
+        self._cluster = cluster
+        self._changed = threading.Condition(threading.RLock())
+        self._entries: dict[str, _Entry] = {}
+        self._effects: deque[tuple[_Entry, Effect]] = deque()
+        self._news: deque[ProcessState] = deque()
+        self._subscribers: list[Subscriber] = []
+        self._thread: threading.Thread | None = None
+        self._watcher: Watcher | None = None
+        self._closing = False
+
+    def start(self, spec: ProcessSpec) -> str:
+        """Start a process and return the name of its instance at once; see `wait_ready`.
+
+        A process of that name that has ended is forgotten; one that runs is a `ConfigError`.
+        """
+        with self._changed:
+            self._check_startable(spec.name)
+            spool = make_spool(self._root, spec.name, role=spec.role, cluster=self._cluster)
+            entry = _Entry(spec, spool)
+            self._entries[spec.name] = entry
+            self._ensure_thread()
+            self._handle(entry, StartRequested())
+            return spool.instance
+
+    def wait_ready(self, name: str, timeout: float | None = None) -> None:
+        """Wait until a process is ready.
+
+        Raises
+        ------
+        StartFailed
+            It ended, or could not be started, or - if it has never been ready - one attempt
+            failed (others may follow); or ``timeout`` (default: that of the spec) seconds went
+            by, which changes nothing for the process.
+        """
+        with self._changed:
+            entry = self._entry(name)
+            limit = entry.spec.ready_timeout if timeout is None else timeout
+            if not self._wait_for(lambda: _is_decided(entry.machine), limit):
+                raise _too_slow(entry, limit)
+            if entry.machine.state != "ready":
+                raise entry.failure()
+
+    def stop(self, name: str, grace: float | None = None) -> None:
+        """End a process and what it started; returns when it is gone.
+
+        It gets SIGTERM and, after ``grace`` seconds (of its spec, if None), SIGKILL.
+        """
+        with self._changed:
+            self._stop_all([self._entry(name)], grace)
+
+    def stop_all(self, grace: float | None = None) -> None:
+        """End all processes, at the same time; returns when they are gone."""
+        with self._changed:
+            self._stop_all(list(self._entries.values()), grace)
+
+    def restart(self, name: str, grace: float | None = None) -> None:
+        """End a process and start it again at once, in the same spool; see `wait_ready`."""
+        with self._changed:
+            entry = self._entry(name)
+            self._handle(entry, StopRequested(grace))
+            self._handle(entry, StartRequested())
+
+    def discard(self, name: str) -> None:
+        """Forget a process that has ended; its spool stays."""
+        with self._changed:
+            entry = self._entry(name)
+            if not _is_over(entry):
+                raise ConfigError(f"{name} runs", hint="stop it first")
+            del self._entries[name]
+
+    def state(self, name: str) -> ProcessState:
+        """The state of one process; a name never started is a `ConfigError`."""
+        with self._changed:
+            return self._entry(name).state()
+
+    def states(self) -> list[ProcessState]:
+        """The states of all processes, in the order of their starts."""
+        with self._changed:
+            return [entry.state() for entry in self._entries.values()]
+
+    def spool(self, name: str) -> Spool:
+        """The output of a process."""
+        with self._changed:
+            return self._entry(name).spool
+
+    def subscribe(self, subscriber: Subscriber) -> Callable[[], None]:
+        """Call ``subscriber`` with each new state, from the supervisor's thread and in order.
+
+        It must return soon. One that raises is logged and not called again. Returns a function
+        that ends the subscription.
+        """
+        with self._changed:
+            self._subscribers.append(subscriber)
+
+        def unsubscribe() -> None:
+            with self._changed, contextlib.suppress(ValueError):
+                self._subscribers.remove(subscriber)
+
+        return unsubscribe
+
+    def close(self, grace: float | None = None) -> None:
+        """End all processes and the thread. Idempotent; nothing can be started afterwards."""
+        with self._changed:
+            self._closing = True
+            thread, self._thread = self._thread, None
+            for entry in self._entries.values():
+                self._handle(entry, StopRequested(grace))
+            self._wake()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    # Below: with the lock held.
+
+    def _check_startable(self, name: str) -> None:
+        if self._closing:
+            raise PalmError("this supervisor is closed")
+        if name in self._entries and not _is_over(self._entries[name]):
+            pid = self._entries[name].machine.pid
+            raise ConfigError(
+                f"a component named {name!r} already runs" + (f" (pid {pid})" if pid else ""),
+                hint="stop it first, or replace it",
+            )
+
+    def _entry(self, name: str) -> _Entry:
+        if name in self._entries:
+            return self._entries[name]
+        meant = nearest(name, self._entries)
+        raise ConfigError(
+            f"no component named {name!r} was started here",
+            hint=f"did you mean {meant!r}?" if meant else None,
+        )
+
+    def _stop_all(self, entries: list[_Entry], grace: float | None) -> None:
+        for entry in entries:
+            self._handle(entry, StopRequested(grace))
+        limit = max((e.spec.grace if grace is None else grace for e in entries), default=0.0)
+        if not self._wait_for(lambda: all(map(_is_over, entries)), limit + _MARGIN):
+            left = ", ".join(f"{e.spec.name} (pid {e.machine.pid})" for e in entries
+                             if not _is_over(e))  # fmt: skip
+            raise PalmError(f"did not end, even after SIGKILL: {left}")
+
+    def _handle(self, entry: _Entry, event: Event) -> None:
+        """Feed one event; the thread performs what follows from it."""
+        before = entry.state()
+        effects = entry.machine.handle(event, time.monotonic())
+        self._effects.extend((entry, effect) for effect in effects)
+        after = entry.state()
+        if before != after:
+            self._news.append(after)
+        if effects or before != after:
+            self._changed.notify_all()
+            self._wake()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None:
+            self._watcher = Watcher()
+            self._thread = threading.Thread(target=self._serve, name="palm-supervisor", daemon=True)
+            self._thread.start()
+
+    def _wake(self) -> None:
+        if self._watcher is not None and threading.current_thread() is not self._thread:
+            self._watcher.wake()
+
+    def _wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("a subscriber cannot wait: it runs in the supervisor's thread")
+        return self._changed.wait_for(condition, timeout)
+
+    # Below: in the supervisor's thread, without the lock but for short looks.
+
+    def _serve(self) -> None:
+        watcher = self._watcher
+        assert watcher is not None  # noqa: S101 - for the type checker
+        while not self._is_finished():
+            if not self._work(watcher):
+                watcher.wait(self._timeout())
+                self._tick()
+        with self._changed:
+            self._watcher = None
+        watcher.close()
+
+    def _is_finished(self) -> bool:
+        with self._changed:
+            busy = self._effects or self._news or not all(map(_is_over, self._entries.values()))
+            return self._closing and not busy
+
+    def _work(self, watcher: Watcher) -> bool:
+        """Perform what the machines asked for and pass on the news; say whether any was there."""
+        with self._changed:
+            effects, self._effects = self._effects, deque()
+            news, self._news = self._news, deque()
+            subscribers = list(self._subscribers)
+        for entry, effect in effects:
+            self._perform(watcher, entry, effect)
+        for state in news:
+            self._tell(subscribers, state)
+        return bool(effects or news)
+
+    def _timeout(self) -> float | None:
+        with self._changed:
+            deadlines = [e.machine.next_deadline for e in self._entries.values()]
+        first = min((each for each in deadlines if each is not None), default=None)
+        return None if first is None else max(0.0, first - time.monotonic())
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        with self._changed:
+            for entry in self._entries.values():
+                deadline = entry.machine.next_deadline
+                if deadline is not None and now >= deadline:
+                    self._handle(entry, Tick())
+
+    def _perform(self, watcher: Watcher, entry: _Entry, effect: Effect) -> None:
+        if isinstance(effect, Spawn):
+            self._report(entry, self._spawn(watcher, entry, effect.run))
+        elif entry.process is not None and entry.run == effect.run:
+            entry.process.signal(effect.signal)
+
+    def _spawn(self, watcher: Watcher, entry: _Entry, run: int) -> Event:
+        entry.run = run
+        entry.stderr_start = entry.spool.size("stderr")
+        try:
+            process = spawn(entry.spec, entry.spool)
+        except (OSError, ValueError) as error:
+            return SpawnFailed(run, f"could not be started: {error}")
+        entry.process = process
+        entry.started = process.started
+        watcher.add(
+            process,
+            on_ready=lambda: self._report(entry, Ready(run)),
+            on_exit=lambda code: self._on_exit(entry, run, code),
+        )
+        self._save(entry, process)
+        return Spawned(run, process.pid)
+
+    def _on_exit(self, entry: _Entry, run: int, code: int) -> None:
+        process, entry.process = entry.process, None
+        signal = signal_name(code)
+        if process is not None:
+            self._save(entry, process, code, describe_exit(code, signal))
+        self._report(entry, Exited(run, code, signal))
+
+    def _report(self, entry: _Entry, event: Event) -> None:
+        with self._changed:
+            self._handle(entry, event)
+
+    def _save(
+        self, entry: _Entry, process: Process, code: int | None = None, reason: str = ""
+    ) -> None:
+        state = SpoolState(
+            instance=entry.spool.instance,
+            name=entry.spec.name,
+            role=entry.spec.role,
+            cluster=self._cluster,
+            pid=process.pid,
+            start_time=process.start_time,
+            identity=process.identity,
+            started=process.started,
+            ended=0.0 if code is None else time.time(),
+            exit=code,
+            reason=reason,
+        )
+        try:
+            entry.spool.write_state(state)
+        except OSError as error:  # a full disk must not end the supervision
+            _log.warning("cannot write the state of %s: %s", entry.spec.name, error)
+
+    def _tell(self, subscribers: list[Subscriber], state: ProcessState) -> None:
+        for subscriber in subscribers:
+            try:
+                subscriber(state)
+            except Exception:  # noqa: BLE001 - whatever it is, the processes must not suffer
+                _log.exception("a subscriber to process states failed and is dropped")
+                with self._changed, contextlib.suppress(ValueError):
+                    self._subscribers.remove(subscriber)
+
+
+def _is_over(entry: _Entry) -> bool:
+    return entry.machine.state in ("stopped", "failed")
+
+
+def _is_decided(machine: Supervisor) -> bool:
+    return machine.state in ("ready", "stopped", "failed") or machine.start_failed
+
+
+def _too_slow(entry: _Entry, limit: float) -> StartFailed:
+    error = entry.failure()
+    reason = f"was not ready within {limit:g} s"
+    return StartFailed(error.name, reason, error.stderr, timed_out=True)

@@ -1,0 +1,58 @@
+"""A supervisor over real processes, and the scripts that they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from palm.runner.service import ProcessSupervisor
+from palm.spec.process import ProcessSpec
+
+ROOT = str(Path(__file__).parents[2])
+
+PROLOGUE = """
+import os, signal, subprocess, sys, threading, time
+from palm.runtime.lifeline import notify_ready, tie_to_supervisor
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+tie_to_supervisor(stop.set, grace=0.5)
+"""
+
+SERVE = PROLOGUE + "print('up', os.getpid(), flush=True); notify_ready(); stop.wait(60)\n"
+
+STUBBORN = (
+    PROLOGUE
+    + """
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+notify_ready()
+deadline = time.monotonic() + 60
+while time.monotonic() < deadline:
+    sum(range(10_000))
+"""
+)
+
+
+def script(name: str, source: str, **options: object) -> ProcessSpec:
+    """A process that runs a piece of Python."""
+    env = {"PYTHONPATH": ROOT} | options.pop("env", {})  # type: ignore[operator]
+    return ProcessSpec(name, (sys.executable, "-c", source), env=env, **options)  # type: ignore[arg-type]
+
+
+def exists(pid: int) -> bool:
+    """Whether there is such a process, be it a zombie."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[ProcessSupervisor]:
+    supervisor = ProcessSupervisor(tmp_path / "spool")
+    yield supervisor
+    supervisor.close(grace=0.0)
