@@ -80,10 +80,13 @@ def read(path: Path, what: str, limit: int) -> bytes:
                 f"the {what} {path} is a symbolic link: put the file itself there"
             ) from error
         raise ConfigError(f"the {what} {path} cannot be read: {error.strerror}") from error
-    with open(fd, "rb") as file:
+    try:
         if flaw := _flaw(path, os.fstat(fd)):
             raise AuthenticationError(f"the {what} {path} {flaw}")
-        return file.read(limit)
+        with open(fd, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(fd)
 
 
 def _flaw(path: Path, found: os.stat_result) -> str:
