@@ -1,0 +1,234 @@
+"""Another user of the machine gets nowhere: not at a socket, a key, a record or a folder.
+
+The intruder is a process of its own that becomes *nobody* after its imports, so that it does not
+matter whether that user may read the virtual environment. It keeps the group of root, as
+``setpriv --reuid nobody --clear-groups`` does: the harder case.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from palm.errors import AuthenticationError, ConfigError
+from palm.runtime.folders import Folders, socket_path
+from palm.runtime.namelock import NameLock
+from palm.runtime.records import ComponentRecord, process_start_time, publish_record
+from palm.transport.security import (
+    ZapHandler,
+    check_ipc_server,
+    ensure_keys,
+    load_key,
+    secure_ipc_bind,
+    secure_tcp_bind,
+)
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+
+NOBODY = 65534
+
+BECOME_NOBODY = f"""
+import json, os, socket, sys
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+plan = json.loads(sys.stdin.readline())
+os.setgroups([])
+os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
+assert os.getresuid() == ({NOBODY},) * 3 and os.getgroups() == []
+"""
+
+INTRUDER = (
+    BECOME_NOBODY
+    + """
+done = {}
+
+def attempt(what, act):
+    try:
+        act()
+        done[what] = "succeeded"
+    except OSError as error:
+        done[what] = type(error).__name__
+
+def knock(address, pair=None, server=None):
+    # Send, wait for the end of the handshake if it comes that far, and say how it ended.
+    context = zmq.Context()
+    peer = context.socket(zmq.DEALER)
+    if pair is not None:
+        peer.curve_publickey, peer.curve_secretkey = pair
+        peer.curve_serverkey = server
+    monitor = peer.get_monitor_socket(
+        zmq.Event.HANDSHAKE_SUCCEEDED | zmq.Event.HANDSHAKE_FAILED_AUTH
+        | zmq.Event.HANDSHAKE_FAILED_PROTOCOL | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    )
+    peer.connect(address)
+    peer.send(b"from nobody", zmq.DONTWAIT)
+    event = recv_monitor_message(monitor)["event"].name if monitor.poll(1500) else "nothing"
+    peer.disable_monitor()
+    monitor.close()
+    # What was let in is sent before the socket goes; what was not is dropped.
+    peer.close(linger=1000 if event == "HANDSHAKE_SUCCEEDED" else 0)
+    context.term()
+    return event
+
+for path in plan["folders"]:
+    attempt(f"list {path}", lambda: os.listdir(path))
+    attempt(f"write {path}/x", lambda: open(path + "/x", "w"))
+    attempt(f"open up {path}", lambda: os.chmod(path, 0o777))
+for path in plan["files"]:
+    attempt(f"read {path}", lambda: open(path).read())
+    attempt(f"remove {path}", lambda: os.unlink(path))
+attempt("connect", lambda: socket.socket(socket.AF_UNIX).connect(plan["ipc"].removeprefix("ipc://")))
+attempt("control", lambda: os.listdir(plan["open"]))
+attempt("environment", lambda: open(f"/proc/{os.getppid()}/environ").read())
+
+server = plan["server"].encode()
+own = zmq.curve_keypair()
+done["ipc"] = knock(plan["ipc"])
+done["misplaced ipc"] = knock(plan["misplaced"])
+done["tcp, no key"] = knock(plan["tcp"])
+done["tcp, own key"] = knock(plan["tcp"], own, server)
+done["tcp, own key as server"] = knock(plan["tcp"], own, own[0])
+done["tcp, stolen key"] = knock(plan["tcp"], [part.encode() for part in plan["stolen"]], server)
+print(json.dumps(done))
+"""
+)
+
+
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that everybody may enter; pytest's own would shield what is to be tested."""
+    path = Path(tempfile.mkdtemp(prefix="palm-test-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def folders(public: Path) -> Folders:
+    return Folders.find({"PALM_RUN_DIR": f"{public}/run", "PALM_STATE_DIR": f"{public}/state"})
+
+
+def act_as_nobody(source: str, plan: dict[str, Any]) -> dict[str, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", source],
+        input=json.dumps(plan) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, str] = json.loads(done.stdout)
+    return answer
+
+
+def test_another_user_gets_nowhere(public: Path, folders: Folders) -> None:
+    keyring = ensure_keys(folders.keys)
+    lock = NameLock(folders, "foo")
+    lock.acquire()
+    with ExitStack() as stack:
+        context = stack.enter_context(zmq.Context())
+        handler = ZapHandler(context, keyring)
+        handler.start()
+        stack.callback(handler.stop)
+        router = stack.enter_context(context.socket(zmq.ROUTER))
+        router.linger = 0
+        secure_tcp_bind(router, keyring.owner)
+        router.bind("tcp://127.0.0.1:0")
+        tcp = router.getsockopt_string(zmq.LAST_ENDPOINT)
+        secure_ipc_bind(router)
+        ipc = f"ipc://{socket_path(folders, 'foo', 'pull')}"
+        router.bind(ipc)
+        # A socket where no folder protects it, as after ipc:///tmp/foo and a bad umask.
+        router.bind(f"ipc://{public}/misplaced")
+        (public / "misplaced").chmod(0o777)
+        publish_record(
+            folders,
+            ComponentRecord(
+                name="foo",
+                role="master",
+                instance="i",
+                pid=os.getpid(),
+                start_time=process_start_time(os.getpid()) or 0.0,
+                endpoints={"pull": ipc, "db": tcp},
+                public_key=keyring.owner.curve_publickey,
+            ),
+        )
+        private = [folders.run, folders.state, *folders.run.rglob("*"), *folders.state.rglob("*")]
+        done = act_as_nobody(
+            INTRUDER,
+            {
+                "folders": [str(path) for path in private if path.is_dir()],
+                "files": [str(path) for path in private if path.is_file()],
+                "open": str(public),
+                "ipc": ipc,
+                "misplaced": f"ipc://{public}/misplaced",
+                "tcp": tcp,
+                "server": keyring.owner.curve_publickey,
+                "stolen": [keyring.client.curve_publickey, keyring.client.curve_secretkey],
+            },
+        )
+        came_through = []
+        while router.poll(500):
+            _peer, body = router.recv_multipart(copy=False)
+            came_through.append((body.bytes, body.get("User-Id"), body.get("Peer-Address")))
+        refusals = handler.refusals
+    lock.release()
+
+    # The two controls: the intruder can act, and a message of its gets through with a right key.
+    assert done.pop("control") == "succeeded"
+    assert done.pop("tcp, stolen key") == "HANDSHAKE_SUCCEEDED"
+    assert came_through == [(b"from nobody", "client", "127.0.0.1")]
+
+    assert done.pop("ipc") == "nothing"  # the file system refuses, so no handshake begins
+    assert done.pop("misplaced ipc") == "HANDSHAKE_FAILED_AUTH"  # the kernel told its uid
+    assert done.pop("tcp, own key") == "HANDSHAKE_FAILED_AUTH"
+    assert done.pop("tcp, no key").startswith("HANDSHAKE_FAILED")
+    assert done.pop("tcp, own key as server").startswith("HANDSHAKE_FAILED")
+    assert refusals == 2
+    assert {path.name for path in private} >= {"owner.json", "foo.json", "foo.lock", "sockets"}
+    assert {what: how for what, how in done.items() if how != "PermissionError"} == {}
+
+
+SQUATTER = (
+    BECOME_NOBODY
+    + """
+os.umask(0)
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(plan["socket"])
+open(plan["key"], "w").write(plan["text"])
+os.chmod(plan["key"], 0o600)
+os.mkdir(plan["run"], 0o700)
+print("{}")
+"""
+)
+
+
+def test_what_another_user_put_in_our_way_is_not_used(public: Path, folders: Folders) -> None:
+    ensure_keys(folders.keys)
+    public.chmod(0o1777)  # as /tmp
+    plan = {
+        "socket": str(public / "socket"),
+        "key": str(public / "client.json"),
+        "text": (folders.keys / "client.json").read_text(),
+        "run": str(public / "squatted"),
+    }
+    act_as_nobody(SQUATTER, plan)
+    with pytest.raises(AuthenticationError, match=f"belongs to user {NOBODY}"):
+        check_ipc_server(Path(plan["socket"]))
+    with pytest.raises(AuthenticationError, match=f"belongs to user {NOBODY}"):
+        load_key(Path(plan["key"]))
+    with pytest.raises(ConfigError, match=f"belongs to user {NOBODY}"):
+        Folders.find({"PALM_RUN_DIR": plan["run"], "PALM_STATE_DIR": f"{public}/state"})
