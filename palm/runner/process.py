@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
+from typing import Any
 
 from palm.runner.spool import Spool
 from palm.runtime.lifeline import READY_VARIABLE, TIE_VARIABLE
@@ -57,6 +58,20 @@ class Process:
         self.ready: int | None = ready
         self._tie = tie
         self._popen = popen
+
+    def facts(self) -> dict[str, Any]:
+        """What tells this process from every other, as fields of `SpoolState`."""
+        return {
+            "pid": self.pid,
+            "start_time": self.start_time,
+            "identity": self.identity,
+            "started": self.started,
+        }
+
+    def release(self) -> None:
+        """Let an untied child live on without us."""
+        self.close()
+        self._popen.returncode = 0  # we do not answer for it any more
 
     def signal(self, name: str) -> None:
         """Send a signal to the whole group of a child that was not reaped yet."""

@@ -12,8 +12,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+
+import msgspec
 
 from palm.errors import ConfigError, PalmError
 from palm.runner.process import Process, signal_name, spawn
@@ -30,7 +32,6 @@ from palm.runner.supervisor import (
     StopRequested,
     Supervisor,
     Tick,
-    describe_exit,
 )
 from palm.runner.watch import Watcher
 from palm.spec.names import nearest
@@ -58,6 +59,7 @@ class _Entry:
         self.process: Process | None = None
         self.started: float | None = None
         self.stderr_start = 0  # where the error output of the latest run begins
+        self.saved = spool.read_state() or SpoolState(instance=spool.instance, name=spec.name)
 
     def state(self) -> ProcessState:
         machine = self.machine
@@ -73,6 +75,22 @@ class _Entry:
             self.spool.folder,
             machine.reason,
         )
+
+    def save(self) -> None:
+        """Write what is known into the spool, for other processes to read."""
+        self.saved.state, self.saved.reason = self.machine.state, self.machine.reason
+        try:
+            self.spool.write_state(self.saved)
+        except OSError as error:  # a full disk must not end the supervision
+            _log.warning("cannot write the state of %s: %s", self.spec.name, error)
+
+    def note_start(self, process: Process) -> None:
+        self.process, self.started = process, process.started
+        self.saved = msgspec.structs.replace(self.saved, **process.facts(), exit=None, ended=0.0)
+
+    def note_exit(self, code: int) -> None:
+        self.process = None
+        self.saved.exit, self.saved.ended = code, time.time()
 
     def failure(self) -> StartFailed:
         stderr = self.spool.tail("stderr", _STDERR_LINES, since=self.stderr_start)
@@ -146,10 +164,11 @@ class ProcessSupervisor:
         with self._changed:
             self._stop_all([self._entry(name)], grace)
 
-    def stop_all(self, grace: float | None = None) -> None:
-        """End all processes, at the same time; returns when they are gone."""
+    def stop_all(self, grace: float | None = None, names: Iterable[str] | None = None) -> None:
+        """End all processes, or those named, at the same time; returns when they are gone."""
         with self._changed:
-            self._stop_all(list(self._entries.values()), grace)
+            chosen = list(self._entries) if names is None else list(names)
+            self._stop_all([self._entry(name) for name in chosen], grace)
 
     def restart(self, name: str, grace: float | None = None) -> None:
         """End a process and start it again at once, in the same spool; see `wait_ready`."""
@@ -244,6 +263,7 @@ class ProcessSupervisor:
         self._effects.extend((entry, effect) for effect in effects)
         after = entry.state()
         if before != after:
+            entry.save()
             self._news.append(after)
         if effects or before != after:
             self._changed.notify_all()
@@ -321,47 +341,23 @@ class ProcessSupervisor:
             process = spawn(entry.spec, entry.spool)
         except (OSError, ValueError) as error:
             return SpawnFailed(run, f"could not be started: {error}")
-        entry.process = process
-        entry.started = process.started
+        with self._changed:
+            entry.note_start(process)
         watcher.add(
             process,
             on_ready=lambda: self._report(entry, Ready(run)),
             on_exit=lambda code: self._on_exit(entry, run, code),
         )
-        self._save(entry, process)
         return Spawned(run, process.pid)
 
     def _on_exit(self, entry: _Entry, run: int, code: int) -> None:
-        process, entry.process = entry.process, None
-        signal = signal_name(code)
-        if process is not None:
-            self._save(entry, process, code, describe_exit(code, signal))
-        self._report(entry, Exited(run, code, signal))
+        with self._changed:
+            entry.note_exit(code)
+            self._handle(entry, Exited(run, code, signal_name(code)))
 
     def _report(self, entry: _Entry, event: Event) -> None:
         with self._changed:
             self._handle(entry, event)
-
-    def _save(
-        self, entry: _Entry, process: Process, code: int | None = None, reason: str = ""
-    ) -> None:
-        state = SpoolState(
-            instance=entry.spool.instance,
-            name=entry.spec.name,
-            role=entry.spec.role,
-            cluster=self._cluster,
-            pid=process.pid,
-            start_time=process.start_time,
-            identity=process.identity,
-            started=process.started,
-            ended=0.0 if code is None else time.time(),
-            exit=code,
-            reason=reason,
-        )
-        try:
-            entry.spool.write_state(state)
-        except OSError as error:  # a full disk must not end the supervision
-            _log.warning("cannot write the state of %s: %s", entry.spec.name, error)
 
     def _tell(self, subscribers: list[Subscriber], state: ProcessState) -> None:
         for subscriber in subscribers:

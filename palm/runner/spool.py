@@ -48,8 +48,9 @@ _INSTANCE = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,64})\.[0-9a-f]{6}")
 class SpoolState(msgspec.Struct, kw_only=True):
     """What is known of the process behind a spool.
 
-    ``exit`` is None while it runs, or if nobody was there to see it end; minus the number of a
-    signal, if one ended it. Times are seconds since the epoch.
+    ``state`` is what its supervisor says, "detached" if it has none. ``exit`` is None while it
+    runs, or if nobody was there to see it end; minus the number of a signal, if one ended it.
+    Times are seconds since the epoch.
     """
 
     schema: int = 1
@@ -57,6 +58,7 @@ class SpoolState(msgspec.Struct, kw_only=True):
     name: str
     role: str = ""
     cluster: str = "default"
+    state: str = "starting"
     pid: int = 0
     start_time: float = 0.0
     identity: str = ""
@@ -107,14 +109,29 @@ class Spool:
         except FileNotFoundError:
             return b""
 
-    def tail(self, stream: Stream, n: int, *, since: int = 0, grep: str | None = None) -> str:
-        """The last ``n`` lines, or those of them that match ``grep``, safe to show.
+    def complete(self, stream: Stream) -> int:
+        """Bytes up to the end of the last whole line, or of the file if its last line is long."""
+        size = self.size(stream)
+        start = max(0, size - _BLOCK)
+        end = self.read(stream, start, size - start).rfind(b"\n")
+        return size if end < 0 < start else start + end + 1
 
-        ``since`` is an offset before which nothing is looked at.
+    def tail(
+        self,
+        stream: Stream,
+        n: int,
+        *,
+        since: int = 0,
+        until: int | None = None,
+        grep: str | None = None,
+    ) -> str:
+        """The last ``n`` lines, or the last ``n`` that match ``grep``, safe to show.
+
+        Only what lies between the offsets ``since`` and ``until`` (the end, if None) counts.
         """
         pattern = compile_pattern(grep)
         found: deque[str] = deque()
-        for line in self._lines_from_end(stream, since):
+        for line in self._lines_from_end(stream, since, until):
             if len(found) >= n:
                 break
             if pattern is None or pattern.search(line):
@@ -143,8 +160,8 @@ class Spool:
             file.write(msgspec.json.encode(state))
         part.replace(self.folder / "state.json")
 
-    def _lines_from_end(self, stream: Stream, since: int) -> Iterator[str]:
-        for line in _raw_lines_from_end(self.path(stream), since):
+    def _lines_from_end(self, stream: Stream, since: int, until: int | None) -> Iterator[str]:
+        for line in _raw_lines_from_end(self.path(stream), since, until):
             yield printable(line.decode("utf-8", "backslashreplace"))
 
 
@@ -205,13 +222,14 @@ def _prune(root: Path, name: str, cluster: str) -> None:
         shutil.rmtree(spool.folder, ignore_errors=True)
 
 
-def _raw_lines_from_end(path: Path, since: int) -> Iterator[bytes]:
+def _raw_lines_from_end(path: Path, since: int, until: int | None) -> Iterator[bytes]:
     try:
         file = path.open("rb")
     except FileNotFoundError:
         return
     with file:
         position = file.seek(0, os.SEEK_END)
+        position = position if until is None else min(position, until)
         if position <= since:
             return
         rest = b""

@@ -413,7 +413,8 @@ def test_spool_tells_the_end(service: ProcessSupervisor, tmp_path: Path) -> None
     service.stop("foo")
     state = spool.read_state()
     assert state is not None
-    assert (state.is_running, state.exit, state.reason) == (False, 0, "ended with exit code 0")
+    assert (state.is_running, state.exit, state.state) == (False, 0, "stopped")
+    assert state.reason == "was stopped"
 
 
 def test_without_pidfd_children_are_polled(

@@ -197,3 +197,22 @@ def test_find_gives_the_latest_of_the_name_and_cluster(root: Path) -> None:
     assert found.instance == new.instance
     assert find_spool(root, "bar", "default") is None
     assert find_spool(root / "absent", "foo", "default") is None
+
+
+@pytest.mark.parametrize(
+    ("data", "complete"), [(b"", 0), (b"abc", 0), (b"a\nb", 2), (b"a\nb\n", 4), (b"\n", 1)]
+)
+def test_complete_is_the_end_of_the_last_whole_line(root: Path, data: bytes, complete: int) -> None:
+    spool = make_spool(root, "foo")
+    write(spool, "stdout", data)
+    assert spool.complete("stdout") == complete
+    assert spool.tail("stdout", 9, until=complete) == data[:complete].decode()
+
+
+def test_complete_does_not_wait_for_a_line_without_end(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_BLOCK", 4)
+    spool = make_spool(root, "foo")
+    write(spool, "stdout", b"a\nbbbbbbbbb")
+    assert spool.complete("stdout") == 11
