@@ -13,6 +13,7 @@ RFC 27 (ZAP 1.0), RFC 26 (CurveZMQ).
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 from pathlib import Path
@@ -29,6 +30,7 @@ __all__ = [
     "RoleKey",
     "ZapHandler",
     "allowed_roles",
+    "check_ipc_bind",
     "check_ipc_server",
     "check_libzmq",
     "ensure_keys",
@@ -123,6 +125,41 @@ def check_ipc_server(path: Path) -> None:
         raise AuthenticationError(
             f"the socket {path} belongs to user {owner}, not to you ({os.geteuid()})"
         )
+
+
+def check_ipc_bind(path: Path) -> None:
+    """Raise ConfigError unless a socket may be bound at `path`.
+
+    libzmq removes whatever is there, be it a precious file or the socket of a live component,
+    which would then wait for ever for peers.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise ConfigError(
+            f"{path} is there and not a socket, and would be lost",
+            hint="give an address where no file is",
+        )
+    if _is_listening(path):
+        raise ConfigError(
+            f"something listens at ipc://{path} already",
+            hint="stop it, or give another address",
+        )
+
+
+def _is_listening(path: Path) -> bool:
+    import socket  # slow to load, and needed only where a dead component left its socket behind
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            return True  # with a full backlog, too
+        except OSError:
+            return False
+    return True
 
 
 # -- keys -------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from palm.transport.security import (
     RoleKey,
     ZapHandler,
     allowed_roles,
+    check_ipc_bind,
     check_ipc_server,
     check_libzmq,
     ensure_keys,
@@ -330,13 +332,13 @@ class House:
     def peer(
         self, address: str, key: RoleKey | None = None, server: str = ""
     ) -> Iterator[zmq.Socket[bytes]]:
-        with self.context.socket(zmq.DEALER) as socket:
-            socket.linger = 0
+        with self.context.socket(zmq.DEALER) as peer:
+            peer.linger = 0
             if key is not None:
-                secure_connect(socket, key, server)
-            socket.connect(address)
-            socket.send(b"hello", zmq.DONTWAIT)
-            yield socket
+                secure_connect(peer, key, server)
+            peer.connect(address)
+            peer.send(b"hello", zmq.DONTWAIT)
+            yield peer
 
     def user_id(self, address: str, key: RoleKey | None = None) -> str:
         """Connect, send, and return the User-Id with which the frames arrive."""
@@ -361,16 +363,16 @@ class House:
             | zmq.Event.HANDSHAKE_SUCCEEDED
         )
         refusals = self.handler.refusals
-        with self.context.socket(zmq.DEALER) as socket:
-            socket.linger = 0
+        with self.context.socket(zmq.DEALER) as peer:
+            peer.linger = 0
             if key is not None:
-                secure_connect(socket, key, server)
-            with socket.get_monitor_socket(ends) as monitor:
-                socket.connect(address)
-                socket.send(b"hello", zmq.DONTWAIT)
+                secure_connect(peer, key, server)
+            with peer.get_monitor_socket(ends) as monitor:
+                peer.connect(address)
+                peer.send(b"hello", zmq.DONTWAIT)
                 assert monitor.poll(5000)
                 event = recv_monitor_message(monitor)["event"]
-                socket.disable_monitor()
+                peer.disable_monitor()
             came_through = bool(self.router.poll(100))
         by_zap = self.handler.refusals > refusals
         assert by_zap == (event == zmq.Event.HANDSHAKE_FAILED_AUTH)
@@ -426,8 +428,6 @@ def test_without_a_handler_nobody_gets_in(house: House) -> None:
 
 
 def test_garbage_at_the_port_harms_nobody(house: House) -> None:
-    import socket
-
     port = int(house.tcp.rsplit(":", 1)[1])
     for data in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 500, b"\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL"):
         with socket.create_connection(("127.0.0.1", port)) as stray:
@@ -445,6 +445,32 @@ def test_the_socket_of_another_user_is_not_talked_to(
     monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
     with pytest.raises(AuthenticationError, match="belongs to user"):
         check_ipc_server(path)
+
+
+def test_a_bind_removes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "thesis.txt"
+    path.write_text("years of work")
+    with pytest.raises(ConfigError, match="not a socket"):
+        check_ipc_bind(path)
+    # What the check is for:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.bind(f"ipc://{path}")
+    assert not path.is_file()
+
+
+def test_a_bind_takes_no_socket_that_is_in_use(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    check_ipc_bind(path)  # nothing there
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(0)
+        with pytest.raises(ConfigError, match="listens"):
+            check_ipc_bind(path)
+        with pytest.raises(ConfigError, match="listens"):
+            check_ipc_bind(path)  # nobody accepts, and the backlog is full
+    check_ipc_bind(path)  # its owner died and left the file behind
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        router.bind(f"ipc://{path}")
 
 
 # -- the handler ------------------------------------------------------------------------------
@@ -494,12 +520,12 @@ def test_a_context_has_one_handler(keyring: Keyring) -> None:
 
 
 def ask(context: zmq.Context[zmq.Socket[bytes]], *frames: bytes) -> list[bytes]:
-    with context.socket(zmq.REQ) as socket:
-        socket.linger = 0
-        socket.connect("inproc://zeromq.zap.01")
-        socket.send_multipart(frames)
-        assert socket.poll(5000)
-        return socket.recv_multipart()
+    with context.socket(zmq.REQ) as peer:
+        peer.linger = 0
+        peer.connect("inproc://zeromq.zap.01")
+        peer.send_multipart(frames)
+        assert peer.poll(5000)
+        return peer.recv_multipart()
 
 
 @pytest.fixture
