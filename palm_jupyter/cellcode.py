@@ -22,7 +22,15 @@ from typing import Any
 from palm.errors import ConfigError
 from palm.spec.names import nearest
 
-__all__ = ["UndefinedName", "changes", "check_names", "padded", "parse", "undefined_names"]
+__all__ = [
+    "UndefinedName",
+    "changes",
+    "check_names",
+    "check_serves",
+    "padded",
+    "parse",
+    "undefined_names",
+]
 
 #: Module globals that exist before the first line runs.
 _PRESET = frozenset(
@@ -268,6 +276,18 @@ def _public_home(module: str, original: str, value: object) -> str | None:
         if home is not None and getattr(home, original, None) is value:
             return ".".join(parts[:size])
     return None
+
+
+def check_serves(tree: ast.Module) -> None:
+    """Raise a ConfigError if the cell has nothing that a worker could serve."""
+    wanted = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    defined = [node for node in ast.walk(tree) if isinstance(node, wanted)]
+    if not any(not node.name.startswith("_") for node in defined):
+        raise ConfigError(
+            "The cell defines no function to serve",
+            hint="each function whose name does not begin with _ is served, or the methods of a"
+            " subclass of palm.servers.Worker",
+        )
 
 
 def changes(old: str, new: str, names: Collection[str]) -> list[str]:

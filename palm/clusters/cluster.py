@@ -16,6 +16,7 @@ from palm.clusters.local import LocalHost
 from palm.clusters.source import CellSource, prune_pushed, pushed_path
 from palm.clusters.status import ComponentStatus, ProcessStatus, Status
 from palm.errors import ConfigError
+from palm.runner.spool import Stream
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, is_running, live_records
 from palm.spec.names import nearest
@@ -181,6 +182,26 @@ class Cluster:
 
         return Client(name, **options)
 
+    def output(
+        self, process: str, stream: Stream, offset: int, limit: int
+    ) -> tuple[str, int, bytes]:
+        """What a process that was started here wrote, as (instance, offset, bytes).
+
+        A negative ``offset`` counts from the end. A name that is started anew gets another
+        instance, whose output begins at 0 again; a restart by the supervisor keeps it.
+        """
+        spool = self.host.spool(process)
+        start = max(0, spool.size(stream) + offset) if offset < 0 else offset
+        return spool.instance, start, spool.read(stream, start, limit)
+
+    def logs(
+        self, name: str, n: int = 100, stream: Stream | None = None, grep: str | None = None
+    ) -> str:
+        """The last lines of a component, or of one of its processes; see `Component.logs`."""
+        if name not in self._components and name in self.host.states():
+            return self.host.spool(name).logs(n, stream, grep).rstrip("\n")
+        return self[name].logs(n, stream, grep)
+
     def subscribe(self, callback: Callable[[ProcessState], None]) -> Callable[[], None]:
         """Call back, from another thread, when a process changes its state."""
         return self.host.subscribe(callback)
@@ -235,6 +256,7 @@ class Cluster:
         component = self[name]
         with self._starting:
             self.host.stop(component.declared.instances, grace=5.0)
+            component.change = Change("started")
             self._launch(component.declared)
 
     def scale(self, name: str, replicas: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from palm.clusters.declaration import Declaration
 from palm.clusters.status import ComponentStatus, Status, table
@@ -51,7 +51,7 @@ class Component:
 
     @property
     def role(self) -> str:
-        """ "master" or "worker"."""
+        """What it is: "master" or "worker"."""
         return self.declared.role
 
     @property
@@ -114,7 +114,7 @@ class Component:
         self._cluster.scale(self.name, n)
         return self
 
-    def logs(self, n: int = 100, stream: str | None = None, grep: str | None = None) -> str:
+    def logs(self, n: int = 100, stream: Stream | None = None, grep: str | None = None) -> str:
         """The last ``n`` lines of output, of all replicas.
 
         Parameters
@@ -128,13 +128,13 @@ class Component:
             out, err = self._stream("stdout", n, grep), self._stream("stderr", n, grep)
             lines = [*out, "--- stderr ---", *err] if err else out
         elif stream in STREAMS:
-            lines = self._stream(cast("Stream", stream), n, grep)
+            lines = self._stream(stream, n, grep)
         else:
             raise ConfigError(f"no such stream: {stream!r}", hint="stdout or stderr")
         return "\n".join(lines)
 
     def _stream(self, stream: Stream, n: int, grep: str | None) -> list[str]:
-        """The last lines of all replicas by time; one without a time stays behind its forerunner."""
+        """The last lines of all replicas by time; those without one follow the line before."""
         tails = {i: self._cluster.host.tail(i, stream, n, grep) for i in self.declared.instances}
         if len(tails) == 1:
             return next(iter(tails.values()))

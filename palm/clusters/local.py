@@ -69,7 +69,7 @@ class LocalHost:
         return self._supervisor.spool(name)
 
     def tail(self, name: str, stream: Stream, n: int, grep: str | None = None) -> list[str]:
-        """The last ``n`` lines of a stream, or of those in which ``grep`` is found; safe to show."""
+        """The last ``n`` lines of a stream in which ``grep`` is found, safe to show."""
         if name not in self.states():
             return []
         return self.spool(name).tail(stream, n, grep=grep).splitlines()

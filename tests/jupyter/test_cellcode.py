@@ -153,7 +153,8 @@ def test_pushed_names_are_defined() -> None:
 
 
 def test_line_is_that_of_the_first_use_not_of_the_definition() -> None:
-    source = cellcode.padded("def f(\n    x,\n):\n    y = 1\n    return np + np\n", "%%palm_worker foo")
+    cell = "def f(\n    x,\n):\n    y = 1\n    return np + np\n"
+    source = cellcode.padded(cell, "%%palm_worker foo")
     (entry,) = cellcode.undefined_names(source)
     assert (entry.name, entry.line) == ("np", 6)
 
@@ -245,5 +246,6 @@ def test_magics_in_the_cell_get_a_hint() -> None:
 
 def test_changes_ignore_comments_and_blank_lines() -> None:
     old = "def f(x): return x\ndef g(x): return 1\nclass A:\n    def m(self, x): return 1\n"
-    new = "# new\n\ndef f(x):\n    return x  # same\ndef g(x): return 2\nclass A:\n    def m(self, x): return 1\n"
+    new = "# new\n\ndef f(x):\n    return x  # same\ndef g(x): return 2\n"
+    new += "class A:\n    def m(self, x): return 1\n"
     assert cellcode.changes(old, new, ["f", "g", "m"]) == ["g"]

@@ -1,0 +1,173 @@
+"""``%palm`` and ``%%palm_worker``: they parse, call the session and return a value."""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import functools
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
+
+from palm.cli.arguments import ArgumentsError, Parser, HelpRequested
+from palm.clusters import Cluster, Component, Status
+from palm.errors import PalmError
+from palm_jupyter import arguments, completion
+from palm_jupyter.session import Session, WorkerOptions
+
+__all__ = ["PalmMagics", "load", "unload"]
+
+#: Where a shell keeps what was loaded into it.
+_ATTRIBUTE = "_palm_extension"
+_SHOWN = (Component, Cluster, Status)
+#: Sockets of a master whose addresses can be given.
+_PORTS = ("pull", "pub", "wpush", "wpull", "db")
+
+
+def _short(magic: Callable[..., Any]) -> Callable[..., Any]:
+    """Show palm's errors in a few lines: their text says it all, our frames say nothing."""
+
+    @functools.wraps(magic)
+    def run(self: PalmMagics, *args: str) -> Any:
+        try:
+            return magic(self, *args)
+        except HelpRequested as request:
+            print(request.text)  # noqa: T201 - the help, as IPython's magics print theirs
+            return None
+        except ArgumentsError as error:
+            raise UsageError(str(error)) from error  # shown without a traceback
+        except PalmError as error:
+            lines = f"{type(error).__name__}: {error}".splitlines()
+            # IPython asks an exception for its traceback. A partial can be pickled with it.
+            error.__dict__["_render_traceback_"] = functools.partial(list, lines)
+            raise
+
+    return run
+
+
+@magics_class
+class PalmMagics(Magics):
+    """The magics of one shell."""
+
+    shell: InteractiveShell
+
+    def __init__(self, shell: InteractiveShell, session: Session) -> None:
+        super().__init__(shell)
+        self.session = session
+
+    @line_magic
+    @_short
+    def palm(self, line: str) -> Any:
+        """Run a palm command; see ``%palm --help``."""
+        options, silent = arguments.parse_line(line)
+        value = getattr(self, f"_{options.command}")(options)
+        return self._returned(value, options, silent)
+
+    @cell_magic
+    @_short
+    def palm_worker(self, line: str, cell: str) -> Any:
+        """Serve the functions of a cell; see ``%%palm_worker --help``."""
+        options, silent = arguments.parse_cell(line)
+        worker = WorkerOptions(
+            master=options.master,
+            name=options.name,
+            replicas=options.replicas,
+            push=options.push,
+            replace=options.replace,
+        )
+        component = self.session.worker(worker, cell, f"%%palm_worker {line}".rstrip())
+        return self._returned(component, options, silent)
+
+    def _returned(self, value: Any, options: argparse.Namespace, silent: bool) -> Any:
+        variable = getattr(options, "out", "")
+        if variable:
+            self.shell.user_ns[variable] = value
+        return None if silent else value
+
+    def _master(self, options: argparse.Namespace) -> Component:
+        addresses = ((f"--{port}", getattr(options, port)) for port in _PORTS)
+        args = [word for option, address in addresses if address for word in (option, address)]
+        return self.session.master(options.name, args=args, replace=options.replace)
+
+    def _status(self, options: argparse.Namespace) -> Status:
+        return self.session.status()
+
+    def _logs(self, options: argparse.Namespace) -> str:
+        return self.session.logs(options.name, options.lines, options.grep)
+
+    def _stop(self, options: argparse.Namespace) -> None:
+        self.session.stop(options.names, everything=options.all)
+
+
+class _Extension:
+    """All that ``%load_ext`` adds to one shell."""
+
+    def __init__(self, shell: InteractiveShell) -> None:
+        self.shell = shell
+        self.session = Session(lambda: shell.user_ns, _canvas)
+        self.magics = PalmMagics(shell, self.session)
+        self.completer = completion.Completer(shell, self.session)
+
+    def add(self) -> None:
+        self.shell.register_magics(self.magics)
+        self.completer.add()
+        for formatter in self._formatters():
+            for kind in _SHOWN:
+                formatter.for_type(kind, self.session.show)
+        # Components end with the kernel in any case; this way they end before it, in order.
+        atexit.register(self.session.close)
+
+    def remove(self) -> None:
+        atexit.unregister(self.session.close)
+        for formatter in self._formatters():
+            for kind in _SHOWN:
+                formatter.pop(kind, None)
+        self.completer.remove()
+        manager = self.shell.magics_manager
+        for kind, names in self.magics.magics.items():
+            for name in names:
+                manager.magics[kind].pop(name, None)
+        manager.registry.pop(type(self.magics).__name__, None)
+        self.session.close()
+
+    def _formatters(self) -> list[Any]:
+        # A terminal shows text only: there `repr` has the table, and no widgets are loaded.
+        formatter = self.shell.display_formatter
+        if formatter is None or "text/html" not in formatter.active_types:
+            return []
+        return [formatter.ipython_display_formatter]
+
+
+def _usage(parser: Parser, text: str) -> str:
+    return f"{text}\n\n{parser.format_help()}"
+
+
+# What `%palm?` and `%%palm_worker?` show.
+PalmMagics.palm.__doc__ = _usage(arguments.palm_parser(), "Run and watch components.")
+PalmMagics.palm_worker.__doc__ = _usage(
+    arguments.cell_parser(), "Serve the functions of a cell, or its Worker class."
+)
+
+
+def load(shell: InteractiveShell) -> None:
+    """Add palm to a shell, unless it is there."""
+    if not hasattr(shell, _ATTRIBUTE):
+        extension = _Extension(shell)
+        setattr(shell, _ATTRIBUTE, extension)
+        extension.add()
+
+
+def unload(shell: InteractiveShell) -> None:
+    """Take palm away from a shell, if it is there, and end its components."""
+    extension = getattr(shell, _ATTRIBUTE, None)
+    if extension is not None:
+        delattr(shell, _ATTRIBUTE)
+        extension.remove()
+
+
+def _canvas() -> Any:
+    return import_module("palm_jupyter.panels.cluster")  # loads ipywidgets: a third of a second

@@ -1,0 +1,1 @@
+"""Panels: they have widgets, and show view models."""

@@ -1,0 +1,113 @@
+"""The live panel of a cluster, in a notebook's output."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from uuid import uuid4
+
+import anywidget
+import traitlets
+from IPython.display import display
+
+from palm_jupyter.render import card_html, panel_html, panel_text
+from palm_jupyter.viewmodels import ClusterView, Output, Update
+from palm_jupyter.viewmodels.cluster import KEPT_LINES, lines_of
+
+__all__ = ["ClusterPanel", "show_card", "show_html"]
+
+_VIEW = "application/vnd.jupyter.widget-view+json"
+
+
+@cache
+def _asset(name: str) -> str:
+    return (files("palm_registry") / "static" / name).read_text("utf-8")
+
+
+@cache
+def _widget_class() -> type[anywidget.AnyWidget]:
+    # Made when first shown: the module's text becomes part of the class.
+    class PalmPanel(anywidget.AnyWidget):
+        """Model of the panel: everything in ``snapshot``, new output in messages."""
+
+        _esm = _asset("panel.js")
+        _css = _asset("panel.css")
+        snapshot = traitlets.Dict().tag(sync=True)
+
+    return PalmPanel
+
+
+class ClusterPanel:
+    """Shows a view model in one output of the notebook, live until it is frozen.
+
+    The output holds the widget and, beside it, the same as HTML and text. The latter two are what
+    a saved notebook shows; `refresh` brings them up to date. A frozen panel is its HTML alone, so
+    that an old output needs neither a widget nor a kernel.
+    """
+
+    def __init__(self, view: ClusterView) -> None:
+        self.view = view
+        self._display_id = f"palm-{uuid4().hex}"
+        self._shown: list[dict[str, Any]] | None = None
+        self.widget = _widget_class()(snapshot=view.snapshot())
+        self.widget.on_msg(self._on_message)
+        self._unsubscribe = view.subscribe(self._on_update)
+
+    def show(self) -> None:
+        """Put the panel into the output of the running cell."""
+        self._shown = self.view.snapshot(0)["components"]
+        display(self._bundle(), raw=True, display_id=self._display_id)
+
+    def refresh(self) -> None:
+        """Bring what is saved up to date, if components have changed: it is drawn again."""
+        components = self.view.snapshot(0)["components"]
+        if self._shown is not None and components != self._shown:
+            self._shown = components
+            display(self._bundle(), raw=True, display_id=self._display_id, update=True)
+
+    def freeze(self) -> None:
+        """Leave the state as it is now, for good."""
+        self._unsubscribe()
+        if self._shown is not None:
+            bundle = {key: value for key, value in self._bundle().items() if key != _VIEW}
+            display(bundle, raw=True, display_id=self._display_id, update=True)
+            self._shown = None
+        self.widget.close()
+
+    def _bundle(self) -> dict[str, Any]:
+        snapshot = self.view.snapshot()
+        return {
+            "text/plain": panel_text(snapshot),
+            "text/html": panel_html(snapshot),
+            _VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id},
+        }
+
+    def _on_update(self, update: Update) -> None:
+        if isinstance(update, Output):
+            self.widget.send(
+                {
+                    "type": "output",
+                    "process": update.process,
+                    "fresh": update.fresh,
+                    "lines": lines_of(update),
+                }
+            )
+        else:
+            self.widget.snapshot = self.view.snapshot()
+
+    def _on_message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
+        # A new view, as after the page was loaded again: it missed the messages.
+        if content.get("type") == "ready":
+            widget.send({"type": "reset", "snapshot": self.view.snapshot(KEPT_LINES)})
+
+
+def show_card(state: str, text: str, detail: str) -> None:
+    """One line with a dot."""
+    plain = f"{text} ({detail})" if detail else text
+    display({"text/plain": plain, "text/html": card_html(state, text, detail)}, raw=True)
+
+
+def show_html(html: str, text: str) -> None:
+    """Something that does not change."""
+    display({"text/plain": text, "text/html": html}, raw=True)

@@ -1,0 +1,335 @@
+"""What palm keeps for one kernel: its cluster, its live panel, and the rules of the magics.
+
+Every magic is one method here, and each can be called from Python as well. Nothing here knows
+IPython; the panel is drawn by what `Session` is given.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from palm.clusters import CellSource, Change, Cluster, Component, Status
+from palm.clusters.status import ComponentStatus
+from palm.errors import ConfigError
+from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.names import check_name, nearest
+from palm_jupyter import cellcode
+from palm_jupyter.feed import Feed, components_of
+from palm_jupyter.render import panel_html, panel_text
+from palm_jupyter.viewmodels import ClusterView, Frozen
+
+__all__ = ["Canvas", "LogText", "Panel", "Session", "WorkerOptions"]
+
+#: Seconds a start may take before it is given up.
+START_TIMEOUT = 30.0
+#: Seconds for components to end when the kernel ends: Jupyter kills a kernel after about five.
+EXIT_GRACE = 2.0
+#: Seconds for which a status is the present one, and shown live.
+PRESENT = 5.0
+
+
+class LogText(str):
+    """Output of a component; shown as it is, not as a quoted string."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(str(self))
+
+
+class Panel(Protocol):
+    """A live panel, as `palm_jupyter.panels.cluster.ClusterPanel`."""
+
+    def show(self) -> None:
+        """Put it into the output of the running cell."""
+
+    def refresh(self) -> None:
+        """Bring what is saved in the notebook up to date."""
+
+    def freeze(self) -> None:
+        """Leave it as it is."""
+
+
+class Canvas(Protocol):
+    """How to show things: the module `palm_jupyter.panels.cluster`, or a test's double."""
+
+    def ClusterPanel(self, view: ClusterView) -> Panel:  # noqa: N802 - a class
+        """A panel that shows a view model."""
+
+    def show_card(self, state: str, text: str, detail: str) -> None:
+        """One line with a dot."""
+
+    def show_html(self, html: str, text: str) -> None:
+        """Something that does not change."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the first line of ``%%palm_worker`` says."""
+
+    master: str
+    name: str = ""
+    replicas: int = 1
+    push: tuple[str, ...] = ()
+    replace: bool = False
+
+    @property
+    def group(self) -> str:
+        """Name of the component."""
+        if self.name:
+            return check_name(self.name)
+        if isinstance(parse_address(self.master), Endpoint):
+            raise ConfigError(
+                "a group whose master is given by its address needs a name",
+                key="name",
+                hint="add --name GROUP",
+            )
+        return f"{self.master}-worker"
+
+
+class Session:
+    """The cluster of one kernel and what is shown of it.
+
+    What is shown, and where: a master, a status and the cluster itself show the *live panel* of
+    the whole cluster; whichever was shown last has it, an earlier one freezes. A group of workers
+    shows one line, as the live panel above tells the rest, and is in the reader's way if each
+    cell brings another copy; only without a live panel it shows one.
+
+    Parameters
+    ----------
+    namespace
+        Gives the notebook's variables.
+    canvas
+        Gives what draws; asked for when something is first shown, as it loads the widgets.
+    """
+
+    def __init__(
+        self, namespace: Callable[[], Mapping[str, Any]], canvas: Callable[[], Canvas]
+    ) -> None:
+        self._namespace = namespace
+        self._canvas = canvas
+        self._cluster: Cluster | None = None
+        self._live: tuple[Panel, Feed] | None = None
+        self._took: dict[str, float] = {}
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster of this kernel, made when first needed."""
+        if self._cluster is None:
+            self._cluster = Cluster()
+        return self._cluster
+
+    # Magics
+
+    def master(self, name: str, *, args: Sequence[str] = (), replace: bool = False) -> Component:
+        """Start a master and wait until it is ready."""
+        return self._ready(self.cluster.start("master", name, args=args, replace=replace))
+
+    def worker(self, options: WorkerOptions, cell: str, header: str) -> Component:
+        """Serve the functions of a cell and wait until all replicas are ready.
+
+        What can be known before is checked before: that the cell compiles, defines the names it
+        uses and something to serve, and that its master runs.
+
+        Parameters
+        ----------
+        header
+            The first line of the cell, so that line numbers agree with the cell.
+        """
+        group = options.group
+        filename = f"<palm_worker {options.master}>"
+        source = cellcode.padded(cell, header)
+        tree = cellcode.parse(source, filename)
+        pushed = self._values(options.push)
+        cellcode.check_names(source, self._namespace(), options.push)
+        cellcode.check_serves(tree)
+        self._check_master(options.master)
+        target = CellSource(source, filename, CellSource.pack(pushed))
+        component = self.cluster.start(
+            "worker",
+            group,
+            target,
+            replicas=options.replicas,
+            args=("--master", options.master),
+            replace=options.replace,
+        )
+        return self._ready(component)
+
+    def status(self) -> Status:
+        """The cluster at this moment."""
+        return self.cluster.status()
+
+    def logs(self, name: str, n: int = 100, grep: str | None = None) -> LogText:
+        """The last lines of a component, or of one of its processes."""
+        return LogText(self.cluster.logs(name, n, grep=grep))
+
+    def stop(self, names: Sequence[str], *, everything: bool = False) -> None:
+        """Stop components by name, or all that this notebook started."""
+        if everything == bool(names):
+            raise ConfigError("stop takes names of components, or --all")
+        if everything:
+            self.cluster.stop_all()
+        else:
+            self.cluster.stop(*names)
+
+    def names(self) -> list[str]:
+        """Names of components and of their processes, for completion."""
+        if self._cluster is None:
+            return []
+        status = self._cluster.status()
+        found = {c.name for c in status.components}
+        return sorted(found | {p.name for c in status.components for p in c.processes})
+
+    def masters(self) -> list[str]:
+        """Names of masters that run, for completion."""
+        return [c.name for c in self.cluster.status().components if c.role == "master"]
+
+    # Showing
+
+    def show(self, value: Component | Cluster | Status) -> None:
+        """Show something in the output of the running cell; see the class."""
+        if isinstance(value, Status) and time.time() - value.time > PRESENT:
+            self._show_still(value)
+        elif isinstance(value, Component) and value.role == "worker" and self._live is not None:
+            self._show_card(value)
+        else:
+            self._show_live(value.cluster if isinstance(value, Component) else self.cluster)
+
+    def _show_live(self, cluster: Cluster) -> None:
+        self.freeze()
+        view = ClusterView(cluster.name)
+        feed = Feed(cluster, view)
+        feed.start()
+        panel = self._canvas().ClusterPanel(view)
+        self._live = (panel, feed)
+        panel.show()
+
+    def _show_card(self, component: Component) -> None:
+        status = component.status()
+        text = f"{component.name} {_happened(component.change, component, status)}"
+        self._canvas().show_card(status.state, text, self._detail(status))
+
+    def _show_still(self, status: Status) -> None:
+        view = ClusterView(status.cluster)
+        view.apply(components_of(status))
+        view.apply(Frozen(status.time))
+        snapshot = view.snapshot()
+        self._canvas().show_html(panel_html(snapshot), panel_text(snapshot))
+
+    def _detail(self, status: ComponentStatus) -> str:
+        parts = [f"{status.desired} {'replica' if status.desired == 1 else 'replicas'}"]
+        if status.functions:
+            master = f"{status.master}." if status.master else ""
+            served = [f"{master}{function}" for function in status.functions[:6]]
+            more = len(status.functions) - len(served)
+            parts.append("serving " + ", ".join(served) + (f" and {more} more" if more else ""))
+        if status.name in self._took:
+            parts.append(f"{self._took[status.name]:.1f} s")
+        return " · ".join(parts)
+
+    def freeze(self) -> None:
+        """Stop watching: the live panel stays as it is. Idempotent."""
+        if self._live is not None:
+            panel, feed = self._live
+            self._live = None
+            feed.close()
+            panel.freeze()
+
+    def close(self) -> None:
+        """End all components of this kernel. Idempotent."""
+        try:
+            self.freeze()
+        finally:
+            cluster, self._cluster = self._cluster, None
+            if cluster is not None:
+                cluster.close(EXIT_GRACE)
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            panel, feed = self._live
+            feed.refresh()
+            panel.refresh()
+
+    # Starting
+
+    def _ready(self, component: Component) -> Component:
+        """Wait for a start; one that fails, or is interrupted, leaves nothing half-started."""
+        began = time.monotonic()
+        try:
+            component.wait_ready(START_TIMEOUT)
+        except BaseException:
+            component.stop(grace=1.0)
+            raise
+        else:
+            if component.change.kind == "kept":
+                self._took.pop(component.name, None)
+            else:
+                self._took[component.name] = time.monotonic() - began
+            return component
+        finally:
+            self._refresh()
+
+    def _values(self, names: Sequence[str]) -> dict[str, Any]:
+        namespace = self._namespace()
+        for name in names:
+            if name not in namespace:
+                close = nearest(name, (n for n in namespace if not n.startswith("_")))
+                raise ConfigError(
+                    f"there is no {name!r} in this notebook to push",
+                    key="push",
+                    hint=f"did you mean {close!r}?" if close else None,
+                )
+        return {name: namespace[name] for name in names}
+
+    def _check_master(self, master: str) -> None:
+        """A worker waits for its master for ever; in a notebook, that is a typing error."""
+        if isinstance(parse_address(master), Endpoint):
+            return
+        records = self.cluster.records()
+        record = records.get(master)
+        if record is not None and record.role != "worker":
+            return
+        masters = sorted(name for name, r in records.items() if r.role != "worker")
+        close = nearest(master, masters)
+        if close:
+            hint = f"did you mean {close!r}?"
+        elif masters:
+            hint = f"there is {', '.join(masters)}"
+        else:
+            hint = f"start it first: %palm master --name {master}"
+        raise ConfigError(f"no master named {master!r} runs", hint=hint)
+
+
+def _happened(change: Change, component: Component, status: ComponentStatus) -> str:
+    """The line that says what a start did."""
+    if change.kind == "kept":
+        return "runs already, unchanged"
+    if change.kind != "replaced" or change.before is None:
+        return f"is {status.state}"
+    differences = _differences(change, component, status)
+    text = "was stopped and started anew"
+    return f"{text}: {differences}" if differences else text
+
+
+def _differences(change: Change, component: Component, status: ComponentStatus) -> str:
+    before, after = set(change.functions), set(status.functions)
+    parts = [f"+ {name}" for name in sorted(after - before)]
+    parts += [f"\N{MINUS SIGN} {name}" for name in sorted(before - after)]
+    old = change.before.target if change.before is not None else None
+    new = component.declared.target
+    if isinstance(old, CellSource) and isinstance(new, CellSource):
+        changed = cellcode.changes(old.source, new.source, sorted(before & after))
+        parts += [f"changed {name}" for name in changed]
+        if not parts and old.source != new.source:
+            parts.append("another cell, the same functions")
+        if old.pushed != new.pushed:
+            parts.append("other values pushed")
+    if change.before is not None and change.before.replicas != component.replicas:
+        parts.append(f"{change.before.replicas} to {component.replicas} replicas")
+    return ", ".join(parts)

@@ -1,0 +1,7 @@
+"""What panels show, as plain values: no widgets, no threads, no clock."""
+
+from __future__ import annotations
+
+from palm_jupyter.viewmodels.cluster import ClusterView, Components, Frozen, Output, Update
+
+__all__ = ["ClusterView", "Components", "Frozen", "Output", "Update"]

@@ -1,0 +1,153 @@
+"""The state behind a cluster's panel: components, their processes, their last output.
+
+    snapshot() -> {"version", "cluster", "time", "live", "note",
+                   "components": [...], "output": {...}}
+
+All of it is JSON. A component is ``{name, role, state, desired, ready, own, master, functions,
+processes}``, a process ``{name, state, pid, restarts, started, reason}``; output is, by process,
+a list of ``[stream, text]``. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ClusterView", "Components", "Frozen", "Output", "Update"]
+
+#: Lines kept for each process: what a reader scrolls back to before opening the whole log.
+KEPT_LINES = 500
+#: Characters of one line that are shown; the whole of it is in the spool.
+LINE_LIMIT = 2000
+#: Lines for each process in a snapshot: it is saved in the notebook, which must stay small.
+SNAPSHOT_LINES = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """The components at ``time``, in the place of all that were known."""
+
+    time: float
+    components: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Lines that a process wrote. ``fresh`` means a new instance: earlier lines are not its."""
+
+    process: str
+    stream: str
+    lines: Sequence[str]
+    fresh: bool = False
+    skipped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """From ``time`` on the view is not kept up to date, for ``reason`` if it is not plain."""
+
+    time: float
+    reason: str = ""
+
+
+Update = Components | Output | Frozen
+Subscriber = Callable[[Update], None]
+
+
+class ClusterView:
+    """Collects updates and tells its subscribers; the caller coalesces (10 a second at most)."""
+
+    def __init__(self, cluster: str) -> None:
+        self.cluster = cluster
+        self.time = 0.0
+        self.live = True
+        self.note = ""
+        self._components: list[dict[str, Any]] = []
+        self._output: dict[str, deque[tuple[str, str]]] = {}
+        self._subscribers: list[Subscriber] = []
+
+    def snapshot(self, lines: int = SNAPSHOT_LINES) -> dict[str, Any]:
+        """Everything, with the last ``lines`` lines of each process; shares nothing with us."""
+        return {
+            "version": 1,
+            "cluster": self.cluster,
+            "time": self.time,
+            "live": self.live,
+            "note": self.note,
+            "components": [_copy(component) for component in self._components],
+            "output": {
+                process: [list(line) for line in list(kept)[-lines:]]
+                for process, kept in self._output.items()
+                if kept
+            },
+        }
+
+    def apply(self, update: Update) -> None:
+        """Take in one update and hand it to the subscribers, if it changes anything."""
+        if not self.live:
+            return
+        if isinstance(update, Components):
+            changed = self._replace(update)
+        elif isinstance(update, Output):
+            changed = self._append(update)
+        else:
+            self.live, self.time, self.note, changed = False, update.time, update.reason, True
+        if changed:
+            for subscriber in list(self._subscribers):
+                subscriber(update)
+
+    def subscribe(self, callback: Subscriber) -> Callable[[], None]:
+        """Call back with each update that changed something; returns how to end that."""
+        self._subscribers.append(callback)
+
+        def unsubscribe() -> None:
+            if callback in self._subscribers:
+                self._subscribers.remove(callback)
+
+        return unsubscribe
+
+    def _replace(self, update: Components) -> bool:
+        components = [_copy(component) for component in update.components]
+        self.time = update.time
+        if components == self._components:
+            return False
+        self._components = components
+        present = {p["name"] for c in components for p in c["processes"]}
+        for gone in set(self._output) - present:
+            del self._output[gone]
+        return True
+
+    def _append(self, update: Output) -> bool:
+        kept = self._output.setdefault(update.process, deque(maxlen=KEPT_LINES))
+        changed = bool(update.lines or update.skipped or (update.fresh and kept))
+        if update.fresh:
+            kept.clear()
+        kept.extend(_lines(update))
+        return changed
+
+
+def lines_of(update: Output) -> list[list[str]]:
+    """The lines of an update as a snapshot has them, one that says what was skipped included."""
+    return [list(line) for line in _lines(update)]
+
+
+def _lines(update: Output) -> Iterable[tuple[str, str]]:
+    if update.skipped:
+        yield update.stream, f"... {update.skipped:,} lines skipped ..."
+    for line in update.lines:
+        yield update.stream, _cut(line)
+
+
+def _cut(line: str) -> str:
+    if len(line) <= LINE_LIMIT:
+        return line
+    return f"{line[:LINE_LIMIT]} ... {len(line) - LINE_LIMIT:,} more characters"
+
+
+def _copy(component: Mapping[str, Any]) -> dict[str, Any]:
+    copy = dict(component)
+    copy["functions"] = list(component.get("functions", ()))
+    copy["processes"] = [dict(process) for process in component.get("processes", ())]
+    return copy
