@@ -18,7 +18,7 @@ from palm.transport.privatefile import open_lock
 __all__ = ["NameLock", "NameTaken"]
 
 
-class NameTaken(ConfigError):
+class NameTaken(ConfigError):  # noqa: N818 - named after what happened
     """A running component has the name; `pid` 0 if it has not yet said which process it is."""
 
     def __init__(self, name: str, pid: int = 0, start_time: float = 0.0) -> None:
