@@ -1,0 +1,37 @@
+"""palm: interactive clusters of named components over ZeroMQ.
+
+Importing this package is light: the public names are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from palm._version import __version__
+
+if TYPE_CHECKING:
+    from palm import errors
+    from palm.clients import Client, Job
+    from palm.servers import Master, Worker
+
+__all__ = ["Client", "Job", "Master", "Worker", "__version__", "errors"]
+
+_HOMES = {
+    "Client": "palm.clients",
+    "Job": "palm.clients",
+    "Master": "palm.servers",
+    "Worker": "palm.servers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("palm.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'palm' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

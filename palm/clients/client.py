@@ -1,0 +1,359 @@
+"""The client: sends jobs to a master and brings their results back."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from logging import INFO
+from typing import Any, Final
+from uuid import uuid4
+
+from palm.clients.connection import Connection
+from palm.clients.feeder import Feeder
+from palm.clients.job import Job
+from palm.clients.outcomes import Chunk
+from palm.clients.source import Source
+from palm.errors import ConfigError, DeadlineExceeded, PalmError
+from palm.protocol.client import ClientMachine
+from palm.protocol.effects import Deliver, Fail, Note, Ready
+from palm.protocol.events import Cancelled, Event
+from palm.protocol.link import Identity
+from palm.runtime.connecting import Dialer
+from palm.runtime.folders import Folders
+from palm.runtime.logs import CLIENT_FORMAT, is_interactive, new_logger
+from palm.runtime.shared import SharedValues
+from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.names import check_name
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqConnector
+
+__all__ = ["Client"]
+
+#: Jobs that `Client.jobs` remembers.
+REMEMBERED: Final = 16
+
+#: Seconds that a feeder has to notice that its job is over.
+FEEDER_GRACE: Final = 1.0
+
+
+class Client:
+    """Talks to one master; it never blocks before results are wanted.
+
+    Parameters
+    ----------
+    server_name
+        The name of the master.
+    db_address, push_address, sub_address
+        An address of the master; the first given decides, whatever the name. Without one the
+        master is found by its name.
+    session
+        A prefix for the keys of `set`, `get` and `delete`.
+    logging_level
+        As in `logging`; under IPython only warnings are shown.
+    connect_timeout
+        Seconds that a job waits for a master before it fails with `ConnectTimeout`.
+    """
+
+    def __init__(
+        self,
+        server_name: str,
+        db_address: str | None = None,
+        push_address: str | None = None,
+        sub_address: str | None = None,
+        session: str | None = None,
+        logging_level: int = INFO,
+        this_config: bool = False,
+        *,
+        connect_timeout: float = 60.0,
+        on_interrupt: str = "cancel",
+    ) -> None:
+        if on_interrupt != "cancel":
+            raise ConfigError(f"on_interrupt={on_interrupt!r} is not supported by this version")
+        self.server_name = check_name(server_name)
+        self.uuid = str(uuid4())
+        self.session = session
+        self.logger = new_logger("palm.client", logging_level, CLIENT_FORMAT)
+        self._lock = threading.Lock()
+        self._active: dict[bytes, tuple[Job, Feeder | None]] = {}
+        self._recent: deque[Job] = deque(maxlen=REMEMBERED)
+        self._warned = False
+        self._notes: deque[str] = deque(maxlen=16)
+        self._closed = False
+        target = parse_address(db_address or push_address or sub_address or server_name)
+        self._connection = self._connect(target, connect_timeout)
+        self._values = SharedValues(self._wait_for)
+        self._session_log()
+        self._connection.start()
+        self._finalizer = weakref.finalize(self, Connection.close, self._connection)
+
+    # Jobs
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The last 16 jobs, the latest last."""
+        return list(self._recent)
+
+    def job(
+        self,
+        function: str,
+        items: Iterable[Any],
+        messages: int | None = None,
+        cache: str = "",
+        *,
+        ordered: bool = False,
+        errors: str = "raise",
+        timeout: float | None = None,
+        deadline: float | None = None,
+        retries: int = 0,
+        retry_on: tuple[type[BaseException], ...] = (),
+        key: Any = None,
+        priority: int = 0,
+        at_most_once: bool = False,
+        durable: bool = False,
+        detach: bool = False,
+    ) -> Job:
+        """Call ``function`` with each of ``items``; the job starts at once.
+
+        Each message has exactly one outcome. Its function may run more than once: when a worker
+        dies, others do its work again.
+
+        Parameters
+        ----------
+        function
+            ``server.name``, or the bare name.
+        items
+            Any iterable, also an infinite one; of a DataFrame each row as a dict, of a Series
+            each value.
+        messages
+            End after so many messages (None: at the end of the items).
+        ordered
+            Results in the order of the items, not as they come.
+        errors
+            What a failed message is when the job is iterated: ``raise`` its error (and `next`
+            may go on), ``return`` it in place of a result, or ``coerce`` it to None.
+        """
+        _refuse(
+            timeout=timeout,
+            deadline=deadline,
+            retries=retries,
+            retry_on=retry_on,
+            key=key,
+            priority=priority,
+            at_most_once=at_most_once,
+            durable=durable,
+            detach=detach,
+        )
+        if messages is not None and messages < 0:
+            raise ConfigError(f"messages={messages}", hint="not negative, or None")
+        source = Source(items)
+        job = self._new_job(function, source, messages, errors=errors, ordered=ordered)
+        feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake)
+        self._add(job, feeder)
+        feeder.start()
+        return job
+
+    def eval(
+        self,
+        function: str,
+        payload: Any,
+        messages: int = 1,
+        cache: str = "",
+        *,
+        timeout: float | None = None,
+    ) -> Any:
+        """Call ``function`` once and return its result; a list when ``messages`` > 1.
+
+        Raises
+        ------
+        TaskError
+            The function raised.
+        DeadlineExceeded
+            It did not return within ``timeout`` seconds; it is cancelled.
+        """
+        job = self.job(function, [payload] * messages, ordered=True)
+        if not job.wait(timeout):
+            job.cancel()
+            raise DeadlineExceeded(f"no result within {timeout:g} s", function=function)
+        results = list(job)
+        return results[0] if messages == 1 else results
+
+    # Shared values
+
+    def set(self, value: Any, key: str | None = None) -> str:
+        """Keep a value at the master; return its key, a new one if none is given."""
+        key = uuid4().hex if key is None else key
+        self._values.set(value, self._key(key))
+        return key
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value that is kept at the master, or ``default``."""
+        return self._values.get(self._key(key), default)
+
+    def delete(self, key: str) -> bool:
+        """Delete a value at the master; return whether it was there."""
+        return self._values.delete(self._key(key))
+
+    # Its end
+
+    def close(self) -> None:
+        """Cancel what runs and say goodbye; harmless when done before."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._lock:
+            active = list(self._active.values())
+        for job, feeder in active:
+            job.cancel()
+            if feeder is not None:
+                feeder.join(FEEDER_GRACE)
+        self._finalizer()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client of '{self.server_name}'>"
+
+    # Inside
+
+    def _connect(self, target: Endpoint | str, connect_timeout: float) -> Connection:
+        folders = Folders.find()
+        connector = ZmqConnector(ensure_keys(folders.keys).client)
+        identity = Identity(
+            "client", f"client-{self.uuid[:8]}", os.urandom(16), self.server_name, []
+        )
+        me = weakref.WeakMethod  # the connection's thread must not keep the client alive
+        handlers: dict[type, weakref.WeakMethod[Any]] = {
+            Deliver: me(self._deliver),
+            Fail: me(self._fail),
+            Note: me(self._note),
+            Ready: me(self._ready),
+        }
+        return Connection(
+            ClientMachine(identity, connect_timeout),
+            connector,
+            Dialer(folders, target, connector),
+            {kind: _weakly(method) for kind, method in handlers.items()},
+            _weakly(me(self._idle)),
+            self.logger,
+        )
+
+    def _session_log(self) -> None:
+        if not is_interactive():
+            self.logger.info("Fetching configuration from the server")
+            self.logger.info("CLIENT %s of %s", self.uuid, self.server_name)
+
+    def _new_job(
+        self, function: str, source: Source, messages: int | None, *, errors: str, ordered: bool
+    ) -> Job:
+        if self._closed:
+            raise PalmError("this client is closed")
+        total = source.size
+        if messages is not None:
+            total = messages if total is None else min(messages, total)
+            if source.size is None:
+                total = None
+        return Job(
+            os.urandom(8),
+            function,
+            errors=errors,
+            ordered=ordered,
+            total=total,
+            index=source.index,
+            cancel=self._cancel,
+            logger=self.logger,
+        )
+
+    def _add(self, job: Job, feeder: Feeder | None) -> None:
+        with self._lock:
+            self._active[job.key] = (job, feeder)
+            self._recent.append(job)
+        while self._notes:
+            job.note(self._notes.popleft())
+
+    def _cancel(self, key: bytes) -> None:
+        with self._lock:
+            self._active.pop(key, None)
+        self._post(Cancelled(key))
+
+    def _post(self, event: Event) -> None:
+        self._connection.post(event)
+
+    def _wait_for(self, event: Event, done: threading.Event) -> None:
+        if self._closed:
+            raise PalmError("this client is closed")
+        self._post(event)
+        done.wait()
+
+    def _key(self, key: str) -> str:
+        return f"{self.session}/{key}" if self.session else key
+
+    # In the connection's thread
+
+    def _deliver(self, effect: Deliver) -> None:
+        found = self._active.get(effect.job)
+        if found is None:
+            return
+        job = found[0]
+        job.deliver(Chunk(job.function, effect.outcome, effect.batch, effect.inputs))
+        if job.state in ("done", "failed"):
+            with self._lock:
+                self._active.pop(effect.job, None)
+
+    def _fail(self, effect: Fail) -> None:
+        with self._lock:
+            active = list(self._active.items())
+        for key, (job, _) in active:
+            if effect.job in (None, key):
+                job.fail(effect.error)
+                with self._lock:
+                    self._active.pop(key, None)
+        self._values.fail(effect.error)
+
+    def _note(self, effect: Note) -> None:
+        with self._lock:
+            active = list(self._active.items())
+        for key, (job, _) in active:
+            if effect.job in (None, key):
+                job.note(effect.text)
+        if not active:
+            self._notes.append(effect.text)
+
+    def _ready(self, effect: Ready) -> None:
+        if not is_interactive():
+            self.logger.info("CLIENT %s connected to %s", self.uuid, effect.name)
+        if effect.name != self.server_name and not self._warned:
+            self._warned = True
+            self.logger.warning(
+                "the master at this address is called '%s', not '%s'; the address decides",
+                effect.name,
+                self.server_name,
+            )
+
+    def _idle(self) -> bool:
+        again = False
+        for _, feeder in list(self._active.values()):
+            if feeder is not None and feeder.has_pending:
+                feeder.flush_stale()
+                again = True
+        return again
+
+
+def _weakly(method: weakref.WeakMethod[Any]) -> Any:
+    def call(*args: Any) -> Any:
+        strong = method()
+        return strong(*args) if strong is not None else None
+
+    return call
+
+
+def _refuse(**options: Any) -> None:
+    for name, value in options.items():
+        if value:
+            raise ConfigError(f"job({name}=...) is not supported by this version")

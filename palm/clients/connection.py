@@ -1,0 +1,115 @@
+"""A client's link: a thread that owns the socket and the machine."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from palm.protocol.client import ClientMachine
+from palm.protocol.effects import (
+    Deliver,
+    Fail,
+    Log,
+    Note,
+    Ready,
+    Reconnect,
+    Reply,
+    Stopped,
+)
+from palm.protocol.events import Event, LookedUp, StopRequested
+from palm.runtime.connecting import Dialer
+from palm.runtime.driver import MAX_WAIT, Driver
+from palm.runtime.shared import SharedValues
+from palm.transport.zmq import ZmqConnector
+
+__all__ = ["Connection"]
+
+#: Seconds between two looks at batches that wait to be filled.
+STALE_AFTER: Final = 0.001
+
+
+class Connection:
+    """Runs a client's machine in a thread of its own.
+
+    Parameters
+    ----------
+    perform
+        What to do for `Deliver`, `Fail`, `Note` and `Ready`, in this thread.
+    idle
+        Called before each wait; it returns whether there is something to be called for again
+        soon.
+    """
+
+    def __init__(
+        self,
+        machine: ClientMachine,
+        connector: ZmqConnector,
+        dialer: Dialer,
+        perform: dict[type, Callable[[Any], None]],
+        idle: Callable[[], bool | None],
+        logger: logging.Logger,
+    ) -> None:
+        self._machine = machine
+        self._connector = connector
+        self._dialer = dialer
+        self._idle = idle
+        self._logger = logger
+        self._inbox: deque[Event] = deque()
+        self._over = False
+        self._driver = Driver(
+            machine,
+            connector,
+            {
+                Reconnect: self._reconnect,
+                Reply: SharedValues.perform,
+                Log: self._log,
+                Stopped: self._stopped,
+                **{kind: perform[kind] for kind in (Deliver, Fail, Note, Ready)},
+            },
+        )
+        self._thread = threading.Thread(target=self._run, name="palm-client", daemon=True)
+
+    def start(self) -> None:
+        """Begin to look for the master."""
+        self._thread.start()
+
+    def post(self, event: Event) -> None:
+        """Let an event happen, from any thread."""
+        self._inbox.append(event)
+        self._connector.wake()
+
+    def wake(self) -> None:
+        """Have ``idle`` called soon."""
+        self._connector.wake()
+
+    def close(self) -> None:
+        """Say goodbye and end the thread."""
+        if self._thread.is_alive():
+            self.post(StopRequested(0.0))
+            if self._thread is threading.current_thread():  # the garbage collector calls from here
+                return
+            self._thread.join()
+
+    def _run(self) -> None:
+        driver, inbox = self._driver, self._inbox
+        try:
+            driver.perform(self._machine.start(driver.clock()))
+            while not self._over:
+                driver.step(STALE_AFTER if self._idle() else MAX_WAIT)
+                while inbox and not self._over:
+                    driver.handle(inbox.popleft())
+        finally:
+            self._connector.close()
+
+    def _reconnect(self, effect: Reconnect) -> None:
+        self._inbox.append(LookedUp(*self._dialer.dial()))
+        self._connector.wake()
+
+    def _log(self, effect: Log) -> None:
+        self._logger.log(effect.level, effect.text)
+
+    def _stopped(self, effect: Stopped) -> None:
+        self._over = True

@@ -1,0 +1,197 @@
+"""Takes a job's items from their source, packs them, and hands them over as there is room.
+
+Source and packing belong to a thread of their own, so that a slow source holds up nobody. What
+lies packed for too little is sent all the same by the client's socket thread (`flush_stale`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+from palm.errors import PayloadTooLarge
+from palm.protocol.events import Submitted
+from palm.wire.batch import MAX_MESSAGES, MAX_PAYLOAD, Batch, Buffer
+from palm.wire.codec import encode_values
+
+if TYPE_CHECKING:
+    from palm.clients.job import Job
+
+__all__ = ["Feeder"]
+
+#: Bytes in one batch, unless one message is larger.
+BATCH_SIZE: Final = 64 * 1024
+
+#: Seconds after which a batch is sent though it is not full.
+FLUSH_AFTER: Final = 0.001
+
+
+class Feeder:
+    """Feeds one job.
+
+    Parameters
+    ----------
+    post
+        Takes a `Submitted` to the client's machine.
+    wake
+        Lets the client's socket thread call `flush_stale`.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        items: Iterable[Any],
+        limit: int | None,
+        post: Callable[[Submitted], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._items = items
+        self._limit = limit
+        self._post = post
+        self._wake = wake
+        self._pending: deque[Any] = deque()
+        self._lock = threading.Lock()
+        self._next = 0
+        self._target = 1
+        self._flushes = 0
+        self._seen = -1
+        self._thread = threading.Thread(target=self._run, name="palm-feeder", daemon=True)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether items wait to be sent."""
+        return bool(self._pending)
+
+    def start(self) -> None:
+        """Begin to take items."""
+        self._thread.start()
+
+    def join(self, timeout: float) -> None:
+        """Wait for the end of the thread; a source that blocks is left behind."""
+        if self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def flush_stale(self) -> None:
+        """Send what waits since before the last call (the socket thread calls it)."""
+        if self._pending and self._flushes == self._seen:
+            self._flush(wait=False)
+        self._seen = self._flushes
+
+    def _run(self) -> None:
+        try:
+            self._feed()
+        except BaseException as error:  # the source is the user's: its error is the job's
+            self._flush_all()
+            self._finish(error)
+        else:
+            self._flush_all()
+            self._finish(None)
+
+    def _feed(self) -> None:
+        """Take items until the source ends or the job does."""
+        items = self._items if self._limit is None else islice(self._items, self._limit)
+        append, clock = self._pending.append, time.monotonic
+        due = 0.0
+        waiting = 0
+        for item in items:
+            append(item)
+            waiting += 1
+            if waiting >= self._target or clock() >= due:
+                if not self._flush(wait=True):
+                    return
+                waiting = 0
+                due = clock() + FLUSH_AFTER
+            elif waiting == 1:
+                self._wake()
+
+    def _flush_all(self) -> None:
+        while self._pending and self._flush(wait=True):
+            pass
+
+    def _flush(self, *, wait: bool) -> bool:
+        """Send a batch; False: the job is over. Without room nothing happens unless ``wait``."""
+        if not self._job.await_room(wait=wait):
+            return not self._job.over
+        with self._lock:
+            items = self._take()
+            if items:
+                self._flushes += 1
+                self._submit(items)
+        return True
+
+    def _take(self) -> list[Any]:
+        pending = self._pending
+        return [pending.popleft() for _ in range(min(len(pending), self._target))]
+
+    def _submit(self, items: list[Any]) -> None:
+        first = self._next
+        self._next += len(items)
+        try:
+            codec, payloads = encode_values(items)
+        except Exception:  # whatever pickling raises: find out whose
+            self._submit_singly(items, first)
+            return
+        sizes = list(map(len, payloads))
+        total = sum(sizes)
+        if total > BATCH_SIZE:
+            self._target = max(1, min(self._target, BATCH_SIZE * len(items) // total))
+            self._submit_split(codec, payloads, first)
+        else:
+            if self._target < MAX_MESSAGES:
+                self._target *= 2
+            self._send(codec, payloads, first)
+
+    def _submit_split(self, codec: int, payloads: list[Buffer], first: int) -> None:
+        """Send payloads that are too large for one batch."""
+        run: list[Buffer] = []
+        size = 0
+        for payload in payloads:
+            if run and size + len(payload) > BATCH_SIZE:
+                self._send(codec, run, first)
+                first += len(run)
+                run, size = [], 0
+            if len(payload) > MAX_PAYLOAD:
+                self._refuse(first, _too_large(len(payload)))
+                first += 1
+            else:
+                run.append(payload)
+                size += len(payload)
+        if run:
+            self._send(codec, run, first)
+
+    def _submit_singly(self, items: list[Any], first: int) -> None:
+        """Send items one by one; those that cannot be sent have their outcome here."""
+        for at, item in enumerate(items, first):
+            try:
+                codec, payloads = encode_values([item])
+            except Exception as error:
+                self._refuse(at, error)
+            else:
+                self._submit_split(codec, payloads, at)
+
+    def _send(self, codec: int, payloads: list[Buffer], first: int) -> None:
+        batch = Batch.pack(payloads)
+        self._job.submitted(batch.n, batch.size)
+        self._post(Submitted(self._job.key, first, batch, self._job.function, codec, False))
+
+    def _refuse(self, index: int, error: Exception) -> None:
+        self._job.refused(index, error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        if not self._job.over:
+            end = Submitted(
+                self._job.key, self._next, Batch.pack([]), self._job.function, 0, True
+            )
+            self._post(end)
+        self._job.exhausted(self._next, error)
+
+
+def _too_large(size: int) -> PayloadTooLarge:
+    return PayloadTooLarge(
+        f"{size:,} bytes are more than the limit of {MAX_PAYLOAD:,}", limit=MAX_PAYLOAD
+    )

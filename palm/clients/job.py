@@ -1,0 +1,442 @@
+"""A job: messages of one function on their way, and their outcomes."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from palm.clients.outcomes import Chunk, Failed
+from palm.clients.window import Window
+from palm.errors import ConfigError, JobError, PalmError, PayloadTooLarge
+from palm.wire.batch import Batch
+from palm.wire.message import Outcome
+from palm.wire.outcome import Failure, Kind, encode_failure
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ERRORS", "Job", "Progress"]
+
+#: What `errors=` may be.
+ERRORS: Final = ("raise", "return", "coerce")
+
+#: Bytes of consumed outcomes that a job keeps for `Job.to_frame`.
+KEEP_BYTES: Final = 32 * 1024 * 1024
+
+#: Seconds for which a job must be paused before it says so in the log.
+PAUSE_NOTICE: Final = 2.0
+
+
+class Progress(NamedTuple):
+    """How far a job is.
+
+    ``done`` messages have an outcome, ``failed`` of them no result, ``retried`` of them one that
+    took more than one start; ``rate`` is outcomes a second so far, ``remaining`` the seconds
+    left at that rate. None: not known.
+    """
+
+    done: int
+    failed: int
+    retried: int
+    total: int | None
+    rate: float
+    remaining: float | None
+
+
+class Job:
+    """Results of a function over items, as they come; made by `palm.Client.job`.
+
+    Iterate it, `collect` it, or turn it into a DataFrame (`to_frame`). Outcomes that nobody takes
+    wait up to a window (8,192 messages, 16 MiB), then the job pauses.
+
+    Attributes
+    ----------
+    id
+        Unlike that of any other job.
+    function
+        Whom it calls, ``server.name``.
+    """
+
+    def __init__(
+        self,
+        key: bytes,
+        function: str,
+        *,
+        errors: str = "raise",
+        ordered: bool = False,
+        total: int | None = None,
+        index: Any = None,
+        cancel: Callable[[bytes], None],
+        logger: logging.Logger,
+    ) -> None:
+        if errors not in ERRORS:
+            raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
+        self.key = key
+        self.function = function
+        self._errors = errors
+        self._ordered = ordered
+        self._total = total
+        self._index = index
+        self._tell_cancel = cancel
+        self._logger = logger
+        self._changed = threading.Condition()
+        self._window = Window()
+        self._chunks: deque[Chunk] = deque()
+        self._early: dict[int, Chunk] = {}
+        self._next = 0
+        self._kept: list[Chunk] = []
+        self._kept_bytes = 0
+        self._forgotten = 0
+        self._consumed_chunks = 0
+        self._notes: deque[str] = deque()
+        self._ready: Iterator[Any] = iter(())
+        self._segments: deque[list[Any] | Failed] = deque()
+        self._count: int | None = None
+        self._error: BaseException | None = None
+        self._cancelled = False
+        self._told_pause = False
+        self._failed = 0
+        self._retried = 0
+        self._started = time.monotonic()
+        self._ended: float | None = None
+
+    # What is known of it
+
+    @property
+    def id(self) -> str:
+        """Unlike that of any other job."""
+        return self.key.hex()
+
+    @property
+    def state(self) -> str:
+        """``running``, ``paused``, ``done``, ``cancelled`` or ``failed``."""
+        with self._changed:
+            if self._cancelled:
+                return "cancelled"
+            if self._error is not None and not self._open:
+                return "failed"
+            if self._complete:
+                return "done"
+            return "paused" if self._paused else "running"
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        with self._changed:
+            done, total = self._window.answered, self._total
+            end = self._ended if self._ended is not None else time.monotonic()
+            rate = done / max(end - self._started, 1e-9)
+            left = None if total is None or not rate else max(total - done, 0) / rate
+            return Progress(done, self._failed, self._retried, total, rate, left)
+
+    def __len__(self) -> int:
+        if self._total is None:
+            raise TypeError("the number of messages of this job is not known")
+        return self._total
+
+    def __repr__(self) -> str:
+        progress = self.progress
+        total = "" if progress.total is None else f"/{progress.total:,}"
+        failed = f", {progress.failed:,} failed" if progress.failed else ""
+        return (
+            f"<Job {self.function}: {self.state}, {progress.done:,}{total} done{failed}, "
+            f"{progress.rate:,.0f}/s>"
+        )
+
+    # For its caller
+
+    def __iter__(self) -> Iterator[Any]:
+        # Runs of results are iterated in C. The iterator of a run is shared with `__next__`.
+        return chain.from_iterable(self._runs())
+
+    def __next__(self) -> Any:
+        while True:
+            for value in self._ready:
+                return value
+            if not self._advance():
+                raise StopIteration
+
+    def cancel(self) -> None:
+        """Want nothing more: what waits is dropped, what runs may end; harmless when done."""
+        with self._changed:
+            if self._complete or self._cancelled:
+                return
+            self._cancelled = True
+            self._end()
+        self._tell_cancel(self.key)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until every message has its outcome, keeping all; return whether that is so.
+
+        ``timeout`` is in seconds. An interrupt cancels the job.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        try:
+            with self._changed:
+                self._collect()
+                while self._open:
+                    left = None if until is None else until - time.monotonic()
+                    if left is not None and left <= 0:
+                        break
+                    self._wait(left)
+                return not self._open
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    def collect(self) -> Job:
+        """Wait until every message has its outcome, keep all of them, and return the job."""
+        self.wait()
+        return self
+
+    def to_frame(self, errors: str | None = None, partial: bool = False) -> pd.DataFrame:
+        """Return a DataFrame with a row for each message, in the order and index of the input.
+
+        Dict results are spread over their keys, namedtuples over their fields, tuples over
+        ``0, 1, ...``; anything else is in ``result``. Then follow ``worker``, ``started`` (UTC),
+        ``duration`` (seconds), ``attempts`` and ``error``.
+
+        Parameters
+        ----------
+        errors
+            ``raise``: wait for the end, then raise the first error; ``return``, ``coerce``: the
+            row of a failed message has its error. Default: as the job was made.
+        partial
+            Only messages that have an outcome now, without waiting.
+
+        Raises
+        ------
+        JobError
+            Outcomes were iterated and, being more than 32 MiB, not kept.
+        """
+        from palm.clients import frame  # pandas: not for those who don't ask for a frame
+
+        errors = self._errors if errors is None else errors
+        if errors not in ERRORS:
+            raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
+        if not partial:
+            self.wait()
+        chunks, missing = self._all_chunks(partial=partial)
+        if errors == "raise" and not partial:
+            self._raise_first(chunks)
+        return frame.results(self, chunks, missing, self._index)
+
+    @property
+    def failures(self) -> pd.DataFrame:
+        """Failed messages so far: ``input, type, error, traceback, worker, attempts``."""
+        from palm.clients import frame  # pandas: not for those who don't ask for a frame
+
+        with self._changed:
+            chunks = sorted((c for c in self._kept if c.failed), key=lambda chunk: chunk.first)
+        return frame.failures(chunks, self._index)
+
+    # For its client: the feeder's thread and the socket's thread call these
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more of it is wanted."""
+        return self._cancelled or self._error is not None
+
+    def await_room(self, *, wait: bool) -> bool:
+        """Return whether more may be submitted; wait until it may, or the job is over."""
+        with self._changed:
+            while not self.over:
+                if self._window.has_room:
+                    return True
+                if not wait:
+                    return False
+                self._changed.wait(PAUSE_NOTICE)
+                self._tell_pause()
+            return False
+
+    def submitted(self, n: int, size: int) -> None:
+        """Note that messages were submitted."""
+        with self._changed:
+            self._window.submit(n, size)
+
+    def refused(self, index: int, error: Exception) -> None:
+        """Note that a message cannot be sent: it has its outcome here."""
+        kind, limit = Kind.TASK_ERROR, 0
+        if isinstance(error, PayloadTooLarge):
+            kind, limit = Kind.PAYLOAD_TOO_LARGE, error.limit
+        failure = Failure(type(error).__name__, f"it cannot be sent: {error}", "", limit)
+        batch = Batch.pack([encode_failure(failure)])
+        outcome = Outcome(
+            0, 0, self.key, index, 1, 0, 0, "", time.time(), bytes(4), bytes([kind])
+        )
+        self.submitted(1, 0)
+        self.deliver(Chunk(self.function, outcome, batch))
+
+    def exhausted(self, count: int, error: BaseException | None) -> None:
+        """Note that the source ended after ``count`` items, or with an error."""
+        with self._changed:
+            self._count = self._total = count
+            if error is not None and self._error is None:
+                self._error = error
+            if not self._open:
+                self._end()
+            self._changed.notify_all()
+
+    def deliver(self, chunk: Chunk) -> None:
+        """Take outcomes."""
+        with self._changed:
+            if self._cancelled:
+                return
+            self._window.answer(chunk.n, chunk.size)
+            self._failed += chunk.failed
+            if chunk.outcome.attempt > 1:
+                self._retried += chunk.n
+            self._kept.append(chunk)
+            if self._ordered:
+                self._early[chunk.first] = chunk
+                while (chunk_ := self._early.pop(self._next, None)) is not None:
+                    self._chunks.append(chunk_)
+                    self._next += chunk_.n
+            else:
+                self._chunks.append(chunk)
+            if not self._open:
+                self._end()
+            self._changed.notify_all()
+
+    def fail(self, error: PalmError) -> None:
+        """Note that no message will have an outcome any more."""
+        with self._changed:
+            if self._open and not self._cancelled:
+                self._error = error
+                self._count = self._window.answered
+                self._end()
+
+    def note(self, text: str) -> None:
+        """Have something said to whoever waits for the job."""
+        with self._changed:
+            self._notes.append(text)
+            self._changed.notify_all()
+
+    # Under the lock
+
+    @property
+    def _complete(self) -> bool:
+        return self._count is not None and self._window.answered >= self._count
+
+    @property
+    def _open(self) -> bool:
+        """Whether an outcome may come yet."""
+        return not self._cancelled and not self._complete
+
+    @property
+    def _paused(self) -> bool:
+        window = self._window
+        return window.answered > window.consumed and not window.in_flight and not window.has_room
+
+    def _end(self) -> None:
+        self._ended = time.monotonic() if self._ended is None else self._ended
+        self._changed.notify_all()
+
+    def _collect(self) -> None:
+        self._window.collecting = True
+        self._changed.notify_all()
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait for a change; say what there is to say in this thread, which the user looks at."""
+        while self._notes:
+            self._logger.warning("%s: %s", self.function, self._notes.popleft())
+        self._changed.wait(timeout)
+
+    def _tell_pause(self) -> None:
+        waiting = self._window.answered - self._window.consumed
+        if self._paused and not self._told_pause:
+            self._told_pause = True
+            self._logger.info(
+                "%s: paused, %s results wait to be taken; iterate the job, or collect() it",
+                self.function,
+                f"{waiting:,}",
+            )
+
+    # Iteration
+
+    def _runs(self) -> Iterator[Iterator[Any]]:
+        while self._advance():
+            yield self._ready
+
+    def _advance(self) -> bool:
+        """Make the next run of results ready; False: there is none. Raises what failed."""
+        while not self._segments:
+            chunk = self._take()
+            if chunk is None:
+                if self._error is not None:
+                    raise self._error
+                return False
+            self._segments.extend(chunk.segments())
+        segment = self._segments.popleft()
+        if isinstance(segment, list):
+            self._ready = iter(segment)
+        elif self._errors == "raise":
+            raise segment
+        else:
+            self._ready = iter((segment if self._errors == "return" else None,))
+        return True
+
+    def _take(self) -> Chunk | None:
+        try:
+            with self._changed:
+                while not self._chunks and self._open:
+                    self._wait(None)
+                if not self._chunks:
+                    return None
+                chunk = self._chunks.popleft()
+                self._window.consume(chunk.n, chunk.size)
+                self._forget_consumed(chunk)
+                self._changed.notify_all()
+                return chunk
+        except KeyboardInterrupt:
+            self.cancel()
+            raise
+
+    def _forget_consumed(self, chunk: Chunk) -> None:
+        """Keep no more than `KEEP_BYTES` of what the caller has had."""
+        self._kept_bytes += chunk.size
+        if self._kept_bytes > KEEP_BYTES and not self._window.collecting:
+            waiting = {id(c) for c in (*self._chunks, *self._early.values())}
+            kept = [c for c in self._kept if id(c) in waiting or c.failed]
+            self._forgotten += sum(c.n for c in self._kept) - sum(c.n for c in kept)
+            self._kept, self._kept_bytes = kept, 0
+
+    # Frames
+
+    def _all_chunks(self, *, partial: bool) -> tuple[list[Chunk], int]:
+        """Return outcomes in the order of the input, and how many messages have none."""
+        with self._changed:
+            if self._forgotten:
+                raise JobError(
+                    f"{self._forgotten:,} outcomes of job {self.id} were iterated and not kept; "
+                    "call to_frame() instead of iterating, or collect() first"
+                )
+            if self._error is not None and not partial:
+                raise self._error
+            chunks = sorted(self._kept, key=lambda chunk: chunk.first)
+            missing = 0 if partial else self._window.submitted - self._window.answered
+        return chunks, missing
+
+    def _raise_first(self, chunks: list[Chunk]) -> None:
+        failed = [chunk for chunk in chunks if chunk.failed]
+        if not failed:
+            return
+        first = failed[0].errors()[0]
+        more = self._failed - 1
+        if more:
+            kinds = Counter(_kind(error) for chunk in failed for error in chunk.errors())
+            counts = ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common(5))
+            first.add_note(
+                f"{self._failed:,} of {self._window.answered:,} messages failed: {counts}. "
+                'See job.failures, or job.to_frame(errors="return").'
+            )
+        raise first
+
+
+def _kind(error: Failed) -> str:
+    return getattr(error, "type", type(error).__name__)

@@ -1,0 +1,49 @@
+"""Where a job's items come from: what they are, how many, and by what index they go."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sized
+from typing import Any
+
+from palm.errors import ConfigError
+
+__all__ = ["Source"]
+
+
+class Source:
+    """Items of a job.
+
+    Attributes
+    ----------
+    size
+        How many there are; None when that is not known.
+    index
+        Of the DataFrame or Series that they are from; None for other iterables.
+    """
+
+    def __init__(self, items: Iterable[Any]) -> None:
+        self.index: Any = None
+        self.size: int | None = None
+        self._items = items
+        pandas = sys.modules.get("pandas")  # what was never imported cannot have been passed
+        if pandas is not None and isinstance(items, pandas.DataFrame | pandas.Series):
+            from palm.clients import frame  # pandas: see above
+
+            self.index, self.size = items.index, len(items)
+            self._items = frame.items(items)
+        elif not isinstance(items, Iterable):
+            raise ConfigError(
+                f"items of type {type(items).__name__} cannot be iterated",
+                hint="give a list, any other iterable, a DataFrame or a Series",
+            )
+        elif isinstance(items, str | bytes):
+            raise ConfigError(
+                "a single text or bytes is not a series of items",
+                hint="give [item], or call client.eval for one message",
+            )
+        elif isinstance(items, Sized):
+            self.size = len(items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)

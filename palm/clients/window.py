@@ -1,0 +1,67 @@
+"""How much of a job may be under way: the bound of everybody's memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "Window"]
+
+#: Messages of a job that may be in flight or wait for their caller.
+MAX_MESSAGES: Final = 8192
+
+#: Bytes of the same; one larger message is allowed alone.
+MAX_BYTES: Final = 16 * 1024 * 1024
+
+
+class Window:
+    """Counts what a job has under way; not thread-safe by itself.
+
+    A message takes its place when it is submitted and leaves it when its outcome is consumed;
+    the room for its result is reserved by the mean size of the results so far.
+    """
+
+    def __init__(self) -> None:
+        self.submitted = 0
+        self.answered = 0
+        self.consumed = 0
+        self._input_bytes = 0
+        self._result_bytes = 0
+        self._held_bytes = 0
+        #: Outcomes are kept for a caller who wants them all: they do not count.
+        self.collecting = False
+
+    @property
+    def in_flight(self) -> int:
+        """Messages without an outcome."""
+        return self.submitted - self.answered
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be submitted."""
+        in_flight = self.in_flight
+        if not in_flight and (self.collecting or self.answered == self.consumed):
+            return True
+        waiting = 0 if self.collecting else self.answered - self.consumed
+        if in_flight + waiting >= MAX_MESSAGES:
+            return False
+        mean = self._result_bytes / self.answered if self.answered else 0
+        held = 0 if self.collecting else self._held_bytes
+        return self._input_bytes + held + in_flight * mean < MAX_BYTES
+
+    def submit(self, n: int, size: int) -> None:
+        """Note that ``n`` messages of ``size`` bytes were submitted."""
+        self.submitted += n
+        self._input_bytes += size
+
+    def answer(self, n: int, size: int) -> None:
+        """Note that ``n`` outcomes of ``size`` bytes came."""
+        in_flight = self.in_flight
+        self._input_bytes -= self._input_bytes * n // in_flight if in_flight else 0
+        self.answered += n
+        self._result_bytes += size
+        self._held_bytes += size
+
+    def consume(self, n: int, size: int) -> None:
+        """Note that the caller took ``n`` outcomes of ``size`` bytes."""
+        self.consumed += n
+        self._held_bytes -= size

@@ -1,0 +1,1 @@
+"""The rules of the cluster, as state machines without I/O."""

@@ -1,0 +1,55 @@
+"""The shared values of a master: opaque bytes, with the number of their codec in front."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Final
+
+from palm.wire.batch import Batch
+from palm.wire.message import Fetch, Keep, Kept
+
+__all__ = ["answer", "pack_value", "unpack_value"]
+
+#: Answers kept for each session, so that a repeated operation is not carried out twice.
+REPLIES: Final = 64
+
+
+def pack_value(codec: int, batch: Batch) -> bytes:
+    """Return what is stored for the one value in ``batch``."""
+    return bytes([codec]) + bytes(batch.payloads()[0])
+
+
+def unpack_value(stored: bytes) -> tuple[int, Batch]:
+    """Return codec and batch of a stored value."""
+    return stored[0], Batch.pack([memoryview(stored)[1:]])
+
+
+def answer(
+    values: MutableMapping[str, bytes],
+    replies: dict[int, tuple[Kept, Batch | None]],
+    request: Keep | Fetch,
+    batch: Batch | None,
+) -> tuple[Kept, Batch | None]:
+    """Carry out a request of a session whose earlier answers are ``replies``."""
+    known = replies.get(request.op)
+    if known is None:
+        known = replies[request.op] = _carry_out(values, request, batch)
+        while len(replies) > REPLIES:
+            del replies[next(iter(replies))]
+    return known
+
+
+def _carry_out(
+    values: MutableMapping[str, bytes], request: Keep | Fetch, batch: Batch | None
+) -> tuple[Kept, Batch | None]:
+    key = request.key
+    if isinstance(request, Keep):
+        found = key in values
+        if batch is not None:
+            values[key] = pack_value(request.codec, batch)
+        return Kept(0, request.op, key, found, 0), None
+    stored = values.pop(key, None) if request.delete else values.get(key)
+    if stored is None or request.delete:
+        return Kept(0, request.op, key, stored is not None, 0), None
+    codec, value = unpack_value(stored)
+    return Kept(0, request.op, key, True, codec), value

@@ -1,0 +1,262 @@
+"""The client's rules: keep each input until its outcome is there, deliver each outcome once.
+
+What is open is sent again over every new link: the master knows what it has, and after a restart
+it has nothing. Outcomes are acknowledged by serial number, in order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final
+
+from palm.errors import ConnectTimeout, PalmError
+from palm.protocol.effects import Deliver, Effect, Fail, Note, Send, Stopped
+from palm.protocol.events import (
+    Cancelled,
+    Event,
+    Garbled,
+    Received,
+    StopRequested,
+    Submitted,
+    Tick,
+    Wanted,
+)
+from palm.protocol.link import Identity, Link, State
+from palm.protocol.ranges import RangeSet
+from palm.protocol.requests import Requests
+from palm.protocol.timers import Timer, Timers
+from palm.wire.batch import Batch
+from palm.wire.message import Ack, Bye, Close, Kept, Notice, Outcome, Submit
+
+__all__ = ["ClientMachine"]
+
+#: Seconds after which the person who waits is told that nobody answers.
+NOTICE_AFTER: Final = 2.0
+
+
+@dataclass(slots=True)
+class _Sent:
+    """Inputs without an outcome: ``left`` counts them."""
+
+    submit: Submit
+    batch: Batch
+    left: int
+
+
+class _Job:
+    __slots__ = ("answered", "closed", "firsts", "function", "id", "sent", "submitted")
+
+    def __init__(self, job: bytes, function: str) -> None:
+        self.id = job
+        self.function = function
+        self.answered = RangeSet()
+        self.submitted = 0
+        self.closed = False
+        self.firsts: list[int] = []
+        self.sent: dict[int, _Sent] = {}
+
+    @property
+    def finished(self) -> bool:
+        return self.closed and self.answered.total == self.submitted
+
+    def add(self, submit: Submit, batch: Batch) -> None:
+        self.submitted += batch.n
+        self.closed = self.closed or submit.last
+        if batch.n:
+            self.firsts.append(submit.first)
+            self.sent[submit.first] = _Sent(submit, batch, batch.n)
+
+    def settle(self, start: int, stop: int, *, keep: bool) -> list[tuple[int, int, Batch]]:
+        """Let go of inputs whose outcome is there; return them if they are to be kept."""
+        inputs = []
+        at = bisect_right(self.firsts, start) - 1
+        while start < stop and 0 <= at < len(self.firsts):
+            sent = self.sent[self.firsts[at]]
+            first = sent.submit.first
+            upto = min(stop, first + sent.batch.n)
+            if keep:
+                part = sent.batch.cut(start - first, upto - first)
+                inputs.append((start, sent.submit.codec, part))
+            sent.left -= upto - start
+            start = upto
+            if sent.left:
+                at += 1
+            else:
+                del self.sent[self.firsts.pop(at)]
+        return inputs
+
+
+class ClientMachine:
+    """One client; see `handle`.
+
+    ``connect_timeout`` is how long (seconds) something may wait for a master before it fails.
+    """
+
+    def __init__(self, identity: Identity, connect_timeout: float) -> None:
+        self._effects: list[Effect] = []
+        self._timers = Timers()
+        self.link = Link(identity, self._timers, self._effects)
+        self._requests = Requests(self._effects)
+        self._connect_timeout = connect_timeout
+        self._jobs: dict[bytes, _Job] = {}
+        self._patience: list[Timer] = []
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When a `Tick` is due."""
+        return self._timers.next_deadline
+
+    def start(self, now: float) -> list[Effect]:
+        """Begin to look for the master."""
+        self.link.start(now)
+        return self._take_effects()
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
+        if isinstance(event, Received) and self._is_ours(event):
+            self._receive(event)
+        elif isinstance(event, Submitted):
+            self._submit(event)
+        elif isinstance(event, Cancelled):
+            self._cancel(event.job)
+        elif isinstance(event, Wanted):
+            self._requests.add(event, self.link.id if self.link.up else 0)
+        elif isinstance(event, Tick):
+            self._timers.run(now)
+        elif isinstance(event, StopRequested):
+            self._stop()
+        elif not isinstance(event, Garbled):
+            self._link_event(event, now)
+        self._mind_patience(now)
+        return self._take_effects()
+
+    def _take_effects(self) -> list[Effect]:
+        effects = self._effects[:]
+        self._effects.clear()
+        return effects
+
+    def _is_ours(self, event: Received) -> bool:
+        return self.link.up and event.message.link == self.link.id and _is_data(event)
+
+    def _link_event(self, event: Event, now: float) -> None:
+        if self.link.handle(event, [], now) is not None:
+            for job in self._jobs.values():
+                self._resend(job)
+            self._requests.resend(self.link.id)
+
+    # From the caller
+
+    def _submit(self, event: Submitted) -> None:
+        job = self._jobs.get(event.job)
+        if job is None:
+            job = self._jobs[event.job] = _Job(event.job, event.function)
+        batch = event.batch
+        submit = Submit(
+            0, event.job, event.first, batch.n, event.function, event.codec, event.last
+        )
+        job.add(submit, batch)
+        if self.link.up and job.submitted:
+            self._send(_Sent(submit, batch, batch.n))
+        self._drop_if_finished(job)
+
+    def _resend(self, job: _Job) -> None:
+        for sent in job.sent.values():
+            self._send(sent)
+        if job.closed:  # the batch that said so may have had its outcomes already
+            end = Submit(0, job.id, job.submitted, 0, job.function, 0, True)
+            self._send(_Sent(end, Batch.pack([]), 0))
+
+    def _send(self, sent: _Sent) -> None:
+        sent.submit.link = self.link.id
+        self._effects.append(Send(b"", sent.submit, sent.batch))
+
+    def _cancel(self, job: bytes) -> None:
+        if self._jobs.pop(job, None) is not None and self.link.up:
+            self._effects.append(Send(b"", Close(self.link.id, job)))
+
+    def _stop(self) -> None:
+        if self.link.up:
+            self._effects.append(Send(b"", Bye(self.link.id, "it was closed")))
+        self._effects.append(Stopped())
+
+    # From the master
+
+    def _receive(self, event: Received) -> None:
+        message = event.message
+        if isinstance(message, Outcome) and event.batch is not None:
+            self._effects.append(Send(b"", Ack(self.link.id, message.serial)))
+            self._outcome(message, event.batch)
+        elif isinstance(message, Notice):
+            self._effects.append(Note(message.job or None, message.text))
+        elif isinstance(message, Kept):
+            self._requests.answered(message, event.batch)
+
+    def _outcome(self, outcome: Outcome, batch: Batch) -> None:
+        job = self._jobs.get(outcome.job)
+        if job is None:  # cancelled, or given up while the master was away
+            self._effects.append(Send(b"", Close(self.link.id, outcome.job)))
+            return
+        first, n = outcome.first, outcome.n
+        new = job.answered.add(first, first + n)
+        for start, stop in new:
+            inputs = job.settle(start, stop, keep=bool(outcome.kinds))
+            a, b = start - first, stop - first
+            part = outcome if b - a == n else _cut_outcome(outcome, a, b)
+            self._effects.append(Deliver(job.id, part, batch.cut(a, b), inputs))
+        self._drop_if_finished(job)
+
+    def _drop_if_finished(self, job: _Job) -> None:
+        if job.finished:
+            self._jobs.pop(job.id, None)
+
+    # Patience: while something waits and nobody answers
+
+    def _mind_patience(self, now: float) -> None:
+        if self.link.state is State.FAILED:
+            if self.link.error is not None and (self._jobs or self._requests):
+                self._fail_all(self.link.error)
+            return
+        waits = not self.link.up and bool(self._jobs or self._requests)
+        if waits and not self._patience:
+            self._patience = [
+                self._timers.at(now + NOTICE_AFTER, self._notice),
+                self._timers.at(now + self._connect_timeout, self._give_up),
+            ]
+        elif not waits and self._patience:
+            for timer in self._patience:
+                timer.cancel()
+            self._patience = []
+
+    def _notice(self, now: float) -> None:
+        self._effects.append(Note(None, f"{self.link.absence()}; waiting"))
+
+    def _give_up(self, now: float) -> None:
+        text = f"{self.link.absence()}; gave up after {self._connect_timeout:g} s"
+        name, known = self.link.identity.server, self.link.known
+        self._fail_all(ConnectTimeout(text, name=name, known=known))
+
+    def _fail_all(self, error: PalmError) -> None:
+        self._jobs.clear()
+        self._requests.clear()
+        self._effects.append(Fail(None, error))
+
+
+def _is_data(event: Received) -> bool:
+    return isinstance(event.message, Outcome | Notice | Kept)
+
+
+def _cut_outcome(outcome: Outcome, a: int, b: int) -> Outcome:
+    return Outcome(
+        outcome.link,
+        outcome.serial,
+        outcome.job,
+        outcome.first + a,
+        b - a,
+        outcome.attempt,
+        outcome.codec,
+        outcome.worker,
+        outcome.started,
+        outcome.durations[4 * a : 4 * b],
+        outcome.kinds[a:b],
+    )

@@ -1,0 +1,304 @@
+"""Who gets which messages: the part of a master's rules between queues and workers.
+
+A message of a job is in its queue, in one lease, or done. Workers get leases of about
+`palm.protocol.pool.LEASE_SECONDS` of work, idle workers first; messages whose worker died on
+them run alone; what a busy worker has not begun is recalled for an idle one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from typing import Final
+
+from palm.protocol.effects import Effect, Log, Probe, Send
+from palm.protocol.jobs import JobState, Piece
+from palm.protocol.pool import Lease, Pool, WorkerSession
+from palm.protocol.timers import Timers
+from palm.wire.message import Notice, Recall, Revoke, Task
+from palm.wire.outcome import Failure, Kind
+
+__all__ = ["Dispatcher"]
+
+#: Deaths of workers that ran a message alone, after which it is not run again.
+MAX_DEATHS: Final = 3
+
+#: Seconds a busy worker may be silent before an idle one is given what it has not begun.
+RECALL_AFTER: Final = 0.01
+
+#: Seconds between two looks at the peers that hold work: the backstop of the monitor.
+SWEEP_EVERY: Final = 5.0
+
+
+class Dispatcher:
+    """The leases of a master.
+
+    ``fail(job, piece, kind, failure)`` is called to give waiting messages an outcome.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        timers: Timers,
+        effects: list[Effect],
+        fail: Callable[[JobState, Piece, Kind, Failure], None],
+        function_grace: float,
+    ) -> None:
+        self.pool = Pool()
+        #: Count of the leases out.
+        self.leased = 0
+        #: Nothing is leased any more: the master stops.
+        self.draining = False
+        self._name = name
+        self._timers = timers
+        self._effects = effects
+        self._fail = fail
+        self._function_grace = function_grace
+        #: Jobs with something to lease, by function, in turn.
+        self._waiting: dict[str, deque[JobState]] = {}
+        #: Workers with something they cannot have begun.
+        self._loaded: dict[bytes, WorkerSession] = {}
+        self._next_lease = 1
+        self._balancing = False
+        self._sweeping = False
+
+    def enqueue(self, job: JobState, now: float) -> None:
+        """Give what waits of a job to workers that have room; let the rest wait."""
+        self._list(job, now)
+        self.feed_function(job.function, now)
+
+    def feed_function(self, function: str, now: float) -> None:
+        """Give waiting messages of a function away: a lease to each idle worker, then more."""
+        for once in (True, False):
+            for worker in self.pool.hungry(function):
+                if function not in self._waiting:
+                    return
+                if not once or not worker.leases:
+                    self.feed(worker, now, once=once)
+
+    def feed(self, worker: WorkerSession, now: float, *, once: bool = False) -> None:
+        """Give a worker what waits for it, as far as it has room; ``once``: one lease at most."""
+        room = self._can_take(worker)
+        while room:
+            job = self._next_job(worker)
+            if job is None or not self._lease(worker, job, now) or once:
+                break
+            room = self._can_take(worker)
+        self.pool.set_hungry(worker, room)
+        if room and not worker.leases and self._loaded:
+            self._start_balancing(now)
+
+    def answered(self, worker: WorkerSession, lease: Lease, seconds: float, n: int) -> None:
+        """Note that a worker answered the next ``n`` messages of a lease."""
+        lease.done += n
+        self.pool.measured(lease.job.function, seconds, n)
+        if lease.left <= 0:
+            self.end(worker, lease)
+
+    def end(self, worker: WorkerSession, lease: Lease) -> None:
+        """Take a lease from a worker."""
+        if worker.leases.pop(lease.id, None) is not None:
+            self.leased -= 1
+        if len(worker.leases) < 2:
+            self._loaded.pop(worker.id, None)
+
+    def end_all(self, worker: WorkerSession) -> list[Lease]:
+        """Take all leases from a worker; return them in the order it ran them."""
+        leases = list(worker.leases.values())
+        for lease in leases:
+            self.end(worker, lease)
+        return leases
+
+    def requeue(self, leases: Iterable[Lease], now: float, *, begun: bool) -> None:
+        """Queue what is left of leases again; ``begun``: their worker died running them."""
+        jobs = {}
+        for lease in reversed(list(leases)):
+            job = lease.job
+            if job.dropped:
+                continue
+            for piece in reversed(lease.rest(begun=begun)):
+                self._put_back(job, piece)
+            jobs[id(job)] = job
+        for job in jobs.values():
+            if job.waiting:
+                self.enqueue(job, now)
+
+    def revoke(self, job: JobState) -> None:
+        """Tell workers that nobody wants a job any more."""
+        for worker in self.pool.serving(job.function):
+            ids = [lease.id for lease in worker.leases.values() if lease.job is job]
+            for lease in ids:
+                worker.leases[lease].revoked = True
+            if ids and worker.peer is not None:
+                self._effects.append(Send(worker.peer, Revoke(worker.link, ids)))
+
+    def drain(self, workers: Iterable[WorkerSession]) -> None:
+        """Lease nothing more and ask back what was not begun."""
+        self.draining = True
+        for worker in workers:
+            self._recall(worker, list(worker.leases.values())[1:])
+
+    # Leasing
+
+    def _list(self, job: JobState, now: float) -> None:
+        if not job.listed:
+            job.listed = True
+            self._waiting.setdefault(job.function, deque()).append(job)
+        if job.wait is None and not self.pool.is_served(job.function):
+            due = now + self._function_grace
+            job.wait = self._timers.at(due, self._nobody_serves, job)
+
+    def _can_take(self, worker: WorkerSession) -> bool:
+        return worker.peer is not None and not self.draining and self.pool.has_room(worker)
+
+    def _next_job(self, worker: WorkerSession) -> JobState | None:
+        functions = worker.functions
+        for i in range(len(functions)):
+            turn = (worker.turn + i) % len(functions)
+            job = self._first_waiting(functions[turn])
+            if job is not None:
+                worker.turn = turn + 1
+                return job
+        return None
+
+    def _first_waiting(self, function: str) -> JobState | None:
+        line = self._waiting.get(function)
+        while line:
+            job = line[0]
+            if job.waiting:
+                line.rotate(-1)
+                return job
+            line.popleft().listed = False
+        self._waiting.pop(function, None)
+        return None
+
+    def _lease(self, worker: WorkerSession, job: JobState, now: float) -> bool:
+        """Lease something of a job; False: what it has must run alone, and this worker is busy."""
+        if job.suspects:
+            if worker.leases:
+                return False
+            piece = job.take_suspect() or job.take(1)
+        else:
+            piece = job.take(self.pool.lease_size(job))
+        if piece is None:
+            return True
+        job.granted = max(job.granted, piece.n)
+        lease = self._new_lease(worker, job, piece, now)
+        task = Task(
+            worker.link,
+            lease.id,
+            job.session.id,
+            job.id,
+            lease.first,
+            piece.n,
+            lease.attempt,
+            job.function,
+            piece.codec,
+        )
+        if worker.peer is not None:
+            self._effects.append(Send(worker.peer, task, piece.batch))
+        self._start_sweep(now)
+        return True
+
+    def _new_lease(self, worker: WorkerSession, job: JobState, piece: Piece, now: float) -> Lease:
+        lease = Lease(
+            self._next_lease,
+            job,
+            piece.first,
+            piece.batch,
+            piece.codec,
+            piece.attempts + 1,
+            piece.deaths,
+            piece.alone,
+        )
+        self._next_lease += 1
+        self.leased += 1
+        if not worker.leases:
+            worker.heard = now
+        worker.leases[lease.id] = lease
+        if len(worker.leases) == 2:
+            self._loaded[worker.id] = worker
+        return lease
+
+    def _put_back(self, job: JobState, piece: Piece) -> None:
+        if not job.done.missing(piece.first, piece.first + piece.n):
+            return
+        if piece.alone and piece.deaths >= MAX_DEATHS:
+            text = f"it ended {piece.deaths} workers that ran it alone"
+            self._fail(job, piece, Kind.POISON_TASK, Failure("PoisonTask", text))
+        else:
+            job.late = job.late or job.done.total > 0
+            job.put_back(piece)
+
+    # Balance: work that is leased but not begun, while others have nothing
+
+    def _start_balancing(self, now: float) -> None:
+        if not self._balancing:
+            self._balancing = True
+            self._timers.at(now + RECALL_AFTER, self._balance)
+
+    def _balance(self, now: float) -> None:
+        self._balancing = False
+        again = False
+        for worker in list(self._loaded.values()):
+            leases = [lease for lease in list(worker.leases.values())[1:] if not lease.recalled]
+            wanted = [lease for lease in leases if self._has_taker(lease.job.function)]
+            if wanted and now - worker.heard >= RECALL_AFTER:
+                self._recall(worker, wanted[len(wanted) // 2 :])
+            again = again or bool(wanted)
+        if again:
+            self._start_balancing(now)
+
+    def _has_taker(self, function: str) -> bool:
+        idle = self.pool.hungry(function)[:1]
+        return bool(idle) and not idle[0].leases
+
+    def _recall(self, worker: WorkerSession, leases: list[Lease]) -> None:
+        for lease in leases:
+            lease.recalled = True
+        if leases and worker.peer is not None:
+            ids = [lease.id for lease in leases]
+            self._effects.append(Send(worker.peer, Recall(worker.link, ids)))
+
+    # Functions that nobody serves
+
+    def _nobody_serves(self, job: JobState, now: float) -> None:
+        job.wait = None
+        function = job.function
+        if not job.waiting or self.pool.is_served(function):
+            return
+        foreign = "." in function
+        if foreign or (self.pool.size and function not in self.pool.served):
+            self._fail_unknown(job)
+            return
+        text = f"no worker of '{self._name}' serves '{function}' yet; waiting for one"
+        self._effects.append(Log(logging.WARNING, text))
+        client = job.session
+        if client.peer is not None:
+            self._effects.append(Send(client.peer, Notice(client.link, job.id, text)))
+
+    def _fail_unknown(self, job: JobState) -> None:
+        function, served = job.function, sorted(self.pool.functions())
+        text = f"no worker of '{self._name}' serves '{function}'"
+        near = get_close_matches(function.rpartition(".")[2], served, n=1)
+        if near:
+            text += f"; did you mean '{near[0]}'?"
+        text += f" (served: {', '.join(served) or 'nothing'})"
+        while (piece := job.take_suspect() or job.take(1 << 30)) is not None:
+            self._fail(job, piece, Kind.FUNCTION_NOT_FOUND, Failure("FunctionNotFound", text))
+
+    # The backstop: a peer whose end nothing reported
+
+    def _start_sweep(self, now: float) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self._timers.at(now + SWEEP_EVERY, self._sweep)
+
+    def _sweep(self, now: float) -> None:
+        self._sweeping = False
+        busy = [w.peer for w in self.pool.workers() if w.leases and w.peer is not None]
+        self._effects.extend(Probe(peer) for peer in busy)
+        if busy:
+            self._start_sweep(now)

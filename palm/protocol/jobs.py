@@ -1,0 +1,192 @@
+"""A master's view of clients: their sessions, their jobs, and what of a job waits to be leased."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from palm.protocol.ranges import RangeSet
+from palm.protocol.timers import Timer
+from palm.wire.batch import Batch
+from palm.wire.message import Kept, Outcome
+
+__all__ = ["ClientSession", "JobState", "Piece"]
+
+
+@dataclass(slots=True)
+class Piece:
+    """Messages of a job that wait: those of ``batch`` from ``start`` on, the first is ``first``.
+
+    ``attempts`` counts their starts so far, ``deaths`` the workers that died while they ran
+    alone; pieces to be run ``alone`` hold one message.
+    """
+
+    first: int
+    batch: Batch
+    codec: int
+    start: int = 0
+    attempts: int = 0
+    deaths: int = 0
+    alone: bool = False
+
+    @property
+    def n(self) -> int:
+        """Messages left."""
+        return self.batch.n - self.start
+
+    def split(self, n: int) -> Piece:
+        """Take the first ``n`` messages off."""
+        stop = self.start + n
+        head = Piece(
+            self.first,
+            self.batch.cut(self.start, stop),
+            self.codec,
+            attempts=self.attempts,
+            deaths=self.deaths,
+            alone=self.alone,
+        )
+        self.first += n
+        self.start = stop
+        return head
+
+
+class JobState:
+    """One job of one client."""
+
+    __slots__ = (
+        "closed",
+        "done",
+        "dropped",
+        "function",
+        "granted",
+        "id",
+        "known",
+        "late",
+        "listed",
+        "queue",
+        "queued",
+        "session",
+        "suspects",
+        "unacked",
+        "wait",
+    )
+
+    def __init__(self, session: ClientSession, job: bytes, function: str) -> None:
+        self.session = session
+        self.id = job
+        self.function = function
+        self.known = RangeSet()
+        self.done = RangeSet()
+        self.queue: deque[Piece] = deque()
+        self.suspects: deque[Piece] = deque()
+        #: Messages in the queue; suspects are not counted.
+        self.queued = 0
+        #: The client has said that no more will come.
+        self.closed = False
+        #: Nobody is interested in it any more.
+        self.dropped = False
+        #: A result came for messages that were queued again: the queue must be looked through.
+        self.late = False
+        #: It is in its function's line of jobs that have something to lease.
+        self.listed = False
+        #: Size of the largest lease so far, messages.
+        self.granted = 0
+        #: Outcomes that the client has not acknowledged.
+        self.unacked = 0
+        #: Runs while no worker serves the function.
+        self.wait: Timer | None = None
+
+    @property
+    def open(self) -> int:
+        """Messages without an outcome."""
+        return self.known.total - self.done.total
+
+    @property
+    def finished(self) -> bool:
+        """Nothing will ever happen to it again."""
+        return self.closed and not self.open and not self.unacked
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something of it could be leased."""
+        return bool(self.queue or self.suspects)
+
+    def put(self, piece: Piece) -> None:
+        """Queue messages behind the others."""
+        self.queue.append(piece)
+        self.queued += piece.n
+
+    def put_back(self, piece: Piece) -> None:
+        """Queue messages before the others; those to run alone apart from them."""
+        if piece.alone:
+            self.suspects.append(piece)
+        else:
+            self.queue.appendleft(piece)
+            self.queued += piece.n
+
+    def take(self, limit: int) -> Piece | None:
+        """Take up to ``limit`` messages off the queue."""
+        if self.late:
+            self._drop_done()
+        if not self.queue:
+            return None
+        piece = self.queue[0]
+        if piece.n > limit:
+            head = piece.split(limit)
+        else:
+            self.queue.popleft()
+            head = piece.split(piece.n) if piece.start else piece
+        self.queued -= head.n
+        return head
+
+    def take_suspect(self) -> Piece | None:
+        """Take a message that must run alone."""
+        while self.suspects:
+            piece = self.suspects.popleft()
+            if piece.first not in self.done:
+                return piece
+        return None
+
+    def clear(self) -> None:
+        """Forget all that waits."""
+        self.queue.clear()
+        self.suspects.clear()
+        self.queued = 0
+        if self.wait is not None:
+            self.wait.cancel()
+            self.wait = None
+
+    def _drop_done(self) -> None:
+        """Take what has an outcome by now out of the queue."""
+        self.late = False
+        kept: deque[Piece] = deque()
+        for piece in self.queue:
+            for start, stop in self.done.missing(piece.first, piece.first + piece.n):
+                at = piece.start + start - piece.first
+                part = piece.batch.cut(at, at + stop - start)
+                kept.append(Piece(start, part, piece.codec, attempts=piece.attempts))
+        self.queue = kept
+        self.queued = sum(piece.n for piece in kept)
+
+
+@dataclass(slots=True)
+class ClientSession:
+    """A client; it outlives its connection by the master's ``session_ttl``.
+
+    ``alias`` is the name by which the client knows the master.
+    """
+
+    id: bytes
+    name: str
+    alias: str
+    peer: bytes | None = None
+    link: int = 0
+    strikes: int = 0
+    jobs: dict[bytes, JobState] = field(default_factory=dict)
+    #: Outcomes not acknowledged yet, oldest first.
+    outcomes: deque[tuple[Outcome, Batch]] = field(default_factory=deque)
+    serial: int = 0
+    expiry: Timer | None = None
+    #: The last answers to cache operations: a repeated one is not carried out twice.
+    replies: dict[int, tuple[Kept, Batch | None]] = field(default_factory=dict)
+    role: str = "client"

@@ -1,0 +1,188 @@
+"""The connecting side of a link: greet, be welcomed, notice the end, greet again.
+
+DOWN --Connected--> GREETING --WELCOME--> UP --Disconnected--> DOWN. ZeroMQ reconnects silently,
+so a greeting follows every handshake; a frame of an earlier link is ignored.
+"""
+
+from __future__ import annotations
+
+import logging
+from enum import Enum
+from typing import Final
+
+from palm.errors import AuthenticationError, PalmError, ProtocolError
+from palm.protocol.effects import Effect, Log, Ready, Reconnect, Send
+from palm.protocol.events import Connected, Disconnected, Event, LookedUp, Received, Refused
+from palm.protocol.timers import Timer, Timers
+from palm.wire.message import VERSION, Bye, Fault, Hello, Reset, Welcome
+
+__all__ = ["Identity", "Link", "State"]
+
+#: Seconds after which a greeting that got no answer is repeated.
+HELLO_DEADLINE: Final = 5.0
+
+#: Seconds between two look-ups of the server's name: quick at first, then calm.
+LOOKUP_FIRST, LOOKUP_MOST = 0.02, 0.25
+
+#: Seconds between two log lines while nobody answers.
+LOG_EVERY: Final = 10.0
+
+
+class State(Enum):
+    """Of a link, seen from its connecting side."""
+
+    DOWN = "down"
+    GREETING = "greeting"
+    UP = "up"
+    FAILED = "failed"
+
+
+class Identity:
+    """What a connector says of itself in HELLO; ``server`` is the name it was given to look for."""
+
+    __slots__ = ("functions", "name", "role", "server", "session")
+
+    def __init__(
+        self, role: str, name: str, session: bytes, server: str, functions: list[str]
+    ) -> None:
+        self.role = role
+        self.name = name
+        self.session = session
+        self.server = server
+        self.functions = functions
+
+
+class Link:
+    """State of a connector's link; its effects are added to the list of the machine it serves."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        timers: Timers,
+        effects: list[Effect],
+    ) -> None:
+        self.identity = identity
+        self.state = State.DOWN
+        self.error: PalmError | None = None
+        self.id = 0
+        self.epoch = b""
+        self.server_name = ""
+        self.endpoints: dict[str, str] = {}
+        self._timers = timers
+        self._effects = effects
+        self.known: tuple[str, ...] = ()
+        self._found = False
+        self._down_since = 0.0
+        self._waits: list[Timer] = []
+
+    @property
+    def up(self) -> bool:
+        """Whether messages may be sent."""
+        return self.state is State.UP
+
+    def start(self, now: float) -> None:
+        """Begin to look for the server."""
+        self._go_down(now)
+
+    def handle(self, event: Event, holds: list[int], now: float) -> Welcome | None:
+        """React to what concerns the link; return the WELCOME that set it up, if this was one."""
+        if self.state is State.FAILED:
+            return None
+        if isinstance(event, Connected):
+            self._greet(holds, now)
+        elif isinstance(event, Disconnected):
+            self.lost(now)
+        elif isinstance(event, Refused):
+            self.fail(AuthenticationError(event.reason))
+        elif isinstance(event, LookedUp):
+            self._found, self.known = event.found, event.known
+        elif isinstance(event, Received):
+            return self._receive(event, holds, now)
+        return None
+
+    def lost(self, now: float) -> None:
+        """Note that the connection broke, or that the server left."""
+        if self.state in (State.UP, State.GREETING):
+            self._go_down(now)
+
+    def fail(self, error: PalmError) -> None:
+        """Give up for good."""
+        self.state, self.error = State.FAILED, error
+        self._stop_waiting()
+
+    def _receive(self, event: Received, holds: list[int], now: float) -> Welcome | None:
+        message = event.message
+        if isinstance(message, Welcome):
+            if self.state is State.GREETING:
+                self._come_up(message)
+                return message
+        elif isinstance(message, Reset):
+            if self.up and message.link == self.id:
+                self._greet(holds, now)
+        elif isinstance(message, Bye):
+            if self.up and message.link == self.id:
+                self.lost(now)
+        elif isinstance(message, Fault) and message.code in ("version", "role"):
+            self.fail(ProtocolError(message.text))
+        return None
+
+    def _greet(self, holds: list[int], now: float) -> None:
+        self.state, self.id = State.GREETING, 0
+        me = self.identity
+        hello = Hello(0, VERSION, me.role, me.name, me.session, me.server, me.functions, holds)
+        self._effects.append(Send(b"", hello))
+        self._waits.append(self._timers.at(now + HELLO_DEADLINE, self._hello_late, holds))
+
+    def _come_up(self, welcome: Welcome) -> None:
+        self.state, self.id = State.UP, welcome.link
+        self.server_name, self.endpoints = welcome.name, welcome.endpoints
+        self._stop_waiting()
+        self._effects.append(Ready(welcome.name, welcome.endpoints))
+
+    def _go_down(self, now: float) -> None:
+        self._stop_waiting()
+        self.state, self.id, self._down_since, self._found = State.DOWN, 0, now, False
+        at = self._timers.at
+        self._waits.append(at(now, self._look_up, LOOKUP_FIRST))
+        self._waits.append(at(now + LOG_EVERY, self._log))
+
+    def _stop_waiting(self) -> None:
+        for timer in self._waits:
+            timer.cancel()
+        self._waits.clear()
+
+    # What time brings. The timers hold these.
+
+    def _hello_late(self, holds: list[int], now: float) -> None:
+        if self.state is State.GREETING:
+            self._effects.append(
+                Log(
+                    logging.WARNING,
+                    f"{self._who()} took the connection and did not answer for "
+                    f"{HELLO_DEADLINE:g} s; greeting again",
+                )
+            )
+            self._greet(holds, now)
+
+    def _look_up(self, wait: float, now: float) -> None:
+        self._waits[:] = [timer for timer in self._waits if timer.call is not None]
+        if self.state is State.DOWN:
+            self._effects.append(Reconnect())
+        wait = min(2 * wait, LOOKUP_MOST)
+        self._waits.append(self._timers.at(now + wait, self._look_up, wait))
+
+    def _log(self, now: float) -> None:
+        self._effects.append(
+            Log(logging.INFO, f"{self.absence()}; waiting for {now - self._down_since:.0f} s")
+        )
+        self._waits.append(self._timers.at(now + LOG_EVERY, self._log))
+
+    def absence(self) -> str:
+        """Say in a sentence that nobody answers, and what does run."""
+        if self._found:
+            return f"{self._who()} does not answer"
+        runs = ", ".join(self.known) if self.known else "nothing"
+        return f"{self._who()} does not run (running: {runs})"
+
+    def _who(self) -> str:
+        return f"'{self.identity.server}'" if self.identity.server else "the server"

@@ -1,0 +1,562 @@
+"""The master's rules: who may connect, what clients and workers may say, what comes of it.
+
+The master never opens a payload. It holds what is queued, leased, or not yet acknowledged by the
+client; all of that can be rebuilt from what clients and workers hold, so it may be killed at any
+moment. Invariants: a message of a job is queued, leased, or done; `JobState.done` only grows, and
+an outcome goes out when, and only when, it grows.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, MutableMapping
+from typing import Final
+
+from palm.errors import PalmError
+from palm.protocol import cache
+from palm.protocol.dispatch import Dispatcher
+from palm.protocol.effects import Effect, Log, Send, Stopped
+from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequested, Tick
+from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.timers import Timer, Timers
+from palm.wire.batch import Batch
+from palm.wire.codec import Codec
+from palm.wire.message import (
+    VERSION,
+    Ack,
+    Bye,
+    Close,
+    Fault,
+    Fetch,
+    Hello,
+    Keep,
+    Message,
+    Outcome,
+    Reset,
+    Result,
+    Returned,
+    Submit,
+    Welcome,
+)
+from palm.wire.outcome import Failure, Kind, encode_failure
+
+__all__ = ["MasterMachine"]
+
+#: Seconds a job waits for a worker that serves its function before anything is said of it.
+FUNCTION_GRACE: Final = 2.0
+
+#: Seconds for which a client that vanished is remembered.
+SESSION_TTL: Final = 60.0
+
+#: Seconds for which a worker on another host may be away before its work is given to others.
+REMOTE_GRACE: Final = 2.0
+
+#: Seconds after a start for which results of jobs not known yet are kept for their clients.
+PARK_FOR: Final = 10.0
+
+#: Broken messages after which a peer is not listened to before it greets again.
+MAX_STRIKES: Final = 3
+
+Session = ClientSession | WorkerSession
+
+
+class MasterMachine:
+    """One master; see `handle`.
+
+    Parameters
+    ----------
+    name, epoch
+        Its name, and random bytes that no other start of it shares.
+    endpoints
+        Where it listens, by the names that components know them by.
+    new_link
+        Returns random positive integers of up to 63 bits.
+    values
+        The cache; see `palm.protocol.cache`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        epoch: bytes,
+        endpoints: dict[str, str],
+        new_link: Callable[[], int],
+        values: MutableMapping[str, bytes],
+        *,
+        remote_grace: float = REMOTE_GRACE,
+        session_ttl: float = SESSION_TTL,
+        function_grace: float = FUNCTION_GRACE,
+    ) -> None:
+        self.name = name
+        self.epoch = epoch
+        self.endpoints = endpoints
+        self.late_results = 0
+        self._new_link = new_link
+        self._values = values
+        self._remote_grace = remote_grace
+        self._session_ttl = session_ttl
+        self._effects: list[Effect] = []
+        self._timers = Timers()
+        self._dispatcher = Dispatcher(
+            name, self._timers, self._effects, self._fail, function_grace
+        )
+        self._pool = self._dispatcher.pool
+        self._clients: dict[bytes, ClientSession] = {}
+        self._workers: dict[bytes, WorkerSession] = {}
+        self._peers: dict[bytes, Session] = {}
+        self._strangers: dict[bytes, int] = {}
+        self._parked: dict[tuple[bytes, bytes], list[tuple[Result, Batch, str]]] = {}
+        self._park_until: float | None = None
+        self._stopping: Timer | None = None
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When a `Tick` is due."""
+        return self._timers.next_deadline
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
+        if self._park_until is None:
+            self._park_until = now + PARK_FOR
+        if isinstance(event, Received):
+            self._receive(event, now)
+        elif isinstance(event, PeerLost):
+            self._lose(event.peer, now)
+        elif isinstance(event, Garbled):
+            self._strike(event.peer, event.reason)
+        elif isinstance(event, Tick):
+            self._timers.run(now)
+        elif isinstance(event, StopRequested):
+            self._stop(event.grace, now)
+        effects = self._effects[:]
+        self._effects.clear()
+        return effects
+
+    # Peers: greetings, strangers, losses
+
+    def _receive(self, event: Received, now: float) -> None:
+        message = event.message
+        if isinstance(message, Hello):
+            self._greet(event, message, now)
+            return
+        session = self._peers.get(event.peer)
+        if session is None or message.link != session.link:
+            self._reset(event.peer, message.link)
+            return
+        handler = _HANDLERS.get((session.role, type(message)))
+        if handler is None:
+            self._strike(event.peer, f"a {session.role} may not send {_kind(message)}")
+            return
+        handler(self, session, message, event.batch, now)
+
+    def _greet(self, event: Received, hello: Hello, now: float) -> None:
+        refusal = self._refusal(event, hello)
+        if refusal is not None:
+            self._send(event.peer, refusal)
+            return
+        self._strangers.pop(event.peer, None)
+        session = self._session(hello)
+        if session.peer is not None:
+            self._peers.pop(session.peer, None)
+        if session.expiry is not None:
+            session.expiry.cancel()
+            session.expiry = None
+        session.peer, session.link, session.strikes = event.peer, self._new_link(), 0
+        self._peers[event.peer] = session
+        if isinstance(session, WorkerSession):
+            self._welcome_worker(session, hello, event.local, now)
+        else:
+            self._welcome_client(session)
+
+    def _refusal(self, event: Received, hello: Hello) -> Fault | None:
+        if hello.version != VERSION:
+            text = f"'{self.name}' speaks version {VERSION} of the protocol, you {hello.version}"
+            return Fault(0, "version", text)
+        if hello.role not in ("client", "worker") or hello.role not in event.roles:
+            return Fault(0, "role", f"your key does not allow you to be a {hello.role} here")
+        other = self._workers if hello.role == "client" else self._clients
+        if hello.session in other:
+            return Fault(0, "role", "this session has another role")
+        return None
+
+    def _session(self, hello: Hello) -> Session:
+        if hello.role == "client":
+            client = self._clients.get(hello.session)
+            if client is None:
+                client = ClientSession(hello.session, hello.name, hello.server)
+                self._clients[hello.session] = client
+            return client
+        worker = self._workers.get(hello.session)
+        if worker is None:
+            worker = WorkerSession(hello.session, hello.name, tuple(hello.functions))
+            self._workers[hello.session] = worker
+            self._pool.add(worker)
+            served = ", ".join(hello.functions) or "nothing"
+            self._log(logging.INFO, f"worker {worker.name} joined, serves {served}")
+        return worker
+
+    def _welcome(self, session: Session, keep: list[int]) -> None:
+        if session.peer is not None:
+            self._send(
+                session.peer,
+                Welcome(session.link, VERSION, self.epoch, self.name, self.endpoints, keep),
+            )
+
+    def _welcome_worker(
+        self, worker: WorkerSession, hello: Hello, local: bool, now: float
+    ) -> None:
+        worker.local = local
+        held = set(hello.holds)
+        keep = [lease for lease in worker.leases if lease in held]
+        self._welcome(worker, keep)
+        # What was on its way when the connection broke never began.
+        lost = [lease for lease in worker.leases.values() if lease.id not in held]
+        for lease in lost:
+            self._dispatcher.end(worker, lease)
+        self._dispatcher.requeue(lost, now, begun=False)
+        self._dispatcher.feed(worker, now)
+
+    def _welcome_client(self, client: ClientSession) -> None:
+        self._welcome(client, [])
+        for outcome, batch in client.outcomes:
+            outcome.link = client.link
+            self._send_batch(client, outcome, batch)
+
+    def _reset(self, peer: bytes, link: int) -> None:
+        if self._strangers.get(peer) != link:
+            self._strangers[peer] = link
+            self._send(peer, Reset(link))
+
+    def _strike(self, peer: bytes, reason: str) -> None:
+        self._send(peer, Fault(0, "broken", reason))
+        session = self._peers.get(peer)
+        name = session.name if session is not None else "a stranger"
+        self._log(logging.WARNING, f"broken message from {name}: {reason}")
+        if session is not None:
+            session.strikes += 1
+            if session.strikes >= MAX_STRIKES:
+                session.link = self._new_link()  # what follows is a stranger's
+
+    def _lose(self, peer: bytes, now: float) -> None:
+        self._strangers.pop(peer, None)
+        session = self._peers.pop(peer, None)
+        if session is None:
+            return
+        session.peer = None
+        if isinstance(session, ClientSession):
+            expiry = now + self._session_ttl
+            session.expiry = self._timers.at(expiry, self._forget_client, session)
+        elif session.local or not self._remote_grace:
+            self._lose_worker(session, now)
+        else:
+            expiry = now + self._remote_grace
+            session.expiry = self._timers.at(expiry, self._lose_worker, session)
+
+    def _lose_worker(self, worker: WorkerSession, now: float) -> None:
+        leases = self._remove_worker(worker)
+        left = sum(lease.left for lease in leases)
+        what = f"; {left} of its messages go to others" if left else ""
+        self._log(logging.WARNING, f"worker {worker.name} was lost{what}")
+        self._dispatcher.requeue(leases[1:], now, begun=False)
+        self._dispatcher.requeue(leases[:1], now, begun=True)
+        self._finish_if_drained(now)
+
+    def _remove_worker(self, worker: WorkerSession) -> list[Lease]:
+        del self._workers[worker.id]
+        self._pool.remove(worker)
+        if worker.peer is not None:
+            self._peers.pop(worker.peer, None)
+        if worker.expiry is not None:
+            worker.expiry.cancel()
+        return self._dispatcher.end_all(worker)
+
+    def _forget_client(self, client: ClientSession, now: float) -> None:
+        self._clients.pop(client.id, None)
+        if client.peer is not None:
+            self._peers.pop(client.peer, None)
+        for job in list(client.jobs.values()):
+            self._close_job(job)
+
+    # What clients send
+
+    def _submit(
+        self, client: ClientSession, message: Submit, batch: Batch | None, now: float
+    ) -> None:
+        job = client.jobs.get(message.job)
+        if job is None:
+            function = self._function(client, message.function)
+            job = client.jobs[message.job] = JobState(client, message.job, function)
+        job.closed = job.closed or message.last
+        if batch is None:
+            return
+        first = message.first
+        for start, stop in job.known.add(first, first + batch.n):
+            job.put(Piece(start, batch.cut(start - first, stop - first), message.codec))
+        if self._parked:
+            self._unpark(job, now)
+        if job.waiting:
+            self._dispatcher.enqueue(job, now)
+        self._drop_if_finished(job)
+
+    def _function(self, client: ClientSession, function: str) -> str:
+        """Return the bare name of a function; one of another server stays as it is."""
+        server, dot, name = function.partition(".")
+        if not dot:
+            return function
+        return name if server in (self.name, client.alias) else function
+
+    def _ack(self, client: ClientSession, message: Ack, batch: Batch | None, now: float) -> None:
+        outcomes = client.outcomes
+        while outcomes and outcomes[0][0].serial <= message.serial:
+            outcome, _ = outcomes.popleft()
+            job = client.jobs.get(outcome.job)
+            if job is not None:
+                job.unacked -= 1
+                self._drop_if_finished(job)
+
+    def _close(
+        self, client: ClientSession, message: Close, batch: Batch | None, now: float
+    ) -> None:
+        job = client.jobs.get(message.job)
+        if job is not None:
+            self._close_job(job)
+
+    def _close_job(self, job: JobState) -> None:
+        session = job.session
+        session.jobs.pop(job.id, None)
+        job.clear()
+        session.outcomes = deque(pair for pair in session.outcomes if pair[0].job != job.id)
+        job.dropped = True
+        if job.open:
+            self._dispatcher.revoke(job)
+
+    def _cache(
+        self, session: Session, message: Keep | Fetch, batch: Batch | None, now: float
+    ) -> None:
+        kept, value = cache.answer(self._values, session.replies, message, batch)
+        kept.link = session.link
+        if session.peer is not None:
+            self._effects.append(Send(session.peer, kept, value))
+
+    def _client_bye(
+        self, client: ClientSession, message: Bye, batch: Batch | None, now: float
+    ) -> None:
+        self._forget_client(client, now)
+
+    # What workers send
+
+    def _result(
+        self, worker: WorkerSession, message: Result, batch: Batch | None, now: float
+    ) -> None:
+        if batch is None:
+            return
+        lease = worker.leases.get(message.lease)
+        if not _is_consistent(message) or (
+            lease is not None
+            and (lease.first + lease.done != message.first or message.n > lease.left)
+        ):
+            if worker.peer is not None:
+                self._strike(worker.peer, "a result that does not fit its lease")
+            return
+        worker.heard = now
+        if lease is not None:
+            seconds = sum(memoryview(message.durations).cast("f"))
+            self._dispatcher.answered(worker, lease, seconds, message.n)
+        self._settle(message, batch, worker.name, now, late=lease is None)
+        self._dispatcher.feed(worker, now)
+        self._finish_if_drained(now)
+
+    def _settle(
+        self, message: Result, batch: Batch, worker: str, now: float, *, late: bool
+    ) -> None:
+        """Turn a result into an outcome, if its messages have none yet."""
+        client = self._clients.get(message.session)
+        job = client.jobs.get(message.job) if client is not None else None
+        if job is None:
+            self._park(message, batch, worker, now)
+            return
+        first = message.first
+        if job.known.missing(first, first + message.n):
+            self._park(message, batch, worker, now)
+            return
+        new = job.done.add(first, first + message.n)
+        if late or len(new) != 1 or new[0] != (first, first + message.n):
+            self.late_results += message.n - sum(stop - start for start, stop in new)
+            job.late = job.late or late
+        for start, stop in new:
+            self._deliver(job, message, batch, start, stop, worker)
+
+    def _deliver(
+        self, job: JobState, message: Result, batch: Batch, start: int, stop: int, worker: str
+    ) -> None:
+        a, b = start - message.first, stop - message.first
+        before = sum(memoryview(message.durations).cast("f")[:a]) if a else 0.0
+        outcome = Outcome(
+            0,
+            0,
+            job.id,
+            start,
+            stop - start,
+            message.attempt,
+            message.codec,
+            worker,
+            message.started + before,
+            message.durations[4 * a : 4 * b],
+            message.kinds[a:b],
+        )
+        self._send_outcome(job, outcome, batch.cut(a, b))
+
+    def _send_outcome(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        client = job.session
+        client.serial += 1
+        outcome.serial, outcome.link = client.serial, client.link
+        client.outcomes.append((outcome, batch))
+        job.unacked += 1
+        self._send_batch(client, outcome, batch)
+
+    def _park(self, message: Result, batch: Batch, worker: str, now: float) -> None:
+        """Keep a result for a client that has not come back yet after our restart."""
+        key = (message.session, message.job)
+        if self._park_until is None or now >= self._park_until:
+            self.late_results += message.n
+            return
+        if key not in self._parked:
+            self._parked[key] = []
+            self._timers.at(self._park_until, self._drop_parked, key)
+        self._parked[key].append((message, batch, worker))
+
+    def _drop_parked(self, key: tuple[bytes, bytes], now: float) -> None:
+        for message, _, _ in self._parked.pop(key, ()):
+            self.late_results += message.n
+
+    def _unpark(self, job: JobState, now: float) -> None:
+        parked = self._parked.pop((job.session.id, job.id), ())
+        for message, batch, worker in parked:
+            self._settle(message, batch, worker, now, late=True)
+
+    def _returned(
+        self, worker: WorkerSession, message: Returned, batch: Batch | None, now: float
+    ) -> None:
+        leases = [worker.leases[lease] for lease in message.leases if lease in worker.leases]
+        for lease in leases:
+            self._dispatcher.end(worker, lease)
+        self._dispatcher.requeue(leases, now, begun=False)
+        self._dispatcher.feed(worker, now)
+        self._finish_if_drained(now)
+
+    def _worker_bye(
+        self, worker: WorkerSession, message: Bye, batch: Batch | None, now: float
+    ) -> None:
+        leases = self._remove_worker(worker)
+        self._log(logging.INFO, f"worker {worker.name} left: {message.reason}")
+        self._dispatcher.requeue(leases, now, begun=False)
+        self._finish_if_drained(now)
+
+    # Outcomes that the master decides, and the end of jobs
+
+    def _fail(self, job: JobState, piece: Piece, kind: Kind, failure: Failure) -> None:
+        """Give messages that wait the outcome ``failure``."""
+        payload = encode_failure(failure)
+        for start, stop in job.done.add(piece.first, piece.first + piece.n):
+            n = stop - start
+            outcome = Outcome(
+                0,
+                0,
+                job.id,
+                start,
+                n,
+                piece.attempts,
+                Codec.MSGPACK,
+                "",
+                0.0,
+                bytes(4 * n),
+                bytes([kind]) * n,
+            )
+            self._send_outcome(job, outcome, Batch.pack([payload] * n))
+
+    def _drop_if_finished(self, job: JobState) -> None:
+        if job.finished:
+            job.clear()
+            job.session.jobs.pop(job.id, None)
+
+    # The end
+
+    def _stop(self, grace: float, now: float) -> None:
+        if self._stopping is None:
+            self._stopping = self._timers.at(now + grace, self._finish)
+            self._dispatcher.drain(self._workers.values())
+            self._finish_if_drained(now)
+
+    def _finish_if_drained(self, now: float) -> None:
+        if self._stopping is not None and not self._dispatcher.leased:
+            self._finish(now)
+
+    def _finish(self, now: float) -> None:
+        if self._stopping is not None:
+            self._stopping.cancel()
+        for peer, session in self._peers.items():
+            self._send(peer, Bye(session.link, f"'{self.name}' stops"))
+        self._peers.clear()
+        self._effects.append(Stopped())
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        self._effects.append(Send(peer, message))
+
+    def _send_batch(self, session: Session, message: Message, batch: Batch) -> None:
+        if session.peer is not None:
+            self._effects.append(Send(session.peer, message, batch))
+
+    def _log(self, level: int, text: str) -> None:
+        self._effects.append(Log(level, text))
+
+    def check_invariants(self) -> None:
+        """Raise `PalmError` where a message is lost or doubled; for tests."""
+        leased: dict[tuple[bytes, bytes], list[tuple[int, int]]] = {}
+        for worker in self._workers.values():
+            for lease in worker.leases.values():
+                key = (lease.job.session.id, lease.job.id)
+                span = (lease.first + lease.done, lease.first + lease.batch.n)
+                leased.setdefault(key, []).append(span)
+        for client in self._clients.values():
+            for job in client.jobs.values():
+                self._check_job(job, leased.get((client.id, job.id), []))
+
+    def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
+        spans = leased + [(p.first, p.first + p.n) for p in (*job.queue, *job.suspects)]
+        held = [seq for start, stop in spans for seq in range(start, stop)]
+        open_ = {
+            seq
+            for start, stop in job.known.ranges()
+            for seq in range(start, stop)
+            if seq not in job.done
+        }
+        if not open_ <= set(held):
+            raise PalmError(f"lost: {sorted(open_ - set(held))} of job {job.id!r}")
+        if len(held) != len(set(held)):
+            raise PalmError(f"held twice: job {job.id!r}")
+
+
+def _is_consistent(message: Result) -> bool:
+    sized = len(message.durations) == 4 * message.n and len(message.kinds) in (0, message.n)
+    return message.n > 0 and sized
+
+
+def _kind(message: Message) -> str:
+    return type(message).__name__.upper()
+
+
+_HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
+    ("client", Submit): MasterMachine._submit,
+    ("client", Ack): MasterMachine._ack,
+    ("client", Close): MasterMachine._close,
+    ("client", Keep): MasterMachine._cache,
+    ("client", Fetch): MasterMachine._cache,
+    ("client", Bye): MasterMachine._client_bye,
+    ("worker", Result): MasterMachine._result,
+    ("worker", Returned): MasterMachine._returned,
+    ("worker", Keep): MasterMachine._cache,
+    ("worker", Fetch): MasterMachine._cache,
+    ("worker", Bye): MasterMachine._worker_bye,
+}

@@ -1,0 +1,202 @@
+"""A master's view of workers: what they serve, what they hold, how much they can take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from math import ceil
+from typing import Final
+
+from palm.protocol.jobs import JobState, Piece
+from palm.protocol.timers import Timer
+from palm.wire.batch import MAX_MESSAGES, Batch
+from palm.wire.message import Kept
+
+__all__ = ["Lease", "Pool", "WorkerSession"]
+
+#: Work in one lease, seconds: little enough that nobody hoards, enough to pay for its handling.
+LEASE_SECONDS: Final = 0.005
+
+#: Work that a worker may hold ahead, seconds: it covers the way to the master and back.
+AHEAD_SECONDS: Final = 0.010
+
+#: Most leases that a worker holds.
+MAX_LEASES: Final = 8
+
+#: A lease may be this many times the size of the largest one before.
+GROWTH: Final = 4
+
+#: Weight of a new measurement in the mean time a message takes.
+WEIGHT: Final = 0.3
+
+
+@dataclass(slots=True)
+class Lease:
+    """Messages that a worker holds; it answers them in order, ``done`` counts those answered.
+
+    ``attempt`` counts their starts including this one; see `Piece` for ``deaths`` and ``alone``.
+    """
+
+    id: int
+    job: JobState
+    first: int
+    batch: Batch
+    codec: int
+    attempt: int
+    deaths: int
+    alone: bool
+    done: int = 0
+    #: Nobody wants it any more; the worker has still to let it go.
+    revoked: bool = False
+    #: It was asked back, for an idle worker.
+    recalled: bool = False
+
+    @property
+    def left(self) -> int:
+        """Messages not answered yet."""
+        return self.batch.n - self.done
+
+    def rest(self, *, begun: bool) -> list[Piece]:
+        """Return what is left as pieces to queue again.
+
+        When the worker died on them (``begun``) each message becomes a piece of its own, to be
+        run alone: only then is it known which of them kills.
+        """
+        first, n = self.first + self.done, self.batch.n
+        if not begun:
+            batch, attempts = self.batch.cut(self.done, n), self.attempt - 1
+            return [Piece(first, batch, self.codec, 0, attempts, self.deaths, self.alone)]
+        deaths = self.deaths + (1 if self.alone else 0)
+        return [
+            Piece(
+                first + i, self.batch.cut(at, at + 1), self.codec, 0, self.attempt, deaths, True
+            )
+            for i, at in enumerate(range(self.done, n))
+        ]
+
+
+@dataclass(slots=True)
+class WorkerSession:
+    """A worker; ``leases`` are in the order in which it runs them."""
+
+    id: bytes
+    name: str
+    functions: tuple[str, ...]
+    peer: bytes | None = None
+    link: int = 0
+    strikes: int = 0
+    #: When it last answered, or was given something while it had nothing.
+    heard: float = 0.0
+    #: It has room for more.
+    hungry: bool = False
+    leases: dict[int, Lease] = field(default_factory=dict)
+    leaving: bool = False
+    local: bool = True
+    #: Rotates the order in which its functions are looked through.
+    turn: int = 0
+    #: Runs while its connection is gone and may come back.
+    expiry: Timer | None = None
+    replies: dict[int, tuple[Kept, Batch | None]] = field(default_factory=dict)
+    role: str = "worker"
+
+
+class Pool:
+    """The workers of a master, and how long their functions take."""
+
+    def __init__(self) -> None:
+        self._workers: dict[bytes, WorkerSession] = {}
+        self._serving: dict[str, dict[bytes, WorkerSession]] = {}
+        self._hungry: dict[str, dict[bytes, WorkerSession]] = {}
+        self._seconds: dict[str, float] = {}
+        #: Functions that were served at some time.
+        self.served: set[str] = set()
+
+    @property
+    def size(self) -> int:
+        """Count of the workers."""
+        return len(self._workers)
+
+    def workers(self) -> list[WorkerSession]:
+        """Return all of them."""
+        return list(self._workers.values())
+
+    def add(self, worker: WorkerSession) -> None:
+        """Let it be given work."""
+        self._workers[worker.id] = worker
+        for function in worker.functions:
+            self._serving.setdefault(function, {})[worker.id] = worker
+            self.served.add(function)
+
+    def remove(self, worker: WorkerSession) -> None:
+        """Give it no more work."""
+        del self._workers[worker.id]
+        self.set_hungry(worker, False)
+        for function in worker.functions:
+            serving = self._serving[function]
+            del serving[worker.id]
+            if not serving:
+                del self._serving[function]
+
+    def set_hungry(self, worker: WorkerSession, hungry: bool) -> None:
+        """Note whether a worker has room: only those that have are looked at for new work."""
+        if worker.hungry is hungry:
+            return
+        worker.hungry = hungry
+        for function in worker.functions:
+            if hungry:
+                self._hungry.setdefault(function, {})[worker.id] = worker
+            else:
+                del self._hungry[function][worker.id]
+
+    def hungry(self, function: str) -> list[WorkerSession]:
+        """Return the workers with room that serve a function; idle ones first."""
+        workers = list(self._hungry.get(function, {}).values())
+        workers.sort(key=_is_busy)
+        return workers
+
+    def serving(self, function: str) -> list[WorkerSession]:
+        """Return the workers that serve a function."""
+        return list(self._serving.get(function, {}).values())
+
+    def is_served(self, function: str) -> bool:
+        """Whether a worker that serves the function is there."""
+        return function in self._serving
+
+    def functions(self) -> list[str]:
+        """Return all that is served now."""
+        return list(self._serving)
+
+    def measured(self, function: str, seconds: float, n: int) -> None:
+        """Learn that ``n`` messages took ``seconds`` in all."""
+        mean = seconds / n
+        old = self._seconds.get(function)
+        self._seconds[function] = mean if old is None else old + WEIGHT * (mean - old)
+
+    def lease_size(self, job: JobState) -> int:
+        """Return how many messages of ``job`` the next lease may hold; at least 1."""
+        seconds = self._seconds.get(job.function)
+        if seconds is None:
+            return 1
+        size = min(MAX_MESSAGES, GROWTH * max(job.granted, 1))
+        if seconds > 0:
+            size = min(size, int(LEASE_SECONDS / seconds))
+        if job.closed:  # near the end everybody must have something to do
+            size = min(size, ceil(job.queued / (2 * len(self._serving[job.function]))))
+        return max(size, 1)
+
+    def has_room(self, worker: WorkerSession) -> bool:
+        """Whether a worker should be given more than it has."""
+        if not worker.leases:
+            return True
+        if len(worker.leases) >= MAX_LEASES:
+            return False
+        ahead = 0.0
+        for lease in worker.leases.values():
+            seconds = self._seconds.get(lease.job.function)
+            if seconds is None or lease.alone or lease.revoked or lease.recalled:
+                return False
+            ahead += seconds * lease.left
+        return ahead < AHEAD_SECONDS
+
+
+def _is_busy(worker: WorkerSession) -> bool:
+    return bool(worker.leases)

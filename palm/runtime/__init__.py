@@ -1,0 +1,1 @@
+"""What a component needs to live: its files, its log, its loop."""

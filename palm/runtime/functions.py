@@ -1,0 +1,61 @@
+"""Which functions a worker serves: nothing else can be called from the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from palm.errors import ConfigError
+
+__all__ = ["FunctionTable"]
+
+Function = Callable[[Any], Any]
+
+
+class FunctionTable:
+    """Functions by name; each takes one positional argument, the payload."""
+
+    def __init__(self, functions: Mapping[str, Function]) -> None:
+        for name, function in functions.items():
+            if not name.isidentifier() or name.startswith("_"):
+                raise ConfigError(
+                    f"{name!r} cannot be served",
+                    hint="the name of a function is a Python identifier without leading underscore",
+                )
+            if not callable(function):
+                raise ConfigError(f"'{name}' is not a function but {type(function).__name__}")
+        self._functions = dict(functions)
+
+    @classmethod
+    def of(cls, component: object, base: type) -> FunctionTable:
+        """Collect the public methods that the classes of ``component`` define below ``base``."""
+        functions: dict[str, Function] = {}
+        for kind in reversed(type(component).__mro__):
+            if kind is base or not issubclass(kind, base):
+                continue
+            for name, attribute in vars(kind).items():
+                if not name.startswith("_") and _is_method(attribute):
+                    functions[name] = attribute.__get__(component, type(component))
+        return cls(functions)
+
+    def __getitem__(self, name: str) -> Function:
+        return self._functions[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._functions
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._functions)
+
+    def __len__(self) -> int:
+        return len(self._functions)
+
+    def names(self) -> list[str]:
+        """Return the names, in the order of definition."""
+        return list(self._functions)
+
+
+def _is_method(attribute: object) -> bool:
+    if isinstance(attribute, staticmethod | classmethod):
+        return True
+    return callable(attribute) and hasattr(attribute, "__get__") and not isinstance(attribute, type)

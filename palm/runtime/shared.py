@@ -1,0 +1,81 @@
+"""The values that a master keeps, from the side of those who use them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+from palm.errors import PalmError
+from palm.protocol.effects import Reply
+from palm.protocol.events import Event, Wanted
+from palm.wire.batch import Batch
+from palm.wire.codec import decode_value, encode_value
+
+__all__ = ["SharedValues"]
+
+
+class _Answer:
+    """Takes the reply of one operation to the thread that waits for it."""
+
+    __slots__ = ("batch", "codec", "done", "error", "found", "key")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.error: PalmError | None = None
+
+    def __call__(self, found: bool, key: str, codec: int, batch: Batch | None) -> None:
+        self.found, self.key, self.codec, self.batch = found, key, codec, batch
+        self.done.set()
+
+    def fail(self, error: PalmError) -> None:
+        self.error = error
+        self.done.set()
+
+
+class SharedValues:
+    """`set`, `get`, `delete`; ``wait_for(event, done)`` lets an event happen and waits."""
+
+    def __init__(self, wait_for: Callable[[Event, threading.Event], None]) -> None:
+        self._wait_for = wait_for
+        self._open: set[_Answer] = set()
+
+    def set(self, value: Any, key: str | None = None) -> str:
+        """Keep a value; return its key, a new one if none is given."""
+        key = uuid4().hex if key is None else key
+        codec, payload = encode_value(value)
+        self._ask(lambda answer: Wanted(key, answer, codec, Batch.pack([payload])))
+        return key
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the value of a key, or ``default``."""
+        answer = self._ask(lambda answer: Wanted(key, answer))
+        if not answer.found or answer.batch is None:
+            return default
+        return decode_value(answer.codec, answer.batch.payloads()[0])
+
+    def delete(self, key: str) -> bool:
+        """Delete a key; return whether it was there."""
+        return bool(self._ask(lambda answer: Wanted(key, answer, delete=True)).found)
+
+    def fail(self, error: PalmError) -> None:
+        """Let all that wait fail."""
+        for answer in list(self._open):
+            answer.fail(error)
+
+    @staticmethod
+    def perform(effect: Reply) -> None:
+        """Hand a reply over."""
+        effect.call(effect.found, effect.key, effect.codec, effect.batch)
+
+    def _ask(self, wanted: Callable[[_Answer], Wanted]) -> _Answer:
+        answer = _Answer()
+        self._open.add(answer)
+        try:
+            self._wait_for(wanted(answer), answer.done)
+        finally:
+            self._open.discard(answer)
+        if answer.error is not None:
+            raise answer.error
+        return answer

@@ -1,0 +1,134 @@
+"""How a worker serves: one thread owns the socket and runs the functions.
+
+While a function runs, nobody reads the socket. When it runs for longer than `WATCH_EVERY`, a
+watcher thread does, so that cancelled, recalled or reset leases and a wish to stop are noticed.
+The lock belongs to whoever uses driver and machine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from palm.protocol.effects import Invoke
+from palm.protocol.events import Completed, Event
+from palm.runtime.driver import MAX_WAIT, Driver
+
+__all__ = ["WorkerLoop"]
+
+#: Seconds between two looks of the watcher.
+WATCH_EVERY: Final = 0.05
+
+#: Looks without a call after which the watcher sleeps until the next call.
+CALM_AFTER: Final = 20
+
+
+class WorkerLoop:
+    """The loop of one worker.
+
+    Parameters
+    ----------
+    driver
+        Its machine's driver; it calls `invoke` and `finish` for those effects.
+    run
+        Runs the messages of an `Invoke`.
+    wake
+        Ends the driver's wait.
+    """
+
+    def __init__(
+        self, driver: Driver, run: Callable[[Invoke], Completed], wake: Callable[[], None]
+    ) -> None:
+        self._driver = driver
+        self._run = run
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._inbox: deque[Event] = deque()
+        self._invoke: Invoke | None = None
+        self._over = False
+        self._calls = 0
+        self._calling = False
+        self._awake = threading.Event()
+        self._closed = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name="palm-watcher", daemon=True)
+        self._thread: int | None = None
+
+    def serve(self) -> None:
+        """Serve in this thread until `finish`."""
+        self._thread = threading.get_ident()
+        self._watcher.start()
+        try:
+            while not self._over:
+                with self._lock:
+                    self._step(MAX_WAIT if self._invoke is None else 0.0)
+                invoke = self._invoke
+                if invoke is not None:
+                    completed = self._call(invoke)
+                    with self._lock:
+                        self._invoke = None
+                        self._driver.handle(completed)
+        finally:
+            self._closed.set()
+            self._awake.set()
+            self._watcher.join()
+            self._thread = None
+
+    def invoke(self, effect: Invoke) -> None:
+        """Note what is to be run next."""
+        self._invoke = effect
+
+    def finish(self) -> bool:
+        """Leave the loop; return whether a function runs, which cannot be left."""
+        self._over = True
+        return self._calling
+
+    def post(self, event: Event) -> None:
+        """Let an event happen, from any thread."""
+        self._inbox.append(event)
+        self._wake()
+
+    def wait_for(self, event: Event, done: threading.Event) -> None:
+        """Let an event happen and wait until ``done``; the thread of `serve` works meanwhile."""
+        self.post(event)
+        if threading.get_ident() != self._thread:
+            done.wait()
+            return
+        while not done.is_set():
+            with self._lock:
+                self._step(WATCH_EVERY)
+
+    def _step(self, timeout: float) -> None:
+        while self._inbox:
+            self._driver.handle(self._inbox.popleft())
+            timeout = 0.0
+        if not self._over:
+            self._driver.step(timeout)
+        while self._inbox:
+            self._driver.handle(self._inbox.popleft())
+
+    def _call(self, invoke: Invoke) -> Completed:
+        self._calls += 1
+        self._calling = True
+        if not self._awake.is_set():
+            self._awake.set()
+        try:
+            return self._run(invoke)
+        finally:
+            self._calling = False
+
+    def _watch(self) -> None:
+        seen = calm = 0
+        while not self._closed.is_set():
+            self._awake.wait()
+            self._closed.wait(WATCH_EVERY)
+            if self._calling and self._calls == seen:
+                with self._lock:
+                    if self._invoke is not None:
+                        self._step(0.0)
+            calm = 0 if self._calling or self._calls != seen else calm + 1
+            seen = self._calls
+            if calm > CALM_AFTER and not self._closed.is_set():
+                calm = 0
+                self._awake.clear()

@@ -1,0 +1,217 @@
+"""The master: takes jobs from clients and leases their messages to workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, MutableMapping
+from logging import INFO
+from typing import Any, ClassVar
+
+from palm.errors import ConfigError
+from palm.protocol.cache import pack_value, unpack_value
+from palm.protocol.effects import Log, Stopped
+from palm.protocol.events import StopRequested
+from palm.protocol.master import MasterMachine
+from palm.runtime.component import Component
+from palm.runtime.driver import Driver
+from palm.runtime.folders import socket_path
+from palm.runtime.namelock import NameLock, NameTaken
+from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqListener
+from palm.wire.batch import Batch
+from palm.wire.codec import decode_value, encode_value
+
+__all__ = ["Cache", "Master"]
+
+
+class Cache(MutableMapping[str, Any]):
+    """The values that clients and workers share, decoded where they are asked for here."""
+
+    def __init__(self, stored: MutableMapping[str, bytes]) -> None:
+        self.stored = stored
+
+    def __getitem__(self, key: str) -> Any:
+        codec, batch = unpack_value(self.stored[key])
+        return decode_value(codec, batch.payloads()[0])
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        codec, payload = encode_value(value)
+        self.stored[key] = pack_value(codec, Batch.pack([payload]))
+
+    def __delitem__(self, key: str) -> None:
+        del self.stored[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.stored)
+
+    def __len__(self) -> int:
+        return len(self.stored)
+
+
+class Master(Component):
+    """Takes jobs from clients and leases their messages to workers.
+
+    Without an address it is found by its name by this user's processes on this host. Each
+    address given is bound as well, and every role may connect to any of them.
+
+    Parameters
+    ----------
+    name
+        Its name; without one it gets one that nobody else has.
+    pull_address, pub_address, worker_pull_address, worker_push_address, db_address
+        ``tcp://HOST:PORT`` (port 0: any free one, see `endpoints`) or ``ipc://PATH``.
+    cache
+        Where the shared values are kept: a mapping of str to bytes. Default: in memory.
+    log_level
+        As in `logging`.
+    """
+
+    role: ClassVar[str] = "master"
+
+    def __init__(
+        self,
+        name: str = "",
+        pull_address: str | None = None,
+        pub_address: str | None = None,
+        worker_pull_address: str | None = None,
+        worker_push_address: str | None = None,
+        db_address: str | None = None,
+        pipelined: bool = False,
+        cache: MutableMapping[str, bytes] | None = None,
+        log_level: int = INFO,
+        *,
+        scatter: Callable[..., Any] | None = None,
+        gather: Callable[..., Any] | None = None,
+        handle_stream: Callable[..., Any] | None = None,
+        durable: bool = False,
+    ) -> None:
+        super().__init__(name or f"master-{os.urandom(4).hex()}", log_level)
+        asked = {
+            "pipelined": pipelined,
+            "scatter": scatter,
+            "gather": gather,
+            "handle_stream": handle_stream,
+            "durable": durable,
+        }
+        for option, value in asked.items():
+            if value:
+                raise ConfigError(f"Master({option}=...) is not supported by this version")
+        self._addresses = {
+            "pull": pull_address,
+            "pub": pub_address,
+            "worker_pull": worker_pull_address,
+            "worker_push": worker_push_address,
+            "db": db_address,
+        }
+        self.cache = Cache({} if cache is None else cache)
+        self.epoch = os.urandom(8)
+        self._locks: list[NameLock] = []
+        self._listener: ZmqListener | None = None
+        self._driver: Driver | None = None
+        self._stop_grace: float | None = None
+        self._over = False
+
+    def _open(self) -> None:
+        given = {port: _endpoint(port, a) for port, a in self._addresses.items() if a}
+        keyring = ensure_keys(self.folders.keys)
+        named = self._take_name(given)
+        self._listener = listener = ZmqListener(keyring)
+        bound = self._bind(listener, given, named)
+        default = bound.get("ipc") or next(iter(bound.values()))
+        self.endpoints = {port: bound.get(port, default) for port in self._addresses} | bound
+        machine = MasterMachine(
+            self.name, self.epoch, self.endpoints, _new_link, self.cache.stored
+        )
+        self._driver = Driver(machine, listener, {Log: self._log, Stopped: self._stopped})
+        for address in dict.fromkeys(self.endpoints.values()):
+            self.logger.info("Listening at %s", address)
+        if named:
+            self.publish(epoch=self.epoch.hex(), public_key=keyring.owner.curve_publickey)
+        self.logger.info("ready")
+
+    def _take_name(self, given: dict[str, Endpoint]) -> bool:
+        """Lock the name, so that no other master serves under it; False: do without."""
+        lock = NameLock(self.folders, self.name)
+        try:
+            lock.acquire()
+        except NameTaken as error:
+            if not given or any(endpoint.scheme != "tcp" for endpoint in given.values()):
+                raise
+            self.logger.warning("%s; it cannot be found by name, only at its addresses", error)
+            return False
+        self._locks.append(lock)
+        return True
+
+    def _bind(
+        self, listener: ZmqListener, given: dict[str, Endpoint], named: bool
+    ) -> dict[str, str]:
+        """Bind each distinct address once: tcp first, since ipc changes the socket's options."""
+        bound: dict[str, str] = {}
+        known: dict[Endpoint, str] = {}
+        for port, endpoint in sorted(given.items(), key=lambda item: item[1].scheme != "tcp"):
+            if endpoint.scheme == "ipc" and endpoint not in known:
+                self._lock_path(endpoint)
+            if endpoint not in known or (endpoint.port == 0 and endpoint.scheme == "tcp"):
+                known[endpoint] = listener.bind(endpoint)
+            bound[port] = known[endpoint]
+        if named:
+            path = socket_path(self.folders, self.name, "")
+            bound["ipc"] = listener.bind(Endpoint("ipc", path=str(path)))
+        return bound
+
+    def _lock_path(self, endpoint: Endpoint) -> None:
+        """Refuse the path of a living socket: binding it would silently split the cluster."""
+        lock = NameLock(self.folders, f"ipc-{_digest(endpoint.path)}")
+        lock.acquire()
+        self._locks.append(lock)
+
+    def _serve(self) -> None:
+        driver = self._driver
+        while driver is not None and not self._over:
+            driver.step()
+            grace, self._stop_grace = self._stop_grace, None
+            if grace is not None:
+                driver.handle(StopRequested(grace))
+
+    def _request_stop(self, grace: float) -> None:
+        self._stop_grace = grace
+        if self._listener is not None:
+            self._listener.wake()
+
+    def _close(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+        for lock in self._locks:
+            lock.release()
+        self._locks.clear()
+
+    def _log(self, effect: Log) -> None:
+        self.logger.log(effect.level, effect.text)
+
+    def _stopped(self, effect: Stopped) -> None:
+        self._over = True
+        self.logger.info("stopped")
+
+
+def _new_link() -> int:
+    return int.from_bytes(os.urandom(8), "big") >> 1 or 1
+
+
+
+def _endpoint(port: str, address: str) -> Endpoint:
+    endpoint = parse_address(address)
+    if isinstance(endpoint, str):
+        raise ConfigError(
+            f"{address!r} is no address to listen at",
+            key=f"{port}_address",
+            hint="tcp://HOST:PORT or ipc://PATH",
+        )
+    return endpoint
+
+
+def _digest(text: str) -> str:
+    import hashlib  # only for explicit ipc paths: a start without them need not pay for it
+
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,195 @@
+"""The worker: runs the functions that it serves for a master."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from logging import INFO
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from palm.errors import ConfigError, PalmError
+from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, Stopped
+from palm.protocol.events import LookedUp, StopRequested
+from palm.protocol.link import Identity
+from palm.protocol.worker import WorkerMachine
+from palm.runtime.component import Component
+from palm.runtime.connecting import Dialer
+from palm.runtime.driver import Driver
+from palm.runtime.executor import Executor
+from palm.runtime.functions import FunctionTable
+from palm.runtime.records import live_records
+from palm.runtime.shared import SharedValues
+from palm.runtime.workerloop import WorkerLoop
+from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqConnector
+
+__all__ = ["Worker"]
+
+
+class Worker(Component):
+    """Runs functions for a master: the public methods of its subclass, or ``functions``.
+
+    Each takes one argument, the payload, and returns the result. A function may be run more than
+    once for one message: when a worker dies, others do its work again.
+
+    Parameters
+    ----------
+    name
+        Its own name; without one it gets one that nobody else has.
+    db_address, push_address, pull_address
+        An address of the master, or its name; one is enough, the first given counts.
+    messages
+        Stop after so many messages (None: never).
+    master
+        The name or an address of the master. Without it and without an address: the variable
+        ``PALM_MASTER``, a master of the worker's own name, or the only master of the cluster.
+    functions
+        What to serve, by name.
+    """
+
+    role: ClassVar[str] = "worker"
+
+    def __init__(
+        self,
+        name: str = "",
+        db_address: str = "",
+        push_address: str | None = None,
+        pull_address: str | None = None,
+        log_level: int = INFO,
+        messages: int | None = None,
+        *,
+        master: str | None = None,
+        functions: Mapping[str, Callable[[Any], Any]] | None = None,
+        executor: Any = None,
+    ) -> None:
+        self.uuid = str(uuid4())
+        super().__init__(name or self.uuid, log_level)
+        if executor is not None:
+            raise ConfigError("Worker(executor=...) is not supported by this version")
+        if messages is not None and messages < 1:
+            raise ConfigError(f"messages={messages}", hint="a positive number, or None")
+        self._target = master or db_address or pull_address or push_address or ""
+        self._messages = messages
+        self._table = FunctionTable.of(self, Worker) if functions is None else None
+        self._table = self._table or FunctionTable(functions or {})
+        self._connector: ZmqConnector | None = None
+        self._loop: WorkerLoop | None = None
+        self._values: SharedValues | None = None
+        self._error: PalmError | None = None
+        self._exits = False
+
+    @property
+    def functions(self) -> list[str]:
+        """The names of what it serves."""
+        return self._table.names() if self._table is not None else []
+
+    def set(self, value: Any, key: str | None = None) -> str:
+        """Keep a value at the master; return its key, a new one if none is given."""
+        return self._shared().set(value, key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a value that is kept at the master, or ``default``."""
+        return self._shared().get(key, default)
+
+    def delete(self, key: str) -> bool:
+        """Delete a value at the master; return whether it was there."""
+        return self._shared().delete(key)
+
+    def _shared(self) -> SharedValues:
+        if self._values is None:
+            raise PalmError(f"worker '{self.name}' does not run")
+        return self._values
+
+    def _open(self) -> None:
+        if not self.functions:
+            raise ConfigError(
+                f"worker '{self.name}' has nothing to serve",
+                hint="define public methods in a subclass of Worker, or give functions={...}",
+            )
+        target = parse_address(self._target or self._default_master())
+        server = "" if isinstance(target, Endpoint) else target
+        key = ensure_keys(self.folders.keys).worker
+        self._connector = connector = ZmqConnector(key)
+        dialer = Dialer(self.folders, target, connector)
+        identity = Identity("worker", self.name, os.urandom(16), server, self.functions)
+        machine = WorkerMachine(identity, self._messages)
+        driver = Driver(
+            machine,
+            connector,
+            {
+                Invoke: lambda effect: loop.invoke(effect),
+                Ready: self._ready,
+                Reconnect: lambda effect: loop.post(LookedUp(*dialer.dial())),
+                Reply: SharedValues.perform,
+                Log: self._log,
+                Note: self._note,
+                Stopped: self._stopped,
+            },
+        )
+        loop = WorkerLoop(driver, Executor(self._table_of()).run, connector.wake)
+        self._loop = loop
+        self._values = SharedValues(loop.wait_for)
+        driver.perform(machine.start(driver.clock()))
+
+    def _table_of(self) -> FunctionTable:
+        return self._table if self._table is not None else FunctionTable({})
+
+    def _default_master(self) -> str:
+        from_environment = os.environ.get("PALM_MASTER")
+        if from_environment:
+            return from_environment
+        masters = [r.name for r in live_records(self.folders) if r.role == "master"]
+        if self.name in masters:
+            return self.name
+        if len(masters) == 1:
+            return masters[0]
+        running = ", ".join(masters) or "none"
+        raise ConfigError(
+            f"worker '{self.name}' does not know its master",
+            key="master",
+            hint=f"give master=NAME or an address; masters that run: {running}",
+        )
+
+    def _serve(self) -> None:
+        self._exits = threading.current_thread() is threading.main_thread()
+        if self._loop is not None:
+            self._loop.serve()
+        if self._error is not None:
+            raise self._error
+
+    def _request_stop(self, grace: float) -> None:
+        if self._loop is not None:
+            self._loop.post(StopRequested(grace))
+
+    def _close(self) -> None:
+        if self._connector is not None:
+            self._connector.close()
+            self._connector = None
+
+    def _ready(self, effect: Ready) -> None:
+        address = next(iter(effect.endpoints.values()), "")
+        push = effect.endpoints.get("worker_push", address)
+        pull = effect.endpoints.get("worker_pull", address)
+        self.logger.info("Got worker push address: %s", push)
+        self.logger.info("Got worker pull address: %s", pull)
+        self.publish(functions=self.functions, master=effect.name)
+
+    def _log(self, effect: Log) -> None:
+        self.logger.log(effect.level, effect.text)
+
+    def _note(self, effect: Note) -> None:
+        self.logger.warning(effect.text)
+
+    def _stopped(self, effect: Stopped) -> None:
+        self._error = effect.error
+        if self._loop is not None and self._loop.finish() and self._exits:
+            self._exit_hard()
+
+    def _exit_hard(self) -> None:
+        """End the process: its function did not end in time, and nothing else ends it."""
+        self.logger.error("a function did not end in time; leaving it behind")
+        self.close()
+        os._exit(1)

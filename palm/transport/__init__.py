@@ -1,0 +1,1 @@
+"""Carrying frames: ZeroMQ, and a network in memory."""

@@ -1,0 +1,78 @@
+"""What every transport does: carry frames between a listener and its connectors.
+
+Frames of one connection arrive whole and in order, or the connection breaks; after a break the
+peer has a new routing id. Transports know nothing of what the frames mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from palm.wire.batch import Buffer
+
+__all__ = ["Arrived", "Denied", "Down", "Gone", "Transport", "TransportEvent", "Up"]
+
+
+@dataclass(slots=True)
+class Arrived:
+    """Frames from ``peer`` (b"" at a connector).
+
+    ``user`` is what the transport has proven of the sender (its key's role, or ``local``; empty
+    at a connector), ``local`` whether it is on this host.
+    """
+
+    peer: bytes
+    frames: Sequence[Buffer]
+    user: str = ""
+    local: bool = True
+
+
+@dataclass(slots=True)
+class Gone:
+    """At a listener: the connection of ``peer`` is no more."""
+
+    peer: bytes
+
+
+@dataclass(slots=True)
+class Up:
+    """At a connector: the connection stands, authentication included."""
+
+
+@dataclass(slots=True)
+class Down:
+    """At a connector: the connection broke; the transport goes on trying."""
+
+
+@dataclass(slots=True)
+class Denied:
+    """At a connector: the listener refuses us, or is not the one that we know."""
+
+    reason: str
+
+
+TransportEvent = Arrived | Gone | Up | Down | Denied
+
+
+class Transport(Protocol):
+    """A listener or a connector, used by one thread at a time; only `wake` may be called by any."""
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
+        """Send frames; if the peer is gone, `Gone` or `Down` follows (or came before)."""
+
+    def probe(self, peer: bytes) -> None:
+        """See whether a peer is there; `Gone` follows if not."""
+
+    def receive(self, timeout: float | None) -> list[TransportEvent]:
+        """Return what happened; wait up to ``timeout`` seconds (None: for ever) for something.
+
+        The list is empty after the time, or after `wake`.
+        """
+
+    def wake(self) -> None:
+        """End the wait of `receive`, now or the next one."""
+
+    def close(self) -> None:
+        """Let go of all sockets; what was sent before has a short time to leave."""

@@ -1,0 +1,433 @@
+"""ZeroMQ: a ROUTER listens, a DEALER connects.
+
+High-water marks are off: libzmq stops reading a peer whose pipe is full, and a healthy busy peer
+would then fail its heartbeats. Heartbeats are ZMTP's, answered by libzmq's own thread, also while
+Python is busy. The end of a connection is seen by the socket's monitor: at a listener its file
+descriptor is that which the peer's frames came from, confirmed by an empty message, since
+descriptors are used again.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Sequence
+from math import ceil
+from typing import Any, Final
+
+import zmq
+
+from palm.errors import ConfigError, TransportError
+from palm.spec.endpoint import Endpoint
+from palm.transport.base import Arrived, Denied, Down, Gone, TransportEvent, Up
+from palm.transport.security import (
+    Keyring,
+    RoleKey,
+    ZapHandler,
+    check_libzmq,
+    secure_connect,
+    secure_ipc_bind,
+    secure_tcp_bind,
+)
+from palm.wire.batch import Buffer
+
+__all__ = ["ZmqConnector", "ZmqListener"]
+
+#: Most messages read before what they say is acted upon.
+DRAIN: Final = 64
+
+#: Largest frame sent, bytes: one that takes longer than the heartbeat's time-out ends the
+#: connection.
+CHUNK_LOCAL: Final = 1 << 20
+CHUNK_REMOTE: Final = 64 * 1024
+
+#: ZMTP heartbeats, milliseconds: interval and time-out.
+HEARTBEAT_LOCAL: Final = (500, 1500)
+HEARTBEAT_REMOTE: Final = (1000, 6000)
+
+#: Received frames up to this size (bytes) are copied out of libzmq: holding them costs more.
+COPY_MAX: Final = 64 * 1024
+
+#: Milliseconds between two attempts to connect: at first, and at most.
+RECONNECT: Final = (20, 250)
+
+#: Milliseconds that what was sent has to leave when a socket is closed.
+LINGER: Final = 500
+
+#: Seconds for which a peer whose descriptor was closed is asked again whether it is there.
+CONFIRM_FOR: Final = 0.5
+
+#: Failed handshakes in a row after which the server is taken for another one.
+MAX_HANDSHAKES: Final = 5
+
+_LISTENER_EVENTS: Final = zmq.EVENT_DISCONNECTED
+_CONNECTOR_EVENTS: Final = (
+    zmq.EVENT_HANDSHAKE_SUCCEEDED
+    | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+)
+_MONITOR_FRAME: Final = struct.Struct("=Hi")
+
+
+class _Waker:
+    """A pipe that ends a poll."""
+
+    def __init__(self) -> None:
+        self.fd, self._write = os.pipe()
+        os.set_blocking(self.fd, False)
+        os.set_blocking(self._write, False)
+        self._closed = False
+
+    def wake(self) -> None:
+        if not self._closed:
+            try:
+                os.write(self._write, b"!")
+            except BlockingIOError:
+                pass  # it is full: the poll will end
+
+    def clear(self) -> None:
+        try:
+            while os.read(self.fd, 4096):
+                pass
+        except BlockingIOError:
+            pass  # it is empty
+
+    def close(self) -> None:
+        self._closed = True
+        os.close(self.fd)
+        os.close(self._write)
+
+
+class _Monitored:
+    """A socket with its monitor."""
+
+    def __init__(self, context: zmq.Context[Any], kind: int, events: int) -> None:
+        self.socket = context.socket(kind)
+        self.socket.set_hwm(0)
+        self.socket.linger = 0
+        self.monitor = self.socket.get_monitor_socket(events)
+
+    def read_monitor(self) -> list[tuple[int, int]]:
+        """Return (event, value) of what the monitor saw."""
+        seen: list[tuple[int, int]] = []
+        while True:
+            try:
+                frame = self.monitor.recv_multipart(zmq.DONTWAIT)[0]
+            except zmq.Again:
+                return seen
+            seen.append(_MONITOR_FRAME.unpack(frame))
+
+    def close(self, linger: int) -> None:
+        self.socket.disable_monitor()
+        self.socket.close(linger)
+
+
+class _ZmqTransport:
+    """What listener and connector share: the wait, and the reading of frames."""
+
+    def __init__(self) -> None:
+        check_libzmq()
+        self.context: zmq.Context[Any] = zmq.Context()
+        self._waker = _Waker()
+        self._poller = zmq.Poller()
+        self._poller.register(self._waker.fd, zmq.POLLIN)
+        self._closed = False
+
+    def wake(self) -> None:
+        """End the wait of `receive`, now or the next one; any thread may call it."""
+        self._waker.wake()
+
+    def _watch(self, monitored: _Monitored) -> None:
+        self._poller.register(monitored.socket, zmq.POLLIN)
+        self._poller.register(monitored.monitor, zmq.POLLIN)
+
+    def _unwatch(self, monitored: _Monitored) -> None:
+        self._poller.unregister(monitored.socket)
+        self._poller.unregister(monitored.monitor)
+
+    def _wait(self, timeout: float | None) -> dict[Any, int]:
+        milliseconds = None if timeout is None else ceil(1000 * max(0.0, timeout))
+        ready = dict(self._poller.poll(milliseconds))
+        if self._waker.fd in ready:
+            self._waker.clear()
+        return ready
+
+    def _close_context(self) -> None:
+        self.context.term()
+        self._waker.close()
+
+
+class ZmqListener(_ZmqTransport):
+    """A ROUTER; bind tcp endpoints first, then ipc ones."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        super().__init__()
+        self._owner = keyring.owner
+        self._zap = ZapHandler(self.context, keyring)
+        self._zap.start()
+        self._router = _Monitored(self.context, zmq.ROUTER, _LISTENER_EVENTS)
+        self._router.socket.router_mandatory = True
+        self._watch(self._router)
+        self._peers: dict[bytes, tuple[int, str, bool]] = {}
+        self._by_fd: dict[int, set[bytes]] = {}
+        self._suspects: dict[bytes, float] = {}
+        self._late: list[TransportEvent] = []
+
+    def bind(self, endpoint: Endpoint) -> str:
+        """Listen at an endpoint, and return its address with the port that was found.
+
+        Raises
+        ------
+        TransportError
+            The port is taken, the address is not of this host, or it may not be used.
+        """
+        socket = self._router.socket
+        if endpoint.scheme == "tcp":
+            secure_tcp_bind(socket, self._owner)
+        else:
+            secure_ipc_bind(socket)
+        _set_heartbeat(socket, endpoint.is_local)
+        socket.ipv6 = endpoint.is_ipv6
+        try:
+            socket.bind(str(endpoint))
+        except zmq.ZMQError as error:
+            raise TransportError(f"cannot listen at {endpoint}: {error.strerror}") from error
+        return str(socket.last_endpoint.rstrip(b"\0").decode())
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
+        """Send frames to a peer; `Gone` follows if it is not there."""
+        local = self._peers.get(peer, (0, "", True))[2]
+        try:
+            self._router.socket.send_multipart(
+                [peer, *_chunked(frames, CHUNK_LOCAL if local else CHUNK_REMOTE)], zmq.DONTWAIT
+            )
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._forget(peer)
+
+    def probe(self, peer: bytes) -> None:
+        """Send an empty message, which every connector ignores."""
+        try:
+            self._router.socket.send_multipart([peer, b""], zmq.DONTWAIT)
+        except zmq.ZMQError as error:
+            if error.errno != zmq.EHOSTUNREACH:
+                raise
+            self._forget(peer)
+
+    def receive(self, timeout: float | None) -> list[TransportEvent]:
+        """See `palm.transport.base.Transport`."""
+        events = self._drain()
+        if not events and not self._late:
+            ready = self._wait(self._patience(timeout))
+            if self._router.socket in ready:
+                events = self._drain()
+            if self._router.monitor in ready:
+                self._suspect()
+        if self._suspects:
+            self._confirm()
+        late, self._late = self._late, []
+        return events + late
+
+    def close(self) -> None:
+        """Let go of all sockets."""
+        if not self._closed:
+            self._closed = True
+            self._unwatch(self._router)
+            self._router.close(LINGER)
+            self._zap.stop()
+            self._close_context()
+
+    def _drain(self) -> list[TransportEvent]:
+        events: list[TransportEvent] = []
+        receive = self._router.socket.recv_multipart
+        try:
+            for _ in range(DRAIN):
+                peer_frame, *frames = receive(zmq.DONTWAIT, copy=False)
+                peer = peer_frame.bytes
+                known = self._peers.get(peer)
+                if known is None:
+                    known = self._meet(peer, frames[-1]) if frames else (0, "", True)
+                events.append(Arrived(peer, [_taken(f) for f in frames], known[1], known[2]))
+        except zmq.Again:
+            pass  # that was all
+        return events
+
+    def _meet(self, peer: bytes, frame: zmq.Frame) -> tuple[int, str, bool]:
+        fd = int(frame.get(zmq.SRCFD))
+        user = _property(frame, "User-Id")
+        local = user == "local" or _is_loopback(_property(frame, "Peer-Address"))
+        self._peers[peer] = (fd, user, local)
+        self._by_fd.setdefault(fd, set()).add(peer)
+        return fd, user, local
+
+    def _suspect(self) -> None:
+        """Ask those whose descriptor was closed whether they are there."""
+        until = time.monotonic() + CONFIRM_FOR
+        for _, fd in self._router.read_monitor():
+            for peer in self._by_fd.get(fd, ()):
+                self._suspects[peer] = until
+
+    def _confirm(self) -> None:
+        now = time.monotonic()
+        for peer, until in list(self._suspects.items()):
+            self.probe(peer)
+            if now > until:
+                self._suspects.pop(peer, None)  # its descriptor is another connection's by now
+
+    def _patience(self, timeout: float | None) -> float | None:
+        if not self._suspects:
+            return timeout
+        return 0.005 if timeout is None else min(timeout, 0.005)
+
+    def _forget(self, peer: bytes) -> None:
+        self._suspects.pop(peer, None)
+        known = self._peers.pop(peer, None)
+        if known is not None:
+            peers = self._by_fd[known[0]]
+            peers.discard(peer)
+            if not peers:
+                del self._by_fd[known[0]]
+        self._late.append(Gone(peer))
+
+
+class ZmqConnector(_ZmqTransport):
+    """A DEALER; `connect` may be called again when the server is found elsewhere."""
+
+    def __init__(self, key: RoleKey) -> None:
+        super().__init__()
+        self._key = key
+        self._dealer: _Monitored | None = None
+        self._up = False
+        self._failures = 0
+        self._chunk = CHUNK_LOCAL
+        self._address = ""
+
+    def connect(self, endpoint: Endpoint, server_key: str = "") -> None:
+        """Connect, and reconnect for ever; an earlier connection is given up."""
+        self._disconnect(linger=0)
+        self._dealer = dealer = _Monitored(self.context, zmq.DEALER, _CONNECTOR_EVENTS)
+        socket = dealer.socket
+        socket.ipv6 = endpoint.is_ipv6
+        socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT
+        socket.handshake_ivl = 5000
+        _set_heartbeat(socket, endpoint.is_local)
+        self._chunk = CHUNK_LOCAL if endpoint.is_local else CHUNK_REMOTE
+        if endpoint.scheme == "tcp":
+            secure_connect(socket, self._key, server_key)
+        self._address = str(endpoint)
+        self._failures = 0
+        try:
+            socket.connect(self._address)
+        except zmq.ZMQError as error:
+            self._disconnect(linger=0)
+            raise ConfigError(f"cannot connect to {endpoint}: {error.strerror}") from error
+        self._watch(dealer)
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
+        """Send frames to the server; without a connection they are lost."""
+        if self._dealer is not None and self._up:
+            self._dealer.socket.send_multipart(_chunked(frames, self._chunk), zmq.DONTWAIT)
+
+    def probe(self, peer: bytes) -> None:
+        """Do nothing: the monitor reports the end of the connection."""
+
+    def receive(self, timeout: float | None) -> list[TransportEvent]:
+        """See `palm.transport.base.Transport`."""
+        events = self._drain()
+        if not events:
+            ready = self._wait(timeout)
+            dealer = self._dealer
+            if dealer is not None and dealer.monitor in ready:
+                events.extend(self._read_monitor(dealer))
+            if dealer is not None and dealer.socket in ready:
+                events.extend(self._drain())
+        return events
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if not self._closed:
+            self._closed = True
+            self._disconnect(LINGER if self._up else 0)
+            self._close_context()
+
+    def _disconnect(self, linger: int) -> None:
+        if self._dealer is not None:
+            if self._dealer.socket in self._poller:
+                self._unwatch(self._dealer)
+            self._dealer.close(linger)
+            self._dealer = None
+            self._up = False
+
+    def _drain(self) -> list[TransportEvent]:
+        events: list[TransportEvent] = []
+        if self._dealer is None:
+            return events
+        receive = self._dealer.socket.recv_multipart
+        try:
+            for _ in range(DRAIN):
+                frames = receive(zmq.DONTWAIT, copy=False)
+                if len(frames) > 1 or len(frames[0]):  # an empty one is a probe
+                    events.append(Arrived(b"", [_taken(frame) for frame in frames]))
+        except zmq.Again:
+            pass  # that was all
+        return events
+
+    def _read_monitor(self, dealer: _Monitored) -> list[TransportEvent]:
+        events: list[TransportEvent] = []
+        for event, _ in dealer.read_monitor():
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._failures, self._up = 0, True
+                events.append(Up())
+            elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                events.append(Denied(f"{self._address} refuses our {self._key.role} key"))
+            elif event == zmq.EVENT_DISCONNECTED and self._up:
+                self._up = False
+                events.append(Down())
+            else:
+                self._failures += 1
+                if self._failures == MAX_HANDSHAKES:
+                    events.append(
+                        Denied(
+                            f"{self._address} does not take our handshake: wrong server key? "
+                            "(it may belong to another user, or to another cluster)"
+                        )
+                    )
+        return events
+
+
+def _set_heartbeat(socket: zmq.Socket[Any], local: bool) -> None:
+    interval, timeout = HEARTBEAT_LOCAL if local else HEARTBEAT_REMOTE
+    socket.heartbeat_ivl = interval
+    socket.heartbeat_timeout = timeout
+    socket.heartbeat_ttl = timeout
+
+
+def _taken(frame: zmq.Frame) -> Buffer:
+    return frame.bytes if len(frame) <= COPY_MAX else frame
+
+
+def _chunked(frames: Sequence[Buffer], chunk: int) -> Sequence[Buffer]:
+    """Slice large payloads; header, lengths and body are never larger than a chunk by far."""
+    if all(len(frame) <= chunk for frame in frames[3:]):
+        return frames
+    sliced = list(frames[:3])
+    for frame in frames[3:]:
+        view = memoryview(frame)
+        sliced.extend(view[at : at + chunk] for at in range(0, len(view), chunk))
+    return sliced
+
+
+def _property(frame: zmq.Frame, name: str) -> str:
+    try:
+        value = frame.get(name)
+    except zmq.ZMQError:  # the peer's mechanism has no such property
+        return ""
+    return value if isinstance(value, str) else ""
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1", "localhost", "")

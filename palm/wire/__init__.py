@@ -1,0 +1,1 @@
+"""Bytes <-> values: messages, batches, codecs."""

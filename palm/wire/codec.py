@@ -1,0 +1,182 @@
+"""Values <-> payloads, exactly: what arrives equals what was sent, type included.
+
+One codec serves a whole batch and is named in its header. `bytes` pass untouched; MessagePack is
+used where it keeps every type (None, bool, int of 64 bits, float, str, bytes, and lists and
+string-keyed dicts of these); everything else travels as pickle, protocol 5, large buffers out of
+band. Pickle is read only from peers that were authenticated as the same user's.
+"""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from enum import IntEnum
+from typing import Any, Final
+
+import msgspec
+
+from palm.errors import PayloadTooLarge, WireError
+from palm.wire.batch import MAX_PAYLOAD, Buffer
+
+__all__ = ["Codec", "decode_value", "decode_values", "encode_value", "encode_values"]
+
+
+class Codec(IntEnum):
+    """The codec of a batch, as its header names it."""
+
+    RAW = 0
+    MSGPACK = 1
+    PICKLE = 2
+
+
+#: Out-of-band buffers smaller than this (bytes) are not worth a place of their own.
+BUFFER_MIN: Final = 4 * 1024
+
+_INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
+_SCALARS: Final = frozenset({str, float, bool, type(None), bytes})
+_BYTES_ONLY: Final = {bytes}
+
+_NO_BUFFERS: Final = struct.pack("<I", 0)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder()
+
+
+def encode_values(values: Sequence[Any]) -> tuple[Codec, list[Buffer]]:
+    """Encode the values of a batch with the first codec that keeps all of them.
+
+    Raises
+    ------
+    Exception
+        Whatever pickling a value raises; find the culprit by encoding one by one.
+    """
+    if set(map(type, values)) <= _BYTES_ONLY:
+        return Codec.RAW, list(values)
+    if all(map(is_plain, values)):
+        try:
+            return Codec.MSGPACK, list(map(_encoder.encode, values))
+        except UnicodeEncodeError:
+            pass  # a lone surrogate: pickle keeps it
+    return Codec.PICKLE, list(map(_pickle, values))
+
+
+def decode_values(codec: int, payloads: Iterable[Buffer]) -> list[Any]:
+    """Decode the payloads of a batch; raises `WireError` where they are not of ``codec``."""
+    try:
+        decode = _DECODERS[codec]
+    except KeyError:
+        raise WireError(f"unknown codec {codec}") from None
+    return [decode(payload) for payload in payloads]
+
+
+def encode_value(value: Any) -> tuple[Codec, Buffer]:
+    """Encode one value."""
+    codec, payloads = encode_values([value])
+    return codec, payloads[0]
+
+
+def decode_value(codec: int, payload: Buffer) -> Any:
+    """Decode one value."""
+    return decode_values(codec, [payload])[0]
+
+
+def is_plain(value: Any, depth: int = 8) -> bool:
+    """Tell whether MessagePack keeps ``value`` with all its types; nesting beyond 8 does not."""
+    kind = type(value)
+    if kind in _SCALARS:
+        return True
+    if kind is int:
+        return bool(_INT_MIN <= value <= _INT_MAX)
+    if depth == 0:
+        return False
+    if kind is dict:
+        return all(type(k) is str and is_plain(v, depth - 1) for k, v in value.items())
+    return kind is list and all(is_plain(item, depth - 1) for item in value)
+
+
+def _decode_raw(payload: Buffer) -> bytes:
+    return payload if type(payload) is bytes else bytes(payload)
+
+
+def _decode_msgpack(payload: Buffer) -> Any:
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not MessagePack: {error}") from error
+
+
+#: Pickles that name these modules would not load elsewhere: their classes travel by value.
+_BY_VALUE: Final = (b"__main__", b"palm_target_")
+
+
+# A pickled payload: number of buffers; if any, their sizes after that of the pickle; the pickle;
+# the buffers. All numbers are little-endian and of 32 bits.
+
+
+def _pickle(value: Any) -> Buffer:
+    buffers: list[memoryview] = []
+
+    def keep_in_band(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            view = buffer.raw()
+        except BufferError:  # not contiguous
+            return True
+        if view.nbytes < BUFFER_MIN:
+            return True
+        buffers.append(view)
+        return False
+
+    pickled = _dump(value, keep_in_band, buffers)
+    sizes = [len(pickled), *(view.nbytes for view in buffers)]
+    if sum(sizes) > MAX_PAYLOAD:
+        raise PayloadTooLarge(
+            f"{sum(sizes):,} bytes, more than {MAX_PAYLOAD:,}", limit=MAX_PAYLOAD
+        )
+    if not buffers:
+        return _NO_BUFFERS + pickled
+    head = struct.pack(f"<{1 + len(sizes)}I", len(buffers), *sizes)
+    return b"".join([head, pickled, *buffers])
+
+
+def _dump(
+    value: Any, keep_in_band: Callable[[pickle.PickleBuffer], bool], buffers: list[memoryview]
+) -> bytes:
+    try:
+        pickled = pickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
+        if not any(module in pickled for module in _BY_VALUE):
+            return pickled
+    except (pickle.PicklingError, AttributeError, TypeError):
+        pass  # a function or a class that has no importable name: cloudpickle may know a way
+    buffers.clear()
+    import cloudpickle  # only where it is needed: it costs as much as all of palm to import
+
+    dumped: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
+    return dumped
+
+
+def _unpickle(payload: Buffer) -> Any:
+    view = memoryview(payload)
+    try:
+        (count,) = struct.unpack_from("<I", view)
+        if count == 0:
+            return pickle.loads(view[4:])
+        size, *sizes = struct.unpack_from(f"<{1 + count}I", view, 4)
+    except struct.error as error:
+        raise WireError(f"not a pickled payload: {error}") from error
+    at = 4 * (2 + count)
+    pickled, at = view[at : at + size], at + size
+    buffers = []
+    for length in sizes:
+        # A copy of its own for each: an array made from a shared, read-only frame could not be
+        # written to, and the value must behave as the one that was sent.
+        buffers.append(bytearray(view[at : at + length]))
+        at += length
+    return pickle.loads(pickled, buffers=buffers)
+
+
+_DECODERS: dict[int, Callable[[Buffer], Any]] = {
+    Codec.RAW: _decode_raw,
+    Codec.MSGPACK: _decode_msgpack,
+    Codec.PICKLE: _unpickle,
+}

@@ -1,0 +1,43 @@
+"""Frames <-> messages with their batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from palm.errors import WireError
+from palm.wire.batch import Batch, Buffer
+from palm.wire.message import Keep, Kept, Message, Outcome, Result, Submit, Task, decode, encode
+
+__all__ = ["pack", "unpack"]
+
+_RANGED: Final = (Submit, Outcome, Task, Result)
+_VALUED: Final = (Keep, Kept)
+
+
+def pack(message: Message, batch: Batch | None) -> list[Buffer]:
+    """Return the frames of a message."""
+    header = encode(message)
+    return [header] if batch is None else [header, batch.lengths, batch.body, *batch.large]
+
+
+def unpack(frames: Sequence[Buffer]) -> tuple[Message, Batch | None]:
+    """Return the message in received frames, and its batch if its kind has one.
+
+    Raises
+    ------
+    WireError
+        The frames are not a message.
+    """
+    if not frames:
+        raise WireError("no frames")
+    message = decode(frames[0])
+    if isinstance(message, _RANGED):
+        if message.first < 0 or message.n < 0:
+            raise WireError(f"messages {message.first} + {message.n}")
+        return message, Batch.unpack(message.n, frames[1:])
+    if isinstance(message, _VALUED) and len(frames) > 1:
+        return message, Batch.unpack(1, frames[1:])
+    if len(frames) > 1:
+        raise WireError(f"{len(frames) - 1} frames after {type(message).__name__.upper()}")
+    return message, None

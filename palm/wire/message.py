@@ -1,0 +1,287 @@
+"""The messages of palm's protocol: one header frame each, some followed by a batch.
+
+On the wire a message is (the batch only where the message is marked *)::
+
+    [routing id] | header | lengths | body | large payload ...
+
+``header`` is a MessagePack array that begins with the message's tag. The routing id exists only
+at a listener. One protocol serves every pair of roles:
+
+======== ===================== =====================================================
+message  direction             meaning
+======== ===================== =====================================================
+hello    connector -> listener who I am, what I serve, what I still hold
+welcome  listener -> connector your link, my epoch, which of your leases still count
+reset    listener -> connector I don't know this link: greet me again
+submit*  client -> master      messages of one job, in order
+outcome* master -> client      what became of a range of messages
+ack      client -> master      outcomes up to this serial number are safe with me
+close    client -> master      I want nothing more of this job
+notice   master -> client      a sentence for the person who waits
+task*    master -> worker      a lease: run these messages
+result*  worker -> master      what became of a range of a lease
+recall   master -> worker      give back what you have not begun
+returned worker -> master      leases given back, not begun
+revoke   master -> worker      nobody wants these leases any more
+keep*    any -> master         set a value in the cache
+fetch    any -> master         read (or delete) a value of the cache
+kept*    master -> any         the answer to keep and fetch
+bye      any                   I leave on purpose
+fault    any                   your last message broke the protocol
+======== ===================== =====================================================
+
+Every message after the greeting carries the ``link`` that WELCOME gave, so that frames of an
+earlier connection are known for what they are.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from palm.errors import WireError
+
+__all__ = [
+    "VERSION",
+    "Ack",
+    "Bye",
+    "Close",
+    "Fault",
+    "Fetch",
+    "Hello",
+    "Keep",
+    "Kept",
+    "Message",
+    "Notice",
+    "Outcome",
+    "Recall",
+    "Reset",
+    "Result",
+    "Returned",
+    "Revoke",
+    "Submit",
+    "Task",
+    "Welcome",
+    "decode",
+    "encode",
+]
+
+#: Version of the protocol; a listener refuses others with a fault that names both.
+VERSION: Final = 1
+
+#: Largest header accepted, bytes: a batch of 1,024 messages needs about 6 KiB.
+MAX_HEADER: Final = 256 * 1024
+
+
+class Message(msgspec.Struct, array_like=True):
+    """Base of every message; ``link`` is 0 only before WELCOME."""
+
+    link: int
+
+
+class Hello(Message, tag="hello"):
+    """``server`` is the name by which the connector knows the listener; ``holds`` are leases."""
+
+    version: int
+    role: str
+    name: str
+    session: bytes
+    server: str
+    functions: list[str]
+    holds: list[int]
+
+
+class Welcome(Message, tag="welcome"):
+    """``keep`` are those of the connector's leases that still count in this ``epoch``."""
+
+    version: int
+    epoch: bytes
+    name: str
+    endpoints: dict[str, str]
+    keep: list[int]
+
+
+class Reset(Message, tag="reset"):
+    """``link`` is the one that was not known."""
+
+
+class Submit(Message, tag="submit"):
+    """Messages ``first .. first+n-1`` of a job; ``last`` says that no more will come."""
+
+    job: bytes
+    first: int
+    n: int
+    function: str
+    codec: int
+    last: bool
+
+
+class Outcome(Message, tag="outcome"):
+    """``serial`` counts the outcomes of a session; for the other fields see `Result`."""
+
+    serial: int
+    job: bytes
+    first: int
+    n: int
+    attempt: int
+    codec: int
+    worker: str
+    started: float
+    durations: bytes
+    kinds: bytes
+
+
+class Ack(Message, tag="ack"):
+    """Cumulative."""
+
+    serial: int
+
+
+class Close(Message, tag="close"):
+    """What is queued of the job is dropped, what runs is revoked."""
+
+    job: bytes
+
+
+class Notice(Message, tag="notice"):
+    """``text`` is one sentence; ``job`` may be empty."""
+
+    job: bytes
+    text: str
+
+
+class Task(Message, tag="task"):
+    """``attempt`` counts the starts of these messages, this one included."""
+
+    lease: int
+    session: bytes
+    job: bytes
+    first: int
+    n: int
+    attempt: int
+    function: str
+    codec: int
+
+
+class Result(Message, tag="result"):
+    """Outcomes of messages ``first .. first+n-1``, a range of a lease, in order.
+
+    ``started`` is the wall time (seconds, UTC) at which the first of them began, ``durations``
+    one little-endian float32 (seconds) each, ``kinds`` one byte each (`palm.wire.outcome`) or
+    empty when all are results.
+    """
+
+    lease: int
+    session: bytes
+    job: bytes
+    first: int
+    n: int
+    attempt: int
+    codec: int
+    started: float
+    durations: bytes
+    kinds: bytes
+
+
+class Recall(Message, tag="recall"):
+    """Leases that an idle worker could run at once."""
+
+    leases: list[int]
+
+
+class Returned(Message, tag="returned"):
+    """Leases given back; not one of their messages was begun."""
+
+    leases: list[int]
+
+
+class Revoke(Message, tag="revoke"):
+    """Leases whose job was closed."""
+
+    leases: list[int]
+
+
+class Keep(Message, tag="keep"):
+    """``op`` numbers the operations of a session: a repeat gets the first answer."""
+
+    op: int
+    key: str
+    codec: int
+
+
+class Fetch(Message, tag="fetch"):
+    """With ``delete`` the value is removed and only its existence reported."""
+
+    op: int
+    key: str
+    delete: bool
+
+
+class Kept(Message, tag="kept"):
+    """``found`` says whether the key was there; the value follows where one was asked for."""
+
+    op: int
+    key: str
+    found: bool
+    codec: int
+
+
+class Bye(Message, tag="bye"):
+    """Leases that were not begun go back without blame."""
+
+    reason: str
+
+
+class Fault(Message, tag="fault"):
+    """``code`` is one word for programs, ``text`` a sentence for people."""
+
+    code: str
+    text: str
+
+
+_AnyMessage = (
+    Hello
+    | Welcome
+    | Reset
+    | Submit
+    | Outcome
+    | Ack
+    | Close
+    | Notice
+    | Task
+    | Result
+    | Recall
+    | Returned
+    | Revoke
+    | Keep
+    | Fetch
+    | Kept
+    | Bye
+    | Fault
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(_AnyMessage)
+
+
+def encode(message: Message) -> bytes:
+    """Return the header frame of ``message``."""
+    return _encoder.encode(message)
+
+
+def decode(header: bytes | memoryview) -> Message:
+    """Return the message of a header frame.
+
+    Raises
+    ------
+    WireError
+        The frame is too long or is not a header.
+    """
+    if len(header) > MAX_HEADER:
+        raise WireError(f"a header of {len(header)} bytes, more than {MAX_HEADER}")
+    try:
+        message: Message = _decoder.decode(header)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise WireError(f"not a header: {error}") from error
+    return message
