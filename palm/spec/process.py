@@ -71,7 +71,7 @@ class ProcessState:
     reason: str = ""
 
 
-class StartFailed(PalmError):
+class StartFailed(PalmError):  # noqa: N818 - reads as a sentence, as the other errors do
     """A component did not become ready.
 
     ``reason`` says why in words, ``stderr`` holds its last error output; ``timed_out`` tells a

@@ -1,0 +1,248 @@
+"""The argument tree, shared by the command line and the notebook's magics.
+
+Nothing here exits or prints: what cannot be understood is an `ArgumentsError`, and where a text
+(help, the version) is all that was asked for, `HelpRequested` has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from palm.errors import ConfigError
+from palm.spec.names import nearest
+
+__all__ = ["ArgumentsError", "HelpRequested", "Parser", "build_parser"]
+
+_TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
+
+
+class ArgumentsError(ConfigError):
+    """Arguments that cannot be understood; ``prog`` is the command whose ``--help`` explains."""
+
+    def __init__(self, text: str, prog: str) -> None:
+        super().__init__(text, hint=f"see {prog} --help")
+        self.prog = prog
+
+
+class HelpRequested(Exception):  # noqa: N818 - not an error
+    """The user asked for ``text``, and there is nothing else to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that raises, and that names what was probably meant."""
+
+    def __init__(self, prog: str, **options: Any) -> None:
+        super().__init__(prog=prog, add_help=False, allow_abbrev=False, **options)
+        self.add_argument("-h", "--help", action=_HelpAction, nargs=0, help="show this text")
+        #: Looks at the values together, where one alone cannot be wrong.
+        self.check: Callable[[argparse.Namespace], None] | None = None
+
+    def error(self, message: str) -> NoReturn:
+        """Raise; `argparse` calls this."""
+        raise ArgumentsError(message, self.prog)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Refuse what is left over here, where the options of this very command are known."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest:
+            self._refuse(rest[0])
+        if self.check is not None:
+            self.check(found)
+        return found, []
+
+    def _refuse(self, argument: str) -> NoReturn:
+        option = argument.partition("=")[0]
+        if option.startswith("-"):
+            known = [each for each in self._option_string_actions if each.startswith("--")]
+            self.error(f"no such option: {option}" + _hint(option, known))
+        self.error(f"unexpected argument: {argument}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        choices = list(action.choices or ())
+        if action.choices is None or value in choices:
+            return
+        what = "command" if action.metavar == "COMMAND" else "value"
+        hint = _hint(str(value), choices) or f"; there is {', '.join(choices)}"
+        self.error(f"no such {what}: {value}{hint}")
+
+
+class _HelpAction(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        raise HelpRequested(parser.format_help())
+
+
+class _VersionAction(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from palm._version import __version__
+
+        raise HelpRequested(f"palm {__version__}\n")
+
+
+def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
+    """The tree of ``palm`` in a shell, or of ``%palm`` in a notebook.
+
+    The result's ``command`` names the command. Without one, help is what was asked for.
+    """
+    parser = Parser(prog, description="Interactive clusters of named components.")
+    if not notebook:
+        parser.add_argument("--version", action=_VersionAction, nargs=0, help="show the version")
+        _add_common(parser, default=None)
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", title="commands", parser_class=Parser
+    )
+    tree = _Tree(prog, notebook, commands)
+    _add_master(tree)
+    if not notebook:
+        _add_worker(tree)
+    _add_status(tree)
+    _add_logs(tree)
+    _add_stop(tree)
+    if notebook:
+        _add_help(tree)
+    else:
+        tree.add("version", "show the version")
+    parser.check = lambda found: _explain(parser, commands, found)
+    return parser
+
+
+def _explain(
+    parser: Parser, commands: argparse._SubParsersAction[Parser], found: argparse.Namespace
+) -> None:
+    if found.command is None or (found.command == "help" and found.topic is None):
+        raise HelpRequested(parser.format_help())
+    if found.command == "help":
+        raise HelpRequested(commands.choices[found.topic].format_help())
+
+
+class _Tree:
+    """The commands of one tree while it is built."""
+
+    def __init__(
+        self, prog: str, notebook: bool, commands: argparse._SubParsersAction[Parser]
+    ) -> None:
+        self.notebook = notebook
+        self.commands = commands
+        self._prog = prog
+
+    def add(self, name: str, summary: str) -> Parser:
+        """A command, with the options that all share."""
+        parser = self.commands.add_parser(
+            name, prog=f"{self._prog} {name}", help=summary, description=f"{summary}."
+        )
+        if not self.notebook:
+            _add_common(parser, default=argparse.SUPPRESS)
+        return parser
+
+
+def _add_common(parser: Parser, default: Any) -> None:
+    """Options that may stand before the command as well as after it."""
+    parser.add_argument(
+        "--cluster", metavar="NAME", default=default, help="the cluster (PALM_CLUSTER, default)"
+    )
+    parser.add_argument("--json", action="store_true", default=default or False, help="print JSON")
+
+
+def _add_master(tree: _Tree) -> None:
+    parser = tree.add("master", "run a master")
+    parser.add_argument("--name", metavar="NAME", required=True, help="its name")
+    ports = {"pull": "messages of clients", "pub": "results for clients",
+             "wpush": "messages for workers", "wpull": "results of workers",
+             "db": "its cache"}  # fmt: skip
+    for port, use in ports.items():
+        parser.add_argument(f"--{port}", metavar="ADDRESS", help=f"address for {use}")
+    _add_start(parser) if tree.notebook else _add_detach(parser)
+
+
+def _add_worker(tree: _Tree) -> None:
+    parser = tree.add("worker", "run a worker")
+    parser.add_argument("target", metavar="TARGET", nargs="?", help=f"what it serves: {_TARGET}")
+    parser.add_argument("--master", metavar="MASTER", help="name or address of its master")
+    parser.add_argument("--name", metavar="NAME", help="its name; made up if not given")
+    # What a notebook hands to the workers of a cell.
+    parser.add_argument("--push-file", help=argparse.SUPPRESS)
+    parser.add_argument("--source-name", default="", help=argparse.SUPPRESS)
+    _add_detach(parser)
+
+
+def _add_status(tree: _Tree) -> None:
+    tree.add("status", "show what runs in the cluster")
+
+
+def _add_logs(tree: _Tree) -> None:
+    parser = tree.add("logs", "show the output of a component")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument("-n", metavar="N", type=_number, default=100, help="how many lines (100)")
+    parser.add_argument("--grep", metavar="RE", help="only lines that match this expression")
+    if not tree.notebook:
+        parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
+
+
+def _add_stop(tree: _Tree) -> None:
+    parser = tree.add("stop", "end components")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="names of the components")
+    what = "all that this notebook started" if tree.notebook else "all of the cluster"
+    parser.add_argument("--all", action="store_true", help=what)
+    if not tree.notebook:
+        parser.add_argument(
+            "--grace", metavar="S", type=_seconds, default=5.0, help="seconds before a kill (5)"
+        )
+    parser.check = lambda found: _check_stop(parser, found)
+
+
+def _check_stop(parser: Parser, found: argparse.Namespace) -> None:
+    if bool(found.names) == found.all:
+        parser.error("give either names or --all")
+
+
+def _add_help(tree: _Tree) -> None:
+    parser = tree.add("help", "explain a command")
+    known = list(tree.commands.choices)
+    parser.add_argument("topic", metavar="COMMAND", nargs="?", choices=known, help="the command")
+
+
+def _add_detach(parser: Parser) -> None:
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="run in the background, once it is ready"
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=30.0,
+        help="with -d: seconds in which it must be ready (30)",
+    )  # fmt: skip
+
+
+def _add_start(parser: Parser) -> None:
+    parser.add_argument(
+        "--replace", action="store_true", help="start anew, in place of what runs under the name"
+    )
+    parser.add_argument(
+        "-o", "--out", metavar="VAR", default="", help="put the component into this variable"
+    )
+
+
+def _hint(given: str, known: Iterable[str]) -> str:
+    meant = nearest(given, known)
+    return f"; did you mean {meant}?" if meant else ""
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds")
+    return seconds

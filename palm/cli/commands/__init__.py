@@ -1,0 +1,1 @@
+"""The commands, one a module: ``run(arguments) -> exit code``."""

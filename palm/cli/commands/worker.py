@@ -1,0 +1,83 @@
+"""``palm worker``."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import TracebackType
+
+from palm.cli.failures import FAILED, OK, USAGE, CommandFailed
+from palm.cli.foreground import log_level, tie
+from palm.errors import PalmError
+from palm.runtime.targets import Functions, Target, load_target
+from palm.servers import Worker
+
+__all__ = ["run"]
+
+
+def run(arguments: Namespace) -> int:
+    """Be a worker until stopped, or start one in the background."""
+    if arguments.target is None:
+        raise CommandFailed(
+            "worker: nothing to serve; give a TARGET: MODULE, MODULE:Class, FILE.py or"
+            " FILE.py:Class",
+            USAGE,
+        )
+    name = arguments.name or _make_name(arguments.target)
+    if arguments.detach:
+        return _detach(arguments, name)
+    tie()
+    push = Path(arguments.push_file) if arguments.push_file else None
+    try:
+        offer = load_target(arguments.target, Worker, push=push, source_name=arguments.source_name)
+    except PalmError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        return _show_failure(error, arguments.source_name or arguments.target)
+    _make(offer, name, arguments.master).start()
+    return OK
+
+
+def _make(offer: type[Worker] | Functions, name: str, master: str | None) -> Worker:
+    if isinstance(offer, dict):
+        return Worker(name, master=master, functions=offer, log_level=log_level())
+    return offer(name, master=master, log_level=log_level())
+
+
+def _make_name(target: str) -> str:
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", Path(Target.parse(target).place).stem)
+    return f"{stem[:50] or 'worker'}-{os.urandom(2).hex()}"
+
+
+def _detach(arguments: Namespace, name: str) -> int:
+    from palm.cli.background import start  # loads what a component does not need
+
+    command = ["worker", arguments.target, "--name", name]
+    for option in ("master", "push_file", "source_name"):
+        if value := getattr(arguments, option):
+            command += [f"--{option.replace('_', '-')}", value]
+    return start(name, "worker", command, arguments)
+
+
+def _show_failure(error: Exception, shown: str) -> int:
+    """The user's own traceback, without the frames that led to it."""
+    import traceback  # on the way to an error only
+
+    error.with_traceback(_from_users_code(error.__traceback__))
+    traceback.print_exception(error)
+    print(f"palm: {shown} cannot be loaded", file=sys.stderr)
+    return FAILED
+
+
+def _from_users_code(entry: TracebackType | None) -> TracebackType | None:
+    ours = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
+    while entry is not None:
+        file = entry.tb_frame.f_code.co_filename
+        loading = file.startswith("<frozen importlib") or file.endswith("importlib/__init__.py")
+        if not (loading or file.startswith(ours)):
+            break
+        entry = entry.tb_next
+    return entry
