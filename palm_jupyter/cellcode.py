@@ -250,7 +250,7 @@ def _import_for(name: str, value: object) -> str | None:
     if not isinstance(value, type | FunctionType | BuiltinFunctionType):
         return None
     module, original = value.__module__, value.__name__
-    if not isinstance(module, str) or module in ("__main__", "builtins"):
+    if not module or module in ("__main__", "builtins"):  # of some C functions it is None
         return None
     home = _public_home(module, original, value)
     if home is None:

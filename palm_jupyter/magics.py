@@ -13,7 +13,7 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from palm.cli.arguments import ArgumentsError, Parser, HelpRequested
+from palm.cli.arguments import ArgumentsError, HelpRequested, Parser
 from palm.clusters import Cluster, Component, Status
 from palm.errors import PalmError
 from palm_jupyter import arguments, completion
@@ -36,7 +36,7 @@ def _short(magic: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return magic(self, *args)
         except HelpRequested as request:
-            print(request.text)  # noqa: T201 - the help, as IPython's magics print theirs
+            print(request.text, end="")  # noqa: T201 - the help, as IPython's magics print theirs
             return None
         except ArgumentsError as error:
             raise UsageError(str(error)) from error  # shown without a traceback
@@ -128,9 +128,9 @@ class _Extension:
                 formatter.pop(kind, None)
         self.completer.remove()
         manager = self.shell.magics_manager
-        for kind, names in self.magics.magics.items():
+        for magic_kind, names in self.magics.magics.items():
             for name in names:
-                manager.magics[kind].pop(name, None)
+                manager.magics[magic_kind].pop(name, None)
         manager.registry.pop(type(self.magics).__name__, None)
         self.session.close()
 

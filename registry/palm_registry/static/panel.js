@@ -17,9 +17,9 @@ const STATES = {
 };
 const COLUMNS = [
   ["Name", ""],
-  ["Role", ""],
+  ["Role", "palm-role"],
   ["State", ""],
-  ["PID", "palm-number"],
+  ["PID", "palm-number palm-pid"],
   ["Restarts", "palm-number"],
   ["Uptime", "palm-number"],
   ["Functions", "palm-wide"],
@@ -212,7 +212,7 @@ export function createPanel(root, memory = {}) {
     const only = joint(component);
     if (only || !component.processes.length) return processRows(component, only, true);
     const folded = isFolded(component);
-    const rows = [groupRow(component, folded)];
+    const rows = [groupRow(component, folded), ...servesRow(component)];
     if (!folded) for (const p of component.processes) rows.push(...processRows(component, p, false));
     return rows;
   }
@@ -230,9 +230,9 @@ export function createPanel(root, memory = {}) {
     const state = component.state === "ready" ? words : `${words}, ${STATES[component.state]}`;
     row.append(
       cell(fold, "", true),
-      cell(component.role),
+      cell(component.role, "palm-role"),
       stateCell(component.state, state),
-      cell("", "palm-number"),
+      cell("", "palm-number palm-pid"),
       cell(String(restarts), restarts ? "palm-number palm-noted" : "palm-number palm-none"),
       cell("", "palm-number"),
       functionsCell(component),
@@ -261,16 +261,30 @@ export function createPanel(root, memory = {}) {
     }
     row.append(
       cell(name, "", true),
-      cell(single ? component.role : ""),
+      cell(single ? component.role : "", "palm-role"),
       stateCell(state, words),
-      cell(process?.pid ?? "–", process?.pid ? "palm-number" : "palm-number palm-none"),
+      cell(process?.pid ?? "–", process?.pid ? "palm-number palm-pid" : "palm-number palm-pid palm-none"),
       cell(String(restarts), restarts ? "palm-number palm-noted" : "palm-number palm-none"),
       up,
       single ? functionsCell(component) : cell("", "palm-wide"),
     );
     row.classList.toggle("palm-over", state === "stopped");
     const why = process?.reason && (state === "failed" || state === "backing-off");
-    return why ? [row, whyRow(process, single, isSelected)] : [row];
+    const rows = single ? [row, ...servesRow(component, process, isSelected)] : [row];
+    return why ? [...rows, whyRow(process, single, isSelected)] : rows;
+  }
+
+  // Where there is no room for a column, the functions stand in a row of their own.
+  function servesRow(component, process, isSelected) {
+    if (!component.functions.length) return [];
+    const row = element("tr", process ? "palm-serves" : "palm-serves palm-replica");
+    if (process) row.dataset.process = process.name;
+    row.classList.toggle("palm-selected", Boolean(isSelected));
+    const text = element("td", "", "Serves ");
+    text.append(element("span", "palm-code", component.functions.join(", ")));
+    text.colSpan = COLUMNS.length;
+    row.append(text);
+    return [row];
   }
 
   function whyRow(process, single, isSelected) {
@@ -302,7 +316,7 @@ export function createPanel(root, memory = {}) {
   function functionsCell(component) {
     const node = element("td", "palm-wide");
     if (component.functions.length) {
-      node.append(element("span", "palm-code", component.functions.join(", ")));
+      node.append(element("div", "palm-code", component.functions.join(", ")));
     } else {
       node.className += " palm-none";
       node.append(component.master ? `of ${component.master}` : "–");
@@ -330,6 +344,7 @@ export function createPanel(root, memory = {}) {
     log.querySelector(".palm-quiet")?.remove();
     log.append(...fresh.map(lineOf));
     while (log.childElementCount > KEPT_LINES) log.firstElementChild.remove();
+    log.classList.toggle("palm-silent", !log.childElementCount);
     if (!log.childElementCount) log.append(element("div", "palm-quiet", quiet(process)));
     drawn = { process, lines, total: lines.total };
     if (follow) toEnd();
