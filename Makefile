@@ -1,0 +1,57 @@
+# The commands of the project; each makes the virtual environment it needs, once.
+#   make demo     run the main job headless, write build/demo/quickstart.{ipynb,html,csv}
+#   make test     the tests; ARGS='-k name' picks some
+#   make lab      the quickstart notebook in JupyterLab
+#   make bench    palm against its neighbours
+#   make check    lint, types and import rules
+#   make docs     the links and code samples of the documentation
+#   make clean    remove what the others built, except the virtual environment
+# PYTHON= and VENV= may be given.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+.PHONY: help demo test lab bench check docs clean lab-env dev-env
+# Two targets at once would install into one environment at once.
+.NOTPARALLEL:
+
+SETUP = $(call need,$(PYTHON)) PALM_MAKE_GOAL='$(MAKECMDGOALS)' "$(PYTHON)" tools/setup_env.py "$(VENV)"
+need = command -v "$(1)" >/dev/null || { \
+	printf '%s\n    %s\n' "There is no command $(1); name a Python 3.11 or later:" \
+	"make PYTHON=/usr/bin/python3.11 $(MAKECMDGOALS)" >&2; exit 1; };
+IN_VENV = "$(VENV)/bin/python"
+
+help:
+	@sed -n 's/^# *//; 1,9p' Makefile
+
+demo: lab-env
+	@$(IN_VENV) tools/demo.py
+
+test: dev-env
+	@$(IN_VENV) -m pytest $(ARGS)
+
+lab: lab-env
+	@$(IN_VENV) tools/lab.py $(ARGS)
+
+bench: dev-env
+	@$(IN_VENV) -m benchmarks $(ARGS)
+
+check: dev-env
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .
+	@$(IN_VENV) -m mypy
+	@$(IN_VENV) -m pytest -q tests/arch
+
+docs: dev-env
+	@$(IN_VENV) tools/check_docs.py
+
+clean:
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+lab-env:
+	@$(SETUP) lab
+
+dev-env:
+	@$(SETUP) dev

@@ -1,0 +1,96 @@
+"""What holds for every test: folders of its own, nothing left behind, no silent skip."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.leaks import KINDS, LeakCheck
+from tests.support.notrun import not_run
+from tests.support.requirements import REQUIREMENTS, require
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that takes the browser needs one, whether it is marked or not."""
+    for item in items:
+        if "chromium" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip, or in CI fail, a test whose machine lacks what its markers name."""
+    for what in REQUIREMENTS:
+        if item.get_closest_marker(what):
+            require(what)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
+    """Print, after everything that pytest has to say, what was not run."""
+    result = yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not session.config.option.collectonly:
+        lines = not_run(reporter.stats)
+        for line in lines or ["not run here: nothing, every test was run"]:
+            reporter.write_line(line)
+    return result
+
+
+def _use_folders(environment: pytest.MonkeyPatch, home: Path) -> None:
+    """Point palm at folders in ``home`` and hide the settings of the user's shell."""
+    for name in [name for name in os.environ if name.startswith("PALM_")]:
+        environment.delenv(name)
+    environment.setenv("PALM_RUN_DIR", str(home / "run"))
+    environment.setenv("PALM_STATE_DIR", str(home / "state"))
+
+
+def _short_folder() -> Path:
+    """Make a folder whose sockets stay below 107 bytes, as those in pytest's do not."""
+    return Path(tempfile.mkdtemp(prefix="palm-", dir="/tmp"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _session_home() -> Iterator[Path]:
+    """Keep fixtures that outlive a test out of the user's folders, and look what they leave."""
+    home = _short_folder()
+    check = LeakCheck(home)
+    with pytest.MonkeyPatch.context() as environment:
+        _use_folders(environment, home)
+        yield home
+    leaks = check.found(("processes",))
+    check.end_processes()
+    shutil.rmtree(home, ignore_errors=True)
+    if leaks:
+        pytest.fail("the session left behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def palm_home(
+    request: pytest.FixtureRequest, _session_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """Give the test a folder that holds its ``run`` and ``state``; fail it if it leaks.
+
+    The marker ``no_leak_check`` switches off the kinds that it names, or all.
+    """
+    home = _short_folder()
+    _use_folders(monkeypatch, home)
+    check = LeakCheck(home)
+    yield home
+    leaks = check.found(_checked_kinds(request.node))
+    if leaks:
+        check.end_processes()
+    shutil.rmtree(home, ignore_errors=True)
+    if leaks:
+        pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)
+
+
+def _checked_kinds(item: pytest.Item) -> tuple[str, ...]:
+    marker = item.get_closest_marker("no_leak_check")
+    if marker is None:
+        return KINDS
+    return tuple(kind for kind in KINDS if marker.args and kind not in marker.args)

@@ -1,0 +1,82 @@
+"""What some tests need of the machine, and why it may not be there."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+
+def chromium_path() -> str | None:
+    """The browser: ``CHROMIUM``, or the first one on the PATH."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+
+
+def missing_chromium() -> str | None:
+    """Why no browser can be driven, or None."""
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright is not installed (pip install playwright)"
+    if chromium_path() is None:
+        return "there is no Chromium (apt-get install chromium, or set CHROMIUM)"
+    return None
+
+
+def missing_root() -> str | None:
+    """Why this process cannot act as another user, or None."""
+    return None if os.geteuid() == 0 else "it acts as another user, which needs root"
+
+
+@functools.cache
+def missing_netns() -> str | None:
+    """Why no network namespace can be made, or None."""
+    if missing_root():
+        return "network namespaces need root"
+    if shutil.which("ip") is None or shutil.which("unshare") is None:
+        return "there is no ip or unshare (apt-get install iproute2 util-linux)"
+    made = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False)
+    return None if made.returncode == 0 else "the kernel allows no network namespaces here"
+
+
+#: Marker -> why its tests cannot run here.
+REQUIREMENTS: dict[str, Callable[[], str | None]] = {
+    "browser": missing_chromium,
+    "netns": missing_netns,
+    "root": missing_root,
+}
+
+
+def require(what: str) -> None:
+    """Skip the test, with the reason, where the machine lacks what it needs; in CI fail it."""
+    reason = REQUIREMENTS[what]()
+    if reason is None:
+        return
+    if in_ci():
+        pytest.fail(f"in CI this test must run, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+def in_ci() -> bool:
+    """Whether the environment says CI."""
+    return os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def require_chromium() -> str:
+    """Skip, or in CI fail, without a browser; its path otherwise."""
+    require("browser")
+    return chromium_path() or ""
+
+
+def require_root() -> None:
+    """Skip, or in CI fail, without the rights of root."""
+    require("root")
+
+
+def require_netns() -> None:
+    """Skip, or in CI fail, without network namespaces."""
+    require("netns")
