@@ -152,7 +152,10 @@ class Client:
         job = self._new_job(function, source, messages, errors=errors, ordered=ordered)
         feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake)
         self._add(job, feeder)
-        feeder.start()
+        if source.size == 1 and source.is_at_hand:
+            feeder.run()
+        else:
+            feeder.start()
         return job
 
     def eval(

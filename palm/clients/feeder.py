@@ -26,6 +26,9 @@ __all__ = ["Feeder"]
 #: Bytes in one batch, unless one message is larger.
 BATCH_SIZE: Final = 64 * 1024
 
+#: Messages in the first batch, unless they are slow to come; it doubles from there.
+FIRST_BATCH: Final = 8
+
 #: Seconds after which a batch is sent though it is not full.
 FLUSH_AFTER: Final = 0.001
 
@@ -57,10 +60,12 @@ class Feeder:
         self._pending: deque[Any] = deque()
         self._lock = threading.Lock()
         self._next = 0
-        self._target = 1
+        self._target = FIRST_BATCH
         self._flushes = 0
         self._seen = -1
-        self._thread = threading.Thread(target=self._run, name="palm-feeder", daemon=True)
+        self._exhausted = False
+        self._told_end = False
+        self._thread = threading.Thread(target=self.run, name="palm-feeder", daemon=True)
 
     @property
     def has_pending(self) -> bool:
@@ -71,9 +76,18 @@ class Feeder:
         """Begin to take items."""
         self._thread.start()
 
+    def run(self) -> None:
+        """Take all items in this thread: for one item, for which there is always room."""
+        try:
+            self._feed()
+        except BaseException as error:  # the source is the user's: its error is the job's
+            self._end(error)
+        else:
+            self._end(None)
+
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread; a source that blocks is left behind."""
-        if self._thread is not threading.current_thread():
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def flush_stale(self) -> None:
@@ -82,21 +96,11 @@ class Feeder:
             self._flush(wait=False)
         self._seen = self._flushes
 
-    def _run(self) -> None:
-        try:
-            self._feed()
-        except BaseException as error:  # the source is the user's: its error is the job's
-            self._flush_all()
-            self._finish(error)
-        else:
-            self._flush_all()
-            self._finish(None)
-
     def _feed(self) -> None:
         """Take items until the source ends or the job does."""
         items = self._items if self._limit is None else islice(self._items, self._limit)
         append, clock = self._pending.append, time.monotonic
-        due = 0.0
+        due = clock() + FLUSH_AFTER
         waiting = 0
         for item in items:
             append(item)
@@ -109,9 +113,14 @@ class Feeder:
             elif waiting == 1:
                 self._wake()
 
-    def _flush_all(self) -> None:
+    def _end(self, error: BaseException | None) -> None:
+        """Send what is left, say that it was all, and why."""
+        self._exhausted = True
         while self._pending and self._flush(wait=True):
             pass
+        if not self._told_end and not self._job.over:
+            self._send(0, [], self._next)
+        self._job.exhausted(self._next, error)
 
     def _flush(self, *, wait: bool) -> bool:
         """Send a batch; False: the job is over. Without room nothing happens unless ``wait``."""
@@ -176,19 +185,12 @@ class Feeder:
 
     def _send(self, codec: int, payloads: list[Buffer], first: int) -> None:
         batch = Batch.pack(payloads)
+        self._told_end = last = self._exhausted and first + batch.n == self._next
         self._job.submitted(batch.n, batch.size)
-        self._post(Submitted(self._job.key, first, batch, self._job.function, codec, False))
+        self._post(Submitted(self._job.key, first, batch, self._job.function, codec, last))
 
     def _refuse(self, index: int, error: Exception) -> None:
         self._job.refused(index, error)
-
-    def _finish(self, error: BaseException | None) -> None:
-        if not self._job.over:
-            end = Submitted(
-                self._job.key, self._next, Batch.pack([]), self._job.function, 0, True
-            )
-            self._post(end)
-        self._job.exhausted(self._next, error)
 
 
 def _too_large(size: int) -> PayloadTooLarge:

@@ -18,6 +18,8 @@ class Source:
     ----------
     size
         How many there are; None when that is not known.
+    is_at_hand
+        Whether taking an item cannot block or run code of the user.
     index
         Of the DataFrame or Series that they are from; None for other iterables.
     """
@@ -25,6 +27,7 @@ class Source:
     def __init__(self, items: Iterable[Any]) -> None:
         self.index: Any = None
         self.size: int | None = None
+        self.is_at_hand = type(items) in (list, tuple, range)
         self._items = items
         pandas = sys.modules.get("pandas")  # what was never imported cannot have been passed
         if pandas is not None and isinstance(items, pandas.DataFrame | pandas.Series):

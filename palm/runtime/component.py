@@ -70,13 +70,13 @@ class Component(ABC):
 
     def start(self) -> None:
         """Open, serve until `stop`, SIGTERM or SIGINT, and close; then return."""
-        try:
-            with _Signals(self):
+        with _Signals(self):
+            try:
                 self.open()
                 tie_to_supervisor(self.stop, GRACE)
                 self.serve()
-        finally:
-            self.close()
+            finally:
+                self.close()
 
     def open(self) -> None:
         """Make ready: bound or connecting. On failure nothing is left open.

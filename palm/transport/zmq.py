@@ -14,6 +14,7 @@ import struct
 import time
 from collections.abc import Sequence
 from math import ceil
+from pathlib import Path
 from typing import Any, Final
 
 import zmq
@@ -25,6 +26,8 @@ from palm.transport.security import (
     Keyring,
     RoleKey,
     ZapHandler,
+    check_ipc_bind,
+    check_ipc_server,
     check_libzmq,
     secure_connect,
     secure_ipc_bind,
@@ -48,6 +51,9 @@ HEARTBEAT_REMOTE: Final = (1000, 6000)
 
 #: Received frames up to this size (bytes) are copied out of libzmq: holding them costs more.
 COPY_MAX: Final = 64 * 1024
+
+#: Milliseconds that a handshake may take.
+HANDSHAKE_WITHIN: Final = 5000
 
 #: Milliseconds between two attempts to connect: at first, and at most.
 RECONNECT: Final = (20, 250)
@@ -122,6 +128,7 @@ class _Monitored:
 
     def close(self, linger: int) -> None:
         self.socket.disable_monitor()
+        self.monitor.close(0)
         self.socket.close(linger)
 
 
@@ -170,6 +177,7 @@ class ZmqListener(_ZmqTransport):
         self._zap.start()
         self._router = _Monitored(self.context, zmq.ROUTER, _LISTENER_EVENTS)
         self._router.socket.router_mandatory = True
+        self._router.socket.handshake_ivl = HANDSHAKE_WITHIN
         self._watch(self._router)
         self._peers: dict[bytes, tuple[int, str, bool]] = {}
         self._by_fd: dict[int, set[bytes]] = {}
@@ -188,6 +196,7 @@ class ZmqListener(_ZmqTransport):
         if endpoint.scheme == "tcp":
             secure_tcp_bind(socket, self._owner)
         else:
+            check_ipc_bind(Path(endpoint.path))
             secure_ipc_bind(socket)
         _set_heartbeat(socket, endpoint.is_local)
         socket.ipv6 = endpoint.is_ipv6
@@ -313,11 +322,13 @@ class ZmqConnector(_ZmqTransport):
         socket = dealer.socket
         socket.ipv6 = endpoint.is_ipv6
         socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT
-        socket.handshake_ivl = 5000
+        socket.handshake_ivl = HANDSHAKE_WITHIN
         _set_heartbeat(socket, endpoint.is_local)
         self._chunk = CHUNK_LOCAL if endpoint.is_local else CHUNK_REMOTE
         if endpoint.scheme == "tcp":
             secure_connect(socket, self._key, server_key)
+        else:
+            check_ipc_server(Path(endpoint.path))
         self._address = str(endpoint)
         self._failures = 0
         try:
