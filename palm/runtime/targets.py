@@ -149,7 +149,7 @@ def _import(name: str) -> types.ModuleType:
 
 def _no_module(name: str, missing: str) -> ConfigError:
     parent, _, last = missing.rpartition(".")
-    found = sys.modules[parent].__path__ if parent in sys.modules else sys.path
+    found = getattr(sys.modules.get(parent), "__path__", []) if parent else sys.path
     known = _modules_in(found)
     meant = nearest(last, known)
     hint = f"did you mean {f'{parent}.{meant}'.lstrip('.')}?" if meant else _FORMS

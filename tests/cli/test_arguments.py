@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from palm.cli.arguments import ArgumentsError, HelpRequested, build_parser
+from palm.errors import ConfigError
+
+
+def parse(line: str, notebook: bool = False) -> dict[str, object]:
+    prog = "%palm" if notebook else "palm"
+    return vars(build_parser(prog, notebook=notebook).parse_args(line.split()))
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("master --name foo", {"command": "master", "name": "foo", "detach": False}),
+        ("master --name foo -d --pull tcp://a:1", {"detach": True, "pull": "tcp://a:1"}),
+        ("worker w.py --master foo", {"target": "w.py", "master": "foo", "name": None}),
+        ("worker", {"target": None}),
+        ("status --json", {"json": True, "cluster": None}),
+        ("--json status", {"json": True}),
+        ("status", {"json": False}),
+        ("--cluster c status", {"cluster": "c"}),
+        ("status --cluster c", {"cluster": "c"}),
+        ("logs foo", {"name": "foo", "n": 100, "grep": None, "follow": False}),
+        ("logs foo -n 5 --grep x -f", {"n": 5, "grep": "x", "follow": True}),
+        ("stop a b", {"names": ["a", "b"], "all": False, "grace": 5.0}),
+        ("stop --all --grace 0.5", {"names": [], "all": True, "grace": 0.5}),
+        ("version", {"command": "version"}),
+    ],
+)
+def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
+    assert expected.items() <= parse(line).items()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("master --name foo", {"name": "foo", "replace": False, "out": ""}),
+        ("master --name foo --replace -o m", {"replace": True, "out": "m"}),
+        ("status", {"command": "status"}),
+        ("logs foo -n 5 --grep x", {"name": "foo", "n": 5, "grep": "x"}),
+        ("stop a b", {"names": ["a", "b"], "all": False}),
+        ("stop --all", {"names": [], "all": True}),
+    ],
+)
+def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None:
+    assert expected.items() <= parse(line, notebook=True).items()
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("stauts", r"no such command: stauts; did you mean status\? \(see palm --help\)"),
+        ("xyz", r"no such command: xyz; there is master, worker, status, logs, stop, version"),
+        ("status --jsno", r"no such option: --jsno; did you mean --json\? \(see palm status"),
+        ("master --nmae=foo --name foo", r"no such option: --nmae; did you mean --name\?"),
+        ("master --nam foo", r"required: --name"),  # no abbreviations: they change meaning
+        ("master", r"required: --name \(see palm master --help\)"),
+        ("master --name", r"argument --name: expected one argument"),
+        ("status foo", r"unexpected argument: foo"),
+        ("logs foo -n x", r"'x' is not a whole number"),
+        ("stop", r"give either names or --all"),
+        ("stop foo --all", r"give either names or --all"),
+        ("stop foo --grace -1", r"argument --grace"),
+        ("stop foo --grace inf", r"'inf' is not a time in seconds"),
+    ],
+)
+def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -> None:
+    with pytest.raises(ArgumentsError, match=text) as caught:
+        parse(line)
+    assert isinstance(caught.value, ConfigError)
+
+
+@pytest.mark.parametrize("line", ["worker w.py", "master --name foo -d", "logs foo -f", "version"])
+def test_notebook_has_a_subset(line: str) -> None:
+    with pytest.raises(ArgumentsError):
+        parse(line, notebook=True)
+
+
+@pytest.mark.parametrize(
+    ("line", "notebook", "text"),
+    [
+        ("", False, "usage: palm "),
+        ("--help", False, "usage: palm "),
+        ("master --help", False, "usage: palm master "),
+        ("worker -h", False, "MODULE:Class"),
+        ("--version", False, "palm "),
+        ("", True, "usage: %palm "),
+        ("help", True, "usage: %palm "),
+        ("help stop", True, "usage: %palm stop "),
+        ("logs --help", True, "usage: %palm logs "),
+    ],
+)
+def test_help_is_a_text_not_an_exit(line: str, notebook: bool, text: str) -> None:
+    with pytest.raises(HelpRequested) as caught:
+        parse(line, notebook=notebook)
+    assert text in caught.value.text
+
+
+def test_help_does_not_show_what_only_notebooks_use() -> None:
+    with pytest.raises(HelpRequested) as caught:
+        parse("worker --help")
+    assert "--push-file" not in caught.value.text
+    assert "--source-name" not in caught.value.text
+
+
+def test_the_tree_is_light_to_load() -> None:
+    code = (
+        "import sys; from palm.cli.arguments import build_parser; build_parser(notebook=True);"
+        "print([m for m in ('zmq', 'msgspec', 'rich', 'psutil', 'asyncio') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
