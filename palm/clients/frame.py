@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
 
-from palm.clients.outcomes import Chunk
+from palm.clients.outcomes import Chunk, Failed
+from palm.errors import ConfigError, TaskError
 
 if TYPE_CHECKING:
     from palm.clients.job import Job
@@ -20,17 +23,35 @@ ROWS: Final = 1024
 #: Our columns, behind those of the results.
 COLUMNS: Final = ("worker", "started", "duration", "attempts", "error")
 
-_FAILURE_COLUMNS: Final = ("input", "type", "error", "traceback", "worker", "attempts")
+#: Integers up to this are exact as floats, which is what pandas makes of them beside a gap.
+_EXACT: Final = 1 << 53
+
+#: Types of results that pandas may put in a column of a type of its own.
+_SCALARS: Final = (
+    *(bool, int, float, complex, str, bytes, type(None)),
+    *(dt.date, dt.datetime, dt.timedelta),
+    *(pd.Timestamp, pd.Timedelta, type(pd.NaT), type(pd.NA)),
+)
+_NUMPY_SCALARS: Final = (np.number, np.bool_, np.str_, np.bytes_, np.datetime64, np.timedelta64)
 
 
 def items(data: pd.DataFrame | pd.Series[Any]) -> Iterator[Any]:
-    """Iterate over rows as dicts of plain values, or over plain values."""
-    for start in range(0, len(data), ROWS):
-        part = data.iloc[start : start + ROWS]
-        if isinstance(part, pd.Series):
-            yield from _plain_values(part)
-        else:
-            yield from _plain_rows(part)
+    """Iterate over rows as dicts of plain values, or over plain values.
+
+    The keys are the columns' names as text. Numbers, text and bools become Python's own, times
+    `datetime` (in microseconds) and `timedelta`. What is missing is None, but NaN in a column of
+    floats, where it is a number like others. Anything else stays as it is.
+
+    Raises
+    ------
+    ConfigError
+        Two columns have the same name: a dict could hold one of them only.
+    """
+    data = data.copy(deep=False)  # what the caller changes from now on is not what was given
+    if isinstance(data, pd.Series):
+        return (value for part in _parts(data) for value in _plain_values(part))
+    keys = _keys(data)
+    return (row for part in _parts(data) for row in _plain_rows(part, keys))
 
 
 def results(job: Job, chunks: Sequence[Chunk], missing: int, index: Any) -> pd.DataFrame:
@@ -42,8 +63,7 @@ def results(job: Job, chunks: Sequence[Chunk], missing: int, index: Any) -> pd.D
         rows.add_missing(missing, job.state)
     frame = _spread(rows.values)
     for name, column in rows.columns().items():
-        free = f"palm_{name}" if name in frame.columns else name
-        frame[free] = column
+        frame[_free(name, frame.columns)] = column
     frame.index = _index(index, rows.order)
     frame = frame if rows.in_order else frame.iloc[rows.sorted_positions()]
     frame.attrs["palm"] = {"job": job.id, "function": job.function}
@@ -52,25 +72,27 @@ def results(job: Job, chunks: Sequence[Chunk], missing: int, index: Any) -> pd.D
 
 def failures(chunks: Sequence[Chunk], index: Any) -> pd.DataFrame:
     """Build the frame of failed messages."""
-    rows: list[tuple[Any, ...]] = []
-    order: list[int] = []
-    for chunk in chunks:
-        for error in chunk.errors():
-            order.append(error.index)
-            kind = getattr(error, "type", type(error).__name__)
-            trace = getattr(error, "traceback", "")
-            given = chunk.input(error.index)
-            rows.append((given, kind, error.text, trace, error.worker, error.attempts))
-    frame = pd.DataFrame(dict(zip(_FAILURE_COLUMNS, _columns(rows), strict=True)))
-    frame.index = _index(index, order)
+    errors = [(chunk, error) for chunk in chunks for error in chunk.errors()]
+    frame = pd.DataFrame(
+        {
+            "input": _objects([chunk.input(error.index) for chunk, error in errors]),
+            "type": _texts(_type_of(error) for _, error in errors),
+            "error": _texts(error.text for _, error in errors),
+            "traceback": _texts(getattr(error, "traceback", "") for _, error in errors),
+            "worker": _texts(error.worker for _, error in errors),
+            "attempts": pd.Series([error.attempts for _, error in errors], dtype="int64"),
+        }
+    )
+    frame.index = _index(index, [error.index for _, error in errors])
     return frame
 
 
-def _columns(rows: list[tuple[Any, ...]]) -> list[pd.Series[Any]]:
-    """Turn rows into columns; the first may hold anything, so pandas must not look into it."""
-    width = len(_FAILURE_COLUMNS)
-    columns = list(zip(*rows, strict=True)) if rows else [()] * width
-    return [pd.Series(list(column), dtype=object) for column in columns]
+def _type_of(error: Failed) -> str:
+    return error.type if isinstance(error, TaskError) else type(error).__name__
+
+
+def _texts(values: Iterable[str]) -> pd.Series[Any]:
+    return pd.Series(list(values), dtype="str")
 
 
 class _Rows:
@@ -129,7 +151,7 @@ class _Rows:
     def columns(self) -> dict[str, pd.Series[Any]]:
         started = pd.to_datetime(pd.Series(self.started, dtype="float64"), unit="s", utc=True)
         return {
-            "worker": pd.Series(self.workers, dtype="str"),
+            "worker": _texts(self.workers),
             "started": started,
             "duration": pd.Series(self.durations, dtype="float64"),
             "attempts": pd.Series(self.attempts, dtype="int64"),
@@ -144,35 +166,70 @@ class _NoResult:
 _NO_RESULT: Final = _NoResult()
 
 
+def _free(name: str, taken: pd.Index[Any]) -> str:
+    while name in taken:
+        name = f"palm_{name}"
+    return name
+
+
 def _spread(values: list[Any]) -> pd.DataFrame:
     """Spread results over columns: dicts by key, namedtuples by field, tuples by position."""
     shapes = {type(value) for value in values} - {_NoResult, type(None)}
     if shapes and all(issubclass(shape, dict) for shape in shapes):
-        return pd.DataFrame([value if isinstance(value, dict) else {} for value in values])
-    if len(shapes) == 1 and hasattr(shape := next(iter(shapes)), "_fields"):
-        rows = [value._asdict() if isinstance(value, shape) else {} for value in values]
-        return pd.DataFrame(rows, columns=list(shape._fields))
-    if shapes == {tuple}:
-        width = max(len(value) for value in values if isinstance(value, tuple))
-        filled = [
-            (*value, *[None] * (width - len(value)))
-            if isinstance(value, tuple)
-            else (None,) * width
-            for value in values
-        ]
-        return pd.DataFrame(filled, columns=range(width))
+        rows = [value if isinstance(value, dict) else {} for value in values]
+        return _exact(pd.DataFrame(rows), lambda key: [row.get(key) for row in rows])
+    if shapes == {tuple} or (len(shapes) == 1 and _is_namedtuple(*shapes)):
+        return _spread_tuples(values, next(iter(shapes)))
     plain = [None if value is _NO_RESULT else value for value in values]
     return pd.DataFrame({"result": _column(plain)})
 
 
+def _is_namedtuple(shape: type) -> bool:
+    return issubclass(shape, tuple) and hasattr(shape, "_fields")
+
+
+def _spread_tuples(values: list[Any], shape: type) -> pd.DataFrame:
+    rows: list[tuple[Any, ...]] = [v if isinstance(v, tuple) else () for v in values]
+    width = max(map(len, rows))
+    filled = [(*row, *[None] * (width - len(row))) for row in rows]
+    frame = _exact(
+        pd.DataFrame(filled, columns=range(width)), lambda at: [row[at] for row in filled]
+    )
+    if shape is not tuple:
+        frame.columns = pd.Index(getattr(shape, "_fields"))  # noqa: B009 - `type` has none
+    return frame
+
+
+def _exact(frame: pd.DataFrame, given: Callable[[Any], list[Any]]) -> pd.DataFrame:
+    """Give columns where a float stands for an integer that it cannot hold their values back."""
+    for at, (key, dtype) in enumerate(zip(frame.columns, frame.dtypes, strict=True)):
+        if dtype == np.float64 and (frame.iloc[:, at].abs() >= _EXACT).any():
+            values = given(key)
+            if any(map(_loses, values)):
+                frame.isetitem(at, _objects(values).array)
+    return frame
+
+
+def _loses(value: Any) -> bool:
+    """Whether an integer would not survive being a float."""
+    return type(value) is int and abs(value) > _EXACT and int(float(value)) != value
+
+
 def _column(values: list[Any]) -> pd.Series[Any]:
-    """Return a column of arbitrary values: arrays and lists stay whole."""
-    if all(isinstance(value, bool | int | float | str | None.__class__) for value in values):
-        return pd.Series(values, dtype=None if values else object)
-    column = pd.Series([None] * len(values), dtype=object)
+    """Return a column of arbitrary values: arrays, lists and the like stay whole."""
+    kinds = set(map(type, values))
+    if not values or not all(k in _SCALARS or issubclass(k, _NUMPY_SCALARS) for k in kinds):
+        return _objects(values)
+    frame = pd.DataFrame({"result": pd.Series(values)})
+    return _exact(frame, lambda key: values)["result"]
+
+
+def _objects(values: Sequence[Any]) -> pd.Series[Any]:
+    """Return a column of objects; pandas must not look into them."""
+    column = np.empty(len(values), dtype=object)
     for at, value in enumerate(values):
-        column.iat[at] = value
-    return column
+        column[at] = value
+    return pd.Series(column, dtype=object)
 
 
 def _index(index: Any, order: list[int]) -> pd.Index[Any]:
@@ -186,29 +243,41 @@ def _is_range(order: list[int]) -> bool:
     return not order or (order[0] == 0 and order[-1] == len(order) - 1 and order == sorted(order))
 
 
-def _plain_rows(part: pd.DataFrame) -> list[dict[str, Any]]:
-    columns = [str(column) for column in part.columns]
-    values = [_plain_values(part.iloc[:, at]) for at in range(part.shape[1])]
-    if not values:
-        return [{} for _ in range(len(part))]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+def _parts(data: Any) -> Iterator[Any]:
+    return (data.iloc[start : start + ROWS] for start in range(0, len(data), ROWS))
+
+
+def _keys(data: pd.DataFrame) -> list[str]:
+    keys = [str(column) for column in data.columns]
+    twice = next((key for key in keys if keys.count(key) > 1), None)
+    if twice is not None:
+        raise ConfigError(
+            f"two columns are called {twice!r}", hint="rename one: a row becomes a dict by them"
+        )
+    return keys
+
+
+def _plain_rows(part: pd.DataFrame, keys: list[str]) -> Iterable[dict[str, Any]]:
+    columns = [_plain_values(part.iloc[:, at]) for at in range(len(keys))]
+    if not columns:
+        return ({} for _ in range(len(part)))
+    return (dict(zip(keys, row, strict=True)) for row in zip(*columns, strict=True))
 
 
 def _plain_values(part: pd.Series[Any]) -> list[Any]:
-    """Return the values as Python's own types; what is missing but in a float column as None."""
-    if part.dtype.kind in "biufc" and isinstance(part.dtype.type, type):
-        values: list[Any] = part.tolist()
+    values: list[Any] = part.tolist()
+    if isinstance(part.dtype, np.dtype) and part.dtype.kind in "biufc":
         return values
-    return [_plain(value) for value in part.tolist()]
+    return list(map(_plain, values))
 
 
 def _plain(value: Any) -> Any:
-    if value is pd.NaT or value is pd.NA:
+    if value is None or value is pd.NaT or value is pd.NA:
         return None
+    if isinstance(value, float):  # also numpy's
+        return float(value) if value == value else None
     if isinstance(value, pd.Timestamp):
-        return value.to_pydatetime(warn=False)
+        return value.to_pydatetime(warn=False) if 1 <= value.year <= 9999 else value
     if isinstance(value, pd.Timedelta):
         return value.to_pytimedelta()
-    return value
-
-
+    return value.item() if isinstance(value, np.generic) else value

@@ -77,7 +77,7 @@ class Chunk:
             if kind == Kind.RESULT:
                 run.append(value)
             else:
-                segments.extend(([run, value] if run else [value]))
+                segments.extend([run, value] if run else [value])
                 run = []
         return [*segments, run] if run else segments
 
