@@ -84,7 +84,9 @@ class Job:
         self._index = index
         self._tell_cancel = cancel
         self._logger = logger
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        self._changed = threading.Condition(lock)
+        self._drained = threading.Condition(lock)
         self._window = Window()
         self._chunks: deque[Chunk] = deque()
         self._early: dict[int, Chunk] = {}
@@ -245,14 +247,12 @@ class Job:
     def await_room(self, *, wait: bool) -> bool:
         """Return whether more may be submitted; wait until it may, or the job is over."""
         with self._changed:
-            while not self.over:
-                if self._window.has_room:
-                    return True
-                if not wait:
-                    return False
-                self._changed.wait(PAUSE_NOTICE)
+            if self._window.has_room or not wait:
+                return self._window.has_room and not self.over
+            while not self.over and not self._window.is_low:
+                self._drained.wait(PAUSE_NOTICE)
                 self._tell_pause()
-            return False
+            return not self.over
 
     def submitted(self, n: int, size: int) -> None:
         """Note that messages were submitted."""
@@ -302,6 +302,7 @@ class Job:
             if not self._open:
                 self._end()
             self._changed.notify_all()
+            self._tell_drained()
 
     def fail(self, error: PalmError) -> None:
         """Note that no message will have an outcome any more."""
@@ -336,10 +337,15 @@ class Job:
     def _end(self) -> None:
         self._ended = time.monotonic() if self._ended is None else self._ended
         self._changed.notify_all()
+        self._drained.notify_all()
+
+    def _tell_drained(self) -> None:
+        if self._window.is_low:
+            self._drained.notify()
 
     def _collect(self) -> None:
         self._window.collecting = True
-        self._changed.notify_all()
+        self._drained.notify_all()
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for a change; say what there is to say in this thread, which the user looks at."""
@@ -391,7 +397,7 @@ class Job:
                 chunk = self._chunks.popleft()
                 self._window.consume(chunk.n, chunk.size)
                 self._forget_consumed(chunk)
-                self._changed.notify_all()
+                self._tell_drained()
                 return chunk
         except KeyboardInterrupt:
             self.cancel()

@@ -48,6 +48,14 @@ class Window:
         held = 0 if self.collecting else self._held_bytes
         return self._input_bytes + held + in_flight * mean < MAX_BYTES
 
+    @property
+    def is_low(self) -> bool:
+        """Whether so much has left that filling it up again is worth a wake-up."""
+        if not self.has_room:
+            return False
+        waiting = 0 if self.collecting else self.answered - self.consumed
+        return self.in_flight + waiting <= MAX_MESSAGES // 2
+
     def submit(self, n: int, size: int) -> None:
         """Note that ``n`` messages of ``size`` bytes were submitted."""
         self.submitted += n

@@ -79,16 +79,28 @@ _MONITOR_FRAME: Final = struct.Struct("=Hi")
 
 
 class _Waker:
-    """A pipe that ends a poll."""
+    """A pipe that ends a poll; it is written to only while somebody polls."""
 
     def __init__(self) -> None:
         self.fd, self._write = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self._write, False)
         self._closed = False
+        self._woken = False
+        self._armed = False
+
+    def arm(self) -> bool:
+        """Prepare for a poll; return whether it need not wait."""
+        self._armed = True  # before the look: a wake-up in between is seen by one of the two
+        return self._woken
+
+    def disarm(self) -> None:
+        self._woken = False  # in this order: see `wake`
+        self._armed = False
 
     def wake(self) -> None:
-        if not self._closed:
+        self._woken = True
+        if self._armed and not self._closed:
             try:
                 os.write(self._write, b"!")
             except BlockingIOError:
@@ -157,7 +169,8 @@ class _ZmqTransport:
 
     def _wait(self, timeout: float | None) -> dict[Any, int]:
         milliseconds = None if timeout is None else ceil(1000 * max(0.0, timeout))
-        ready = dict(self._poller.poll(milliseconds))
+        ready = dict(self._poller.poll(0 if self._waker.arm() else milliseconds))
+        self._waker.disarm()
         if self._waker.fd in ready:
             self._waker.clear()
         return ready

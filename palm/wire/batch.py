@@ -111,9 +111,10 @@ class Batch:
 
     def _check(self) -> None:
         sizes = self.sizes
-        if sizes and max(sizes) > MAX_PAYLOAD:
-            raise WireError(f"a payload of {max(sizes)} bytes, more than {MAX_PAYLOAD}")
-        small, large = _split_sum(sizes)
+        largest = max(sizes, default=0)
+        if largest > MAX_PAYLOAD:
+            raise WireError(f"a payload of {largest} bytes, more than {MAX_PAYLOAD}")
+        small, large = (sum(sizes), 0) if largest < INLINE_LIMIT else _split_sum(sizes)
         if small != len(self.body) or large != sum(map(len, self.large)):
             raise WireError("the lengths of a batch do not add up to its frames")
 
