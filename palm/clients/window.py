@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["MAX_BYTES", "MAX_MESSAGES", "Window"]
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "MIN_IN_FLIGHT", "Window"]
 
 #: Messages of a job that may be in flight or wait for their caller.
 MAX_MESSAGES: Final = 8192
 
 #: Bytes of the same; one larger message is allowed alone.
 MAX_BYTES: Final = 16 * 1024 * 1024
+
+#: Messages that may be in flight however large their results are expected to be: with fewer,
+#: large results would be computed one after the other.
+MIN_IN_FLIGHT: Final = 16
 
 
 class Window:
@@ -46,7 +50,8 @@ class Window:
             return False
         mean = self._result_bytes / self.answered if self.answered else 0
         held = 0 if self.collecting else self._held_bytes
-        return self._input_bytes + held + in_flight * mean < MAX_BYTES
+        expected = in_flight * mean if in_flight >= MIN_IN_FLIGHT else 0
+        return self._input_bytes + held + expected < MAX_BYTES
 
     @property
     def is_low(self) -> bool:
