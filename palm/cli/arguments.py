@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
+from palm._version import __version__
 from palm.errors import ConfigError
 from palm.spec.names import nearest
 
@@ -81,8 +82,6 @@ class _HelpAction(argparse.Action):
 
 class _VersionAction(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        from palm._version import __version__
-
         raise HelpRequested(f"palm {__version__}\n")
 
 

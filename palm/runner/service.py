@@ -72,7 +72,7 @@ class _Entry:
             machine.restarts,
             self.spool.instance,
             self.started,
-            self.spool.folder,
+            str(self.spool.folder),
             machine.reason,
         )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 from palm.errors import ConfigError, PalmError
@@ -55,8 +54,8 @@ class ProcessState:
 
     ``pid`` is None while nothing runs. ``exit`` is that of the latest run that ended: a code,
     or minus the number of a signal. ``reason`` says in words why the state is what it is.
-    ``started`` is the time of the latest start in seconds since the epoch, ``spool`` the folder
-    with the output of all runs of this ``instance``.
+    ``started`` is the time of the latest start in seconds since the epoch, ``spool`` the path
+    of the folder with the output of all runs of this ``instance``.
     """
 
     name: str
@@ -67,7 +66,7 @@ class ProcessState:
     restarts: int
     instance: str
     started: float | None
-    spool: Path
+    spool: str
     reason: str = ""
 
 

@@ -50,7 +50,7 @@ def test_component_is_started_waited_for_and_stopped(service: ProcessSupervisor)
     service.wait_ready("foo")
     state = service.state("foo")
     assert (state.name, state.role, state.state) == ("foo", "master", "ready")
-    assert state.instance == instance == state.spool.name
+    assert state.instance == instance == Path(state.spool).name
     pid = running_pid(service, "foo")
     assert service.spool("foo").tail("stdout", 1) == f"up {pid}\n"
     service.stop("foo")
