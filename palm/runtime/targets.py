@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from palm.errors import ConfigError
 from palm.spec.names import nearest
+from palm.wire.codec import TARGET_PREFIX
 
 __all__ = ["Functions", "Target", "load_target"]
 
@@ -90,7 +91,7 @@ def _run_file(path: Path, push: Path | None, source_name: str) -> types.ModuleTy
     lines = source.splitlines(keepends=True)
     # Without a time of change the entry is never looked up on disk again.
     linecache.cache[name] = (len(source), None, lines, name)
-    module = types.ModuleType("palm_target_" + re.sub(r"\W", "_", path.stem))
+    module = types.ModuleType(TARGET_PREFIX + re.sub(r"\W", "_", path.stem))
     module.__file__ = str(path.absolute())
     sys.modules[module.__name__] = module  # so that its classes can be pickled by name
     if not source_name:  # a script of the user's: its neighbours can be imported, as by python

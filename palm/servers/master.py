@@ -15,6 +15,7 @@ from palm.protocol.master import MasterMachine
 from palm.runtime.component import Component
 from palm.runtime.driver import Driver
 from palm.runtime.folders import socket_path
+from palm.runtime.lifeline import notify_ready
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.security import ensure_keys
@@ -126,9 +127,11 @@ class Master(Component):
         self._driver = Driver(machine, listener, {Log: self._log, Stopped: self._stopped})
         for address in dict.fromkeys(self.endpoints.values()):
             self.logger.info("Listening at %s", address)
+        self.logger.info("ready")
         if named:
             self.publish(epoch=self.epoch.hex(), public_key=keyring.owner.curve_publickey)
-        self.logger.info("ready")
+        else:
+            notify_ready()
 
     def _take_name(self, given: dict[str, Endpoint]) -> bool:
         """Lock the name, so that no other master serves under it; False: do without."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from palm.wire.batch import Buffer
+__all__ = ["Arrived", "Buffer", "Denied", "Down", "Gone", "Transport", "TransportEvent", "Up"]
 
-__all__ = ["Arrived", "Denied", "Down", "Gone", "Transport", "TransportEvent", "Up"]
+#: What a frame may be: anything with the buffer protocol.
+Buffer = Any
 
 
 @dataclass(slots=True)

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Sequence
 from itertools import count
 
-from palm.transport.base import Arrived, Down, Gone, TransportEvent, Up
-from palm.wire.batch import Buffer
+from palm.transport.base import Arrived, Buffer, Down, Gone, TransportEvent, Up
 
 __all__ = ["MemoryConnector", "MemoryListener", "MemoryNetwork"]
 

@@ -21,7 +21,7 @@ import zmq
 
 from palm.errors import ConfigError, TransportError
 from palm.spec.endpoint import Endpoint
-from palm.transport.base import Arrived, Denied, Down, Gone, TransportEvent, Up
+from palm.transport.base import Arrived, Buffer, Denied, Down, Gone, TransportEvent, Up
 from palm.transport.security import (
     Keyring,
     RoleKey,
@@ -33,7 +33,6 @@ from palm.transport.security import (
     secure_ipc_bind,
     secure_tcp_bind,
 )
-from palm.wire.batch import Buffer
 
 __all__ = ["ZmqConnector", "ZmqListener"]
 

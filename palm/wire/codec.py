@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import pickle
 import struct
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final
@@ -106,8 +107,11 @@ def _decode_msgpack(payload: Buffer) -> Any:
         raise WireError(f"not MessagePack: {error}") from error
 
 
+#: Modules made from a file or a cell (`palm.runtime.targets`) have names that begin so.
+TARGET_PREFIX: Final = "palm_target_"
+
 #: Pickles that name these modules would not load elsewhere: their classes travel by value.
-_BY_VALUE: Final = (b"__main__", b"palm_target_")
+_BY_VALUE: Final = (b"__main__", TARGET_PREFIX.encode())
 
 
 # A pickled payload: number of buffers; if any, their sizes after that of the pickle; the pickle;
@@ -151,6 +155,9 @@ def _dump(
     buffers.clear()
     import cloudpickle  # only where it is needed: it costs as much as all of palm to import
 
+    for name, module in list(sys.modules.items()):
+        if name.startswith(TARGET_PREFIX):
+            cloudpickle.register_pickle_by_value(module)
     dumped: bytes = cloudpickle.dumps(value, protocol=5, buffer_callback=keep_in_band)
     return dumped
 
