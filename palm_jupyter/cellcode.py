@@ -51,6 +51,8 @@ _IPYTHON = frozenset({"display", "get_ipython", "__IPYTHON__"})
 _BUILTINS = frozenset(dir(builtins)) - _IPYTHON
 _READS = frozenset({"LOAD_NAME", "LOAD_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
 _BINDS = frozenset({"STORE_NAME", "STORE_GLOBAL"})
+#: What everybody calls them.
+_CUSTOMARY = {"np": "numpy", "pd": "pandas", "plt": "matplotlib.pyplot"}
 _FORGIVING = frozenset({"NameError", "Exception", "BaseException"})
 
 
@@ -232,6 +234,8 @@ def _remedy(name: str, namespace: Mapping[str, Any], own: Collection[str]) -> st
         return "exists in a notebook only; a worker can print, or return a value"
     if name in ("Worker", "Master"):
         return f"add `from palm.servers import {name}` to the cell"
+    if name in _CUSTOMARY:
+        return f"add `import {_CUSTOMARY[name]} as {name}` to the cell"
     if name in sys.stdlib_module_names:
         return f"add `import {name}` to the cell"
     close = nearest(name, {*own, *_BUILTINS, *(n for n in namespace if not n.startswith("_"))})

@@ -97,7 +97,7 @@ class PalmMagics(Magics):
         return self.session.status()
 
     def _logs(self, options: argparse.Namespace) -> str:
-        return self.session.logs(options.name, options.lines, options.grep)
+        return self.session.logs(options.name, options.n, options.grep)
 
     def _stop(self, options: argparse.Namespace) -> None:
         self.session.stop(options.names, everything=options.all)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["card_html", "panel_html", "panel_text", "summary", "uptime"]
+__all__ = ["card_html", "panel_html", "panel_text", "summary", "uptime", "why"]
 
 Snapshot = Mapping[str, Any]
 
@@ -32,6 +32,8 @@ _MUTED = "opacity:.7"
 _COLUMNS = ("Name", "Role", "State", "PID", "Restarts", "Uptime", "Functions")
 _NUMBERS = ("PID", "Restarts", "Uptime")
 _OUTPUT_LINES = 12
+#: Ends that need no explanation.
+_PLAIN = ("was stopped", "ended with exit code 0")
 _NONE = "\u2013"  # an en dash
 
 
@@ -152,8 +154,15 @@ def _cell(tag: str, text: str, number: bool, before: str = "") -> str:
     return f'<{tag}{scope} style="{style}">{before}{escape(text)}</{tag}>'
 
 
+def why(state: str, reason: str) -> str:
+    """The reason for a state, where it is not plain."""
+    if state in ("failed", "backing-off"):
+        return reason
+    return reason if state == "stopped" and reason not in _PLAIN else ""
+
+
 def _why(state: str, reason: str) -> str:
-    if not reason or state not in ("failed", "backing-off"):
+    if not why(state, reason):
         return ""
     style = f"text-align:left;padding:2px 0 6px 18px;{_MUTED};{_LINE}"
     return f'<tr><td colspan="{len(_COLUMNS)}" style="{style}">it {escape(reason)}</td></tr>'

@@ -163,14 +163,14 @@ class Cluster:
         """All components at this moment, those that others started included."""
         records = self.records()
         states = self.host.states()
-        own = [self._own_status(c.declared, states, records) for c in self]
+        own = [self._own_status(c, states, records) for c in self]
         mine = {process.name for status in own for process in status.processes}
         foreign = [_foreign(record) for name, record in records.items() if name not in mine]
         return Status(self.name, time.time(), (*own, *foreign))
 
     def component_status(self, name: str) -> ComponentStatus:
         """One component started here."""
-        return self._own_status(self[name].declared, self.host.states(), self.records())
+        return self._own_status(self[name], self.host.states(), self.records())
 
     def records(self) -> dict[str, ComponentRecord]:
         """What running processes of this cluster say of themselves, by name."""
@@ -208,10 +208,11 @@ class Cluster:
 
     def _own_status(
         self,
-        declared: Declaration,
+        component: Component,
         states: Mapping[str, ProcessState],
         records: Mapping[str, ComponentRecord],
     ) -> ComponentStatus:
+        declared = component.declared
         processes = tuple(
             ProcessStatus.of(states[name]) for name in declared.instances if name in states
         )
@@ -223,10 +224,12 @@ class Cluster:
             if record is not None and record.pid in pids:
                 functions |= dict.fromkeys(record.functions)
                 master = record.master or master
+        # Between two runs nobody says what is served; it is what was served before.
+        component.served = tuple(functions) or component.served
         over = all(process.state == "stopped" for process in processes)
         desired = 0 if over else declared.replicas
         return ComponentStatus(
-            declared.name, declared.role, desired, processes, tuple(functions), master
+            declared.name, declared.role, desired, processes, component.served, master
         )
 
     # Stopping

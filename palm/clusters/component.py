@@ -38,6 +38,8 @@ class Component:
         self.declared = declared
         #: What the latest `Cluster.start` of this name did.
         self.change = change
+        #: Functions that its processes serve, as last seen.
+        self.served: tuple[str, ...] = ()
 
     @property
     def cluster(self) -> Cluster:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support.requirements import require_chromium
 
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "registry" / "palm_registry" / "static"
@@ -29,10 +29,9 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
     """The browser, started once."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no chromium found (CHROMIUM names one)")
+    path = require_chromium()
+    from playwright import sync_api  # only where a browser is there
+
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

@@ -12,7 +12,8 @@ import pytest
 from tests.browser.conftest import STATIC
 from tests.jupyter.builders import component
 
-pytestmark = pytest.mark.browser
+# Playwright's event loop lives as long as the browser, and keeps threads for its files.
+pytestmark = [pytest.mark.browser, pytest.mark.no_leak_check("threads", "descriptors")]
 
 EVIL = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>"
 PAGE = """<!doctype html><html><head><link rel=stylesheet href=/panel.css>

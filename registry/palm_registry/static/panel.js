@@ -24,6 +24,7 @@ const COLUMNS = [
   ["Uptime", "palm-number"],
   ["Functions", "palm-wide"],
 ];
+const PLAIN_ENDS = ["was stopped", "ended with exit code 0"];
 const FOLDED_FROM = 9; // replicas from which a component starts folded
 
 function element(tag, className, text) {
@@ -59,6 +60,13 @@ function summary(snapshot) {
   }
   if (wanted) return ["ready", wanted === 1 ? "1 process ready" : `${wanted} processes ready`];
   return ["stopped", own.length ? "stopped" : "nothing started here"];
+}
+
+// Whether the reason for a state is worth a line.
+function isNews(process) {
+  if (!process.reason) return false;
+  if (process.state === "stopped") return !PLAIN_ENDS.includes(process.reason);
+  return process.state === "failed" || process.state === "backing-off";
 }
 
 // A component without its replicas' rows: what stands in one line.
@@ -227,7 +235,10 @@ export function createPanel(root, memory = {}) {
     fold.firstChild.setAttribute("aria-hidden", "true");
     const restarts = component.processes.reduce((n, p) => n + p.restarts, 0);
     const words = `${component.ready} of ${component.processes.length} ready`;
-    const state = component.state === "ready" ? words : `${words}, ${STATES[component.state]}`;
+    const over = component.processes.every((p) => p.state === "stopped");
+    row.classList.toggle("palm-over", over);
+    const state =
+      component.state === "ready" ? words : over ? "stopped" : `${words}, ${STATES[component.state]}`;
     row.append(
       cell(fold, "", true),
       cell(component.role, "palm-role"),
@@ -269,7 +280,7 @@ export function createPanel(root, memory = {}) {
       single ? functionsCell(component) : cell("", "palm-wide"),
     );
     row.classList.toggle("palm-over", state === "stopped");
-    const why = process?.reason && (state === "failed" || state === "backing-off");
+    const why = process && isNews(process);
     const rows = single ? [row, ...servesRow(component, process, isSelected)] : [row];
     return why ? [...rows, whyRow(process, single, isSelected)] : rows;
   }

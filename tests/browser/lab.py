@@ -1,0 +1,179 @@
+"""JupyterLab of a test's own, and a page in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.browser.conftest import ROOT
+
+#: Nothing that asks, fetches or hides.
+OVERRIDES = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
+}
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+ERRORS = (
+    '[data-mime-type="application/vnd.jupyter.error"],'
+    '[data-mime-type="application/vnd.jupyter.stderr"]'
+)
+IDLE = """async () => {
+  const app = window.jupyterapp;
+  if (!app) return false;
+  await app.restored;
+  const context = app.shell.currentWidget?.context?.sessionContext;
+  if (!context) return false;
+  await context.ready;
+  const kernel = context.session?.kernel;
+  return kernel?.status === 'idle' && kernel.connectionStatus === 'connected';
+}"""
+
+
+@dataclass
+class Lab:
+    """A running server; ``notebooks`` is its root folder."""
+
+    port: int
+    token: str
+    notebooks: Path
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def url(self, name: str) -> str:
+        return f"{self.address}/lab/tree/{name}?token={self.token}&reset"
+
+
+@contextmanager
+def serve(folder: Path, theme: str) -> Iterator[Lab]:
+    """Run JupyterLab with settings of its own below ``folder``; its kernels end with it."""
+    for part in ("app", "notebooks"):
+        (folder / part).mkdir(parents=True)
+    overrides = {**OVERRIDES, "@jupyterlab/apputils-extension:themes": {"theme": THEMES[theme]}}
+    (folder / "app" / "overrides.json").write_text(json.dumps(overrides))
+    lab = Lab(_free_port(), secrets.token_hex(16), folder / "notebooks")
+    with (folder / "lab.log").open("wb") as log:
+        process = subprocess.Popen(
+            _command(lab, folder), env=_environment(lab, folder), stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            _wait_until_up(lab, process, folder / "lab.log")
+            yield lab
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait(5)
+
+
+def _command(lab: Lab, folder: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
+        f"--port={lab.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={lab.notebooks}",
+        f"--LabApp.app_settings_dir={folder / 'app'}", "--KernelManager.transport=ipc",
+        "--LabApp.expose_app_in_browser=True",
+    ]  # fmt: skip
+
+
+def _environment(lab: Lab, folder: Path) -> dict[str, str]:
+    own = {
+        "JUPYTER_TOKEN": lab.token,
+        "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "registry")]),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_DATA_DIR": str(folder / "data"),
+        # The sockets of kernels lie here, and their paths must be short.
+        "JUPYTER_RUNTIME_DIR": str(folder / "r"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+    return {**os.environ, **own}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_until_up(lab: Lab, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            urllib.request.urlopen(f"{lab.address}/api/status?token={lab.token}", timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+class Notebook:
+    """A notebook opened in a page of JupyterLab."""
+
+    def __init__(self, browser: Any, lab: Lab, name: str, *, height: int = 1000) -> None:
+        self._context = browser.new_context(viewport={"width": 1300, "height": height})
+        self.page = self._context.new_page()
+        self.page.set_default_timeout(20000)
+        self.outside: list[str] = []
+        self._inside = (lab.address, lab.address.replace("http", "ws"), "data:", "blob:")
+        self.page.on("request", self._on_request)
+        self.page.goto(lab.url(name))
+        self.root = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
+        self.root.locator(".jp-CodeCell").first.wait_for()
+        self.wait_until_idle()
+
+    def _on_request(self, request: Any) -> None:
+        if not request.url.startswith(self._inside):
+            self.outside.append(request.url)
+
+    def wait_until_idle(self) -> None:
+        """Wait until a kernel is there and does nothing."""
+        self.page.wait_for_function(IDLE, timeout=60000)
+
+    def command(self, name: str) -> None:
+        """Run one of JupyterLab's commands."""
+        self.page.evaluate("(name) => window.jupyterapp.commands.execute(name)", name)
+
+    def run_all(self, timeout: float = 120) -> None:
+        """Run all cells and wait until the last one is done."""
+        before = self.page.evaluate(COUNTS)
+        self.command("notebook:run-all-cells")
+        self.page.wait_for_function(DONE, arg=before, timeout=timeout * 1000)
+
+    def errors(self) -> list[str]:
+        """Texts of all error outputs."""
+        return list(self.root.locator(ERRORS).all_inner_texts())
+
+    def close(self) -> None:
+        """Close the page."""
+        self._context.close()
+
+
+COUNTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
+  .filter((cell) => cell.model.type === 'code').map((cell) => cell.model.executionCount)"""
+# Every cell has been run again, or one has failed and the rest were skipped.
+DONE = f"""(before) => {{
+  const now = ({COUNTS})();
+  const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session?.kernel;
+  if (document.querySelector('[data-mime-type="application/vnd.jupyter.error"]')) return true;
+  return kernel?.status === 'idle' && now.every((n, i) => n !== null && n !== before[i]);
+}}"""

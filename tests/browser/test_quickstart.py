@@ -1,0 +1,68 @@
+"""The quickstart in real JupyterLab: it runs, its panel lives, and one can read it."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import ROOT
+from tests.browser.lab import Lab, Notebook, serve
+
+# Playwright's event loop lives as long as the browser, and keeps threads for its files.
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.no_leak_check("threads", "descriptors"),
+    pytest.mark.timeout(300),
+]
+
+# Elements of panels and of their surroundings whose text is cut off.
+CLIPPED = """() => [...document.querySelectorAll('.palm-panel, .palm-panel *')].filter((node) => {
+  if (!node.offsetParent || node.closest('.palm-hidden')) return false;
+  const hides = getComputedStyle(node).overflowX !== 'visible';
+  return hides && node.scrollWidth > node.clientWidth + 1;
+}).map((node) => `${node.className}: ${node.textContent.slice(0, 40)}`)"""
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, palm_home: Path) -> Iterator[Lab]:
+    folder = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
+    with serve(folder, request.param) as lab:
+        shutil.copy(ROOT / "notebooks" / "quickstart.ipynb", lab.notebooks)
+        yield lab
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def picture(notebook: Notebook, cell: str, path: Path) -> None:
+    """Show the cell that holds a text at the top, and take a picture."""
+    target = notebook.root.locator(f'.jp-Cell:has-text("{cell}")').first
+    target.evaluate("(n) => n.scrollIntoView({ block: 'start' })")
+    notebook.page.screenshot(path=str(path))
+
+
+@pytest.mark.parametrize("lab", ["light", "dark"], indirect=True)
+def test_quickstart_runs_in_jupyterlab(lab: Lab, chromium: Any, screenshots: Path) -> None:
+    theme = "dark" if "Dark" in (lab.notebooks.parent / "app" / "overrides.json").read_text() else "light"
+    notebook = Notebook(chromium, lab, "quickstart.ipynb")
+    try:
+        notebook.run_all()
+        picture(notebook, "A master", screenshots / f"quickstart-{theme}-master.png")
+        picture(notebook, "A job", screenshots / f"quickstart-{theme}-job.png")
+        picture(notebook, "What came out", screenshots / f"quickstart-{theme}-summary.png")
+        picture(notebook, "Looking after", screenshots / f"quickstart-{theme}-status.png")
+        assert notebook.errors() == []
+        assert notebook.outside == []
+        panel = notebook.root.locator(".palm-panel")
+        assert panel.count() == 1, "one live panel, the earlier one is frozen"
+        names = panel.locator(".palm-name").all_inner_texts()
+        assert names == ["foo", "foo-worker-0", "foo-worker-1"]
+        assert panel.locator(".palm-log .palm-line").count() > 0
+        assert notebook.page.evaluate(CLIPPED) == []
+        assert notebook.page.locator(".Toastify__toast").count() == 0
+    finally:
+        notebook.close()
