@@ -25,12 +25,17 @@ ANSWER_AFTER: Final = 0.02
 #: Bytes of results that one answer should not exceed by far.
 ANSWER_SIZE: Final = 256 * 1024
 
+#: Characters of an error's text, and of its traceback, that are sent; the middle is left out.
+MAX_TEXT: Final = 16 * 1024
+
+_Failed = tuple[Kind, bytes]
+
 
 class _Undecodable:
     """Stands for a payload that could not be decoded."""
 
-    def __init__(self, error: Exception) -> None:
-        self.error = error
+    def __init__(self, error: BaseException) -> None:
+        self.failure = _failure(error, "its payload cannot be read: ")
 
 
 class Executor:
@@ -66,11 +71,11 @@ class Executor:
 
     def _call_all(
         self, function: Callable[[Any], Any], invoke: Invoke
-    ) -> tuple[list[Any], dict[int, bytes], array[float]]:
+    ) -> tuple[list[Any], dict[int, _Failed], array[float]]:
         """Return results, failures by their position among them, and seconds for each."""
         clock = time.perf_counter
         results: list[Any] = []
-        failures: dict[int, bytes] = {}
+        failures: dict[int, _Failed] = {}
         durations = array("f")
         most = invoke.start + self._most
         before = clock()
@@ -79,15 +84,16 @@ class Executor:
             if at >= invoke.stop or at >= most:  # `stop` is lowered while a function runs
                 break
             value = self._values[at]
+            result: Any = b""
             try:
                 if type(value) is _Undecodable:
-                    raise value.error
-                result = function(value)
+                    failures[len(results)] = value.failure
+                else:
+                    result = function(value)
             except KeyboardInterrupt:
                 raise
-            except BaseException as error:  # also SystemExit: a function cannot end its worker
+            except BaseException as error:  # noqa: BLE001 - a function cannot end its worker
                 failures[len(results)] = _failure(error)
-                result = b""
             results.append(result)
             now = clock()
             durations.append(now - before)
@@ -101,62 +107,93 @@ def _decode(codec: int, batch: Batch) -> list[Any]:
     payloads = batch.payloads()
     try:
         return decode_values(codec, payloads)
-    except Exception:  # whatever a pickle raises: find out whose
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - whatever a pickle raises: find out whose
         return [_decode_one(codec, payload) for payload in payloads]
 
 
 def _decode_one(codec: int, payload: Buffer) -> Any:
     try:
         return decode_values(codec, [payload])[0]
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a payload cannot end its worker either
         return _Undecodable(error)
 
 
 def _encode(
-    results: list[Any], failures: dict[int, bytes]
-) -> tuple[Codec, Sequence[Buffer], dict[int, bytes]]:
+    results: list[Any], failures: dict[int, _Failed]
+) -> tuple[Codec, Sequence[Buffer], dict[int, _Failed]]:
     """Return payloads of results and failures; a result that cannot be sent is a failure."""
     try:
         codec, payloads = encode_values(results)
-        if all(len(payload) <= MAX_PAYLOAD for payload in payloads):
-            for at, payload in failures.items():
-                payloads[at] = payload
-            return codec, payloads, failures
-    except Exception:  # whatever pickling raises: find out which
-        pass
-    more = dict(failures)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - whatever pickling raises: find out whose
+        codec, payloads, failures = _encode_singly(results, failures)
+    else:
+        if any(len(payload) > MAX_PAYLOAD for payload in payloads):
+            codec, payloads, failures = _encode_singly(results, failures)
+    for at, (_, payload) in failures.items():
+        payloads[at] = payload
+    return codec, payloads, failures
+
+
+def _encode_singly(
+    results: list[Any], failures: dict[int, _Failed]
+) -> tuple[Codec, list[Buffer], dict[int, _Failed]]:
+    codec, payloads, failures = Codec.PICKLE, [], dict(failures)
     for at, result in enumerate(results):
-        if at not in more:
-            try:
-                if len(encode_values([result])[1][0]) > MAX_PAYLOAD:
-                    raise PayloadTooLarge("a result is too large", limit=MAX_PAYLOAD)
-            except Exception as error:
-                more[at] = _failure(error, what="its result cannot be sent: ")
-    return _encode([b"" if at in more else r for at, r in enumerate(results)], more)
+        payload: Buffer = b""
+        try:
+            # Beside a tuple everything is pickled: a batch has one codec.
+            codec, (payload, _) = encode_values([result, ()])
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - whatever pickling raises
+            failures.setdefault(at, _failure(error, "its result cannot be sent: "))
+        payloads.append(payload)
+    return codec, payloads, failures
 
 
-def _kinds(n: int, failures: dict[int, bytes]) -> bytes:
+def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:
     if not failures:
         return b""
     kinds = bytearray(n)
-    for at in failures:
-        kinds[at] = Kind.TASK_ERROR
+    for at, (kind, _) in failures.items():
+        kinds[at] = kind
     return bytes(kinds)
 
 
-def _failure(error: BaseException, what: str = "") -> bytes:
-    trace = _trim(error.__traceback__)
-    text = "".join(traceback.format_exception(type(error), error, trace))
-    return encode_failure(Failure(type(error).__name__, what + _text(error), text))
+def _failure(error: BaseException, what: str = "") -> _Failed:
+    lines = traceback.format_exception(type(error), error, _trim(error.__traceback__))
+    failure = Failure(type(error).__name__, _shorten(what + _text(error)), _shorten("".join(lines)))
+    if isinstance(error, PayloadTooLarge):
+        failure.limit = error.limit
+        return Kind.PAYLOAD_TOO_LARGE, encode_failure(failure)
+    return Kind.TASK_ERROR, encode_failure(failure)
 
 
 def _trim(trace: TracebackType | None) -> TracebackType | None:
-    """Leave our own frame out: the user's code begins after it."""
-    return trace.tb_next if trace is not None and trace.tb_next is not None else trace
+    """Leave our own frames out: the user's code begins after them."""
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("palm."):
+        trace = trace.tb_next
+    return trace
 
 
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # a user's __str__ may do anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything
         return f"<its text cannot be shown: {type(broken).__name__}>"
+
+
+def _shorten(text: str) -> str:
+    left_out = len(text) - MAX_TEXT
+    if left_out <= 0:
+        return text
+    half = MAX_TEXT // 2
+    return f"{text[:half]}\n... {left_out:,} characters left out ...\n{text[-half:]}"

@@ -28,13 +28,17 @@ class FunctionTable:
 
     @classmethod
     def of(cls, component: object, base: type) -> FunctionTable:
-        """Collect the public methods that the classes of ``component`` define below ``base``."""
+        """Collect the public methods that the classes of ``component`` define below ``base``.
+
+        Methods of ``base`` that they override, such as `start`, are no functions.
+        """
         functions: dict[str, Function] = {}
         for kind in reversed(type(component).__mro__):
             if kind is base or not issubclass(kind, base):
                 continue
             for name, attribute in vars(kind).items():
-                if not name.startswith("_") and _is_method(attribute):
+                functions.pop(name, None)
+                if not name.startswith("_") and not hasattr(base, name) and _is_method(attribute):
                     functions[name] = attribute.__get__(component, type(component))
         return cls(functions)
 

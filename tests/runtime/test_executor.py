@@ -1,0 +1,322 @@
+"""What becomes of the messages of a lease."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from palm.protocol.effects import Invoke
+from palm.protocol.events import Completed
+from palm.runtime import executor
+from palm.runtime.executor import Executor
+from palm.runtime.functions import FunctionTable
+from palm.wire import codec
+from palm.wire.batch import Batch
+from palm.wire.codec import Codec, decode_values, encode_values
+from palm.wire.message import Task
+from palm.wire.outcome import Failure, Kind, decode_failure
+
+
+def invoke_of(items: list[Any], start: int = 0, lease: int = 1) -> Invoke:
+    kind, payloads = encode_values(items)
+    task = Task(1, lease, b"s" * 16, b"j" * 8, 0, len(items), 1, "function", kind)
+    return Invoke(task, Batch.pack(payloads), start, len(items))
+
+
+def run(function: Callable[[Any], Any], items: list[Any]) -> Completed:
+    return Executor(FunctionTable({"function": function})).run(invoke_of(items))
+
+
+def results(completed: Completed) -> list[Any]:
+    """Results, and failures in the places of those that have none."""
+    payloads = completed.batch.payloads()
+    kinds = completed.kinds or bytes(completed.n)
+    return [
+        decode_failure(payload) if kind else decode_values(completed.codec, [payload])[0]
+        for kind, payload in zip(kinds, payloads, strict=True)
+    ]
+
+
+def fail_with(error: BaseException) -> Callable[[Any], Any]:
+    def function(value: Any) -> Any:
+        raise error
+
+    return function
+
+
+def only_failure(completed: Completed) -> Failure:
+    (failure,) = results(completed)
+    assert isinstance(failure, Failure)
+    return failure
+
+
+def test_results_come_in_order_with_their_seconds() -> None:
+    before = time.time()
+    completed = run(lambda value: value + 1, [1, 2, 3])
+    assert results(completed) == [2, 3, 4]
+    assert (completed.lease, completed.n, completed.kinds) == (1, 3, b"")
+    assert before <= completed.started <= time.time()
+    seconds = array("f", completed.durations)
+    assert len(seconds) == 3
+    assert all(0 <= value < 1 for value in seconds)
+
+
+def test_bytes_pass_untouched() -> None:
+    completed = run(lambda value: value + b"!", [b"a", b"b"])
+    assert completed.codec == Codec.RAW
+    assert results(completed) == [b"a!", b"b!"]
+
+
+def test_a_long_lease_is_answered_in_parts() -> None:
+    machine = Executor(FunctionTable({"function": lambda value: time.sleep(0.008) or value}))
+    items = list(range(10))
+    invoke = invoke_of(items)
+    seen: list[int] = []
+    while len(seen) < 10:
+        invoke.start = len(seen)
+        completed = machine.run(invoke)
+        assert 1 <= completed.n <= 4
+        seen += results(completed)
+    assert seen == items
+
+
+def test_large_results_are_answered_in_parts() -> None:
+    machine = Executor(FunctionTable({"function": lambda value: bytes(1000)}))
+    completed = machine.run(invoke_of([0] * 1024))
+    assert completed.n == 1024
+    completed = machine.run(invoke_of([0] * 1024, lease=2))
+    assert completed.n * 1000 <= executor.ANSWER_SIZE
+
+
+def test_what_nobody_wants_any_more_is_not_begun() -> None:
+    calls: list[int] = []
+    invoke = invoke_of([1, 2, 3])
+
+    def function(value: int) -> int:
+        calls.append(value)
+        invoke.stop = 0
+        return value
+
+    completed = Executor(FunctionTable({"function": function})).run(invoke)
+    assert (calls, completed.n) == ([1], 1)
+
+
+def test_an_error_takes_the_place_of_its_result_only() -> None:
+    completed = run(lambda value: 6 / value, [1, 0, 3])
+    assert completed.kinds == bytes([0, Kind.TASK_ERROR, 0])
+    first, failure, last = results(completed)
+    assert (first, last) == (6.0, 2.0)
+    assert (failure.type, failure.text) == ("ZeroDivisionError", "division by zero")
+
+
+def test_a_traceback_begins_with_the_function() -> None:
+    def function(value: Any) -> Any:
+        raise LookupError("here")
+
+    text = only_failure(run(function, [1])).traceback
+    assert text.startswith("Traceback (most recent call last):\n")
+    assert 'raise LookupError("here")' in text
+    assert "in function" in text
+    assert "palm/runtime/executor.py" not in text
+
+
+def test_a_traceback_has_its_cause() -> None:
+    def function(value: Any) -> Any:
+        try:
+            {}[value]
+        except KeyError as error:
+            raise ValueError("wrong key") from error
+
+    text = only_failure(run(function, ["k"])).traceback
+    assert "KeyError: 'k'" in text
+    assert "direct cause" in text
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (lambda: 1, "takes 0 positional arguments but 1 was given"),
+        (lambda a, b: 1, "missing 1 required positional argument: 'b'"),
+    ],
+)
+def test_a_function_of_another_number_of_arguments_fails(function: Any, text: str) -> None:
+    failure = only_failure(run(function, [1]))
+    assert failure.type == "TypeError"
+    assert text in failure.text
+    assert "palm/runtime/executor.py" not in failure.traceback
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit("over"), MemoryError()])
+def test_a_function_cannot_end_its_worker(error: BaseException) -> None:
+    failure = only_failure(run(fail_with(error), [1]))
+    assert failure.type == type(error).__name__
+
+
+def test_sys_exit_says_its_code() -> None:
+    failure = only_failure(run(lambda value: sys.exit(value), [3]))
+    assert (failure.type, failure.text) == ("SystemExit", "3")
+
+
+def test_an_interrupt_ends_the_worker() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run(fail_with(KeyboardInterrupt()), [1])
+
+
+class BrokenTextError(Exception):
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+    def __str__(self) -> str:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no text"), SystemExit(1)])
+def test_an_error_without_a_text_has_its_type(error: BaseException) -> None:
+    failure = only_failure(run(fail_with(BrokenTextError(error)), [1]))
+    assert failure.type == "BrokenTextError"
+    assert type(error).__name__ in failure.text
+    assert "BrokenTextError" in failure.traceback
+
+
+def test_a_text_that_is_no_unicode_is_escaped() -> None:
+    failure = only_failure(run(fail_with(ValueError("a\udcffb")), [1]))
+    assert failure.text == "a\\udcffb"
+
+
+def test_a_deep_recursion_is_a_short_traceback() -> None:
+    def one(value: int) -> int:
+        return two(value)
+
+    def two(value: int) -> int:
+        return one(value)
+
+    failure = only_failure(run(one, [1]))
+    assert failure.type == "RecursionError"
+    assert len(failure.traceback) <= executor.MAX_TEXT + 100
+    assert failure.traceback.startswith("Traceback")
+    assert "characters left out" in failure.traceback
+    assert failure.traceback.rstrip().splitlines()[-1].startswith("RecursionError")
+
+
+def test_a_huge_text_is_cut_in_the_middle() -> None:
+    failure = only_failure(run(fail_with(ValueError("a" + 1_000_000 * "-" + "z")), [1]))
+    assert len(failure.text) <= executor.MAX_TEXT + 100
+    assert failure.text[0] + failure.text[-1] == "az"
+    assert len(failure.traceback) <= executor.MAX_TEXT + 100
+
+
+def test_an_error_that_is_returned_is_a_result() -> None:
+    completed = run(lambda value: ValueError(value), ["x"])
+    assert completed.kinds == b""
+    (value,) = results(completed)
+    assert type(value) is ValueError
+    assert value.args == ("x",)
+
+
+def test_a_result_that_cannot_be_pickled_fails_alone() -> None:
+    def function(value: int) -> Any:
+        return (n for n in [1]) if value == 1 else {value}
+
+    completed = run(function, [0, 1, 2])
+    first, failure, last = results(completed)
+    assert (first, last) == ({0}, {2})
+    assert failure.type == "TypeError"
+    assert failure.text == "its result cannot be sent: cannot pickle 'generator' object"
+
+
+class Moody:
+    """Can be pickled every other time."""
+
+    times = 0
+
+    def __reduce__(self) -> Any:
+        type(self).times += 1
+        if type(self).times % 2:
+            raise ValueError("not now")
+        return Moody, ()
+
+
+class Exiting:
+    def __reduce__(self) -> Any:
+        raise SystemExit("from a result")
+
+
+def test_a_result_that_ends_its_pickling_fails_alone() -> None:
+    completed = run(lambda n: Exiting() if n == 1 else {n}, [0, 1, 2])
+    first, failure, last = results(completed)
+    assert (first, last) == ({0}, {2})
+    assert failure.text == "its result cannot be sent: from a result"
+
+
+def test_a_result_that_can_be_pickled_now_and_then_ends_nothing() -> None:
+    Moody.times = 0
+    completed = run(lambda n: Moody() if n == 1 else {n}, [0, 1, 2])
+    assert completed.n == 3
+    assert results(completed)[::2] == [{0}, {2}]
+
+
+def test_failures_and_unpicklable_results_keep_their_places() -> None:
+    def function(value: int) -> Any:
+        return {1: lambda: 1 / 0, 2: lambda: (n for n in [1])}.get(value, lambda: value)()
+
+    completed = run(function, [0, 1, 2, 3])
+    types = [getattr(value, "type", value) for value in results(completed)]
+    assert types == [0, "ZeroDivisionError", "TypeError", 3]
+
+
+def test_a_result_beyond_the_limit_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "MAX_PAYLOAD", 1000)
+    monkeypatch.setattr(codec, "MAX_PAYLOAD", 1000)
+    for make in (bytes, lambda size: {b"x" * size}):
+        completed = run(make, [10, 2000])
+        assert completed.kinds == bytes([0, Kind.PAYLOAD_TOO_LARGE])
+        failure = results(completed)[1]
+        assert failure.limit == 1000
+        assert "result" in failure.text
+
+
+class Unreadable:
+    """Cannot be read where it arrives."""
+
+    def __init__(self, error: str) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        return _fail, (self.error,)
+
+
+def _fail(error: str) -> Any:
+    raise {"exit": SystemExit("at import"), "missing": ModuleNotFoundError("no 'x'")}[error]
+
+
+@pytest.mark.parametrize(("error", "kind"), [("exit", SystemExit), ("missing", ImportError)])
+def test_a_payload_that_cannot_be_read_fails_alone(error: str, kind: type) -> None:
+    calls: list[Any] = []
+    completed = run(lambda value: calls.append(value), [1, Unreadable(error), {2}])
+    failure = results(completed)[1]
+    assert results(completed)[::2] == [None, None]
+    assert calls == [1, {2}]
+    assert failure.type in ("SystemExit", "ModuleNotFoundError")
+    assert failure.text.startswith("its payload cannot be read: ")
+    assert issubclass(kind, (SystemExit, ImportError))
+
+
+def test_bytes_that_are_no_pickle_fail() -> None:
+    invoke = invoke_of([{1}])
+    invoke.batch = Batch.pack([b"\0\0\0\0nonsense"])
+    completed = Executor(FunctionTable({"function": print})).run(invoke)
+    assert only_failure(completed).type == pickle.UnpicklingError.__name__
+
+
+def test_payloads_of_the_lease_before_are_not_seen() -> None:
+    machine = Executor(FunctionTable({"function": lambda value: value}))
+    assert results(machine.run(invoke_of([1, 2]))) == [1, 2]
+    assert results(machine.run(invoke_of([3, 4], start=1, lease=2))) == [4]
+    assert results(machine.run(invoke_of([5, 6], lease=2))) == [5, 6]
