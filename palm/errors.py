@@ -92,7 +92,7 @@ class AuthenticationError(TransportError):
     """The peer refused our key, or we refused its."""
 
 
-class ConnectTimeout(TransportError):  # noqa: N818 - the public name
+class ConnectTimeout(TransportError):
     """Nobody answered at ``name`` in time; ``known`` lists what runs."""
 
     def __init__(self, text: str, *, name: str = "", known: tuple[str, ...] = ()) -> None:

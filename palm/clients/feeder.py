@@ -80,7 +80,7 @@ class Feeder:
         """Take all items in this thread: for one item, for which there is always room."""
         try:
             self._feed()
-        except BaseException as error:  # the source is the user's: its error is the job's
+        except BaseException as error:  # noqa: BLE001 - the source is the user's, its error the job's
             self._end(error)
         else:
             self._end(None)
@@ -142,7 +142,7 @@ class Feeder:
         self._next += len(items)
         try:
             codec, payloads = encode_values(items)
-        except Exception:  # whatever pickling raises: find out whose
+        except Exception:  # noqa: BLE001 - whatever pickling raises: find out whose
             self._submit_singly(items, first)
             return
         sizes = list(map(len, payloads))
@@ -178,7 +178,7 @@ class Feeder:
         for at, item in enumerate(items, first):
             try:
                 codec, payloads = encode_values([item])
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - it is the outcome of that message
                 self._refuse(at, error)
             else:
                 self._submit_split(codec, payloads, at)

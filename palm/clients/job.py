@@ -266,9 +266,7 @@ class Job:
             kind, limit = Kind.PAYLOAD_TOO_LARGE, error.limit
         failure = Failure(type(error).__name__, f"it cannot be sent: {error}", "", limit)
         batch = Batch.pack([encode_failure(failure)])
-        outcome = Outcome(
-            0, 0, self.key, index, 1, 0, 0, "", time.time(), bytes(4), bytes([kind])
-        )
+        outcome = Outcome(0, 0, self.key, index, 1, 0, 0, "", time.time(), bytes(4), bytes([kind]))
         self.submitted(1, 0)
         self.deliver(Chunk(self.function, outcome, batch))
 

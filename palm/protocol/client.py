@@ -152,9 +152,7 @@ class ClientMachine:
         if job is None:
             job = self._jobs[event.job] = _Job(event.job, event.function)
         batch = event.batch
-        submit = Submit(
-            0, event.job, event.first, batch.n, event.function, event.codec, event.last
-        )
+        submit = Submit(0, event.job, event.first, batch.n, event.function, event.codec, event.last)
         job.add(submit, batch)
         if self.link.up and job.submitted:
             self._send(_Sent(submit, batch, batch.n))

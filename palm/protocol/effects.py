@@ -123,16 +123,4 @@ class Stopped:
     error: PalmError | None = None
 
 
-Effect = (
-    Send
-    | Probe
-    | Reconnect
-    | Invoke
-    | Deliver
-    | Fail
-    | Note
-    | Reply
-    | Ready
-    | Log
-    | Stopped
-)
+Effect = Send | Probe | Reconnect | Invoke | Deliver | Fail | Note | Reply | Ready | Log | Stopped

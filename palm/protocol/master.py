@@ -99,9 +99,7 @@ class MasterMachine:
         self._session_ttl = session_ttl
         self._effects: list[Effect] = []
         self._timers = Timers()
-        self._dispatcher = Dispatcher(
-            name, self._timers, self._effects, self._fail, function_grace
-        )
+        self._dispatcher = Dispatcher(name, self._timers, self._effects, self._fail, function_grace)
         self._pool = self._dispatcher.pool
         self._clients: dict[bytes, ClientSession] = {}
         self._workers: dict[bytes, WorkerSession] = {}
@@ -204,9 +202,7 @@ class MasterMachine:
                 Welcome(session.link, VERSION, self.epoch, self.name, self.endpoints, keep),
             )
 
-    def _welcome_worker(
-        self, worker: WorkerSession, hello: Hello, local: bool, now: float
-    ) -> None:
+    def _welcome_worker(self, worker: WorkerSession, hello: Hello, local: bool, now: float) -> None:
         worker.local = local
         held = set(hello.holds)
         keep = [lease for lease in worker.leases if lease in held]

@@ -67,9 +67,7 @@ class Lease:
             return [Piece(first, batch, self.codec, 0, attempts, self.deaths, self.alone)]
         deaths = self.deaths + (1 if self.alone else 0)
         return [
-            Piece(
-                first + i, self.batch.cut(at, at + 1), self.codec, 0, self.attempt, deaths, True
-            )
+            Piece(first + i, self.batch.cut(at, at + 1), self.codec, 0, self.attempt, deaths, True)
             for i, at in enumerate(range(self.done, n))
         ]
 

@@ -88,9 +88,7 @@ def _translated(event: TransportEvent) -> events.Event:
             message, batch = framing.unpack(event.frames)
         except WireError as error:
             return events.Garbled(event.peer, str(error))
-        return events.Received(
-            event.peer, message, batch, allowed_roles(event.user), event.local
-        )
+        return events.Received(event.peer, message, batch, allowed_roles(event.user), event.local)
     return _SIMPLE[type(event)](event)
 
 

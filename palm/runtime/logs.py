@@ -18,7 +18,7 @@ def new_logger(name: str, level: int, line_format: str) -> logging.Logger:
     records go to the loggers `palm` and root. Only where nobody listens there, and in a plain
     script, it writes to stdout.
     """
-    logger = logging.Logger(name, level)
+    logger = logging.Logger(name, level)  # noqa: LOG001 - see above
     logger.parent = logging.getLogger("palm")
     if not is_interactive() and not logger.parent.hasHandlers():
         handler = logging.StreamHandler(sys.stdout)

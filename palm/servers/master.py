@@ -121,9 +121,7 @@ class Master(Component):
         bound = self._bind(listener, given, named)
         default = bound.get("ipc") or next(iter(bound.values()))
         self.endpoints = {port: bound.get(port, default) for port in self._addresses} | bound
-        machine = MasterMachine(
-            self.name, self.epoch, self.endpoints, _new_link, self.cache.stored
-        )
+        machine = MasterMachine(self.name, self.epoch, self.endpoints, _new_link, self.cache.stored)
         self._driver = Driver(machine, listener, {Log: self._log, Stopped: self._stopped})
         for address in dict.fromkeys(self.endpoints.values()):
             self.logger.info("Listening at %s", address)
@@ -200,7 +198,6 @@ class Master(Component):
 
 def _new_link() -> int:
     return int.from_bytes(os.urandom(8), "big") >> 1 or 1
-
 
 
 def _endpoint(port: str, address: str) -> Endpoint:

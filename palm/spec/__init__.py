@@ -1,0 +1,1 @@
+"""Configuration values: names, addresses, processes; checked, and without I/O."""

@@ -9,6 +9,7 @@ descriptors are used again.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import time
@@ -100,17 +101,13 @@ class _Waker:
     def wake(self) -> None:
         self._woken = True
         if self._armed and not self._closed:
-            try:
+            with contextlib.suppress(BlockingIOError):  # it is full: the poll will end
                 os.write(self._write, b"!")
-            except BlockingIOError:
-                pass  # it is full: the poll will end
 
     def clear(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):  # it is empty
             while os.read(self.fd, 4096):
                 pass
-        except BlockingIOError:
-            pass  # it is empty
 
     def close(self) -> None:
         self._closed = True

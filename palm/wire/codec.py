@@ -134,9 +134,7 @@ def _pickle(value: Any) -> Buffer:
     pickled = _dump(value, keep_in_band, buffers)
     sizes = [len(pickled), *(view.nbytes for view in buffers)]
     if sum(sizes) > MAX_PAYLOAD:
-        raise PayloadTooLarge(
-            f"{sum(sizes):,} bytes, more than {MAX_PAYLOAD:,}", limit=MAX_PAYLOAD
-        )
+        raise PayloadTooLarge(f"{sum(sizes):,} bytes, more than {MAX_PAYLOAD:,}", limit=MAX_PAYLOAD)
     if not buffers:
         return _NO_BUFFERS + pickled
     head = struct.pack(f"<{1 + len(sizes)}I", len(buffers), *sizes)
