@@ -112,11 +112,10 @@ class _Rows:
         n = chunk.n
         values = chunk.values()
         errors: list[Any] = [pd.NA] * n
-        if chunk.outcome.kinds:
-            for at, value in enumerate(values):
-                if chunk.outcome.kinds[at]:
-                    errors[at] = value.summary
-                    values[at] = _NO_RESULT
+        for at, kind in enumerate(chunk.kinds):
+            if kind:
+                errors[at] = values[at].summary
+                values[at] = _NO_RESULT
         self.values.extend(values)
         self.errors.extend(errors)
         self.order.extend(range(chunk.first, chunk.first + n))

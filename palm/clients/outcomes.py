@@ -25,6 +25,8 @@ class Chunk:
     outcome: Outcome
     batch: Batch
     inputs: list[tuple[int, int, Batch]] = field(default_factory=list)
+    #: Results that could not be read here, by their position; known after `values`.
+    _unreadable: dict[int, TaskError] = field(default_factory=dict)
 
     @property
     def first(self) -> int:
@@ -37,9 +39,20 @@ class Chunk:
         return self.outcome.n
 
     @property
+    def kinds(self) -> bytes:
+        """One of `Kind` for each message; empty when all are results."""
+        if not self._unreadable:
+            return self.outcome.kinds
+        kinds = bytearray(self.outcome.kinds or bytes(self.n))
+        for at in self._unreadable:
+            kinds[at] = Kind.TASK_ERROR
+        return bytes(kinds)
+
+    @property
     def failed(self) -> int:
         """Messages without a result."""
-        return len(self.outcome.kinds) - self.outcome.kinds.count(Kind.RESULT)
+        kinds = self.kinds
+        return len(kinds) - kinds.count(Kind.RESULT)
 
     @property
     def size(self) -> int:
@@ -54,26 +67,32 @@ class Chunk:
         return seconds
 
     def values(self) -> list[Any]:
-        """Return results, and `Failed` errors in the places of messages without one."""
-        kinds = self.outcome.kinds
+        """Return results, and `Failed` errors in the places of messages without one.
+
+        A result that cannot be read in this process - its class is not to be found, say - is an
+        error, too.
+        """
         payloads = self.batch.payloads()
-        if not kinds:
-            return decode_values(self.outcome.codec, payloads)
+        if not self.outcome.kinds:
+            try:
+                return decode_values(self.outcome.codec, payloads)
+            except Exception:  # noqa: BLE001 - whatever a pickle raises: find out whose
+                return [self._value(at, payload) for at, payload in enumerate(payloads)]
+        kinds = self.outcome.kinds
         return [
-            decode_value(self.outcome.codec, payload)
-            if kind == Kind.RESULT
-            else self._error(at, kind, payload)
+            self._value(at, payload) if kind == Kind.RESULT else self._error(at, kind, payload)
             for at, (kind, payload) in enumerate(zip(kinds, payloads, strict=True))
         ]
 
     def segments(self) -> list[list[Any] | Failed]:
         """Return runs of results and, between them, single errors."""
         values = self.values()
-        if not self.outcome.kinds:
+        kinds = self.kinds
+        if not kinds:
             return [values]
         segments: list[list[Any] | Failed] = []
         run: list[Any] = []
-        for kind, value in zip(self.outcome.kinds, values, strict=True):
+        for kind, value in zip(kinds, values, strict=True):
             if kind == Kind.RESULT:
                 run.append(value)
             else:
@@ -83,10 +102,11 @@ class Chunk:
 
     def errors(self) -> list[Failed]:
         """Return the errors among the outcomes, in order."""
-        payloads = self.batch.payloads() if self.outcome.kinds else []
+        kinds = self.kinds
+        payloads = self.batch.payloads() if kinds else []
         return [
-            self._error(at, kind, payloads[at])
-            for at, kind in enumerate(self.outcome.kinds)
+            self._unreadable[at] if at in self._unreadable else self._error(at, kind, payloads[at])
+            for at, kind in enumerate(kinds)
             if kind != Kind.RESULT
         ]
 
@@ -94,8 +114,28 @@ class Chunk:
         """Return what was sent as message ``index`` of the job; None when it was not kept."""
         for first, codec, batch in self.inputs:
             if first <= index < first + batch.n:
-                return decode_value(codec, batch.payloads()[index - first])
+                try:
+                    at = index - first
+                    return decode_value(codec, batch.cut(at, at + 1).payloads()[0])
+                except Exception as error:  # noqa: BLE001 - it may have failed just for that
+                    return f"<cannot be read: {type(error).__name__}: {error}>"
         return None
+
+    def _value(self, at: int, payload: Any) -> Any:
+        try:
+            return decode_value(self.outcome.codec, payload)
+        except Exception as error:  # noqa: BLE001 - whatever a pickle raises
+            if at not in self._unreadable:
+                self._unreadable[at] = TaskError(
+                    type(error).__name__,
+                    f"its result cannot be read here: {error}",
+                    function=self.function,
+                    worker=self.outcome.worker,
+                    attempts=self.outcome.attempt,
+                    index=self.first + at,
+                )
+                self._unreadable[at].__cause__ = error.with_traceback(None)
+            return self._unreadable[at]
 
     def _error(self, at: int, kind: int, payload: Any) -> Failed:
         return decode_failure(payload).to_error(

@@ -35,18 +35,30 @@ class Source:
 
             self.index, self.size = items.index, len(items)
             self._items = frame.items(items)
-        elif not isinstance(items, Iterable):
-            raise ConfigError(
-                f"items of type {type(items).__name__} cannot be iterated",
-                hint="give a list, any other iterable, a DataFrame or a Series",
-            )
         elif isinstance(items, str | bytes):
             raise ConfigError(
                 "a single text or bytes is not a series of items",
                 hint="give [item], or call client.eval for one message",
             )
-        elif isinstance(items, Sized):
-            self.size = len(items)
+        elif not _is_iterable(items):
+            raise ConfigError(
+                f"items of type {type(items).__name__} cannot be iterated",
+                hint="give a list, any other iterable, a DataFrame or a Series",
+            )
+        else:
+            self.size = _size(items)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._items)
+
+
+def _is_iterable(items: Any) -> bool:
+    # Asked of the type: `iter` itself is for the thread that takes the items.
+    return isinstance(items, Iterable) or hasattr(type(items), "__getitem__")
+
+
+def _size(items: Any) -> int | None:
+    try:
+        return len(items) if isinstance(items, Sized) else None
+    except TypeError:  # of a job, for one, when the number of its messages is not known
+        return None

@@ -21,7 +21,7 @@ from palm.errors import ConfigError, TaskError
 from tests.support.cluster import ThreadCluster
 
 OURS = ["worker", "started", "duration", "attempts", "error"]
-NOON = dt.datetime(2024, 1, 1, 12)  # noqa: DTZ001 - columns of times without a zone are usual
+NOON = dt.datetime(2024, 1, 1, 12)
 Serve = Callable[..., Client]
 Point = namedtuple("Point", ["x", "y"])
 
