@@ -9,7 +9,6 @@ A stamp inside the environment says what was installed; while it is true, nothin
 """
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -20,8 +19,8 @@ from typing import Any
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OLDEST = (3, 11)
-#: An environment with the value also has the extras of the key's set.
-INCLUDES = {"dev": {"dev", "lab"}, "lab": {"lab"}}
+#: Extra -> the extras with which it is there.
+INCLUDED_IN = {"dev": ("dev",), "lab": ("lab", "dev")}
 #: Arguments of subprocess.run that keep the output, both streams in order.
 CAPTURED: "dict[str, Any]" = {
     "stdin": subprocess.DEVNULL,
@@ -134,28 +133,28 @@ def has_pip(venv: str) -> bool:
     return subprocess.run([venv_python(venv), "-c", "import pip"], **CAPTURED).returncode == 0
 
 
-def fingerprint() -> str:
-    """What an environment was made from: the project's files and the place of the checkout."""
+def stamp_of(extra: str) -> str:
+    """Say what an environment is made from: the project's files, its place, the extra."""
     digest = hashlib.sha256(ROOT.encode())
     for name in ("pyproject.toml", "constraints.txt"):
         with open(os.path.join(ROOT, name), "rb") as file:
             digest.update(file.read())
-    return digest.hexdigest()
+    return f"{digest.hexdigest()} {extra}"
 
 
 def stamp_path(venv: str) -> str:
     """Where the environment says what is in it."""
-    return os.path.join(venv, "palm-setup.json")
+    return os.path.join(venv, "palm-setup.txt")
 
 
 def is_current(venv: str, extra: str) -> bool:
     """Whether the stamp says that this checkout is installed with the extra."""
     try:
         with open(stamp_path(venv)) as file:
-            stamp = json.load(file)
-    except (OSError, ValueError):
+            stamp = file.read()
+    except OSError:
         return False
-    return stamp.get("fingerprint") == fingerprint() and extra in INCLUDES[stamp["extra"]]
+    return stamp in {stamp_of(other) for other in INCLUDED_IN[extra]}
 
 
 def install(venv: str, extra: str) -> None:
@@ -173,7 +172,7 @@ def install(venv: str, extra: str) -> None:
     if code != 0:
         raise install_error(log)
     with open(stamp_path(venv), "w") as file:
-        json.dump({"fingerprint": fingerprint(), "extra": extra}, file)
+        file.write(stamp_of(extra))
 
 
 def install_error(log: str) -> SetupError:
