@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -21,10 +22,12 @@ from typing import Any
 import pytest
 import zmq
 
+from palm.clients import Client
 from palm.errors import AuthenticationError, ConfigError
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.namelock import NameLock
 from palm.runtime.records import ComponentRecord, process_start_time, publish_record
+from palm.servers import Master, Worker
 from palm.transport.security import (
     ZapHandler,
     check_ipc_server,
@@ -130,7 +133,7 @@ def act_as_nobody(source: str, plan: dict[str, Any]) -> dict[str, str]:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    answer: dict[str, str] = json.loads(done.stdout)
+    answer: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return answer
 
 
@@ -232,3 +235,59 @@ def test_what_another_user_put_in_our_way_is_not_used(public: Path, folders: Fol
         load_key(Path(plan["key"]))
     with pytest.raises(ConfigError, match=f"belongs to user {NOBODY}"):
         Folders.find({"PALM_RUN_DIR": plan["run"], "PALM_STATE_DIR": f"{public}/state"})
+
+
+CLIENT_OF_NOBODY = (
+    BECOME_NOBODY.replace(
+        "import zmq\n",
+        "import zmq\nimport palm.clients, palm.clients.client, palm.errors, palm.protocol.client\n",
+    )
+    + """
+from palm.clients import Client
+from palm.errors import PalmError
+
+def call(**environment):
+    os.environ.update(environment)
+    try:
+        with Client("foo", plan["tcp"] if environment["PALM_RUN_DIR"] == plan["own"] else None,
+                    connect_timeout=5.0) as client:
+            return repr(client.eval("foo.secret", 1, timeout=20.0))
+    except (PalmError, OSError) as error:
+        return type(error).__name__
+
+print(json.dumps({
+    "their own keys": call(PALM_RUN_DIR=plan["own"], PALM_STATE_DIR=plan["own"]),
+    "our folders": call(PALM_RUN_DIR=plan["run"], PALM_STATE_DIR=plan["state"]),
+}))
+"""
+)
+
+
+def test_another_user_cannot_call_a_function(
+    public: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALM_RUN_DIR", str(folders.run))
+    monkeypatch.setenv("PALM_STATE_DIR", str(folders.state))
+    own = public / "nobody"
+    own.mkdir(mode=0o700)
+    os.chown(own, NOBODY, NOBODY)
+    master = Master("foo", db_address="tcp://127.0.0.1:0")
+    worker = Worker("w", master="foo", functions={"secret": lambda x: f"seen {x}"})
+    with ExitStack() as stack:
+        for component in (master, worker):
+            thread = threading.Thread(target=component.start)
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(component.stop)
+        client = stack.enter_context(Client("foo"))
+        assert client.eval("foo.secret", 1) == "seen 1"
+        done = act_as_nobody(
+            CLIENT_OF_NOBODY,
+            {
+                "tcp": master.endpoints["db"],
+                "own": str(own),
+                "run": str(folders.run),
+                "state": str(folders.state),
+            },
+        )
+    assert done == {"their own keys": "AuthenticationError", "our folders": "ConfigError"}
