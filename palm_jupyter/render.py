@@ -1,8 +1,8 @@
 """Snapshots as HTML that needs nothing else, and as text. Everything from outside is escaped.
 
 The HTML is what a saved notebook shows where the live panel cannot run: on GitHub, in nbconvert's
-output, in a notebook that is opened later. It uses inline styles only, and colours that are
-readable on light and dark.
+output, in a notebook that is opened later. It uses inline styles, and colours that are readable on
+light and dark.
 """
 
 from __future__ import annotations
@@ -32,6 +32,11 @@ _MUTED = "opacity:.7"
 _COLUMNS = ("Name", "Role", "State", "PID", "Restarts", "Uptime", "Functions")
 _NUMBERS = ("PID", "Restarts", "Uptime")
 _OUTPUT_LINES = 12
+#: In a notebook that is opened again JupyterLab has "model not found" in the live panel's place;
+#: that box has no elements in it, unlike every widget.
+_HIDE_ERROR = (
+    "<style>.jp-OutputArea:has(.palm-snapshot) .jupyter-widgets:not(:has(*)){display:none}</style>"
+)
 #: Ends that need no explanation.
 _PLAIN = ("was stopped", "ended with exit code 0")
 _NONE = "\u2013"  # an en dash
@@ -70,7 +75,8 @@ def panel_html(snapshot: Snapshot) -> str:
         f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">as of {when}</span></div>'
     )
     body = _table(snapshot) if snapshot["components"] else _empty()
-    return f'<div style="{_FONT};max-width:72em">{head}{body}{_outputs(snapshot)}</div>'
+    inner = f"{head}{body}{_outputs(snapshot)}{_HIDE_ERROR}"
+    return f'<div class="palm-snapshot" style="{_FONT};max-width:72em">{inner}</div>'
 
 
 def card_html(state: str, text: str, detail: str = "") -> str:
@@ -134,7 +140,10 @@ def _table(snapshot: Snapshot) -> str:
         f"<tr>{_row(row, state)}</tr>{_why(state, reason)}"
         for row, state, reason in zip(_rows(snapshot), states, reasons, strict=True)
     )
-    style = "border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;text-align:left"
+    style = (
+        "border-collapse:collapse;table-layout:auto;width:100%;margin:0;"
+        "font-variant-numeric:tabular-nums;text-align:left"
+    )
     return f'<table style="{style}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 

@@ -12,12 +12,13 @@ import traitlets
 from IPython.display import display
 
 from palm_jupyter.render import card_html, panel_html, panel_text
-from palm_jupyter.viewmodels import ClusterView, Output, Update
+from palm_jupyter.viewmodels import ClusterView, Output, Unchanged, Update
 from palm_jupyter.viewmodels.cluster import KEPT_LINES, lines_of
 
 __all__ = ["ClusterPanel", "show_card", "show_html"]
 
 _VIEW = "application/vnd.jupyter.widget-view+json"
+_NOTHING = {"text/html": "", "text/plain": ""}
 
 
 @cache
@@ -39,49 +40,48 @@ def _widget_class() -> type[anywidget.AnyWidget]:
 
 
 class ClusterPanel:
-    """Shows a view model in one output of the notebook, live until it is frozen.
+    """Shows a view model in one cell's output, live until it is frozen.
 
-    The output holds the widget and, beside it, the same as HTML and text. The latter two are what
-    a saved notebook shows; `refresh` brings them up to date. A frozen panel is its HTML alone, so
-    that an old output needs neither a widget nor a kernel.
+    There are two outputs. One is a snapshot as HTML and text, which a saved notebook keeps and
+    shows anywhere; the other is the widget, whose style sheet hides the first. Both in one output
+    would do while the kernel lives. But JupyterLab then takes the widget, and shows an error in
+    its place in a notebook that is opened again. A frozen panel is its snapshot alone.
     """
 
     def __init__(self, view: ClusterView) -> None:
         self.view = view
-        self._display_id = f"palm-{uuid4().hex}"
-        self._shown: list[dict[str, Any]] | None = None
         self.widget = _widget_class()(snapshot=view.snapshot())
         self.widget.on_msg(self._on_message)
         self._unsubscribe = view.subscribe(self._on_update)
+        self._still = f"palm-{uuid4().hex}"
+        self._live = f"palm-{uuid4().hex}"
+        self._shown: list[dict[str, Any]] | None = None
 
     def show(self) -> None:
         """Put the panel into the output of the running cell."""
-        self._shown = self.view.snapshot(0)["components"]
-        display(self._bundle(), raw=True, display_id=self._display_id)
+        self._show_still(update=False)
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
+        display({_VIEW: view, "text/plain": ""}, raw=True, display_id=self._live)
 
     def refresh(self) -> None:
-        """Bring what is saved up to date, if components have changed: it is drawn again."""
-        components = self.view.snapshot(0)["components"]
-        if self._shown is not None and components != self._shown:
-            self._shown = components
-            display(self._bundle(), raw=True, display_id=self._display_id, update=True)
+        """Bring the snapshot up to date, if components have changed."""
+        if self._shown is not None and self.view.snapshot(0)["components"] != self._shown:
+            self._show_still(update=True)
 
     def freeze(self) -> None:
         """Leave the state as it is now, for good."""
         self._unsubscribe()
         if self._shown is not None:
-            bundle = {key: value for key, value in self._bundle().items() if key != _VIEW}
-            display(bundle, raw=True, display_id=self._display_id, update=True)
+            self._show_still(update=True)
+            display(_NOTHING, raw=True, display_id=self._live, update=True)
             self._shown = None
         self.widget.close()
 
-    def _bundle(self) -> dict[str, Any]:
+    def _show_still(self, *, update: bool) -> None:
         snapshot = self.view.snapshot()
-        return {
-            "text/plain": panel_text(snapshot),
-            "text/html": panel_html(snapshot),
-            _VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id},
-        }
+        self._shown = snapshot["components"]
+        bundle = {"text/plain": panel_text(snapshot), "text/html": panel_html(snapshot)}
+        display(bundle, raw=True, display_id=self._still, update=update)
 
     def _on_update(self, update: Update) -> None:
         if isinstance(update, Output):
@@ -93,6 +93,8 @@ class ClusterPanel:
                     "lines": lines_of(update),
                 }
             )
+        elif isinstance(update, Unchanged):
+            self.widget.send({"type": "alive", "time": update.time})
         else:
             self.widget.snapshot = self.view.snapshot()
 

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
-from palm_jupyter.viewmodels.cluster import ClusterView, Components, Frozen, Output, Update
+from palm_jupyter.viewmodels.cluster import (
+    ClusterView,
+    Components,
+    Frozen,
+    Output,
+    Unchanged,
+    Update,
+)
 
-__all__ = ["ClusterView", "Components", "Frozen", "Output", "Update"]
+__all__ = ["ClusterView", "Components", "Frozen", "Output", "Unchanged", "Update"]

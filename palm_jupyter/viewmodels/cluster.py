@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ClusterView", "Components", "Frozen", "Output", "Update"]
+__all__ = ["ClusterView", "Components", "Frozen", "Output", "Unchanged", "Update"]
 
 #: Lines kept for each process: what a reader scrolls back to before opening the whole log.
 KEPT_LINES = 500
@@ -31,6 +31,13 @@ class Components:
 
     time: float
     components: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """Told to subscribers in the place of `Components` that are what they were."""
+
+    time: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,7 @@ class Frozen:
     reason: str = ""
 
 
-Update = Components | Output | Frozen
+Update = Components | Unchanged | Output | Frozen
 Subscriber = Callable[[Update], None]
 
 
@@ -85,21 +92,23 @@ class ClusterView:
         }
 
     def apply(self, update: Update) -> None:
-        """Take in one update and hand it to the subscribers, if it changes anything."""
+        """Take in one update and tell the subscribers; those are how a view knows it is live."""
         if not self.live:
             return
+        self.time = getattr(update, "time", self.time)
         if isinstance(update, Components):
-            changed = self._replace(update)
+            if not self._replace(update):
+                update = Unchanged(update.time)
         elif isinstance(update, Output):
-            changed = self._append(update)
-        else:
-            self.live, self.time, self.note, changed = False, update.time, update.reason, True
-        if changed:
-            for subscriber in list(self._subscribers):
-                subscriber(update)
+            if not self._append(update):
+                return
+        elif isinstance(update, Frozen):
+            self.live, self.note = False, update.reason
+        for subscriber in list(self._subscribers):
+            subscriber(update)
 
     def subscribe(self, callback: Subscriber) -> Callable[[], None]:
-        """Call back with each update that changed something; returns how to end that."""
+        """Call back with each update; returns how to end that."""
         self._subscribers.append(callback)
 
         def unsubscribe() -> None:
@@ -110,7 +119,6 @@ class ClusterView:
 
     def _replace(self, update: Components) -> bool:
         components = [_copy(component) for component in update.components]
-        self.time = update.time
         if components == self._components:
             return False
         self._components = components

@@ -48,6 +48,7 @@ class Lab:
     port: int
     token: str
     notebooks: Path
+    theme: str
 
     @property
     def address(self) -> str:
@@ -64,7 +65,7 @@ def serve(folder: Path, theme: str) -> Iterator[Lab]:
         (folder / part).mkdir(parents=True)
     overrides = {**OVERRIDES, "@jupyterlab/apputils-extension:themes": {"theme": THEMES[theme]}}
     (folder / "app" / "overrides.json").write_text(json.dumps(overrides))
-    lab = Lab(_free_port(), secrets.token_hex(16), folder / "notebooks")
+    lab = Lab(_free_port(), secrets.token_hex(16), folder / "notebooks", theme)
     with (folder / "lab.log").open("wb") as log:
         process = subprocess.Popen(
             _command(lab, folder), env=_environment(lab, folder), stdout=log, stderr=log,
@@ -150,8 +151,8 @@ class Notebook:
         self.page.wait_for_function(IDLE, timeout=60000)
 
     def command(self, name: str) -> None:
-        """Run one of JupyterLab's commands."""
-        self.page.evaluate("(name) => window.jupyterapp.commands.execute(name)", name)
+        """Begin one of JupyterLab's commands; those that run cells end when the cells do."""
+        self.page.evaluate("(name) => { window.jupyterapp.commands.execute(name); }", name)
 
     def run_all(self, timeout: float = 120) -> None:
         """Run all cells and wait until the last one is done."""

@@ -15,7 +15,7 @@ from tests.jupyter.builders import component
 # Playwright's event loop lives as long as the browser, and keeps threads for its files.
 pytestmark = [pytest.mark.browser, pytest.mark.no_leak_check("threads", "descriptors")]
 
-EVIL = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>"
+EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
 PAGE = """<!doctype html><html><head><link rel=stylesheet href=/panel.css>
 <style>body {{ margin: 16px; {style} }}</style></head><body {attributes}><div id=root></div>
 <script type=module>
@@ -194,6 +194,20 @@ def test_uptime_runs_by_the_kernels_clock_and_stands_still_when_frozen(page: Any
     page.evaluate("(s) => set(s)", snapshot(process, live=False))
     assert cell.inner_text() == "1:23"
     assert panel.locator(".palm-age").inner_text().startswith("as of ")
+
+
+def test_silence_of_the_kernel_is_told(page: Any) -> None:
+    page.clock.install()
+    panel = show(page, component("w", "ready"))
+    age = panel.locator(".palm-age")
+    page.clock.run_for(5000)
+    page.evaluate("emit('msg:custom', { type: 'alive', time: 1005 })")
+    page.clock.run_for(5000)
+    assert age.inner_text() == "live"
+    page.clock.run_for(5000)
+    assert age.inner_text().startswith("no news since ")
+    page.evaluate("emit('msg:custom', { type: 'alive', time: 1015 })")
+    assert age.inner_text() == "live"
 
 
 @pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)

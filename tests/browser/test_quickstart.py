@@ -47,7 +47,7 @@ def picture(notebook: Notebook, cell: str, path: Path) -> None:
 
 @pytest.mark.parametrize("lab", ["light", "dark"], indirect=True)
 def test_quickstart_runs_in_jupyterlab(lab: Lab, chromium: Any, screenshots: Path) -> None:
-    theme = "dark" if "Dark" in (lab.notebooks.parent / "app" / "overrides.json").read_text() else "light"
+    theme = lab.theme
     notebook = Notebook(chromium, lab, "quickstart.ipynb")
     try:
         notebook.run_all()

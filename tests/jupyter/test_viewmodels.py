@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Output, Update
+from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Output, Unchanged, Update
 from palm_jupyter.viewmodels.cluster import KEPT_LINES, LINE_LIMIT, SNAPSHOT_LINES
 from tests.jupyter.builders import component
 
@@ -31,7 +31,7 @@ def test_snapshot_shares_nothing_with_the_view() -> None:
     assert shown["functions"] == ["measure"]
 
 
-def test_subscribers_hear_of_changes_only() -> None:
+def test_subscribers_hear_of_changes_and_that_there_were_none() -> None:
     view = ClusterView("lab")
     heard: list[Update] = []
     unsubscribe = view.subscribe(heard.append)
@@ -39,12 +39,12 @@ def test_subscribers_hear_of_changes_only() -> None:
     view.apply(first)
     view.apply(Components(2.0, [component("w", "ready")]))
     view.apply(Output("w-0", "stdout", []))
-    assert heard == [first]
+    assert heard == [first, Unchanged(2.0)]
     assert view.snapshot()["time"] == 2.0
     unsubscribe()
     unsubscribe()
     view.apply(Components(3.0, []))
-    assert heard == [first]
+    assert heard == [first, Unchanged(2.0)]
 
 
 def test_output_is_bounded_in_lines_and_in_their_length() -> None:

@@ -2,7 +2,8 @@
 //
 // createPanel(root) -> { update(snapshot), append(batch), destroy() } draws; it knows no transport.
 // The default export connects it to a widget model: the trait "snapshot" holds everything, custom
-// messages {type: "output", process, fresh, lines} add lines, {type: "reset", snapshot} replaces.
+// messages {type: "output", process, fresh, lines} add lines, {type: "reset", snapshot} replaces,
+// {type: "alive", time} says that nothing changed.
 //
 // Whatever a component says is text: it reaches the page through textContent only.
 
@@ -25,6 +26,7 @@ const COLUMNS = [
   ["Functions", "palm-wide"],
 ];
 const PLAIN_ENDS = ["was stopped", "ended with exit code 0"];
+const SILENCE = 7000; // milliseconds without a message after which nobody seems to be there
 const FOLDED_FROM = 9; // replicas from which a component starts folded
 
 function element(tag, className, text) {
@@ -81,7 +83,9 @@ export function createPanel(root, memory = {}) {
   memory.output ??= new Map();
   memory.selected ??= null;
   let snapshot = { cluster: "", time: 0, live: true, components: [], output: {} };
-  let received = performance.now();
+  let received = performance.now(); // when the snapshot was true
+  let heard = received;
+  let lost = false;
   let pending = false;
   let drawn = null; // the process whose output is in the page, and how far
 
@@ -191,13 +195,12 @@ export function createPanel(root, memory = {}) {
     const focused = buttons().indexOf(document.activeElement);
     const focusedName = focused < 0 ? null : document.activeElement.closest("tr").dataset.process;
     panel.setAttribute("aria-label", `palm cluster ${snapshot.cluster}`);
-    panel.classList.toggle("palm-frozen", !snapshot.live);
+    panel.classList.toggle("palm-frozen", !snapshot.live || lost);
     title.replaceChildren("Cluster ", element("strong", "", snapshot.cluster));
     const [state, words] = summary(snapshot);
     badge.dataset.state = state;
     badge.replaceChildren(dot(), words);
-    const when = `as of ${clock(snapshot.time)}`;
-    age.textContent = snapshot.live ? "live" : snapshot.note ? `${when}, ${snapshot.note}` : when;
+    age.textContent = liveness();
     empty.hidden = snapshot.components.length > 0;
     scroller.hidden = output.hidden = !snapshot.components.length;
     const rows = snapshot.components.flatMap(rowsOf);
@@ -208,6 +211,13 @@ export function createPanel(root, memory = {}) {
         ?.focus();
     }
     tick();
+  }
+
+  function liveness() {
+    if (snapshot.live && !lost) return "live";
+    const when = clock(snapshot.time);
+    if (lost) return `no news since ${when}`;
+    return snapshot.note ? `as of ${when}, ${snapshot.note}` : `as of ${when}`;
   }
 
   function dot() {
@@ -337,7 +347,7 @@ export function createPanel(root, memory = {}) {
 
   // Uptimes run here, by the kernel's clock: the snapshot says what time it is there.
   function tick() {
-    const passed = snapshot.live ? (performance.now() - received) / 1000 : 0;
+    const passed = snapshot.live && !lost ? (performance.now() - received) / 1000 : 0;
     for (const node of body.querySelectorAll("[data-started]")) {
       const text = duration(snapshot.time + passed - Number(node.dataset.started));
       if (node.textContent !== text) node.textContent = text;
@@ -386,17 +396,35 @@ export function createPanel(root, memory = {}) {
     });
   }
 
-  const timer = setInterval(tick, 1000);
+  function onTimer() {
+    const silent = snapshot.live && performance.now() - heard > SILENCE;
+    if (silent !== lost) {
+      lost = silent;
+      draw();
+    }
+    tick();
+  }
+
+  const timer = setInterval(onTimer, 1000);
 
   return {
     update(next) {
       snapshot = next;
-      received = performance.now();
+      received = heard = performance.now();
+      lost = false;
       remember(memory, next);
       draw();
       drawOutput(false);
     },
-    append: later,
+    append() {
+      heard = performance.now();
+      later();
+    },
+    alive(time) {
+      snapshot = { ...snapshot, time };
+      received = heard = performance.now();
+      onTimer();
+    },
     destroy() {
       clearInterval(timer);
       panel.remove();
@@ -434,6 +462,8 @@ function memoryOf(model) {
     if (message.type === "output") {
       put(memory, message.process, message.fresh, message.lines);
       for (const view of memory.views) view.append();
+    } else if (message.type === "alive") {
+      for (const view of memory.views) view.alive(message.time);
     } else if (message.type === "reset") {
       remember(memory, message.snapshot, true);
       for (const view of memory.views) view.update(message.snapshot);
