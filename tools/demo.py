@@ -11,6 +11,7 @@ import asyncio
 import os
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -81,7 +82,10 @@ class Progress:
 
 
 async def run(notebook: nbformat.NotebookNode, home: Path) -> None:
-    """Execute every cell; the outputs are in ``notebook`` afterwards, also after an error."""
+    """Execute every cell; the outputs are in ``notebook`` afterwards, also after an error.
+
+    Ctrl-C or SIGTERM cancels the run, which ends the kernel, and that the cluster.
+    """
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     progress = Progress(cells)
 
@@ -89,21 +93,43 @@ async def run(notebook: nbformat.NotebookNode, home: Path) -> None:
         if cell.cell_type == "code":
             progress.begin(cell.source)
 
+    told = asyncio.Event()
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        told.set()
+        if task is not None:
+            task.cancel()
+
+    def listen(notebook: nbformat.NotebookNode) -> None:
+        # in place of nbclient's own handlers, which end the kernel behind the back of the run
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+
+    client = client_for(notebook, home, on_notebook_start=listen, on_cell_start=begin)
+    watcher = asyncio.create_task(progress.watch())
+    try:
+        await client.async_execute(env=environment(home))
+    except DeadKernelError:  # nbclient takes any cancellation for this
+        if told.is_set():
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        watcher.cancel()
+        progress.end()
+
+
+def client_for(notebook: nbformat.NotebookNode, home: Path, **hooks: Any) -> NotebookClient:
+    """Prepare to run the notebook where it lies, over sockets in ``home``."""
     connection = {"transport": "ipc", "connection_file": str(home / "kernel.json")}
-    client = NotebookClient(
+    return NotebookClient(
         notebook,
         kernel_name="python3",
         timeout=CELL_TIMEOUT,
         resources={"metadata": {"path": str(NOTEBOOK.parent)}},
-        on_cell_start=begin,
         config=Config({"KernelManager": connection}),
+        **hooks,
     )
-    watcher = asyncio.create_task(progress.watch())
-    try:
-        await client.async_execute(env=environment(home))
-    finally:
-        watcher.cancel()
-        progress.end()
 
 
 def environment(home: Path) -> Mapping[str, str]:
@@ -185,7 +211,8 @@ def main() -> int:
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
     try:
         return make_demo()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):  # in a cell, between two
+        print("interrupted", file=sys.stderr)
         return 130
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
@@ -82,10 +85,18 @@ sys.exit(demo.main())
 """
 
 
-def run_planted(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
+def write_planted(folder: Path, source: str) -> None:
     nbformat.write(new_notebook(cells=[new_code_cell(source)]), folder / "planted.ipynb")
+
+
+def planted_command(folder: Path) -> list[str]:
+    return [sys.executable, "-c", RUN_PLANTED, str(folder)]
+
+
+def run_planted(folder: Path, source: str) -> subprocess.CompletedProcess[str]:
+    write_planted(folder, source)
     return subprocess.run(
-        [sys.executable, "-c", RUN_PLANTED, str(folder)],
+        planted_command(folder),
         cwd=demo.ROOT,
         capture_output=True,
         text=True,
@@ -115,3 +126,29 @@ def test_notebook_without_a_table_fails_the_demo(tmp_path: Path) -> None:
     done = run_planted(tmp_path, "x = 1")
     assert done.returncode == 1
     assert "PALM_DEMO_CSV" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_demo_ends_its_kernel(tmp_path: Path, number: signal.Signals) -> None:
+    source = f"import os, time\nopen({str(tmp_path / 'pid')!r}, 'w').write(f'{{os.getpid()}}\\n')\n"
+    write_planted(tmp_path, source + "time.sleep(60)")
+    with subprocess.Popen(
+        planted_command(tmp_path), cwd=demo.ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        kernel = psutil.Process(wait_for_number(tmp_path / "pid"))
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert errors.endswith("interrupted\n")
+    psutil.wait_procs([kernel], timeout=5)
+    assert not kernel.is_running()
+
+
+def wait_for_number(path: Path) -> int:
+    """Read the number that another process writes to a file, as a line."""
+    deadline = time.monotonic() + 30
+    while not path.exists() or not path.read_text().endswith("\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return int(path.read_text())
