@@ -16,6 +16,7 @@ from palm.clusters import Cluster, ComponentStatus, Status
 from palm.errors import PalmError
 from palm.spec.text import printable
 from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Output
+from palm_jupyter.viewmodels.cluster import UNCOUNTED
 
 __all__ = ["Feed", "components_of"]
 
@@ -65,43 +66,62 @@ def _component(status: ComponentStatus) -> dict[str, Any]:
 
 
 class _Follower:
-    """What a process wrote to one stream since we last looked."""
+    """What a process wrote to one stream since we last looked.
 
-    def __init__(self, cluster: Cluster, process: str, stream: Stream) -> None:
+    ``instances`` is shared by all followers: the first one that meets a new instance of a process
+    says so, for both streams.
+    """
+
+    def __init__(
+        self, cluster: Cluster, process: str, stream: Stream, instances: dict[str, str]
+    ) -> None:
         self._cluster = cluster
-        self.process = process
-        self.stream = stream
-        self._instance = ""
-        self._offset = -FIRST_BYTES
-        self._restart_text()
+        self._process = process
+        self._stream = stream
+        self._instances = instances
+        self._begin("")
 
-    def _restart_text(self) -> None:
+    def _begin(self, instance: str) -> None:
+        """Go on near the end of an instance's output."""
+        self._instance = instance
+        self._offset = -FIRST_BYTES
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._rest = ""
 
     def look(self) -> Output | None:
         """The next lines, or None if there is nothing new."""
         try:
-            instance, start, data = self._read()
+            lines, skipped = self._read()
         except PalmError:  # forgotten meanwhile
             return None
-        fresh = bool(self._instance) and instance != self._instance
+        known = self._instances.get(self._process, self._instance)
+        self._instances[self._process] = self._instance
+        fresh = known != self._instance
+        if len(lines) > BATCH_LINES:
+            skipped = UNCOUNTED if skipped else len(lines) - BATCH_LINES
+            lines = lines[-BATCH_LINES:]
+        if not (lines or fresh):
+            return None
+        return Output(self._process, self._stream, lines, fresh, skipped)
+
+    def _read(self) -> tuple[list[str], int]:
+        """New lines, and how many before them were skipped."""
+        instance, start, data = self._output()
         if instance != self._instance:
-            self._instance, self._offset = instance, -FIRST_BYTES
-            self._restart_text()
-            instance, start, data = self._read()
-        partial = start > 0 and self._offset < 0  # begins in the middle of a line
+            self._begin(instance)
+            instance, start, data = self._output()
+        skipped = 0
+        if len(data) == BATCH_BYTES:  # it writes faster than anybody reads
+            self._begin(instance)
+            instance, start, data = self._output()
+            skipped = UNCOUNTED
+        within = start > 0 and self._offset < 0
         self._offset = start + len(data)
         lines = self._lines(data)
-        if partial and lines:
-            lines = lines[1:]
-        skipped = max(0, len(lines) - BATCH_LINES)
-        if not lines and not fresh:
-            return None
-        return Output(self.process, self.stream, lines[skipped:], fresh, skipped)
+        return lines[1:] if within else lines, skipped
 
-    def _read(self) -> tuple[str, int, bytes]:
-        return self._cluster.output(self.process, self.stream, self._offset, BATCH_BYTES)
+    def _output(self) -> tuple[str, int, bytes]:
+        return self._cluster.output(self._process, self._stream, self._offset, BATCH_BYTES)
 
     def _lines(self, data: bytes) -> list[str]:
         text = self._rest + self._decoder.decode(data)
@@ -124,6 +144,7 @@ class Feed:
         self._news = threading.Event()
         self._closed = threading.Event()
         self._followers: dict[tuple[str, str], _Follower] = {}
+        self._instances: dict[str, str] = {}
         self._lock = threading.Lock()
         self._unsubscribe: Callable[[], None] | None = None
         self._thread: threading.Thread | None = None
@@ -178,7 +199,8 @@ class Feed:
         for name in sorted(present):
             for stream in STREAMS:
                 if (name, stream) not in self._followers:
-                    self._followers[name, stream] = _Follower(self._cluster, name, stream)
+                    follower = _Follower(self._cluster, name, stream, self._instances)
+                    self._followers[name, stream] = follower
 
     def _look_at_output(self) -> None:
         for follower in self._followers.values():

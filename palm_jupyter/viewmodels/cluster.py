@@ -21,6 +21,8 @@ __all__ = ["ClusterView", "Components", "Frozen", "Output", "Unchanged", "Update
 KEPT_LINES = 500
 #: Characters of one line that are shown; the whole of it is in the spool.
 LINE_LIMIT = 2000
+#: That lines were skipped, and nobody knows how many.
+UNCOUNTED = -1
 #: Lines for each process in a snapshot: it is saved in the notebook, which must stay small.
 SNAPSHOT_LINES = 40
 
@@ -42,7 +44,10 @@ class Unchanged:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Lines that a process wrote. ``fresh`` means a new instance: earlier lines are not its."""
+    """Lines that a process wrote, after ``skipped`` others that are not shown.
+
+    ``fresh`` means a new instance: earlier lines are not its.
+    """
 
     process: str
     stream: str
@@ -143,7 +148,8 @@ def lines_of(update: Output) -> list[list[str]]:
 
 def _lines(update: Output) -> Iterable[tuple[str, str]]:
     if update.skipped:
-        yield update.stream, f"... {update.skipped:,} lines skipped ..."
+        count = "" if update.skipped == UNCOUNTED else f"{update.skipped:,} "
+        yield update.stream, f"... {count}lines skipped ..."
     for line in update.lines:
         yield update.stream, _cut(line)
 

@@ -1,4 +1,4 @@
-"""The panel in JupyterLab while things happen: during a blocking cell, after a kill, again shown."""
+"""The panel in JupyterLab while things happen: in a blocking cell, after a kill, shown again."""
 
 from __future__ import annotations
 
@@ -24,17 +24,29 @@ pytestmark = [
 CELLS = [
     "%load_ext palm_jupyter",
     "%palm master --name foo -o master",
-    "%%palm_worker foo --replicas 3 -o workers\n"
-    "import os, sys\n"
-    "def say(text):\n    print(text, flush=True)\n    return text\n"
-    "def complain(text):\n    print(text, file=sys.stderr, flush=True)\n    return text\n"
-    "def die(text):\n    os.abort()\n",
-    "from palm import Client\nclient = Client('foo')\n"
-    "client.job('foo.say', ['<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m'] * 12).collect()\n"
-    "client.job('foo.complain', ['it is \\x1b]0;title\\x07 odd'] * 12).collect();",
-    "import os, signal, time\nos.kill(workers.pids[0], signal.SIGKILL)\n"
-    "while not workers.status().processes[0].restarts: time.sleep(0.05)\n"
-    "time.sleep(float(os.environ.get('PALM_TEST_BUSY', 3)))",
+    """%%palm_worker foo --replicas 3 -o workers
+import sys
+
+def say(text):
+    print(text, flush=True)
+    return text
+
+def complain(text):
+    print(text, file=sys.stderr, flush=True)
+    return text
+""",
+    """from palm import Client
+client = Client("foo")
+said = "<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m"
+client.job("foo.say", [said] * 12).collect()
+client.job("foo.complain", ["it is \\x1b]0;title\\x07 odd"] * 12).collect();
+""",
+    """import os, signal, time
+os.kill(workers.pids[0], signal.SIGKILL)
+while not workers.status().processes[0].restarts:
+    time.sleep(0.05)
+time.sleep(3)
+""",
     "master",
 ]
 

@@ -271,5 +271,6 @@ CONTRASTS = """() => {
   };
   const all = (selector, property) =>
     [...panel.querySelectorAll(selector)].map((n) => ratio(getComputedStyle(n)[property]));
-  return { text: all('th, td, .palm-age, .palm-quiet', 'color'), dots: all('.palm-dot', 'borderTopColor') };
+  const text = all('th, td, .palm-age, .palm-quiet', 'color');
+  return { text, dots: all('.palm-dot', 'borderTopColor') };
 }"""

@@ -1,0 +1,142 @@
+"""Real kernels: what a component outlives, what it does not, and what is shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.jupyter.conftest import Kernel
+from tests.support.cluster import until
+from tests.support.leaks import processes_of
+
+pytestmark = [
+    pytest.mark.slow,
+    # The kernel's client keeps a context, and so threads and descriptors, for the process.
+    pytest.mark.no_leak_check("threads", "descriptors"),
+]
+
+START = "%load_ext palm_jupyter\n%palm master --name foo"
+WORKER = """%%palm_worker foo --replicas 2
+import os, time
+def double(x):
+    return 2 * x
+def nap(x):
+    time.sleep(0.05)
+    with open(os.path.dirname(os.environ["PALM_RUN_DIR"]) + "/napped", "a") as file:
+        file.write(".")
+    return x
+"""
+SLOW = """%%palm_worker foo --name slow --replicas 2
+import time
+time.sleep(60)
+def f(x):
+    return x
+"""
+
+
+def components(home: Path) -> list[psutil.Process]:
+    found = []
+    for process in processes_of(home):
+        try:
+            if process.cmdline()[1:3] == ["-m", "palm"]:
+                found.append(process)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+@pytest.fixture
+def cluster(kernel: Kernel, palm_home: Path) -> Kernel:
+    kernel.ok(START)
+    kernel.ok(WORKER)
+    assert len(components(palm_home)) == 3
+    kernel.ok("from palm import Client\nclient = Client('foo')")
+    return kernel
+
+
+def test_killed_kernel_leaves_nothing(cluster: Kernel, palm_home: Path) -> None:
+    os.kill(cluster.pid, signal.SIGKILL)
+    until(lambda: not components(palm_home), within=15, what="components end with their kernel")
+
+
+def test_restarted_kernel_leaves_nothing_and_starts_again(cluster: Kernel, palm_home: Path) -> None:
+    before = {process.pid for process in components(palm_home)}
+    cluster.restart()
+    until(lambda: not components(palm_home), within=15, what="components end with their kernel")
+    cluster.ok(START)
+    cluster.ok(WORKER)
+    cluster.ok("from palm import Client\nclient = Client('foo')")
+    cluster.ok("assert client.eval('foo.double', 4) == 8")
+    assert not before & {process.pid for process in components(palm_home)}
+
+
+def test_interrupt_of_a_job_reaches_no_component_and_keeps_what_was_done(
+    cluster: Kernel, palm_home: Path
+) -> None:
+    before = {process.pid for process in components(palm_home)}
+    running = cluster.start("client.job('foo.nap', range(10_000)).to_frame()")
+    napped = palm_home / "napped"
+    until(lambda: napped.exists() and napped.stat().st_size > 20)
+    cluster.manager.interrupt_kernel()
+    assert cluster.finish(running).error is not None
+    partial = cluster.ok("frame = client.jobs[-1].to_frame(partial=True)\nprint(len(frame))")
+    assert 0 < int(partial.text) < 10_000
+    cluster.ok("assert client.eval('foo.double', 4) == 8")
+    assert {process.pid for process in components(palm_home)} == before
+
+
+def test_interrupt_while_a_start_waits_leaves_nothing_half_started(
+    cluster: Kernel, palm_home: Path
+) -> None:
+    running = cluster.start(SLOW)
+    until(lambda: len(components(palm_home)) == 5)
+    cluster.manager.interrupt_kernel()
+    result = cluster.finish(running)
+    assert result.error is not None and result.error.args[0] == "KeyboardInterrupt"
+    until(lambda: len(components(palm_home)) == 3)
+
+
+def test_error_of_a_start_is_short_and_shows_the_cells_own_lines(cluster: Kernel) -> None:
+    result = cluster.run("%%palm_worker foo --name bad\nimport not_there\ndef f(x): return x")
+    assert result.error is not None and result.error.args[0] == "StartFailed"
+    assert 'File "<palm_worker foo>", line 2' in result.errors
+    assert "ModuleNotFoundError" in result.errors
+    assert "session.py" not in result.errors and len(result.errors.splitlines()) < 12
+
+
+def test_error_in_a_function_shows_the_cells_own_lines(cluster: Kernel) -> None:
+    cluster.ok("%%palm_worker foo --name other\n\ndef fail(x):\n    return 1 / x  # here\n")
+    result = cluster.run("client.eval('foo.fail', 0)")
+    assert 'File "<palm_worker foo>", line 4, in fail' in result.errors
+    assert "return 1 / x  # here" in result.errors
+
+
+def test_master_shows_the_panel_and_workers_a_line(kernel: Kernel) -> None:
+    (still, live) = kernel.ok(START).bundles
+    assert "palm-snapshot" in still["text/html"] and "foo" in still["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in live
+    (card,) = kernel.ok(WORKER).bundles
+    assert "foo-worker is ready" in card["text/html"]
+    assert card["text/plain"].startswith("foo-worker is ready (2 replicas")
+    assert len(kernel.ok("%palm status").bundles) == 2
+
+
+def test_classes_of_a_cell_come_back_as_results(cluster: Kernel) -> None:
+    cluster.ok(
+        "%%palm_worker foo --name typed\n"
+        "from collections import namedtuple\n"
+        "from dataclasses import dataclass\n"
+        "Pair = namedtuple('Pair', 'a b')\n"
+        "@dataclass\n"
+        "class Point:\n"
+        "    x: int\n"
+        "def pair(x):\n    return Pair(x, 2 * x)\n"
+        "def point(x):\n    return Point(x)\n"
+    )
+    frame = cluster.ok("print(list(client.job('foo.pair', [1, 2]).to_frame().columns[:2]))")
+    assert "['a', 'b']" in frame.text
+    assert "Point(x=3)" in cluster.ok("print(client.eval('foo.point', 3))").text
