@@ -1,0 +1,1 @@
+"""palm beside its neighbours, in one run; see ``python -m benchmarks --help``."""
