@@ -192,6 +192,7 @@ class ZmqListener(_ZmqTransport):
         self._by_fd: dict[int, set[bytes]] = {}
         self._suspects: dict[bytes, float] = {}
         self._late: list[TransportEvent] = []
+        self._paths: list[Path] = []
 
     def bind(self, endpoint: Endpoint) -> str:
         """Listen at an endpoint, and return its address with the port that was found.
@@ -213,6 +214,8 @@ class ZmqListener(_ZmqTransport):
             socket.bind(str(endpoint))
         except zmq.ZMQError as error:
             raise TransportError(f"cannot listen at {endpoint}: {error.strerror}") from error
+        if endpoint.scheme == "ipc":
+            self._paths.append(Path(endpoint.path))
         return str(socket.last_endpoint.rstrip(b"\0").decode())
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
@@ -258,6 +261,8 @@ class ZmqListener(_ZmqTransport):
             self._router.close(LINGER)
             self._zap.stop()
             self._close_context()
+            for path in self._paths:  # libzmq leaves them behind
+                path.unlink(missing_ok=True)
 
     def _drain(self) -> list[TransportEvent]:
         events: list[TransportEvent] = []

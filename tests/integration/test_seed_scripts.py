@@ -128,6 +128,7 @@ def test_the_scripts_run_twice_in_a_row_without_leftovers(scripts: Path) -> None
         run_once(scripts, SCRIPTS, "foo", ports)
         run_folder = Path(os.environ["PALM_RUN_DIR"])
         assert not list(run_folder.glob("*/components/*.json"))
+        assert not list(run_folder.glob("*/sockets/*"))
 
 
 def test_an_address_decides_when_the_names_disagree(scripts: Path) -> None:
