@@ -16,12 +16,19 @@ MAX_BYTES: Final = 16 * 1024 * 1024
 #: large results would be computed one after the other.
 MIN_IN_FLIGHT: Final = 16
 
+#: Messages that may be under way before a result has shown how large results are.
+FIRST: Final = 64
+
+#: How often as many messages may be under way as have an outcome, until the window is reached.
+GROWTH: Final = 8
+
 
 class Window:
     """Counts what a job has under way; not thread-safe by itself.
 
     A message takes its place when it is submitted and leaves it when its outcome is consumed;
-    the room for its result is reserved by the mean size of the results so far.
+    the room for its result is reserved by the mean size of the results so far. Before there are
+    any, little is submitted: thousands of large results would be on their way at once.
     """
 
     def __init__(self) -> None:
@@ -46,7 +53,7 @@ class Window:
         if not in_flight and (self.collecting or self.answered == self.consumed):
             return True
         waiting = 0 if self.collecting else self.answered - self.consumed
-        if in_flight + waiting >= MAX_MESSAGES:
+        if in_flight + waiting >= self._most:
             return False
         mean = self._result_bytes / self.answered if self.answered else 0
         held = 0 if self.collecting else self._held_bytes
@@ -59,7 +66,12 @@ class Window:
         if not self.has_room:
             return False
         waiting = 0 if self.collecting else self.answered - self.consumed
-        return self.in_flight + waiting <= MAX_MESSAGES // 2
+        in_flight = self.in_flight
+        return in_flight <= FIRST or in_flight + waiting <= self._most // 2
+
+    @property
+    def _most(self) -> int:
+        return min(MAX_MESSAGES, FIRST + GROWTH * self.answered)
 
     def submit(self, n: int, size: int) -> None:
         """Note that ``n`` messages of ``size`` bytes were submitted."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from palm.clients.window import MAX_BYTES, MAX_MESSAGES, Window
+from palm.clients.window import FIRST, MAX_BYTES, MAX_MESSAGES, Window
 
 
 def filled(n: int, size: int = 0) -> Window:
+    """A window that has seen enough to be at its full size, with messages in flight."""
     window = Window()
+    window.submit(MAX_MESSAGES, 0)
+    window.answer(MAX_MESSAGES, 0)
+    window.consume(MAX_MESSAGES, 0)
     window.submit(n, size)
     return window
 
@@ -15,6 +19,29 @@ def test_messages_in_flight_fill_it() -> None:
     window = filled(MAX_MESSAGES - 1)
     assert window.has_room
     window.submit(1, 0)
+    assert not window.has_room
+
+
+def test_it_is_small_until_the_size_of_results_is_known() -> None:
+    window = Window()
+    window.submit(FIRST, 0)
+    assert not window.has_room
+    window.answer(1, 100)
+    assert window.has_room
+    for _ in range(4):
+        while window.has_room:
+            window.submit(1, 0)
+        window.answer(window.in_flight, 100)
+        window.consume(window.answered - window.consumed, 100)
+    while window.has_room:
+        window.submit(1, 0)
+    assert window.in_flight == MAX_MESSAGES
+
+
+def test_large_results_never_let_it_grow() -> None:
+    window = Window()
+    window.submit(FIRST, 0)
+    window.answer(FIRST, FIRST * MAX_BYTES // 16)
     assert not window.has_room
 
 
@@ -43,10 +70,11 @@ def test_bytes_of_results_fill_it() -> None:
 
 
 def test_room_for_results_is_reserved() -> None:
-    window = filled(1)
-    window.answer(1, MAX_BYTES // 64)
-    window.consume(1, MAX_BYTES // 64)
-    window.submit(63, 0)
+    window = Window()
+    window.submit(8, 0)
+    window.answer(8, MAX_BYTES // 4)
+    window.consume(8, MAX_BYTES // 4)
+    window.submit(31, 0)
     assert window.has_room
     window.submit(1, 0)
     assert not window.has_room
@@ -73,6 +101,25 @@ def test_a_caller_who_wants_all_is_not_waited_for() -> None:
     assert not window.has_room
 
 
+def test_it_is_low_when_half_of_it_is_free() -> None:
+    window = filled(MAX_MESSAGES)
+    window.answer(MAX_MESSAGES // 2 - 1, 0)
+    window.consume(MAX_MESSAGES // 2 - 1, 0)
+    assert window.has_room
+    assert not window.is_low
+    window.answer(1, 0)
+    window.consume(1, 0)
+    assert window.is_low
+
+
+def test_it_is_low_when_little_is_in_flight_and_there_is_room() -> None:
+    window = filled(MAX_MESSAGES)
+    window.answer(MAX_MESSAGES, 0)
+    assert not window.is_low
+    window.consume(1, 0)
+    assert window.is_low
+
+
 def test_bytes_add_up_to_nothing_in_the_end() -> None:
     window = Window()
     for n, size in ((3, 1000), (1024, 77), (1, 0), (5, 12_345)):
@@ -82,4 +129,4 @@ def test_bytes_add_up_to_nothing_in_the_end() -> None:
         window.consume(n, 4 * size)
     assert (window.submitted, window.answered, window.consumed) == (1033, 1033, 1033)
     window.submit(MAX_MESSAGES - 1, 0)
-    assert window.in_flight == MAX_MESSAGES - 1
+    assert window.has_room

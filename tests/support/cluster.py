@@ -35,8 +35,10 @@ def until(holds: Callable[[], Any], *, within: float = 10.0, what: str = "") -> 
 
 @contextmanager
 def interrupted(when: Callable[[], Any]) -> Iterator[None]:
-    """Send the main thread a SIGINT, as Ctrl-C does, as soon as ``when()`` holds."""
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Send the main thread a SIGINT, as Ctrl-C does, as soon as ``when()`` holds.
+
+    It may hold at once: what expects the KeyboardInterrupt goes around this.
+    """
     left = threading.Event()
 
     def interrupt() -> None:
@@ -47,8 +49,9 @@ def interrupted(when: Callable[[], Any]) -> Iterator[None]:
             left.wait(0.002)
 
     thread = threading.Thread(target=interrupt)
-    thread.start()
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        thread.start()
         yield
     finally:
         left.set()
@@ -62,7 +65,9 @@ class Served:
     def __init__(self, component: Component) -> None:
         self.component = component
         self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=f"test-{component.name}")
+        # A daemon, so that not even a broken test hangs the run; the leak check sees it anyway.
+        name = f"test-{component.name}"
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
