@@ -128,9 +128,9 @@ class ThreadCluster:
         until(lambda: read_record(self.folders, functions.name), what="the worker is welcome")
         return served
 
-    def client(self, name: str = "foo", **options: Any) -> Client:
+    def client(self, name: str = "foo", *addresses: str, **options: Any) -> Client:
         """Make a client."""
-        client = Client(name, **options)
+        client = Client(name, *addresses, **options)
         self._clients.append(client)
         return client
 
