@@ -113,7 +113,8 @@ class Link:
     def _receive(self, event: Received, holds: list[int], now: float) -> Welcome | None:
         message = event.message
         if isinstance(message, Welcome):
-            if self.state is State.GREETING:
+            # A greeting that was repeated is answered twice: the latest link is the one that counts.
+            if self.state in (State.GREETING, State.UP):
                 self._come_up(message)
                 return message
         elif isinstance(message, Reset):

@@ -507,6 +507,17 @@ class MasterMachine:
     def _log(self, level: int, text: str) -> None:
         self._effects.append(Log(level, text))
 
+    def holdings(self) -> dict[str, int]:
+        """Return how much is held, by kind, without what is 0; empty when nothing is under way."""
+        clients = self._clients.values()
+        counts = {
+            "jobs": sum(len(client.jobs) for client in clients),
+            "outcomes": sum(len(client.outcomes) for client in clients),
+            "leases": self._dispatcher.leased,
+            "parked": sum(map(len, self._parked.values())),
+        }
+        return {kind: count for kind, count in counts.items() if count}
+
     def check_invariants(self) -> None:
         """Raise `PalmError` where a message is lost or doubled; for tests."""
         leased: dict[tuple[bytes, bytes], list[tuple[int, int]]] = {}
