@@ -167,17 +167,19 @@ def _unpickle(payload: Buffer) -> Any:
         if count == 0:
             return pickle.loads(view[4:])
         size, *sizes = struct.unpack_from(f"<{1 + count}I", view, 4)
-    except struct.error as error:
+        at = 4 * (2 + count)
+        if at + size + sum(sizes) != len(view):
+            raise WireError("the lengths in a pickled payload do not add up")
+        pickled, at = view[at : at + size], at + size
+        buffers = []
+        for length in sizes:
+            # A copy of its own for each: an array made from a shared, read-only frame could not
+            # be written to, and the value must behave as the one that was sent.
+            buffers.append(bytearray(view[at : at + length]))
+            at += length
+        return pickle.loads(pickled, buffers=buffers)
+    except (struct.error, pickle.UnpicklingError, EOFError) as error:
         raise WireError(f"not a pickled payload: {error}") from error
-    at = 4 * (2 + count)
-    pickled, at = view[at : at + size], at + size
-    buffers = []
-    for length in sizes:
-        # A copy of its own for each: an array made from a shared, read-only frame could not be
-        # written to, and the value must behave as the one that was sent.
-        buffers.append(bytearray(view[at : at + length]))
-        at += length
-    return pickle.loads(pickled, buffers=buffers)
 
 
 _DECODERS: dict[int, Callable[[Buffer], Any]] = {

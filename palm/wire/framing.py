@@ -32,12 +32,22 @@ def unpack(frames: Sequence[Buffer]) -> tuple[Message, Batch | None]:
     if not frames:
         raise WireError("no frames")
     message = decode(frames[0])
+    if isinstance(message, _RANGED + _VALUED) and not 0 <= message.codec <= 255:
+        raise WireError(f"codec {message.codec} is not the number of one")
     if isinstance(message, _RANGED):
-        if message.first < 0 or message.n < 0:
-            raise WireError(f"messages {message.first} + {message.n}")
+        _check_range(message)
         return message, Batch.unpack(message.n, frames[1:])
     if isinstance(message, _VALUED) and len(frames) > 1:
         return message, Batch.unpack(1, frames[1:])
     if len(frames) > 1:
         raise WireError(f"{len(frames) - 1} frames after {type(message).__name__.upper()}")
     return message, None
+
+
+def _check_range(message: Submit | Outcome | Task | Result) -> None:
+    if message.first < 0 or message.n < 0:
+        raise WireError(f"messages {message.first} + {message.n}")
+    if isinstance(message, Outcome | Result) and (
+        len(message.durations) != 4 * message.n or len(message.kinds) not in (0, message.n)
+    ):
+        raise WireError(f"durations and kinds are not those of {message.n} messages")

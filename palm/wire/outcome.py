@@ -30,7 +30,7 @@ class Kind(IntEnum):
     WOULD_DEADLOCK = 11
 
 
-_ERRORS: dict[Kind, type[errors.JobError]] = {
+_ERRORS: dict[int, type[errors.JobError]] = {
     Kind.TASK_ERROR: errors.TaskError,
     Kind.FUNCTION_NOT_FOUND: errors.FunctionNotFound,
     Kind.WORKER_LOST: errors.WorkerLost,
@@ -56,8 +56,10 @@ class Failure(msgspec.Struct, array_like=True):
     def to_error(
         self, kind: int, *, function: str, worker: str, attempts: int, index: int
     ) -> errors.TaskError | errors.OutcomeError:
-        """Return the error that a caller sees."""
-        cls = _ERRORS[Kind(kind)]
+        """Return the error that a caller sees; raises `WireError` for a kind that is none."""
+        if kind not in _ERRORS:
+            raise WireError(f"{kind} is no kind of failure")
+        cls = _ERRORS[kind]
         where: dict[str, Any] = {
             "function": function,
             "worker": worker,
