@@ -10,13 +10,14 @@ import codecs
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 from palm.clusters import Cluster, ComponentStatus, Status
 from palm.errors import PalmError
 from palm.spec.text import printable
-from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Output
-from palm_jupyter.viewmodels.cluster import UNCOUNTED
+from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Lines, Output
+from palm_jupyter.viewmodels.cluster import LINE_LIMIT, UNCOUNTED
 
 __all__ = ["Feed", "components_of"]
 
@@ -29,6 +30,9 @@ PERIOD = 0.2
 SLOW_PERIOD = 2.0
 #: Lines of one process in one update; more than a person reads in that time.
 BATCH_LINES = 300
+#: Characters of all processes in one update: Jupyter stops passing on what comes faster than
+#: a megabyte a second.
+ROUND_CHARACTERS = 100_000
 #: Bytes read of one stream at once, and shown at first of what was written before.
 BATCH_BYTES = 256 * 1024
 FIRST_BYTES = 32 * 1024
@@ -88,7 +92,7 @@ class _Follower:
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._rest = ""
 
-    def look(self) -> Output | None:
+    def look(self) -> Lines | None:
         """The next lines, or None if there is nothing new."""
         try:
             lines, skipped = self._read()
@@ -102,7 +106,7 @@ class _Follower:
             lines = lines[-BATCH_LINES:]
         if not (lines or fresh):
             return None
-        return Output(self._process, self._stream, lines, fresh, skipped)
+        return Lines(self._process, self._stream, lines, fresh, skipped)
 
     def _read(self) -> tuple[list[str], int]:
         """New lines, and how many before them were skipped."""
@@ -203,7 +207,25 @@ class Feed:
                     self._followers[name, stream] = follower
 
     def _look_at_output(self) -> None:
-        for follower in self._followers.values():
-            update = follower.look()
-            if update is not None:
-                self.view.apply(update)
+        looks = (follower.look() for follower in self._followers.values())
+        self.view.apply(Output(_limited([entry for entry in looks if entry is not None])))
+
+
+def _limited(entries: list[Lines]) -> list[Lines]:
+    """As much of the entries as can be sent, each with an equal share."""
+    share = ROUND_CHARACTERS // max(1, len(entries))
+    return [_shortened(entry, share) for entry in entries]
+
+
+def _shortened(entry: Lines, share: int) -> Lines:
+    kept = 0
+    for line in reversed(entry.lines):
+        share -= min(len(line), LINE_LIMIT) + 1
+        if share < 0 and kept:
+            break
+        kept += 1
+    dropped = len(entry.lines) - kept
+    if not dropped:
+        return entry
+    skipped = UNCOUNTED if entry.skipped == UNCOUNTED else entry.skipped + dropped
+    return replace(entry, lines=entry.lines[dropped:], skipped=skipped)

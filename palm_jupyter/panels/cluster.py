@@ -13,7 +13,7 @@ from IPython.display import display
 
 from palm_jupyter.render import card_html, panel_html, panel_text
 from palm_jupyter.viewmodels import ClusterView, Output, Unchanged, Update
-from palm_jupyter.viewmodels.cluster import KEPT_LINES, lines_of
+from palm_jupyter.viewmodels.cluster import KEPT_LINES
 
 __all__ = ["ClusterPanel", "show_card", "show_html"]
 
@@ -85,14 +85,11 @@ class ClusterPanel:
 
     def _on_update(self, update: Update) -> None:
         if isinstance(update, Output):
-            self.widget.send(
-                {
-                    "type": "output",
-                    "process": update.process,
-                    "fresh": update.fresh,
-                    "lines": lines_of(update),
-                }
-            )
+            entries = [
+                {"process": entry.process, "fresh": entry.fresh, "lines": entry.shown()}
+                for entry in update.entries
+            ]
+            self.widget.send({"type": "output", "entries": entries})
         elif isinstance(update, Unchanged):
             self.widget.send({"type": "alive", "time": update.time})
         else:

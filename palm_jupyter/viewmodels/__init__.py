@@ -6,9 +6,10 @@ from palm_jupyter.viewmodels.cluster import (
     ClusterView,
     Components,
     Frozen,
+    Lines,
     Output,
     Unchanged,
     Update,
 )
 
-__all__ = ["ClusterView", "Components", "Frozen", "Output", "Unchanged", "Update"]
+__all__ = ["ClusterView", "Components", "Frozen", "Lines", "Output", "Unchanged", "Update"]

@@ -11,11 +11,11 @@ a list of ``[stream, text]``. Times are seconds since the epoch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ClusterView", "Components", "Frozen", "Output", "Unchanged", "Update"]
+__all__ = ["ClusterView", "Components", "Frozen", "Lines", "Output", "Unchanged", "Update"]
 
 #: Lines kept for each process: what a reader scrolls back to before opening the whole log.
 KEPT_LINES = 500
@@ -23,8 +23,8 @@ KEPT_LINES = 500
 LINE_LIMIT = 2000
 #: That lines were skipped, and nobody knows how many.
 UNCOUNTED = -1
-#: Lines for each process in a snapshot: it is saved in the notebook, which must stay small.
-SNAPSHOT_LINES = 40
+#: Lines for each process in a snapshot: it is sent with every change, and saved in the notebook.
+SNAPSHOT_LINES = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Unchanged:
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class Lines:
     """Lines that a process wrote, after ``skipped`` others that are not shown.
 
     ``fresh`` means a new instance: earlier lines are not its.
@@ -54,6 +54,21 @@ class Output:
     lines: Sequence[str]
     fresh: bool = False
     skipped: int = 0
+
+    def shown(self) -> list[tuple[str, str]]:
+        """Pairs of stream and text, one that tells of skipped lines included."""
+        shown = [(self.stream, _cut(line)) for line in self.lines]
+        if self.skipped:
+            count = "" if self.skipped == UNCOUNTED else f"{self.skipped:,} "
+            shown.insert(0, (self.stream, f"... {count}lines skipped ..."))
+        return shown
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What all processes wrote since the last such update."""
+
+    entries: Sequence[Lines]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,25 +148,12 @@ class ClusterView:
         return True
 
     def _append(self, update: Output) -> bool:
-        kept = self._output.setdefault(update.process, deque(maxlen=KEPT_LINES))
-        changed = bool(update.lines or update.skipped or (update.fresh and kept))
-        if update.fresh:
-            kept.clear()
-        kept.extend(_lines(update))
-        return changed
-
-
-def lines_of(update: Output) -> list[list[str]]:
-    """The lines of an update as a snapshot has them, one that says what was skipped included."""
-    return [list(line) for line in _lines(update)]
-
-
-def _lines(update: Output) -> Iterable[tuple[str, str]]:
-    if update.skipped:
-        count = "" if update.skipped == UNCOUNTED else f"{update.skipped:,} "
-        yield update.stream, f"... {count}lines skipped ..."
-    for line in update.lines:
-        yield update.stream, _cut(line)
+        for entry in update.entries:
+            kept = self._output.setdefault(entry.process, deque(maxlen=KEPT_LINES))
+            if entry.fresh:
+                kept.clear()
+            kept.extend(entry.shown())
+        return bool(update.entries)
 
 
 def _cut(line: str) -> str:

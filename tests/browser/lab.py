@@ -160,6 +160,14 @@ class Notebook:
         self.command("notebook:run-all-cells")
         self.page.wait_for_function(DONE, arg=before, timeout=timeout * 1000)
 
+    def restart_and_run_all(self, timeout: float = 120) -> None:
+        """The same with a fresh kernel."""
+        self.command("notebook:restart-run-all")
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
+        self.page.wait_for_function(f"() => ({COUNTS})().includes(null)")
+        none = self.page.evaluate(COUNTS)
+        self.page.wait_for_function(DONE, arg=[None] * len(none), timeout=timeout * 1000)
+
     def errors(self) -> list[str]:
         """Texts of all error outputs."""
         return list(self.root.locator(ERRORS).all_inner_texts())

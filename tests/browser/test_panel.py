@@ -85,6 +85,11 @@ def show(page: Any, *args: Any, **kwargs: Any) -> Any:
     return page.locator(".palm-panel")
 
 
+def output(process: str, lines: list[list[str]]) -> dict[str, Any]:
+    entry = {"process": process, "fresh": False, "lines": lines}
+    return {"type": "output", "entries": [entry]}
+
+
 def log_lines(page: Any) -> list[str]:
     return list(page.locator(".palm-log .palm-text").all_text_contents())
 
@@ -93,7 +98,7 @@ def test_nothing_that_a_component_says_becomes_markup(page: Any) -> None:
     evil = component("w", "failed", functions=[EVIL], master=EVIL)
     evil["processes"][0] |= {"name": EVIL, "reason": EVIL}
     panel = show(page, evil)
-    message = {"type": "output", "process": EVIL, "fresh": False, "lines": [["stderr", EVIL]]}
+    message = output(EVIL, [["stderr", EVIL]])
     page.evaluate("(m) => emit('msg:custom', m)", message)
     page.wait_for_function("document.querySelector('.palm-log .palm-text')")
     assert log_lines(page) == [EVIL]
@@ -152,19 +157,19 @@ def test_lines_are_kept_in_a_ring_and_follow_the_end(page: Any) -> None:
     panel = show(page, component("w", "ready"))
     for start in range(0, 1200, 300):
         lines = [["stdout", f"line {n}"] for n in range(start, start + 300)]
-        message = {"type": "output", "process": "w-0", "fresh": False, "lines": lines}
+        message = output("w-0", lines)
         page.evaluate("(m) => emit('msg:custom', m)", message)
     page.wait_for_function(
         "[...document.querySelectorAll('.palm-text')].at(-1)?.textContent === 'line 1199'"
     )
-    assert log_lines(page)[0] == "line 700"
+    assert log_lines(page) == [f"line {n}" for n in range(700, 1200)]
     log = panel.locator(".palm-log")
     at_end = "(n) => n.scrollHeight - n.scrollTop - n.clientHeight"
     assert log.evaluate(at_end) < 2
     assert not panel.locator(".palm-latest").is_visible()
     log.evaluate("(n) => { n.scrollTop = 0; }")
     panel.locator(".palm-latest").wait_for(state="visible")
-    more = {"type": "output", "process": "w-0", "fresh": False, "lines": [["stdout", "more"]]}
+    more = output("w-0", [["stdout", "more"]])
     page.evaluate("(m) => emit('msg:custom', m)", more)
     page.wait_for_function(
         "[...document.querySelectorAll('.palm-text')].at(-1)?.textContent === 'more'"
@@ -176,7 +181,7 @@ def test_lines_are_kept_in_a_ring_and_follow_the_end(page: Any) -> None:
 
 def test_second_view_shows_the_lines_that_came_before_it(page: Any) -> None:
     show(page, component("w", "ready"))
-    message = {"type": "output", "process": "w-0", "fresh": False, "lines": [["stdout", "early"]]}
+    message = output("w-0", [["stdout", "early"]])
     page.evaluate("(m) => emit('msg:custom', m)", message)
     page.wait_for_function("document.querySelector('.palm-text')")
     page.evaluate("() => { document.getElementById('root').replaceChildren(); window.render(); }")

@@ -54,6 +54,7 @@ def test_quickstart_runs_in_jupyterlab(lab: Lab, chromium: Any, screenshots: Pat
         picture(notebook, "A master", screenshots / f"quickstart-{theme}-master.png")
         picture(notebook, "A job", screenshots / f"quickstart-{theme}-job.png")
         picture(notebook, "What came out", screenshots / f"quickstart-{theme}-summary.png")
+        picture(notebook, "import matplotlib", screenshots / f"quickstart-{theme}-plot.png")
         picture(notebook, "Looking after", screenshots / f"quickstart-{theme}-status.png")
         assert notebook.errors() == []
         assert notebook.outside == []
@@ -64,5 +65,8 @@ def test_quickstart_runs_in_jupyterlab(lab: Lab, chromium: Any, screenshots: Pat
         assert panel.locator(".palm-log .palm-line").count() > 0
         assert notebook.page.evaluate(CLIPPED) == []
         assert notebook.page.locator(".Toastify__toast").count() == 0
+        if theme == "light":  # once is enough
+            notebook.restart_and_run_all()
+            assert notebook.errors() == []
     finally:
         notebook.close()

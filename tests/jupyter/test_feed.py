@@ -10,8 +10,16 @@ import pytest
 
 from palm.clusters import ComponentStatus, ProcessStatus, Status
 from palm.errors import ConfigError
-from palm_jupyter.feed import BATCH_BYTES, BATCH_LINES, FIRST_BYTES, LONGEST_LINE, Feed
-from palm_jupyter.viewmodels import ClusterView
+from palm_jupyter.feed import (
+    BATCH_BYTES,
+    BATCH_LINES,
+    FIRST_BYTES,
+    LONGEST_LINE,
+    ROUND_CHARACTERS,
+    STREAMS,
+    Feed,
+)
+from palm_jupyter.viewmodels import ClusterView, Output
 from tests.support.cluster import until
 
 
@@ -115,6 +123,20 @@ def test_who_writes_faster_than_anybody_reads_is_followed_at_the_end(cluster: Fa
         followed.refresh()
         assert shown(followed)[-1] == f"end {n}"
     assert "... lines skipped ..." in shown(followed)
+
+
+def test_one_update_a_round_and_not_more_than_jupyter_passes_on(cluster: FakeCluster) -> None:
+    followed = feed(cluster)
+    followed.refresh()
+    heard: list[Any] = []
+    followed.view.subscribe(heard.append)
+    for stream in STREAMS:
+        cluster.written[stream] = b"".join(b"%0900d\n" % n for n in range(200))
+    followed.refresh()
+    (update,) = [each for each in heard if isinstance(each, Output)]
+    assert len(update.entries) == 2
+    assert sum(len(text) for e in update.entries for _, text in e.shown()) <= ROUND_CHARACTERS
+    assert all(e.skipped > 0 and e.lines[-1].endswith("199") for e in update.entries)
 
 
 def test_endless_line_is_shown_in_parts(cluster: FakeCluster) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from palm_jupyter.render import card_html, panel_html, panel_text, summary, uptime
-from palm_jupyter.viewmodels import ClusterView, Components, Output
+from palm_jupyter.viewmodels import ClusterView, Components, Lines, Output
 from tests.jupyter.builders import component
 
 EVIL = '<img src=x onerror="alert(1)">&</pre><script>alert(2)</script>'
@@ -19,7 +19,7 @@ def snapshot(*components: dict[str, Any], output: dict[str, list[str]] | None = 
     view = ClusterView("lab")
     view.apply(Components(100.0, components))
     for process, lines in (output or {}).items():
-        view.apply(Output(process, "stdout", lines))
+        view.apply(Output([Lines(process, "stdout", lines)]))
     return view.snapshot()
 
 

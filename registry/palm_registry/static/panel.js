@@ -2,7 +2,7 @@
 //
 // createPanel(root) -> { update(snapshot), append(batch), destroy() } draws; it knows no transport.
 // The default export connects it to a widget model: the trait "snapshot" holds everything, custom
-// messages {type: "output", process, fresh, lines} add lines, {type: "reset", snapshot} replaces,
+// messages {type: "output", entries: [{process, fresh, lines}]} add lines, {type: "reset", snapshot} replaces,
 // {type: "alive", time} says that nothing changed.
 //
 // Whatever a component says is text: it reaches the page through textContent only.
@@ -360,7 +360,8 @@ export function createPanel(root, memory = {}) {
     outputTitle.replaceChildren("Output of ", element("strong", "", process ?? ""));
     const again = whole || !drawn || drawn.process !== process || drawn.lines !== lines;
     const follow = again || atEnd();
-    const fresh = again ? lines : lines.slice(lines.length - (lines.total - drawn.total));
+    const count = again ? lines.length : Math.min(lines.length, lines.total - drawn.total);
+    const fresh = lines.slice(lines.length - count);
     if (again) log.replaceChildren();
     log.querySelector(".palm-quiet")?.remove();
     log.append(...fresh.map(lineOf));
@@ -460,7 +461,7 @@ function memoryOf(model) {
   memories.set(model, memory);
   model.on("msg:custom", (message) => {
     if (message.type === "output") {
-      put(memory, message.process, message.fresh, message.lines);
+      for (const { process, fresh, lines } of message.entries) put(memory, process, fresh, lines);
       for (const view of memory.views) view.append();
     } else if (message.type === "alive") {
       for (const view of memory.views) view.alive(message.time);
