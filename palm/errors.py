@@ -39,9 +39,7 @@ class PalmError(Exception):
         return (_rebuild, (type(self), self.args, self.__dict__))
 
 
-def _rebuild(
-    cls: type[PalmError], args: tuple[Any, ...], state: dict[str, Any]
-) -> PalmError:
+def _rebuild(cls: type[PalmError], args: tuple[Any, ...], state: dict[str, Any]) -> PalmError:
     error = cls.__new__(cls)
     error.args = args
     error.__dict__.update(state)

@@ -113,7 +113,7 @@ class Link:
     def _receive(self, event: Received, holds: list[int], now: float) -> Welcome | None:
         message = event.message
         if isinstance(message, Welcome):
-            # A greeting that was repeated is answered twice: the latest link is the one that counts.
+            # A greeting that was repeated is answered twice: the latest link counts.
             if self.state in (State.GREETING, State.UP):
                 self._come_up(message)
                 return message

@@ -24,7 +24,7 @@ from palm.errors import (
     PalmError,
     TaskError,
 )
-from tests.support.cluster import ThreadCluster, interrupted, until
+from tests.support.cluster import ThreadCluster, interrupted, is_waited_for, until
 
 Serve = Callable[..., Client]
 
@@ -110,7 +110,8 @@ def test_eval_within_a_time_that_is_over_is_cancelled(foo: Serve, gate: threadin
 
 def test_an_interrupted_eval_is_cancelled(foo: Serve, gate: threading.Event) -> None:
     client = foo(waiting(gate))
-    with pytest.raises(KeyboardInterrupt), interrupted(lambda: client.jobs):
+    waits = lambda: client.jobs and is_waited_for(client.jobs[-1])  # noqa: E731
+    with pytest.raises(KeyboardInterrupt), interrupted(waits):
         client.eval("foo.wait", 1)
     assert client.jobs[-1].state == "cancelled"
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palm.clients import Client
+from palm.clients import Client, Job
 from palm.runtime.component import Component, State
 from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
@@ -57,6 +57,11 @@ def interrupted(when: Callable[[], Any]) -> Iterator[None]:
         left.set()
         thread.join()
         signal.signal(signal.SIGINT, previous)
+
+
+def is_waited_for(job: Job) -> bool:
+    """Whether somebody waits for results of a job: an interrupt would come into that wait."""
+    return bool(job._changed._waiters)  # type: ignore[attr-defined]
 
 
 class Served:

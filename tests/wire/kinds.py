@@ -73,7 +73,7 @@ class Table(dict):  # type: ignore[type-arg]
     pass
 
 
-class Complaint(ValueError):
+class Complaint(ValueError):  # noqa: N818 - a word a user might choose
     """An error whose constructor wants more than its text."""
 
     def __init__(self, what: str, code: int) -> None:

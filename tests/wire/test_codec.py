@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -72,7 +73,7 @@ def test_plain_values_arrive_as_they_were_sent(value: Any) -> None:
         [1 << 64, -(1 << 63) - 1, 1 << 5000],
         "lone \udc80 surrogate",
         {"\ud800": 1},
-        {1: "int", True: "the same key", (1, 2): "tuple", None: "none", "": "text"},
+        {1: "int", (1, 2): "tuple", None: "none", "": "text"},
         {"b": 1, "a": 2, "c": 3},
         [b"", bytearray(b"x"), Raw(b"y")],
         [Colour.GREEN, Level.HIGH, Name.FOO],
@@ -341,10 +342,8 @@ def test_unknown_codec_is_a_wire_error(number: int) -> None:
 
 @given(st.binary(max_size=60))
 def test_bytes_that_are_not_messagepack_are_a_wire_error(payload: bytes) -> None:
-    try:
+    with contextlib.suppress(WireError):
         decode_value(Codec.MSGPACK, payload)
-    except WireError:
-        pass
 
 
 @given(
