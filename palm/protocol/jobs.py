@@ -119,7 +119,7 @@ class JobState:
     def put_back(self, piece: Piece) -> None:
         """Queue messages before the others; those to run alone apart from them."""
         if piece.alone:
-            self.suspects.append(piece)
+            self.suspects.appendleft(piece)
         else:
             self.queue.appendleft(piece)
             self.queued += piece.n

@@ -1,0 +1,207 @@
+"""The client's rules."""
+
+from __future__ import annotations
+
+import pytest
+
+from palm.errors import AuthenticationError, ConnectTimeout
+from palm.protocol.client import ClientMachine
+from palm.protocol.effects import Deliver, Effect, Fail, Note, Reply, Send, Stopped
+from palm.protocol.events import (
+    Cancelled,
+    Connected,
+    Disconnected,
+    LookedUp,
+    Received,
+    Refused,
+    StopRequested,
+    Submitted,
+    Tick,
+    Wanted,
+)
+from palm.protocol.link import Identity
+from palm.wire.batch import Batch
+from palm.wire.message import (
+    VERSION,
+    Ack,
+    Bye,
+    Close,
+    Fetch,
+    Keep,
+    Kept,
+    Message,
+    Notice,
+    Outcome,
+    Submit,
+    Welcome,
+)
+from tests.support.machines import payloads
+
+JOB = b"job-one."
+
+
+class Bench:
+    """A client machine whose messages are looked at."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.machine = ClientMachine(Identity("client", "c", b"s" * 16, "foo", []), 60.0)
+        self.effects = self.machine.start(self.now)
+        self.serial = 0
+
+    def handle(self, event: object) -> list[Effect]:
+        new = self.machine.handle(event, self.now)  # type: ignore[arg-type]
+        self.effects += new
+        return new
+
+    def connect(self, link: int = 1, epoch: bytes = b"e") -> None:
+        self.handle(Connected())
+        self.receive(Welcome(link, VERSION, epoch, "foo", {}, []))
+
+    def receive(self, message: Message, batch: Batch | None = None) -> list[Effect]:
+        return self.handle(Received(b"", message, batch))
+
+    def submit(self, n: int, first: int = 0, *, last: bool = True) -> list[Effect]:
+        return self.handle(Submitted(JOB, first, Batch.pack(payloads(n)), "foo.f", 0, last))
+
+    def outcome(self, first: int, n: int, link: int = 1, kinds: bytes = b"") -> list[Effect]:
+        self.serial += 1
+        outcome = Outcome(link, self.serial, JOB, first, n, 1, 0, "w", 0.0, bytes(4 * n), kinds)
+        return self.receive(outcome, Batch.pack(payloads(n)))
+
+    def pass_time(self, seconds: float) -> None:
+        until = self.now + seconds
+        while (due := self.machine.next_deadline) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.handle(Tick())
+        self.now = until
+
+    def sent(self, kind: type) -> list:
+        return [e.message for e in self.effects if isinstance(e, Send) and type(e.message) is kind]
+
+    def all(self, kind: type) -> list:
+        return [effect for effect in self.effects if isinstance(effect, kind)]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_what_was_submitted_before_the_link_is_sent_over_it(bench: Bench) -> None:
+    bench.submit(3)
+    assert not bench.sent(Submit)
+    bench.connect()
+    assert sum(submit.n for submit in bench.sent(Submit)) == 3
+
+
+def test_what_has_no_outcome_is_sent_again_over_a_new_link(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(4, last=False)
+    bench.submit(4, 4)
+    bench.outcome(0, 4)
+    bench.handle(Disconnected())
+    bench.effects.clear()
+    bench.connect(link=2, epoch=b"other")
+    assert [(s.first, s.n) for s in bench.sent(Submit) if s.n] == [(4, 4)]
+    assert bench.sent(Submit)[-1].last
+
+
+def test_an_outcome_is_delivered_once(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(4, last=False)
+    bench.outcome(0, 3)
+    bench.outcome(1, 3)
+    delivered = [(d.outcome.first, d.outcome.n) for d in bench.all(Deliver)]
+    assert delivered == [(0, 3), (3, 1)]
+    assert [ack.serial for ack in bench.sent(Ack)] == [1, 2]
+
+
+def test_the_inputs_of_failures_are_delivered_with_them(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(4)
+    bench.outcome(1, 2, kinds=bytes([0, 1]))
+    ((first, _codec, batch),) = bench.all(Deliver)[0].inputs
+    assert (first, batch.payloads()) == (1, [b"1", b"2"])
+
+
+def test_nothing_is_kept_when_all_is_answered(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(2)
+    bench.outcome(0, 2)
+    assert bench.machine._jobs == {}
+
+
+def test_a_cancelled_job_is_closed_and_its_outcomes_are_dropped(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(2)
+    bench.handle(Cancelled(JOB))
+    assert len(bench.sent(Close)) == 1
+    bench.outcome(0, 1)
+    assert not bench.all(Deliver)
+
+
+def test_who_waits_is_told_after_two_seconds_what_runs(bench: Bench) -> None:
+    bench.submit(1)
+    bench.handle(LookedUp(False, ("bar", "baz")))
+    bench.pass_time(1.9)
+    assert not bench.all(Note)
+    bench.pass_time(0.2)
+    (note,) = bench.all(Note)
+    assert note.text == "'foo' does not run (running: bar, baz); waiting"
+
+
+def test_who_waits_too_long_gets_an_error_that_says_what_runs(bench: Bench) -> None:
+    bench.submit(1)
+    bench.handle(LookedUp(False, ("bar",)))
+    bench.pass_time(61.0)
+    (fail,) = bench.all(Fail)
+    assert isinstance(fail.error, ConnectTimeout)
+    assert (fail.error.name, fail.error.known) == ("foo", ("bar",))
+
+
+def test_a_client_with_nothing_to_do_waits_for_ever(bench: Bench) -> None:
+    bench.pass_time(1000.0)
+    assert not bench.all(Fail)
+    bench.submit(1)
+    bench.connect()
+    assert bench.sent(Submit)
+
+
+def test_a_refused_key_fails_what_waits_and_what_comes(bench: Bench) -> None:
+    bench.submit(1)
+    bench.handle(Refused("tcp://x refuses our client key"))
+    bench.submit(1)
+    assert [type(fail.error) for fail in bench.all(Fail)] == [AuthenticationError] * 2
+
+
+def test_notices_of_the_master_reach_the_job(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(1)
+    bench.receive(Notice(1, JOB, "waiting for a worker"))
+    assert [(note.job, note.text) for note in bench.all(Note)] == [(JOB, "waiting for a worker")]
+
+
+def test_cache_operations_are_repeated_and_answered_once(bench: Bench) -> None:
+    bench.connect()
+    answers: list[tuple] = []
+
+    def reply(*answer: object) -> None:
+        answers.append(answer)
+
+    bench.handle(Wanted("k", reply, 0, Batch.pack([b"v"])))
+    bench.handle(Wanted("k", reply))
+    bench.handle(Disconnected())
+    bench.connect(link=2)
+    assert [keep.op for keep in bench.sent(Keep)] == [1, 1]
+    assert [fetch.op for fetch in bench.sent(Fetch)] == [2, 2]
+    for _ in range(2):
+        bench.receive(Kept(2, 2, "k", True, 0), Batch.pack([b"v"]))
+    assert len(bench.all(Reply)) == 1
+
+
+def test_it_says_goodbye(bench: Bench) -> None:
+    bench.connect()
+    bench.handle(StopRequested(0.0))
+    assert bench.sent(Bye)
+    assert isinstance(bench.effects[-1], Stopped)
