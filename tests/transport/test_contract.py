@@ -1,0 +1,266 @@
+"""What every transport does: one suite for the network in memory, for ipc and for tcp."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palm.errors import ConfigError, TransportError
+from palm.runtime.folders import Folders
+from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport.base import Arrived, Denied, Down, Gone, Transport, Up
+from palm.transport.memory import MemoryNetwork
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqConnector, ZmqListener
+
+BOUND = 20.0  # seconds; far beyond what any of this takes
+
+
+class Ends:
+    """A listener, and connectors to it."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._open: list[Transport] = []
+        if kind == "memory":
+            self._network = MemoryNetwork()
+            self.listener: Any = self._track(self._network.listen("memory://x"))
+            return
+        folders = Folders.find()
+        self._keys = ensure_keys(folders.keys)
+        self.listener = self._track(ZmqListener(self._keys))
+        text = "tcp://127.0.0.1:0" if kind == "tcp" else f"ipc://{folders.sockets}/x"
+        endpoint = parse_address(text)
+        assert isinstance(endpoint, Endpoint)
+        found = parse_address(self.listener.bind(endpoint))
+        assert isinstance(found, Endpoint)
+        self.endpoint = found
+
+    def connect(self) -> Any:
+        """Return a connector that is up."""
+        connector: Any
+        if self.kind == "memory":
+            connector = self._track(self._network.connector())
+            connector.connect("memory://x")
+        else:
+            connector = self._track(ZmqConnector(self._keys.client))
+            connector.connect(self.endpoint)
+        await_event(connector, Up)
+        return connector
+
+    def close(self) -> None:
+        for transport in reversed(self._open):
+            transport.close()
+
+    def _track(self, transport: Any) -> Any:
+        self._open.append(transport)
+        return transport
+
+
+@pytest.fixture(params=["memory", "ipc", "tcp"])
+def ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    ends = Ends(request.param)
+    yield ends
+    ends.close()
+
+
+@pytest.fixture(params=["ipc", "tcp"])
+def zmq_ends(request: pytest.FixtureRequest) -> Iterator[Ends]:
+    ends = Ends(request.param)
+    yield ends
+    ends.close()
+
+
+def collect(transport: Any, enough: Callable[[list[Any]], bool]) -> list[Any]:
+    """Receive until it is enough."""
+    events: list[Any] = []
+    until = time.monotonic() + BOUND
+    while not enough(events):
+        assert time.monotonic() < until, events
+        events += transport.receive(0.1)
+    return events
+
+
+def await_event(transport: Any, kind: type) -> Any:
+    return collect(transport, lambda events: any(isinstance(e, kind) for e in events))[-1]
+
+
+def frames(events: list[Any]) -> list[list[bytes]]:
+    return [[bytes(frame) for frame in e.frames] for e in events if isinstance(e, Arrived)]
+
+
+def meet(ends: Ends, connector: Any) -> bytes:
+    """Let the listener know a connector; return its routing id."""
+    connector.send(b"", [b"hello"])
+    peer: bytes = collect(ends.listener, bool)[0].peer
+    return peer
+
+
+def test_frames_arrive_whole_and_in_order_both_ways(ends: Ends) -> None:
+    connector = ends.connect()
+    peer = meet(ends, connector)
+    sent = [[b"header", b"", b"x" * (i % 50), str(i).encode()] for i in range(2000)]
+    for message in sent:
+        connector.send(b"", message)
+        ends.listener.send(peer, message)
+    assert frames(collect(ends.listener, lambda e: len(e) >= len(sent))) == sent
+    assert frames(collect(connector, lambda e: len(e) >= len(sent))) == sent
+
+
+@pytest.mark.parametrize("size", [16 * 1024, 64 * 1024 + 1, 5 << 20])
+def test_large_payloads_arrive_intact(ends: Ends, size: int) -> None:
+    connector = ends.connect()
+    peer = meet(ends, connector)
+    payload = os.urandom(1024) * (size // 1024) + b"end"
+    message = [b"header", b"lengths", b"body", payload]
+    connector.send(b"", message)
+    (there,) = frames(collect(ends.listener, bool))
+    ends.listener.send(peer, message)
+    (back,) = frames(collect(connector, bool))
+    for arrived in (there, back):
+        assert arrived[:3] == message[:3]
+        assert b"".join(arrived[3:]) == payload
+
+
+def test_a_peer_that_leaves_is_gone_and_sending_to_it_is_no_error(ends: Ends) -> None:
+    connector = ends.connect()
+    peer = meet(ends, connector)
+    connector.close()
+    assert await_event(ends.listener, Gone) == Gone(peer)
+    ends.listener.send(peer, [b"too late"])
+    ends.listener.probe(peer)
+
+
+def test_a_probe_is_not_seen_by_a_peer_that_is_there(ends: Ends) -> None:
+    connector = ends.connect()
+    peer = meet(ends, connector)
+    ends.listener.probe(peer)
+    ends.listener.send(peer, [b"after"])
+    assert frames(collect(connector, bool)) == [[b"after"]]
+    assert not any(isinstance(e, Gone) for e in ends.listener.receive(0.0))
+
+
+def test_a_connector_that_comes_back_is_another_peer(ends: Ends) -> None:
+    connector = ends.connect()
+    first = meet(ends, connector)
+    connector.close()
+    await_event(ends.listener, Gone)
+    assert meet(ends, ends.connect()) != first
+
+
+def test_a_listener_that_closes_takes_its_connections_down(ends: Ends) -> None:
+    connector = ends.connect()
+    meet(ends, connector)
+    ends.listener.close()
+    assert isinstance(await_event(connector, Down), Down)
+    connector.send(b"", [b"lost"])
+
+
+def test_users_and_hosts_are_told(ends: Ends) -> None:
+    ends.connect().send(b"", [b"hello"])
+    (arrived,) = collect(ends.listener, bool)
+    assert arrived.user == ("client" if ends.kind == "tcp" else "local")
+    assert arrived.local
+
+
+def test_a_wait_is_ended_by_another_thread(zmq_ends: Ends) -> None:
+    connector = zmq_ends.connect()
+    for transport in (zmq_ends.listener, connector):
+        timer = threading.Timer(0.05, transport.wake)
+        timer.start()
+        began = time.monotonic()
+        assert transport.receive(BOUND) == []
+        assert time.monotonic() - began < BOUND / 2
+        timer.join()
+
+
+def test_a_wake_up_before_the_wait_counts(zmq_ends: Ends) -> None:
+    zmq_ends.listener.wake()
+    began = time.monotonic()
+    assert zmq_ends.listener.receive(BOUND) == []
+    assert time.monotonic() - began < BOUND / 2
+
+
+def test_an_unknown_key_is_denied(monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = Ends("tcp")
+    home = Path(os.environ["PALM_STATE_DIR"]).parent
+    stranger = ensure_keys(Folders(home / "r2", home / "s2", "other").keys).client
+    connector = ZmqConnector(stranger)
+    try:
+        server = ends._keys.owner.curve_publickey
+        connector.connect(ends.endpoint, server)
+        assert "refuses our client key" in await_event(connector, Denied).reason
+    finally:
+        connector.close()
+        ends.close()
+
+
+def test_a_wrong_server_key_is_noticed() -> None:
+    ends = Ends("tcp")
+    connector = ZmqConnector(ends._keys.client)
+    try:
+        connector.connect(ends.endpoint, ends._keys.worker.curve_publickey)
+        assert "wrong server key" in await_event(connector, Denied).reason
+    finally:
+        connector.close()
+        ends.close()
+
+
+def test_a_taken_port_is_an_error_that_names_it() -> None:
+    ends = Ends("tcp")
+    second = ZmqListener(ends._keys)
+    try:
+        with pytest.raises(TransportError, match=str(ends.endpoint.port)):
+            second.bind(ends.endpoint)
+    finally:
+        second.close()
+        ends.close()
+
+
+def test_the_path_of_a_living_socket_is_refused() -> None:
+    ends = Ends("ipc")
+    second = ZmqListener(ends._keys)
+    try:
+        with pytest.raises(ConfigError, match="listens"):
+            second.bind(ends.endpoint)
+    finally:
+        second.close()
+        ends.close()
+
+
+PEER = """
+import sys
+from palm.runtime.folders import Folders
+from palm.spec.endpoint import parse_address
+from palm.transport.base import Up
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqConnector
+connector = ZmqConnector(ensure_keys(Folders.find().keys).worker)
+connector.connect(parse_address(sys.argv[1]))
+while not any(isinstance(event, Up) for event in connector.receive(1.0)):
+    pass
+connector.send(b"", [b"hello"])
+while True:
+    connector.receive(60.0)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_the_end_of_a_process_is_seen(zmq_ends: Ends, number: signal.Signals) -> None:
+    process = subprocess.Popen([sys.executable, "-c", PEER, str(zmq_ends.endpoint)])
+    try:
+        peer = collect(zmq_ends.listener, bool)[0].peer
+        process.send_signal(number)
+        assert await_event(zmq_ends.listener, Gone) == Gone(peer)
+    finally:
+        process.kill()
+        process.wait()
