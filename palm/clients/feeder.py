@@ -65,7 +65,7 @@ class Feeder:
         self._seen = -1
         self._exhausted = False
         self._told_end = False
-        self._thread = threading.Thread(target=self.run, name="palm-feeder", daemon=True)
+        self._thread: threading.Thread | None = None
 
     @property
     def has_pending(self) -> bool:
@@ -74,6 +74,7 @@ class Feeder:
 
     def start(self) -> None:
         """Begin to take items."""
+        self._thread = threading.Thread(target=self.run, name="palm-feeder", daemon=True)
         self._thread.start()
 
     def run(self) -> None:
@@ -87,7 +88,7 @@ class Feeder:
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread; a source that blocks is left behind."""
-        if self._thread.is_alive() and self._thread is not threading.current_thread():
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def flush_stale(self) -> None:

@@ -183,8 +183,8 @@ class ClientMachine:
     def _receive(self, event: Received) -> None:
         message = event.message
         if isinstance(message, Outcome) and event.batch is not None:
+            self._outcome(message, event.batch)  # first: somebody may wait for it
             self._effects.append(Send(b"", Ack(self.link.id, message.serial)))
-            self._outcome(message, event.batch)
         elif isinstance(message, Notice):
             self._effects.append(Note(message.job or None, message.text))
         elif isinstance(message, Kept):
