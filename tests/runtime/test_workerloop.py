@@ -1,0 +1,197 @@
+"""How a worker's thread shares its driver with the watcher."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from palm.protocol.effects import Invoke
+from palm.protocol.events import Completed, StopRequested
+from palm.runtime import workerloop
+from palm.runtime.workerloop import WorkerLoop
+from palm.wire.batch import Batch
+from palm.wire.message import Task
+from tests.support.cluster import until
+
+TASK = Task(1, 1, b"s" * 16, b"j" * 8, 0, 1, 1, "f", 0)
+
+
+def invoke() -> Invoke:
+    return Invoke(TASK, Batch.pack([b""]), 0, 1)
+
+
+def completed() -> Completed:
+    return Completed(1, 1, 0, Batch.pack([b""]), 0.0, bytes(4), b"")
+
+
+class FakeDriver:
+    """Waits as a driver does, and notes what it is told and by which thread."""
+
+    def __init__(self) -> None:
+        self.woken = threading.Event()
+        self.steps: list[str] = []
+        self.events: list[Any] = []
+        self.react: Callable[[Any], None] = lambda event: None
+        self._inside = threading.Lock()
+
+    def step(self, timeout: float) -> None:
+        assert self._inside.acquire(blocking=False), "two threads use the driver at once"
+        try:
+            self.steps.append(threading.current_thread().name)
+            if timeout:
+                self.woken.wait(timeout)
+            self.woken.clear()
+        finally:
+            self._inside.release()
+
+    def handle(self, event: Any) -> None:
+        self.events.append(event)
+        self.react(event)
+
+
+class Rig:
+    """A loop that serves in a thread, with a fake driver."""
+
+    def __init__(self, run: Callable[[Invoke], Completed] = lambda invoke: completed()) -> None:
+        self.driver = FakeDriver()
+        self.loop = WorkerLoop(self.driver, run, self.driver.woken.set)  # type: ignore[arg-type]
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._serve, name="serving")
+        self.thread.start()
+
+    def _serve(self) -> None:
+        try:
+            self.loop.serve()
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            self.error = error
+
+    def call(self) -> None:
+        """Have a function called, as a machine would when a lease comes."""
+        self.driver.react = self._begin
+        self.loop.post(StopRequested(1.0))
+
+    def _begin(self, event: Any) -> None:
+        if isinstance(event, StopRequested):
+            self.loop.invoke(invoke())
+
+    def end(self) -> None:
+        self.driver.react = lambda event: self.finished.append(self.loop.finish())
+        self.finished: list[bool] = []
+        self.loop.post(StopRequested(0.0))
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+
+
+def test_what_is_posted_is_handled_at_once() -> None:
+    rig = Rig()
+    until(lambda: rig.driver.steps)
+    rig.loop.post(StopRequested(3.0))
+    until(lambda: rig.driver.events == [StopRequested(3.0)], within=2)
+    rig.end()
+
+
+def test_a_call_and_what_becomes_of_it() -> None:
+    threads: list[str] = []
+
+    def run(effect: Invoke) -> Completed:
+        threads.append(threading.current_thread().name)
+        return completed()
+
+    rig = Rig(run)
+    rig.call()
+    until(lambda: any(isinstance(event, Completed) for event in rig.driver.events))
+    assert threads == ["serving"]
+    rig.end()
+    assert rig.finished == [False]
+
+
+def test_the_watcher_reads_while_a_function_runs() -> None:
+    go_on = threading.Event()
+
+    def run(effect: Invoke) -> Completed:
+        assert go_on.wait(10)
+        return completed()
+
+    rig = Rig(run)
+    rig.call()
+    until(lambda: "palm-watcher" in rig.driver.steps)
+    rig.driver.react = lambda event: None
+    rig.loop.post(StopRequested(7.0))
+    until(lambda: StopRequested(7.0) in rig.driver.events)
+    assert not any(isinstance(event, Completed) for event in rig.driver.events)
+    go_on.set()
+    rig.end()
+
+
+def test_leaving_says_whether_a_function_runs() -> None:
+    go_on, begun = threading.Event(), threading.Event()
+
+    def run(effect: Invoke) -> Completed:
+        begun.set()
+        assert go_on.wait(10)
+        return completed()
+
+    rig = Rig(run)
+    rig.call()
+    assert begun.wait(10)
+    assert rig.loop.finish() is True
+    go_on.set()
+    rig.thread.join(10)
+    assert not rig.thread.is_alive()
+
+
+def test_a_function_may_wait_for_an_event_in_its_own_thread() -> None:
+    done = threading.Event()
+
+    def run(effect: Invoke) -> Completed:
+        rig.loop.wait_for(StopRequested(9.0), done)
+        return completed()
+
+    rig = Rig(run)
+    rig.call()
+    rig.driver.react = lambda event: (
+        done.set() if event == StopRequested(9.0) else rig._begin(event)
+    )
+    until(lambda: any(isinstance(event, Completed) for event in rig.driver.events))
+    rig.end()
+
+
+def test_another_thread_may_wait_for_an_event() -> None:
+    rig = Rig()
+    done = threading.Event()
+    rig.driver.react = lambda event: done.set()
+    rig.loop.wait_for(StopRequested(9.0), done)
+    assert done.is_set()
+    rig.end()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])
+def test_no_thread_is_left_when_a_call_raises(error: BaseException) -> None:
+    def run(effect: Invoke) -> Completed:
+        raise error
+
+    rig = Rig(run)
+    rig.call()
+    rig.thread.join(10)
+    assert rig.error is error
+    assert not [t for t in threading.enumerate() if t.name == "palm-watcher"]
+
+
+def test_the_watcher_sleeps_while_there_is_nothing_to_watch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workerloop, "WATCH_EVERY", 0.005)
+    monkeypatch.setattr(workerloop, "CALM_AFTER", 3)
+    rig = Rig(lambda effect: time.sleep(0.03) or completed())
+    for _ in range(3):
+        rig.call()
+        until(lambda: not rig.loop._awake.is_set() and rig.loop._calls)
+        calls = rig.loop._calls
+        rig.call()
+        until(lambda calls=calls: rig.loop._calls > calls)
+    assert "palm-watcher" in rig.driver.steps
+    rig.end()
