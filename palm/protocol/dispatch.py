@@ -90,6 +90,19 @@ class Dispatcher:
         if room and not worker.leases and self._loaded:
             self._start_balancing(now)
 
+    def missed(self, lease: Lease, n: int) -> None:
+        """Note that the answers of the next ``n`` messages of a lease were lost on their way."""
+        stop = lease.done + n
+        piece = Piece(
+            lease.first + lease.done,
+            lease.batch.cut(lease.done, stop),
+            lease.codec,
+            attempts=lease.attempt,
+        )
+        lease.done = stop
+        if not lease.job.dropped:
+            self._put_back(lease.job, piece)
+
     def answered(self, worker: WorkerSession, lease: Lease, seconds: float, n: int) -> None:
         """Note that a worker answered the next ``n`` messages of a lease."""
         lease.done += n

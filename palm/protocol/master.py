@@ -205,10 +205,11 @@ class MasterMachine:
     def _welcome_worker(self, worker: WorkerSession, hello: Hello, local: bool, now: float) -> None:
         worker.local = local
         held = set(hello.holds)
-        keep = [lease for lease in worker.leases if lease in held]
+        leases = worker.leases.values()
+        keep = [lease.id for lease in leases if lease.id in held and not lease.job.dropped]
         self._welcome(worker, keep)
         # What was on its way when the connection broke never began.
-        lost = [lease for lease in worker.leases.values() if lease.id not in held]
+        lost = [lease for lease in leases if lease.id not in keep]
         for lease in lost:
             self._dispatcher.end(worker, lease)
         self._dispatcher.requeue(lost, now, begun=False)
@@ -247,6 +248,7 @@ class MasterMachine:
         elif session.local or not self._remote_grace:
             self._lose_worker(session, now)
         else:
+            self._pool.set_hungry(session, False)
             expiry = now + self._remote_grace
             session.expiry = self._timers.at(expiry, self._lose_worker, session)
 
@@ -349,17 +351,19 @@ class MasterMachine:
         if batch is None:
             return
         lease = worker.leases.get(message.lease)
-        if not _is_consistent(message) or (
-            lease is not None
-            and (lease.first + lease.done != message.first or message.n > lease.left)
-        ):
+        if message.n < 1 or (lease is not None and not _fits(message, lease)):
             if worker.peer is not None:
                 self._strike(worker.peer, "a result that does not fit its lease")
             return
         worker.heard = now
         if lease is not None:
+            missed = message.first - lease.first - lease.done
+            if missed:
+                self._dispatcher.missed(lease, missed)
             seconds = sum(memoryview(message.durations).cast("f"))
             self._dispatcher.answered(worker, lease, seconds, message.n)
+            if missed and lease.job.waiting:
+                self._dispatcher.enqueue(lease.job, now)
         self._settle(message, batch, worker.name, now, late=lease is None)
         self._dispatcher.feed(worker, now)
         self._finish_if_drained(now)
@@ -545,9 +549,14 @@ class MasterMachine:
             raise PalmError(f"held twice: job {job.id!r}")
 
 
-def _is_consistent(message: Result) -> bool:
-    sized = len(message.durations) == 4 * message.n and len(message.kinds) in (0, message.n)
-    return message.n > 0 and sized
+def _fits(message: Result, lease: Lease) -> bool:
+    job = lease.job
+    return (
+        message.job == job.id
+        and message.session == job.session.id
+        and lease.first + lease.done <= message.first
+        and message.first + message.n <= lease.first + lease.batch.n
+    )
 
 
 def _kind(message: Message) -> str:

@@ -111,7 +111,9 @@ class WorkerMachine:
                 held.task.link = 0
 
     def _holds(self) -> list[int]:
-        return [lease for lease, held in self._held.items() if not held.stale]
+        held = [lease for lease, held in self._held.items() if not held.stale]
+        waiting = [result.lease for result, _ in self._outbox if result.lease]
+        return list(dict.fromkeys(waiting + held))
 
     def _welcomed(self, welcome: Welcome) -> None:
         keep = set(welcome.keep)
@@ -126,6 +128,8 @@ class WorkerMachine:
         for result, batch in self._outbox:
             self._send_result(result, batch, counted=result.lease in keep)
         self._outbox.clear()
+        # Of these the rest was let go, or the answer was lost with the link before.
+        self._return([lease for lease in welcome.keep if lease not in self._held])
         self._requests.resend(self.link.id)
         self._run_next()
 
@@ -154,6 +158,9 @@ class WorkerMachine:
     def _give_back(self, leases: list[int]) -> None:
         for lease in leases:
             del self._held[lease]
+        self._return(leases)
+
+    def _return(self, leases: list[int]) -> None:
         if leases:
             self._effects.append(Send(b"", Returned(self.link.id, leases)))
 
@@ -184,7 +191,7 @@ class WorkerMachine:
         if over and self._held.get(lease) is held:
             del self._held[lease]
             if held.revoked and held.at < held.batch.n and self.link.up and not held.stale:
-                self._effects.append(Send(b"", Returned(self.link.id, [lease])))
+                self._return([lease])
         if self._messages == 0:
             self._stopping = True
         if self._stopping:

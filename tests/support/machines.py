@@ -159,6 +159,10 @@ class MasterBench:
         peer.hello(**hello)
         return peer
 
+    def peers(self) -> list[Peer]:
+        """Return all connections there ever were."""
+        return list(self._all.values())
+
     def worker(self, name: str = "w", functions: Sequence[str] = ("f",), **hello: Any) -> Peer:
         """Return a worker."""
         return self.peer("worker", name, functions=functions, **hello)

@@ -1,0 +1,161 @@
+"""What was on its way when a connection broke is neither lost nor done for nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from palm.protocol.events import Connected, Disconnected, PeerLost, Received
+from palm.wire.batch import Batch
+from palm.wire.message import (
+    VERSION,
+    Close,
+    Hello,
+    Outcome,
+    Recall,
+    Result,
+    Returned,
+    Revoke,
+    Task,
+    Welcome,
+)
+from tests.protocol.test_worker import Bench as WorkerBench
+from tests.support.machines import MasterBench, Peer, payloads
+
+JOB = b"job-one."
+
+
+@pytest.fixture
+def bench() -> MasterBench:
+    return MasterBench()
+
+
+@pytest.fixture
+def worker_bench() -> WorkerBench:
+    return WorkerBench()
+
+
+def large_lease(bench: MasterBench, worker: Peer) -> tuple[Task, Batch]:
+    """Let a client submit, and the worker work, until a lease of ten or more is out."""
+    bench.client().submit(JOB, payloads(400), last=False)
+    while True:
+        for task, batch in worker.tasks():
+            if task.n >= 10:
+                return task, batch
+            worker.answer(task, batch, seconds=1e-5)
+
+
+def come_back(worker: Peer, held: list[int]) -> Peer:
+    """Greet over a new connection, before anybody has noticed the end of the old one."""
+    back = worker.reconnect(holds=held)
+    worker.bench.handle(PeerLost(worker.id))
+    return back
+
+
+# At the master
+
+
+def test_results_that_were_lost_with_the_connection_are_made_up_for(bench: MasterBench) -> None:
+    worker = bench.worker()
+    task, batch = large_lease(bench, worker)
+    # The answers for messages 0 .. 3 of the lease never came.
+    back = come_back(worker, [task.lease])
+    back.answer(task, batch, 4, 6)
+    back.answer(task, batch, 6)
+    back.work()
+    (client,) = [p for p in bench.peers() if p.role == "client"]
+    assert len(client.outcomes()) == 400
+    assert bench.master.late_results == 0
+
+
+def test_messages_whose_answer_was_lost_need_not_run_alone(bench: MasterBench) -> None:
+    worker = bench.worker()
+    task, batch = large_lease(bench, worker)
+    back = come_back(worker, [task.lease])
+    back.answer(task, batch, 4)
+    again = []
+    while tasks := back.tasks():
+        for each, its in tasks:
+            again += [(each.n, each.attempt)] if each.first == task.first else []
+            back.answer(each, its, seconds=1e-5)
+    assert again == [(4, 2)]
+
+
+def test_a_lease_that_was_revoked_meanwhile_is_not_kept(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker(local=False)
+    client.submit(JOB, payloads(1))
+    ((task, _),) = worker.tasks()
+    worker.lose()
+    client.send(Close(0, JOB))
+    back = worker.reconnect(holds=[task.lease], local=False)
+    assert [welcome.keep for welcome in back.take(Welcome)] == [[]]
+    assert bench.master.holdings() == {}
+
+
+def test_nothing_is_recalled_for_a_worker_that_is_away(bench: MasterBench) -> None:
+    client, busy = bench.client(), bench.worker("busy")
+    client.submit(JOB, payloads(2), last=False)
+    busy.work(0.002)  # short ones, so that more is given ahead
+    client.submit(JOB, payloads(4), first=2, last=False)
+    assert len(busy.tasks()) > 1
+    bench.worker("away", local=False).lose()
+    bench.pass_time(1.0)
+    assert not busy.take(Recall)
+
+
+# At the worker
+
+
+def test_a_lease_whose_answer_waits_is_still_held(worker_bench: WorkerBench) -> None:
+    worker_bench.connect()
+    worker_bench.task(1), worker_bench.task(2)
+    worker_bench.handle(Disconnected())
+    worker_bench.complete()
+    worker_bench.handle(Connected())
+    assert sorted(worker_bench.sent(Hello)[-1].holds) == [1, 2]
+    worker_bench.receive(Welcome(2, VERSION, b"e", "foo", {}, [1, 2]))
+    assert [(r.lease, r.n) for r in worker_bench.sent(Result)] == [(1, 1)]
+
+
+def test_a_lease_that_the_master_keeps_in_error_is_returned(worker_bench: WorkerBench) -> None:
+    worker_bench.connect()
+    worker_bench.task(1, n=3)
+    worker_bench.receive(Revoke(1, [1]))
+    worker_bench.handle(Disconnected())
+    worker_bench.complete()  # one of three: the rest is let go
+    worker_bench.connect(link=2, keep=(1,))
+    assert [(r.lease, r.n) for r in worker_bench.sent(Result)] == [(1, 1)]
+    assert worker_bench.sent(Returned)[-1].leases == [1]
+
+
+# Both together: a greeting that is repeated meets answers on their way
+
+
+def test_an_answer_between_two_greetings_is_not_missed(
+    bench: MasterBench, worker_bench: WorkerBench
+) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(1))
+    peer = Peer(bench, "worker", "w", b"s" * 16)
+    peer.functions = ["f"]
+    peer.hello(["f"])
+    ((task, batch),) = peer.tasks()
+    worker_bench.connect(link=peer.link)
+    worker_bench.receive(task, batch)
+    worker_bench.handle(Connected())
+    first = worker_bench.sent(Hello)[-1]
+    assert first.holds == [task.lease]
+    # Master's answer to this greeting is slow: the worker greets again, then answers.
+    bench.handle(Received(peer.id, first, None, frozenset({"worker"})))
+    worker_bench.receive(peer.take(Welcome)[-1])
+    worker_bench.now += 0.001
+    bench.handle(Received(peer.id, first, None, frozenset({"worker"})))
+    worker_bench.complete()
+    result = worker_bench.sent(Result)[-1]
+    bench.handle(Received(peer.id, result, Batch.pack([b"late"])))  # over the first link: lost
+    effects = worker_bench.receive(peer.take(Welcome)[-1])
+    for effect in effects:
+        message = getattr(effect, "message", None)
+        if message is not None:
+            bench.handle(Received(peer.id, message, effect.batch))
+    assert peer.tasks(), "the message is neither answered nor leased again"
+    assert not [m for m, _ in client.inbox if isinstance(m, Outcome)]
