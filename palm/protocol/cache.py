@@ -20,8 +20,8 @@ def pack_value(codec: int, batch: Batch) -> bytes:
 
 
 def unpack_value(stored: bytes) -> tuple[int, Batch]:
-    """Return codec and batch of a stored value."""
-    return stored[0], Batch.pack([memoryview(stored)[1:]])
+    """Return codec and batch of a stored value; nothing at all counts as b""."""
+    return stored[0] if stored else 0, Batch.pack([memoryview(stored)[1:]])
 
 
 def answer(

@@ -51,17 +51,17 @@ class _Job:
         self.id = job
         self.function = function
         self.answered = RangeSet()
-        self.submitted = 0
+        self.submitted = RangeSet()
         self.closed = False
         self.firsts: list[int] = []
         self.sent: dict[int, _Sent] = {}
 
     @property
     def finished(self) -> bool:
-        return self.closed and self.answered.total == self.submitted
+        return self.closed and self.answered.total == self.submitted.total
 
     def add(self, submit: Submit, batch: Batch) -> None:
-        self.submitted += batch.n
+        self.submitted.add(submit.first, submit.first + batch.n)
         self.closed = self.closed or submit.last
         if batch.n:
             self.firsts.append(submit.first)
@@ -154,7 +154,7 @@ class ClientMachine:
         batch = event.batch
         submit = Submit(0, event.job, event.first, batch.n, event.function, event.codec, event.last)
         job.add(submit, batch)
-        if self.link.up and job.submitted:
+        if self.link.up and job.submitted.total:
             self._send(_Sent(submit, batch, batch.n))
         self._drop_if_finished(job)
 
@@ -162,7 +162,7 @@ class ClientMachine:
         for sent in job.sent.values():
             self._send(sent)
         if job.closed:  # the batch that said so may have had its outcomes already
-            end = Submit(0, job.id, job.submitted, 0, job.function, 0, True)
+            end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True)
             self._send(_Sent(end, Batch.pack([]), 0))
 
     def _send(self, sent: _Sent) -> None:
@@ -196,6 +196,8 @@ class ClientMachine:
             self._effects.append(Send(b"", Close(self.link.id, outcome.job)))
             return
         first, n = outcome.first, outcome.n
+        if job.submitted.missing(first, first + n):
+            return
         new = job.answered.add(first, first + n)
         for start, stop in new:
             inputs = job.settle(start, stop, keep=bool(outcome.kinds))

@@ -156,6 +156,8 @@ class MasterMachine:
             return
         self._strangers.pop(event.peer, None)
         session = self._session(hello)
+        if self._peers.get(event.peer, session) is not session:
+            self._lose(event.peer, now)  # a session has a connection of its own
         if session.peer is not None:
             self._peers.pop(session.peer, None)
         if session.expiry is not None:
@@ -188,10 +190,11 @@ class MasterMachine:
             return client
         worker = self._workers.get(hello.session)
         if worker is None:
-            worker = WorkerSession(hello.session, hello.name, tuple(hello.functions))
+            functions = tuple(dict.fromkeys(hello.functions))
+            worker = WorkerSession(hello.session, hello.name, functions)
             self._workers[hello.session] = worker
             self._pool.add(worker)
-            served = ", ".join(hello.functions) or "nothing"
+            served = ", ".join(functions) or "nothing"
             self._log(logging.INFO, f"worker {worker.name} joined, serves {served}")
         return worker
 
@@ -439,7 +442,8 @@ class MasterMachine:
     def _returned(
         self, worker: WorkerSession, message: Returned, batch: Batch | None, now: float
     ) -> None:
-        leases = [worker.leases[lease] for lease in message.leases if lease in worker.leases]
+        ids = dict.fromkeys(message.leases)
+        leases = [worker.leases[lease] for lease in ids if lease in worker.leases]
         for lease in leases:
             self._dispatcher.end(worker, lease)
         self._dispatcher.requeue(leases, now, begun=False)
@@ -485,9 +489,13 @@ class MasterMachine:
 
     def _stop(self, grace: float, now: float) -> None:
         if self._stopping is None:
-            self._stopping = self._timers.at(now + grace, self._finish)
             self._dispatcher.drain(self._workers.values())
-            self._finish_if_drained(now)
+        elif self._stopping.when <= now + grace:
+            return
+        else:
+            self._stopping.cancel()
+        self._stopping = self._timers.at(now + grace, self._finish)
+        self._finish_if_drained(now)
 
     def _finish_if_drained(self, now: float) -> None:
         if self._stopping is not None and not self._dispatcher.leased:

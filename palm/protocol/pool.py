@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from math import ceil
+from math import ceil, inf
 from typing import Final
 
 from palm.protocol.jobs import JobState, Piece
@@ -164,7 +164,9 @@ class Pool:
         return list(self._serving)
 
     def measured(self, function: str, seconds: float, n: int) -> None:
-        """Learn that ``n`` messages took ``seconds`` in all."""
+        """Learn that ``n`` messages took ``seconds`` in all, unless that makes no sense."""
+        if not 0 <= seconds < inf:
+            return
         mean = seconds / n
         old = self._seconds.get(function)
         self._seconds[function] = mean if old is None else old + WEIGHT * (mean - old)
@@ -176,7 +178,7 @@ class Pool:
             return 1
         size = min(MAX_MESSAGES, GROWTH * max(job.granted, 1))
         if seconds > 0:
-            size = min(size, int(LEASE_SECONDS / seconds))
+            size = int(min(size, LEASE_SECONDS / seconds))
         if job.closed:  # near the end everybody must have something to do
             size = min(size, ceil(job.queued / (2 * len(self._serving[job.function]))))
         return max(size, 1)

@@ -139,7 +139,7 @@ class WorkerMachine:
             self._held[message.lease] = _Held(message, event.batch)
             self._run_next()
         elif isinstance(message, Recall):
-            self._give_back([lease for lease in message.leases if self._unbegun(lease)])
+            self._give_back(message.leases)
         elif isinstance(message, Revoke):
             self._revoke(message)
         elif isinstance(message, Kept):
@@ -149,16 +149,18 @@ class WorkerMachine:
         if self._running is not None and self._running[0].task.lease in message.leases:
             held, invoke = self._running
             held.revoked, invoke.stop = True, 0
-        self._give_back([lease for lease in message.leases if self._unbegun(lease)])
+        self._give_back(message.leases)
 
     def _unbegun(self, lease: int) -> bool:
         held = self._held.get(lease)
         return held is not None and (self._running is None or held is not self._running[0])
 
     def _give_back(self, leases: list[int]) -> None:
-        for lease in leases:
+        """Return those that are not begun."""
+        unbegun = [lease for lease in dict.fromkeys(leases) if self._unbegun(lease)]
+        for lease in unbegun:
             del self._held[lease]
-        self._return(leases)
+        self._return(unbegun)
 
     def _return(self, leases: list[int]) -> None:
         if leases:
@@ -229,9 +231,8 @@ class WorkerMachine:
         self._effects.append(Send(b"", result, batch))
 
     def _stop(self, grace: float, now: float) -> None:
-        if not self._stopping:
-            self._stopping = True
-            self._timers.at(now + grace, self._too_late)
+        self._stopping = True
+        self._timers.at(now + grace, self._too_late)  # the earliest one counts
         if self._running is None:
             self._leave()
         else:
