@@ -55,9 +55,10 @@ class PalmMagics(Magics):
 
     shell: InteractiveShell
 
-    def __init__(self, shell: InteractiveShell, session: Session) -> None:
+    def __init__(self, shell: InteractiveShell, session: Session, *, rich: bool = True) -> None:
         super().__init__(shell)
         self.session = session
+        self._rich = rich
 
     @line_magic
     @_short
@@ -80,6 +81,8 @@ class PalmMagics(Magics):
             replace=options.replace,
         )
         component = self.session.worker(worker, cell, f"%%palm_worker {line}".rstrip())
+        if not (self._rich or silent):  # else it is part of what is shown
+            print(self.session.headline(component))  # noqa: T201 - the notebook's user reads it
         return self._returned(component, options, silent)
 
     def _returned(self, value: Any, options: argparse.Namespace, silent: bool) -> Any:
@@ -109,7 +112,7 @@ class _Extension:
     def __init__(self, shell: InteractiveShell) -> None:
         self.shell = shell
         self.session = Session(lambda: shell.user_ns, _canvas)
-        self.magics = PalmMagics(shell, self.session)
+        self.magics = PalmMagics(shell, self.session, rich=bool(self._formatters()))
         self.completer = completion.Completer(shell, self.session)
 
     def add(self) -> None:

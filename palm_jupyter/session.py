@@ -210,10 +210,13 @@ class Session:
         self._live = (panel, feed)
         panel.show()
 
+    def headline(self, component: Component) -> str:
+        """The line that says what the latest start did: what was kept, came and went."""
+        return f"{component.name} {_happened(component.change, component, component.status())}"
+
     def _show_card(self, component: Component) -> None:
         status = component.status()
-        text = f"{component.name} {_happened(component.change, component, status)}"
-        self._canvas().show_card(status.state, text, self._detail(status))
+        self._canvas().show_card(status.state, self.headline(component), self._detail(status))
 
     def _show_still(self, status: Status) -> None:
         view = ClusterView(status.cluster)

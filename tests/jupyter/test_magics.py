@@ -159,6 +159,21 @@ def test_cell_run_again_is_kept_changed_replaced(foo: Shell) -> None:
     assert "2 to 3 replicas" in scaled.bundles[-1]["text/plain"]
 
 
+def test_terminal_gets_text_and_the_line_that_says_what_changed(shell: Shell) -> None:
+    formatter = shell.shell.display_formatter
+    formatter.active_types = ["text/plain"]
+    try:
+        shell.ok("%load_ext palm_jupyter")
+        master = shell.ok("%palm master --name foo")
+        assert "foo   master  ready" in master.text and not master.bundles
+        worker(shell)
+        text = worker(shell, more="def other(x):\n    return x\n").text
+        assert text.startswith("foo-worker was stopped and started anew: + other\n")
+        assert "foo-worker-1  worker  ready" in text
+    finally:
+        formatter.active_types = formatter.format_types
+
+
 def test_pushed_names_come_with_the_cell(foo: Shell) -> None:
     foo.ok("LIMIT = 5\ndef helper(x):\n    return x + LIMIT\n")
     source = "%%palm_worker foo{} -o w\ndef f(x):\n    return helper(x) * LIMIT\n"
