@@ -16,10 +16,10 @@ from palm.clients.feeder import Feeder
 from palm.clients.job import Job
 from palm.clients.outcomes import Chunk
 from palm.clients.source import Source
-from palm.errors import ConfigError, DeadlineExceeded, PalmError
+from palm.errors import Cancelled, ConfigError, DeadlineExceeded, PalmError
+from palm.protocol import events
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Deliver, Fail, Note, Ready
-from palm.protocol.events import Cancelled, Event
 from palm.protocol.link import Identity
 from palm.runtime.connecting import Dialer
 from palm.runtime.folders import Folders
@@ -176,11 +176,16 @@ class Client:
         DeadlineExceeded
             It did not return within ``timeout`` seconds; it is cancelled.
         """
+        if messages < 1:
+            raise ConfigError(f"messages={messages}", hint="a positive number")
         job = self.job(function, [payload] * messages, ordered=True)
-        if not job.wait(timeout):
+        job.wait(timeout)
+        if timeout is not None and job.state in ("running", "paused"):
             job.cancel()
             raise DeadlineExceeded(f"no result within {timeout:g} s", function=function)
         results = list(job)
+        if job.state == "cancelled":
+            raise Cancelled("the client was closed", function=function)
         return results[0] if messages == 1 else results
 
     # Shared values
@@ -213,6 +218,7 @@ class Client:
             if feeder is not None:
                 feeder.join(FEEDER_GRACE)
         self._finalizer()
+        self._values.fail(PalmError("this client is closed"))
 
     def __enter__(self) -> Client:
         return self
@@ -283,12 +289,12 @@ class Client:
     def _cancel(self, key: bytes) -> None:
         with self._lock:
             self._active.pop(key, None)
-        self._post(Cancelled(key))
+        self._post(events.Cancelled(key))
 
-    def _post(self, event: Event) -> None:
+    def _post(self, event: events.Event) -> None:
         self._connection.post(event)
 
-    def _wait_for(self, event: Event, done: threading.Event) -> None:
+    def _wait_for(self, event: events.Event, done: threading.Event) -> None:
         if self._closed:
             raise PalmError("this client is closed")
         self._post(event)

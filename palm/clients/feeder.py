@@ -119,31 +119,32 @@ class Feeder:
         self._exhausted = True
         while self._pending and self._flush(wait=True):
             pass
-        if not self._told_end and not self._job.over:
-            self._send(0, [], self._next)
-        self._job.exhausted(self._next, error)
+        with self._lock:  # what the socket's thread has in hand is sent by then
+            if not self._told_end and not self._job.over:
+                self._send(0, [], self._next)
+            self._job.exhausted(self._next, error)
 
     def _flush(self, *, wait: bool) -> bool:
         """Send a batch; False: the job is over. Without room nothing happens unless ``wait``."""
         if not self._job.await_room(wait=wait):
             return not self._job.over
         with self._lock:
-            items = self._take()
+            items = self._take(self._job.room)
             if items:
                 self._flushes += 1
                 self._submit(items)
         return True
 
-    def _take(self) -> list[Any]:
+    def _take(self, room: int) -> list[Any]:
         pending = self._pending
-        return [pending.popleft() for _ in range(min(len(pending), self._target))]
+        return [pending.popleft() for _ in range(max(0, min(len(pending), self._target, room)))]
 
     def _submit(self, items: list[Any]) -> None:
         first = self._next
         self._next += len(items)
         try:
             codec, payloads = encode_values(items)
-        except Exception:  # noqa: BLE001 - whatever pickling raises: find out whose
+        except BaseException:  # noqa: BLE001 - whatever pickling raises: find out whose
             self._submit_singly(items, first)
             return
         sizes = list(map(len, payloads))
@@ -179,7 +180,7 @@ class Feeder:
         for at, item in enumerate(items, first):
             try:
                 codec, payloads = encode_values([item])
-            except Exception as error:  # noqa: BLE001 - it is the outcome of that message
+            except BaseException as error:  # noqa: BLE001 - it is the outcome of that message
                 self._refuse(at, error)
             else:
                 self._submit_split(codec, payloads, at)
@@ -190,7 +191,7 @@ class Feeder:
         self._job.submitted(batch.n, batch.size)
         self._post(Submitted(self._job.key, first, batch, self._job.function, codec, last))
 
-    def _refuse(self, index: int, error: Exception) -> None:
+    def _refuse(self, index: int, error: BaseException) -> None:
         self._job.refused(index, error)
 
 

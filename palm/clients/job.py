@@ -15,7 +15,7 @@ from palm.clients.window import Window
 from palm.errors import ConfigError, JobError, PalmError, PayloadTooLarge
 from palm.wire.batch import Batch
 from palm.wire.message import Outcome
-from palm.wire.outcome import Failure, Kind, encode_failure
+from palm.wire.outcome import Failure, Kind, describe, encode_failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -186,7 +186,7 @@ class Job:
                     if left is not None and left <= 0:
                         break
                     self._wait(left)
-                return not self._open
+                return self._complete and not self.over
         except KeyboardInterrupt:
             self.cancel()
             raise
@@ -254,17 +254,24 @@ class Job:
                 self._tell_pause()
             return not self.over
 
+    @property
+    def room(self) -> int:
+        """How many messages may be submitted now."""
+        with self._changed:
+            return self._window.room
+
     def submitted(self, n: int, size: int) -> None:
         """Note that messages were submitted."""
         with self._changed:
             self._window.submit(n, size)
 
-    def refused(self, index: int, error: Exception) -> None:
+    def refused(self, index: int, error: BaseException) -> None:
         """Note that a message cannot be sent: it has its outcome here."""
         kind, limit = Kind.TASK_ERROR, 0
         if isinstance(error, PayloadTooLarge):
             kind, limit = Kind.PAYLOAD_TOO_LARGE, error.limit
-        failure = Failure(type(error).__name__, f"it cannot be sent: {error}", "", limit)
+        text = f"it cannot be sent: {describe(error)}"
+        failure = Failure(type(error).__name__, text, "", limit)
         batch = Batch.pack([encode_failure(failure)])
         outcome = Outcome(0, 0, self.key, index, 1, 0, 0, "", time.time(), bytes(4), bytes([kind]))
         self.submitted(1, 0)
@@ -364,6 +371,7 @@ class Job:
     # Iteration
 
     def _runs(self) -> Iterator[Iterator[Any]]:
+        yield self._ready  # what a loop that was left has not taken
         while self._advance():
             yield self._ready
 

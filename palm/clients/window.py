@@ -47,18 +47,24 @@ class Window:
         return self.submitted - self.answered
 
     @property
+    def room(self) -> int:
+        """How many messages may be submitted now, as far as their sizes allow."""
+        in_flight = self.in_flight
+        waiting = 0 if self.collecting else self.answered - self.consumed
+        room = max(0, self._most - in_flight - waiting)
+        if not in_flight and not waiting:
+            return max(room, 1)
+        held = 0 if self.collecting else self._held_bytes
+        free = MAX_BYTES - self._input_bytes - held
+        if free <= 0 or not self._result_bytes:
+            return room if free > 0 else 0
+        mean = self._result_bytes / self.answered
+        return min(room, max(int(free / mean), MIN_IN_FLIGHT) - in_flight)
+
+    @property
     def has_room(self) -> bool:
         """Whether more may be submitted."""
-        in_flight = self.in_flight
-        if not in_flight and (self.collecting or self.answered == self.consumed):
-            return True
-        waiting = 0 if self.collecting else self.answered - self.consumed
-        if in_flight + waiting >= self._most:
-            return False
-        mean = self._result_bytes / self.answered if self.answered else 0
-        held = 0 if self.collecting else self._held_bytes
-        expected = in_flight * mean if in_flight >= MIN_IN_FLIGHT else 0
-        return self._input_bytes + held + expected < MAX_BYTES
+        return self.room > 0  # it is negative when results turn out larger than expected
 
     @property
     def is_low(self) -> bool:

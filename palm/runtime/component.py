@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import Enum
 from logging import INFO
 from types import FrameType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from palm._version import __version__
 from palm.errors import PalmError
@@ -60,6 +60,7 @@ class Component(ABC):
         self.logger = new_logger(name, log_level, COMPONENT_FORMAT)
         self._folders: Folders | None = None
         self._published = False
+        self._stop_wanted: float | None = None
 
     @property
     def folders(self) -> Folders:
@@ -70,12 +71,14 @@ class Component(ABC):
 
     def start(self) -> None:
         """Open, serve until `stop`, SIGTERM or SIGINT, and close; then return."""
-        with _Signals(self):
+        with _Signals(self) as signals:
             try:
                 self.open()
+                signals.wake(self._wakeup_fd())
                 tie_to_supervisor(self.stop, GRACE)
                 self.serve()
             finally:
+                signals.wake(-1)
                 self.close()
 
     def open(self) -> None:
@@ -103,6 +106,8 @@ class Component(ABC):
         if self.state is State.STARTING:
             self.state = State.RUNNING
         try:
+            if self._stop_wanted is not None:  # asked while it was opened
+                self._request_stop(self._stop_wanted)
             self._serve()
         except BaseException:
             self.state = State.FAILED
@@ -113,6 +118,7 @@ class Component(ABC):
         """Ask it to stop within ``grace`` seconds; any thread may, any number of times."""
         if self.state in (State.STARTING, State.RUNNING):
             self.state = State.STOPPING
+        self._stop_wanted = grace
         self._request_stop(grace)
 
     def close(self) -> None:
@@ -140,6 +146,10 @@ class Component(ABC):
         self._published = True
         notify_ready()
 
+    def _wakeup_fd(self) -> int:
+        """Return a descriptor that ends the wait of `_serve` when written to; -1: none."""
+        return -1
+
     @abstractmethod
     def _open(self) -> None: ...
 
@@ -161,10 +171,16 @@ class _Signals:
         self._previous: dict[signal.Signals, Any] = {}
         self._seen = 0
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def wake(self, fd: int) -> None:
+        """Have each signal write to ``fd``: one that comes just before a poll does not end it."""
+        if self._previous:
+            signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._previous.items():

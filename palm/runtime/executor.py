@@ -15,7 +15,7 @@ from palm.protocol.events import Completed
 from palm.runtime.functions import FunctionTable
 from palm.wire.batch import MAX_PAYLOAD, Batch, Buffer
 from palm.wire.codec import Codec, decode_values, encode_values
-from palm.wire.outcome import Failure, Kind, encode_failure
+from palm.wire.outcome import Failure, Kind, describe, encode_failure
 
 __all__ = ["Executor"]
 
@@ -168,7 +168,8 @@ def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:
 
 def _failure(error: BaseException, what: str = "") -> _Failed:
     lines = traceback.format_exception(type(error), error, _trim(error.__traceback__))
-    failure = Failure(type(error).__name__, _shorten(what + _text(error)), _shorten("".join(lines)))
+    text, trace = _shorten(what + describe(error)), _shorten("".join(lines))
+    failure = Failure(type(error).__name__, text, trace)
     if isinstance(error, PayloadTooLarge):
         failure.limit = error.limit
         return Kind.PAYLOAD_TOO_LARGE, encode_failure(failure)
@@ -180,15 +181,6 @@ def _trim(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("palm."):
         trace = trace.tb_next
     return trace
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may do anything
-        return f"<its text cannot be shown: {type(broken).__name__}>"
 
 
 def _shorten(text: str) -> str:

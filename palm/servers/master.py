@@ -170,10 +170,14 @@ class Master(Component):
     def _serve(self) -> None:
         driver = self._driver
         while driver is not None and not self._over:
-            driver.step()
             grace, self._stop_grace = self._stop_grace, None
             if grace is not None:
                 driver.handle(StopRequested(grace))
+            else:
+                driver.step()
+
+    def _wakeup_fd(self) -> int:
+        return self._listener.wakeup_fd if self._listener is not None else -1
 
     def _request_stop(self, grace: float) -> None:
         self._stop_grace = grace

@@ -19,7 +19,8 @@ from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
 from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
-from palm.runtime.records import live_records
+from palm.runtime.lifeline import notify_ready
+from palm.runtime.records import live_records, read_record
 from palm.runtime.shared import SharedValues
 from palm.runtime.workerloop import WorkerLoop
 from palm.spec.endpoint import Endpoint, parse_address
@@ -160,6 +161,9 @@ class Worker(Component):
         if self._error is not None:
             raise self._error
 
+    def _wakeup_fd(self) -> int:
+        return self._connector.wakeup_fd if self._connector is not None else -1
+
     def _request_stop(self, grace: float) -> None:
         if self._loop is not None:
             self._loop.post(StopRequested(grace))
@@ -175,7 +179,16 @@ class Worker(Component):
         pull = effect.endpoints.get("worker_pull", address)
         self.logger.info("Got worker push address: %s", push)
         self.logger.info("Got worker pull address: %s", pull)
-        self.publish(functions=self.functions, master=effect.name)
+        other = read_record(self.folders, self.name)
+        if other is None or other.instance == self.instance:
+            self.publish(functions=self.functions, master=effect.name)
+        else:
+            self.logger.warning(
+                "a %s of this name runs already (pid %d): this worker cannot be listed",
+                other.role,
+                other.pid,
+            )
+            notify_ready()
 
     def _log(self, effect: Log) -> None:
         self.logger.log(effect.level, effect.text)

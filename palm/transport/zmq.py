@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+import threading
 import time
 from collections.abc import Sequence
 from math import ceil
@@ -82,9 +83,10 @@ class _Waker:
     """A pipe that ends a poll; it is written to only while somebody polls."""
 
     def __init__(self) -> None:
-        self.fd, self._write = os.pipe()
+        self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
-        os.set_blocking(self._write, False)
+        os.set_blocking(self.write_fd, False)
+        self._lock = threading.Lock()
         self._closed = False
         self._woken = False
         self._armed = False
@@ -100,9 +102,11 @@ class _Waker:
 
     def wake(self) -> None:
         self._woken = True
-        if self._armed and not self._closed:
-            with contextlib.suppress(BlockingIOError):  # it is full: the poll will end
-                os.write(self._write, b"!")
+        if not self._armed:
+            return
+        with self._lock, contextlib.suppress(BlockingIOError):  # it is full: the poll will end
+            if not self._closed:
+                os.write(self.write_fd, b"!")
 
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it is empty
@@ -110,9 +114,10 @@ class _Waker:
                 pass
 
     def close(self) -> None:
-        self._closed = True
+        with self._lock:
+            self._closed = True
         os.close(self.fd)
-        os.close(self._write)
+        os.close(self.write_fd)
 
 
 class _Monitored:
@@ -150,6 +155,11 @@ class _ZmqTransport:
         self._poller = zmq.Poller()
         self._poller.register(self._waker.fd, zmq.POLLIN)
         self._closed = False
+
+    @property
+    def wakeup_fd(self) -> int:
+        """A descriptor that ends the wait of `receive` when it is written to."""
+        return self._waker.write_fd
 
     def wake(self) -> None:
         """End the wait of `receive`, now or the next one; any thread may call it."""
@@ -365,11 +375,10 @@ class ZmqConnector(_ZmqTransport):
         events = self._drain()
         if not events:
             ready = self._wait(timeout)
+            events.extend(self._drain())  # what was sent before an end comes before it
             dealer = self._dealer
-            if dealer is not None and dealer.monitor in ready:
+            if dealer is not None and dealer.monitor in ready and len(events) < DRAIN:
                 events.extend(self._read_monitor(dealer))
-            if dealer is not None and dealer.socket in ready:
-                events.extend(self._drain())
         return events
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import msgspec
 from palm import errors
 from palm.errors import WireError
 
-__all__ = ["Failure", "Kind", "decode_failure", "encode_failure"]
+__all__ = ["Failure", "Kind", "decode_failure", "describe", "encode_failure"]
 
 
 class Kind(IntEnum):
@@ -94,6 +94,16 @@ def decode_failure(payload: bytes | memoryview) -> Failure:
         return _decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError(f"not a failure: {error}") from error
+
+
+def describe(error: BaseException) -> str:
+    """Return the text of an error of the user's, whose ``__str__`` may do anything."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as broken:  # noqa: BLE001 - see above
+        return f"<its text cannot be shown: {type(broken).__name__}>"
 
 
 def _escape(text: str) -> str:

@@ -33,7 +33,6 @@ def pair(palm_home: Path) -> Iterator[tuple[ZmqListener, ZmqConnector]]:
     listener.close()
 
 
-@pytest.mark.xfail(reason="ZmqConnector.receive reads the monitor before what came before its end")
 @pytest.mark.parametrize("n", [1, 200])
 def test_what_was_sent_before_the_end_comes_before_it(
     pair: tuple[ZmqListener, ZmqConnector], monkeypatch: pytest.MonkeyPatch, n: int
@@ -62,9 +61,6 @@ def test_what_was_sent_before_the_end_comes_before_it(
     assert isinstance(events[-1], Down)
 
 
-@pytest.mark.xfail(
-    reason="_Waker.wake may write to a descriptor that is closed, or another's by now"
-)
 def test_a_wake_up_is_over_before_its_pipe_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     waker = zmq._Waker()
     waker.arm()

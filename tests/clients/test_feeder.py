@@ -21,6 +21,7 @@ class StubJob:
     key = b"job-of-8"
     function = "foo.f"
     over = False
+    room = 1 << 30
 
     def __init__(self, told: list[Any]) -> None:
         self.told = told
@@ -116,7 +117,6 @@ def test_items_that_cannot_be_sent_are_refused_by_their_number() -> None:
     assert fed.job.count == 40
 
 
-@pytest.mark.xfail(reason="Feeder._end does not wait for what flush_stale has in hand")
 def test_the_end_waits_for_what_another_thread_is_sending() -> None:
     taken, go_on = threading.Event(), threading.Event()
 
@@ -127,8 +127,8 @@ def test_the_end_waits_for_what_another_thread_is_sending() -> None:
     fed = Fed(source())
     take = fed.feeder._take
 
-    def slow_take() -> list[Any]:
-        items = take()
+    def slow_take(room: int) -> list[Any]:
+        items = take(room)
         if items:
             taken.set()
             assert go_on.wait(10)

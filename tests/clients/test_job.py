@@ -129,7 +129,6 @@ def test_a_loop_goes_on_after_an_error(foo: Serve) -> None:
     assert sorted(seen) == list(range(100))
 
 
-@pytest.mark.xfail(reason="Job._runs drops the rest of the run that a loop was left in")
 def test_a_loop_that_was_left_is_taken_up_again(foo: Serve) -> None:
     job = foo(identity).job("foo.identity", range(3000), ordered=True).collect()
     seen = []
@@ -489,7 +488,6 @@ def test_a_job_that_nobody_takes_pauses_at_its_window(
     job.cancel()
 
 
-@pytest.mark.xfail(reason="Feeder submits whole batches, also where the window has less room")
 def test_a_window_is_not_exceeded(foo: Serve) -> None:
     job = foo(identity).job("foo.identity", itertools.count())
     until(lambda: job.state == "paused")
@@ -607,7 +605,6 @@ def test_a_loop_ends_when_its_job_is_cancelled(foo: Serve, gate: Gate) -> None:
     timer.join()
 
 
-@pytest.mark.xfail(reason="Job.wait takes the end of a cancelled job for its completion")
 def test_a_cancelled_job_is_not_complete(foo: Serve, gate: Gate) -> None:
     job = foo(named("wait", gate)).job("foo.wait", [1])
     job.cancel()
@@ -718,7 +715,6 @@ class BrokenTextError(Exception):
         raise RuntimeError("no text")
 
 
-@pytest.mark.xfail(reason="Feeder counts messages that it failed to send: the job never ends")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("error", [SystemExit(1), BrokenTextError()], ids=["exit", "no text"])
 def test_an_item_may_fail_to_be_pickled_in_any_way(foo: Serve, error: BaseException) -> None:

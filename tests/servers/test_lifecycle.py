@@ -83,7 +83,6 @@ def test_stopping_before_it_serves_is_kept_in_mind(cluster: ThreadCluster, role:
     component.close()
 
 
-@pytest.mark.xfail(reason="Component.stop is lost before the loop is there: so is an early SIGTERM")
 @ROLES
 def test_stopping_while_it_opens_is_kept_in_mind(cluster: ThreadCluster, role: str) -> None:
     cluster.master("foo")

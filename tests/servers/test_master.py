@@ -280,7 +280,6 @@ def test_a_job_that_waits_for_its_master_can_be_cancelled(cluster: ThreadCluster
 # Its end
 
 
-@pytest.mark.xfail(strict=False, reason="see tests/clients/test_connection.py")
 def test_stopping_lets_what_runs_end(cluster: ThreadCluster) -> None:
     begun, go_on = threading.Event(), threading.Event()
 

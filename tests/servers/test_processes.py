@@ -142,7 +142,6 @@ def test_a_signal_ends_a_component_cleanly(
     assert live_records(Folders.find()) == []
 
 
-@pytest.mark.xfail(reason="a signal that does not interrupt the poll is seen when that ends")
 def test_a_signal_that_another_thread_takes_is_seen_at_once(processes: ProcessCluster) -> None:
     """One that comes just before the poll has the same effect, and no test can time that."""
     master = processes.run(
@@ -178,7 +177,6 @@ def test_a_signal_while_it_looks_for_its_master_ends_a_worker(processes: Process
     assert "Traceback" not in worker.output
 
 
-@pytest.mark.xfail(reason="a machine that stops takes no shorter grace")
 def test_a_worker_in_a_function_that_never_ends_is_left_when_asked_twice(
     processes: ProcessCluster,
 ) -> None:
