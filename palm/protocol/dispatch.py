@@ -83,9 +83,11 @@ class Dispatcher:
         room = self._can_take(worker)
         while room:
             job = self._next_job(worker)
-            if job is None or not self._lease(worker, job, now) or once:
+            if job is None:
                 break
-            room = self._can_take(worker)
+            room = self._lease(worker, job, now) and self._can_take(worker)
+            if once:
+                break
         self.pool.set_hungry(worker, room)
         if room and not worker.leases and self._loaded:
             self._start_balancing(now)
@@ -102,6 +104,22 @@ class Dispatcher:
         lease.done = stop
         if not lease.job.dropped:
             self._put_back(lease.job, piece)
+
+    def forget(self, job: JobState) -> None:
+        """Take a job of which nothing waits any more out of its line."""
+        if job.listed:
+            job.listed = False
+            line = self._waiting[job.function]
+            line.remove(job)
+            if not line:
+                del self._waiting[job.function]
+
+    def workers_changed(self, now: float) -> None:
+        """Look after the jobs whose function nobody serves: a worker came or left."""
+        for function, line in self._waiting.items():
+            if not self.pool.is_served(function):
+                for job in line:
+                    self._await_worker(job, now)
 
     def answered(self, worker: WorkerSession, lease: Lease, seconds: float, n: int) -> None:
         """Note that a worker answered the next ``n`` messages of a lease."""
@@ -159,14 +177,21 @@ class Dispatcher:
         if not job.listed:
             job.listed = True
             self._waiting.setdefault(job.function, deque()).append(job)
-        if job.wait is None and not self.pool.is_served(job.function):
-            due = now + self._function_grace
-            job.wait = self._timers.at(due, self._nobody_serves, job)
+        if not self.pool.is_served(job.function):
+            if job.unknown and self._is_unknown(job.function):
+                self._fail_unknown(job)
+            else:
+                self._await_worker(job, now)
 
     def _can_take(self, worker: WorkerSession) -> bool:
-        return worker.peer is not None and not self.draining and self.pool.has_room(worker)
+        if worker.peer is None or self.draining or (worker.clearing and worker.leases):
+            return False
+        return self.pool.has_room(worker)
 
     def _next_job(self, worker: WorkerSession) -> JobState | None:
+        cleared, worker.clearing = worker.clearing, None
+        if cleared is not None and cleared.suspects:
+            return cleared
         functions = worker.functions
         for i in range(len(functions)):
             turn = (worker.turn + i) % len(functions)
@@ -191,6 +216,7 @@ class Dispatcher:
         """Lease something of a job; False: what it has must run alone, and this worker is busy."""
         if job.suspects:
             if worker.leases:
+                worker.clearing = job
                 return False
             piece = job.take_suspect() or job.take(1)
         else:
@@ -198,6 +224,7 @@ class Dispatcher:
         if piece is None:
             return True
         job.granted = max(job.granted, piece.n)
+        job.told = job.unknown = False
         lease = self._new_lease(worker, job, piece, now)
         task = Task(
             worker.link,
@@ -277,15 +304,26 @@ class Dispatcher:
 
     # Functions that nobody serves
 
+    def _await_worker(self, job: JobState, now: float) -> None:
+        if job.wait is None:
+            due = now + self._function_grace
+            job.wait = self._timers.at(due, self._nobody_serves, job)
+
+    def _is_unknown(self, function: str) -> bool:
+        """Whether there is no point in waiting: it is another master's, or a mistake."""
+        return "." in function or (self.pool.size > 0 and function not in self.pool.served)
+
     def _nobody_serves(self, job: JobState, now: float) -> None:
         job.wait = None
         function = job.function
         if not job.waiting or self.pool.is_served(function):
             return
-        foreign = "." in function
-        if foreign or (self.pool.size and function not in self.pool.served):
+        if self._is_unknown(function):
             self._fail_unknown(job)
             return
+        if job.told:
+            return
+        job.told = True
         text = f"no worker of '{self._name}' serves '{function}' yet; waiting for one"
         self._effects.append(Log(logging.WARNING, text))
         client = job.session
@@ -301,6 +339,8 @@ class Dispatcher:
         text += f" (served: {', '.join(served) or 'nothing'})"
         while (piece := job.take_suspect() or job.take(1 << 30)) is not None:
             self._fail(job, piece, Kind.FUNCTION_NOT_FOUND, Failure("FunctionNotFound", text))
+        job.unknown = True
+        self.forget(job)
 
     # The backstop: a peer whose end nothing reported
 

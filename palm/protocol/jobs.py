@@ -67,7 +67,9 @@ class JobState:
         "queued",
         "session",
         "suspects",
+        "told",
         "unacked",
+        "unknown",
         "wait",
     )
 
@@ -95,6 +97,10 @@ class JobState:
         self.unacked = 0
         #: Runs while no worker serves the function.
         self.wait: Timer | None = None
+        #: The person who waits knows that no worker serves the function.
+        self.told = False
+        #: Messages of it failed since workers are there and none serves the function.
+        self.unknown = False
 
     @property
     def open(self) -> int:

@@ -207,6 +207,7 @@ class MasterMachine:
 
     def _welcome_worker(self, worker: WorkerSession, hello: Hello, local: bool, now: float) -> None:
         worker.local = local
+        self._dispatcher.workers_changed(now)
         held = set(hello.holds)
         leases = worker.leases.values()
         keep = [lease.id for lease in leases if lease.id in held and not lease.job.dropped]
@@ -262,6 +263,7 @@ class MasterMachine:
         self._log(logging.WARNING, f"worker {worker.name} was lost{what}")
         self._dispatcher.requeue(leases[1:], now, begun=False)
         self._dispatcher.requeue(leases[:1], now, begun=True)
+        self._dispatcher.workers_changed(now)
         self._finish_if_drained(now)
 
     def _remove_worker(self, worker: WorkerSession) -> list[Lease]:
@@ -328,6 +330,7 @@ class MasterMachine:
         session = job.session
         session.jobs.pop(job.id, None)
         job.clear()
+        self._dispatcher.forget(job)
         session.outcomes = deque(pair for pair in session.outcomes if pair[0].job != job.id)
         job.dropped = True
         if job.open:
@@ -456,6 +459,7 @@ class MasterMachine:
         leases = self._remove_worker(worker)
         self._log(logging.INFO, f"worker {worker.name} left: {message.reason}")
         self._dispatcher.requeue(leases, now, begun=False)
+        self._dispatcher.workers_changed(now)
         self._finish_if_drained(now)
 
     # Outcomes that the master decides, and the end of jobs
@@ -483,6 +487,7 @@ class MasterMachine:
     def _drop_if_finished(self, job: JobState) -> None:
         if job.finished:
             job.clear()
+            self._dispatcher.forget(job)
             job.session.jobs.pop(job.id, None)
 
     # The end

@@ -87,7 +87,8 @@ class WorkerSession:
     #: It has room for more.
     hungry: bool = False
     leases: dict[int, Lease] = field(default_factory=dict)
-    leaving: bool = False
+    #: It takes nothing more before it is idle: messages of this job must run alone.
+    clearing: JobState | None = None
     local: bool = True
     #: Rotates the order in which its functions are looked through.
     turn: int = 0

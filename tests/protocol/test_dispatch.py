@@ -1,0 +1,207 @@
+"""Who gets what: functions that nobody serves, messages that run alone, jobs that end."""
+
+from __future__ import annotations
+
+import pytest
+
+from palm.protocol.master import FUNCTION_GRACE
+from palm.wire.message import Ack, Close, Notice, Outcome, Returned
+from palm.wire.outcome import Kind
+from tests.support.machines import MasterBench, Peer, payloads
+
+JOB = b"job-one."
+
+
+@pytest.fixture
+def bench() -> MasterBench:
+    return MasterBench()
+
+
+def ack_all(client: Peer) -> None:
+    serials = [m.serial for m, _ in client.inbox if isinstance(m, Outcome)]
+    client.send(Ack(0, max(serials)))
+
+
+def waiting_lines(bench: MasterBench) -> dict[str, object]:
+    return bench.master._dispatcher._waiting
+
+
+# Functions that nobody serves
+
+
+def test_workers_that_come_late_and_do_not_serve_it_settle_the_matter(bench: MasterBench) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(2), function="foo.typo")
+    bench.pass_time(10.0)
+    assert client.take(Notice) and not client.outcomes()
+    bench.worker(functions=["type"])
+    bench.pass_time(FUNCTION_GRACE - 0.1)
+    assert not client.outcomes(), "others may be on their way"
+    bench.pass_time(0.2)
+    assert {kind for kind, _ in client.outcomes().values()} == {Kind.FUNCTION_NOT_FOUND}
+
+
+def test_once_not_found_the_rest_of_the_job_need_not_wait(bench: MasterBench) -> None:
+    bench.worker(functions=["g"])
+    client = bench.client()
+    client.submit(JOB, payloads(5), last=False)
+    bench.pass_time(FUNCTION_GRACE + 0.1)
+    for first in range(5, 500, 5):
+        client.submit(JOB, payloads(5), first=first, last=False)
+        bench.pass_time(0.001)
+    outcomes = client.outcomes()
+    assert len(outcomes) == 500
+    assert {kind for kind, _ in outcomes.values()} == {Kind.FUNCTION_NOT_FOUND}
+
+
+def test_function_of_another_server_is_not_found(bench: MasterBench) -> None:
+    bench.worker()
+    client = bench.client()
+    client.submit(JOB, payloads(1), function="bar.f")
+    client.submit(b"deep", payloads(1), function="foo.a.f")
+    bench.pass_time(FUNCTION_GRACE + 0.1)
+    kinds = [m.kinds[0] for m, _ in client.inbox if isinstance(m, Outcome)]
+    assert kinds == [Kind.FUNCTION_NOT_FOUND] * 2
+
+
+def test_who_waits_for_a_lost_worker_is_told_so(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(b"running.", payloads(1))
+    client.submit(JOB, payloads(1))  # waits behind the other
+    worker.lose()
+    bench.pass_time(FUNCTION_GRACE + 0.1)
+    assert {notice.job for notice in client.take(Notice)} == {b"running.", JOB}
+
+
+def test_who_waits_is_told_once(bench: MasterBench) -> None:
+    client = bench.client()
+    bench.worker("a").lose()
+    client.submit(JOB, payloads(1))
+    for number in range(5):
+        bench.worker(f"other-{number}", ["g"])
+        bench.pass_time(FUNCTION_GRACE + 0.1)
+        client.submit(JOB, payloads(1), first=1 + number, last=False)
+    assert len(client.take(Notice)) == 1
+
+
+# Messages that must run alone
+
+
+def suspects(bench: MasterBench, client: Peer, n: int = 3) -> None:
+    """Let a worker die on ``n`` messages of a job."""
+    doomed = bench.worker("doomed")
+    client.submit(JOB, payloads(40 * n), last=False)
+    while True:
+        tasks = doomed.tasks()
+        if tasks[0][0].n >= n:
+            break
+        for task, batch in tasks:
+            doomed.answer(task, batch, seconds=1e-4)
+    doomed.lose()
+    assert len(next(iter(bench.master._clients.values())).jobs[JOB].suspects) >= n
+
+
+def test_message_under_suspicion_runs_with_nothing_behind_it(bench: MasterBench) -> None:
+    client = bench.client()
+    suspects(bench, client)
+    worker = bench.worker("next")
+    while bench.master._clients[client.session].jobs[JOB].suspects:
+        ((task, batch),) = worker.tasks()
+        assert task.n == 1
+        worker.answer(task, batch, seconds=1e-5)
+
+
+def test_other_jobs_do_not_keep_a_message_from_running_alone(bench: MasterBench) -> None:
+    client = bench.client()
+    suspects(bench, client)
+    worker, other = bench.worker("next"), bench.client("other")
+    first = len([m for m, _ in client.inbox if isinstance(m, Outcome)])
+    for number in range(100):  # a stream of work that keeps the worker busy
+        other.submit(b"stream..", payloads(50), first=50 * number, last=False)
+        tasks = worker.tasks()
+        for task, batch in tasks[:1] if len(tasks) > 1 else tasks:
+            worker.answer(task, batch, seconds=1e-4)
+        worker.inbox[:0] = list(tasks[1:])
+    now = len([m for m, _ in client.inbox if isinstance(m, Outcome)])
+    assert now - first > 3
+
+
+def test_late_result_of_a_message_under_suspicion_clears_it(bench: MasterBench) -> None:
+    client, slow = bench.client(), bench.worker("slow")
+    client.submit(JOB, payloads(1))
+    ((task, batch),) = slow.tasks()
+    slow.lose()
+    back = slow.reconnect(holds=[])
+    again = back.tasks()
+    task.lease = 0
+    back.answer(task, batch)
+    assert len(client.outcomes()) == 1
+    back.lose()
+    assert again and not bench.worker("next").tasks()
+    bench.pass_time(1.0)
+    assert not client.outcomes()
+
+
+# The end of jobs
+
+
+def test_closed_job_that_nobody_could_run_leaves_nothing(bench: MasterBench) -> None:
+    client = bench.client()
+    for number in range(5):
+        client.submit(b"job%d" % number, payloads(3), last=False)
+        client.send(Close(0, b"job%d" % number))
+    assert waiting_lines(bench) == {}
+    bench.pass_time(FUNCTION_GRACE + 1.0)
+    assert not client.take(Notice)
+    assert bench.master.next_deadline is None
+
+
+def test_job_that_is_not_found_leaves_nothing(bench: MasterBench) -> None:
+    bench.worker(functions=["g"])
+    client = bench.client()
+    client.submit(JOB, payloads(3))
+    bench.pass_time(FUNCTION_GRACE + 0.1)
+    ack_all(client)
+    assert bench.master.holdings() == {} and waiting_lines(bench) == {}
+
+
+def test_nothing_is_left_in_the_machine_when_all_have_gone(bench: MasterBench) -> None:
+    client, workers = bench.client(), [bench.worker("a"), bench.worker("b", ["f", "g"])]
+    for job in (b"one", b"two"):
+        client.submit(job, payloads(300))
+        client.submit(job + b"g", payloads(20), function="g")
+    while any(worker.work() for worker in workers):
+        pass
+    ack_all(client)
+    assert bench.master.holdings() == {}
+    client.lose()
+    for worker in workers:
+        worker.lose()
+    bench.pass_time(100.0)
+    master = bench.master
+    held = {
+        "clients": master._clients,
+        "workers": master._workers,
+        "peers": master._peers,
+        "strangers": master._strangers,
+        "parked": master._parked,
+        "waiting": waiting_lines(bench),
+        "loaded": master._dispatcher._loaded,
+        "pool": master._pool.workers(),
+        "serving": master._pool._serving,
+        "hungry": [w for line in master._pool._hungry.values() for w in line],
+        "timers": master._timers._heap,
+    }
+    assert {name: what for name, what in held.items() if what} == {}
+
+
+def test_lease_of_a_closed_job_leaves_room_when_it_is_returned(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(10), last=False)
+    ((task, batch),) = worker.tasks()
+    client.send(Close(0, JOB))
+    client.submit(b"next", payloads(2))
+    assert not worker.tasks(), "it is busy with what was revoked"
+    worker.send(Returned(0, [task.lease]))
+    assert [t.job for t, _ in worker.tasks()] == [b"next"]
+    assert batch.n
