@@ -38,6 +38,9 @@ REMEMBERED: Final = 16
 #: Seconds that a feeder has to notice that its job is over.
 FEEDER_GRACE: Final = 1.0
 
+#: Seconds that the garbage collector, or the end of the process, waits for a goodbye.
+FINALIZE_WITHIN: Final = 0.5
+
 
 class Client:
     """Talks to one master; it never blocks before results are wanted.
@@ -87,7 +90,9 @@ class Client:
         self._values = SharedValues(self._wait_for)
         self._session_log()
         self._connection.start()
-        self._finalizer = weakref.finalize(self, Connection.close, self._connection)
+        self._finalizer = weakref.finalize(
+            self, Connection.close, self._connection, FINALIZE_WITHIN
+        )
 
     # Jobs
 
@@ -217,7 +222,8 @@ class Client:
             job.cancel()
             if feeder is not None:
                 feeder.join(FEEDER_GRACE)
-        self._finalizer()
+        self._finalizer.detach()
+        self._connection.close()
         self._values.fail(PalmError("this client is closed"))
 
     def __enter__(self) -> Client:

@@ -85,13 +85,15 @@ class Connection:
         """Have ``idle`` called soon."""
         self._connector.wake()
 
-    def close(self) -> None:
-        """Say goodbye and end the thread."""
+    def close(self, timeout: float | None = None) -> None:
+        """Say goodbye and end the thread; wait up to ``timeout`` seconds for that (None: for ever).
+
+        The garbage collector may call it, from any thread and whatever locks that holds.
+        """
         if self._thread.is_alive():
             self.post(StopRequested(0.0))
-            if self._thread is threading.current_thread():  # the garbage collector calls from here
-                return
-            self._thread.join()
+            if self._thread is not threading.current_thread():
+                self._thread.join(timeout)
 
     def _run(self) -> None:
         driver, inbox = self._driver, self._inbox

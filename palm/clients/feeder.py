@@ -100,18 +100,15 @@ class Feeder:
     def _feed(self) -> None:
         """Take items until the source ends or the job does."""
         items = self._items if self._limit is None else islice(self._items, self._limit)
-        append, clock = self._pending.append, time.monotonic
+        pending, append, clock = self._pending, self._pending.append, time.monotonic
         due = clock() + FLUSH_AFTER
-        waiting = 0
         for item in items:
             append(item)
-            waiting += 1
-            if waiting >= self._target or clock() >= due:
+            if len(pending) >= self._target or clock() >= due:
                 if not self._flush(wait=True):
                     return
-                waiting = 0
                 due = clock() + FLUSH_AFTER
-            elif waiting == 1:
+            elif len(pending) == 1:
                 self._wake()
 
     def _end(self, error: BaseException | None) -> None:

@@ -136,6 +136,9 @@ class Job:
             left = None if total is None or not rate else max(total - done, 0) / rate
             return Progress(done, self._failed, self._retried, total, rate, left)
 
+    def __bool__(self) -> bool:
+        return True  # also when its length is not known
+
     def __len__(self) -> int:
         if self._total is None:
             raise TypeError("the number of messages of this job is not known")
@@ -173,9 +176,10 @@ class Job:
         self._tell_cancel(self.key)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until every message has its outcome, keeping all; return whether that is so.
+        """Wait for the end of the job, keeping all outcomes; return whether it is done.
 
-        ``timeout`` is in seconds. An interrupt cancels the job.
+        It is not when ``timeout`` (seconds) is over, or when the job was cancelled or failed. An
+        interrupt cancels the job.
         """
         until = None if timeout is None else time.monotonic() + timeout
         try:
@@ -224,9 +228,10 @@ class Job:
         if not partial:
             self.wait()
         chunks, missing = self._all_chunks(partial=partial)
+        result = frame.results(self, chunks, missing, self._index)
         if errors == "raise" and not partial:
-            self._raise_first(chunks)
-        return frame.results(self, chunks, missing, self._index)
+            self._raise_first(chunks)  # now: reading a result may have failed as well
+        return result
 
     @property
     def failures(self) -> pd.DataFrame:
@@ -439,12 +444,12 @@ class Job:
         if not failed:
             return
         first = failed[0].errors()[0]
-        more = self._failed - 1
-        if more:
+        count = sum(chunk.failed for chunk in failed)
+        if count > 1:
             kinds = Counter(_kind(error) for chunk in failed for error in chunk.errors())
             counts = ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common(5))
             first.add_note(
-                f"{self._failed:,} of {self._window.answered:,} messages failed: {counts}. "
+                f"{count:,} of {self._window.answered:,} messages failed: {counts}. "
                 'See job.failures, or job.to_frame(errors="return").'
             )
         raise first

@@ -43,8 +43,10 @@ class Timers:
         """Make the calls that are due."""
         while self._heap and self._heap[0][0] <= now:
             timer = heappop(self._heap)[2]
-            if timer.call is not None:
-                timer.call(*timer.args, now)
+            call, args = timer.call, timer.args
+            if call is not None:
+                timer.cancel()  # it is over, for those who still hold it
+                call(*args, now)
 
     @property
     def next_deadline(self) -> float | None:

@@ -86,7 +86,7 @@ class _Waker:
         self.fd, self.write_fd = os.pipe()
         os.set_blocking(self.fd, False)
         os.set_blocking(self.write_fd, False)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may wake while its thread does
         self._closed = False
         self._woken = False
         self._armed = False
@@ -375,10 +375,15 @@ class ZmqConnector(_ZmqTransport):
         events = self._drain()
         if not events:
             ready = self._wait(timeout)
-            events.extend(self._drain())  # what was sent before an end comes before it
             dealer = self._dealer
-            if dealer is not None and dealer.monitor in ready and len(events) < DRAIN:
-                events.extend(self._read_monitor(dealer))
+            seen = []
+            if dealer is not None and dealer.monitor in ready:
+                seen = self._read_monitor(dealer)
+            events = more = self._drain()
+            while seen and more:  # what was sent before an end comes before it
+                more = self._drain()
+                events = events + more
+            events = events + seen
         return events
 
     def close(self) -> None:
