@@ -131,7 +131,10 @@ class Wanted:
 
 @dataclass(slots=True)
 class Completed:
-    """A worker ran the next ``n`` messages of a lease; see `palm.wire.message.Result`."""
+    """A worker ran the next ``n`` messages of a lease; see `palm.wire.message.Result`.
+
+    Unless it is ``over``, the run goes on: another event of this kind will follow.
+    """
 
     lease: int
     n: int
@@ -140,6 +143,7 @@ class Completed:
     started: float
     durations: bytes
     kinds: bytes
+    over: bool = True
 
 
 Event = (

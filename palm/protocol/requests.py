@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from palm.protocol.cache import REPLIES
 from palm.protocol.effects import Effect, Reply, Send
 from palm.protocol.events import Wanted
 from palm.wire.batch import Batch
@@ -17,6 +18,8 @@ class Requests:
         self._effects = effects
         self._open: dict[int, tuple[Keep | Fetch, Wanted]] = {}
         self._next = 1
+        #: The latest operation that was sent over this link.
+        self._sent = 0
 
     def __bool__(self) -> bool:
         return bool(self._open)
@@ -31,12 +34,12 @@ class Requests:
             request = Fetch(0, op, wanted.key, wanted.delete)
         self._open[op] = (request, wanted)
         if link:
-            self._send(request, wanted.batch, link)
+            self._send(link)
 
     def resend(self, link: int) -> None:
-        """Send all that are open, over a new link."""
-        for request, wanted in self._open.values():
-            self._send(request, wanted.batch, link)
+        """Send those that are open again, over a new link."""
+        self._sent = 0
+        self._send(link)
 
     def answered(self, kept: Kept, batch: Batch | None) -> None:
         """Take an answer; one that was given before is ignored."""
@@ -44,11 +47,17 @@ class Requests:
         if found is not None:
             reply = found[1].reply
             self._effects.append(Reply(reply, kept.found, kept.key, kept.codec, batch))
+            self._send(kept.link)
 
     def clear(self) -> None:
         """Forget what is open."""
         self._open.clear()
 
-    def _send(self, request: Keep | Fetch, batch: Batch | None, link: int) -> None:
-        request.link = link
-        self._effects.append(Send(b"", request, batch))
+    def _send(self, link: int) -> None:
+        """Send what was not sent yet, as far as the master will remember its answers."""
+        oldest = next(iter(self._open), self._next)
+        for op in range(max(oldest, self._sent + 1), min(oldest + REPLIES, self._next)):
+            request, wanted = self._open[op]
+            request.link = link
+            self._effects.append(Send(b"", request, wanted.batch))
+            self._sent = op

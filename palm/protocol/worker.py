@@ -185,9 +185,11 @@ class WorkerMachine:
         if self._running is None:
             return
         held, _ = self._running
-        self._running = None
         if event.n:
             self._answer(held, event)
+        if not event.over:
+            return
+        self._running = None
         over = held.stale or held.revoked or held.at >= held.batch.n
         lease = held.task.lease
         if over and self._held.get(lease) is held:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from array import array
@@ -38,6 +39,40 @@ class _Undecodable:
         self.failure = _failure(error, "its payload cannot be read: ")
 
 
+class _Run:
+    """What became of the messages of an `Invoke`, while they are run."""
+
+    __slots__ = ("durations", "failures", "invoke", "results", "started", "taken")
+
+    def __init__(self, invoke: Invoke) -> None:
+        self.invoke = invoke
+        self.started = time.time()
+        self.results: list[Any] = []
+        #: By position among the results.
+        self.failures: dict[int, _Failed] = {}
+        #: Seconds of each; the last to grow, so its length counts what is complete.
+        self.durations = array("f")
+        #: How many were answered already.
+        self.taken = 0
+
+    def take(self, *, over: bool) -> Completed:
+        """Pack what is complete and was not taken before."""
+        first, stop = self.taken, len(self.durations)
+        self.taken = stop
+        failures = {at - first: f for at, f in self.failures.items() if first <= at < stop}
+        codec, payloads, failures = _encode(self.results[first:stop], failures)
+        return Completed(
+            self.invoke.task.lease,
+            stop - first,
+            codec,
+            Batch.pack(payloads),
+            self.started + sum(self.durations[:first]),
+            self.durations[first:stop].tobytes(),
+            _kinds(stop - first, failures),
+            over,
+        )
+
+
 class Executor:
     """Runs functions of a table in the calling thread."""
 
@@ -46,37 +81,36 @@ class Executor:
         self._lease = 0
         self._values: list[Any] = []
         self._most = MAX_PAYLOAD
+        self._run: _Run | None = None
+        self._taking = threading.Lock()
 
     def run(self, invoke: Invoke) -> Completed:
         """Run messages from ``invoke.start`` on, for `ANSWER_AFTER` seconds or to its ``stop``."""
         task = invoke.task
         if task.lease != self._lease or invoke.start == 0:
             self._lease, self._values = task.lease, _decode(task.codec, invoke.batch)
-        function = self._functions[task.function]
-        started = time.time()
-        results, failures, durations = self._call_all(function, invoke)
-        codec, payloads, failures = _encode(results, failures)
-        batch = Batch.pack(payloads)
-        if batch.size > ANSWER_SIZE:
-            self._most = max(1, ANSWER_SIZE * batch.n // batch.size)
-        return Completed(
-            task.lease,
-            batch.n,
-            codec,
-            batch,
-            started,
-            durations.tobytes(),
-            _kinds(batch.n, failures),
-        )
+        run = self._run = _Run(invoke)
+        try:
+            self._call_all(self._functions[task.function], run)
+        finally:
+            with self._taking:
+                self._run = None
+        completed = run.take(over=True)
+        if completed.batch.size > ANSWER_SIZE:
+            self._most = max(1, ANSWER_SIZE * completed.n // completed.batch.size)
+        return completed
 
-    def _call_all(
-        self, function: Callable[[Any], Any], invoke: Invoke
-    ) -> tuple[list[Any], dict[int, _Failed], array[float]]:
-        """Return results, failures by their position among them, and seconds for each."""
+    def take_early(self) -> Completed | None:
+        """Return what is done of a run that goes on, for another thread to answer."""
+        with self._taking:
+            run = self._run
+            if run is None or len(run.durations) == run.taken:
+                return None
+            return run.take(over=False)
+
+    def _call_all(self, function: Callable[[Any], Any], run: _Run) -> None:
         clock = time.perf_counter
-        results: list[Any] = []
-        failures: dict[int, _Failed] = {}
-        durations = array("f")
+        invoke, results, durations = run.invoke, run.results, run.durations
         most = invoke.start + self._most
         before = clock()
         until = before + ANSWER_AFTER
@@ -87,20 +121,19 @@ class Executor:
             result: Any = b""
             try:
                 if type(value) is _Undecodable:
-                    failures[len(results)] = value.failure
+                    run.failures[len(results)] = value.failure
                 else:
                     result = function(value)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - a function cannot end its worker
-                failures[len(results)] = _failure(error)
+                run.failures[len(results)] = _failure(error)
             results.append(result)
             now = clock()
             durations.append(now - before)
             before = now
             if now >= until:
                 break
-        return results, failures, durations
 
 
 def _decode(codec: int, batch: Batch) -> list[Any]:

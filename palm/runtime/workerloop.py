@@ -36,14 +36,21 @@ class WorkerLoop:
         Runs the messages of an `Invoke`.
     wake
         Ends the driver's wait.
+    take_early
+        Returns what is done of a run that takes long, for it to be answered before its end.
     """
 
     def __init__(
-        self, driver: Driver, run: Callable[[Invoke], Completed], wake: Callable[[], None]
+        self,
+        driver: Driver,
+        run: Callable[[Invoke], Completed],
+        wake: Callable[[], None],
+        take_early: Callable[[], Completed | None] = lambda: None,
     ) -> None:
         self._driver = driver
         self._run = run
         self._wake = wake
+        self._take_early = take_early
         self._lock = threading.Lock()
         self._inbox: deque[Event] = deque()
         self._invoke: Invoke | None = None
@@ -127,6 +134,9 @@ class WorkerLoop:
                 with self._lock:
                     if self._invoke is not None:
                         self._step(0.0)
+                        early = self._take_early()
+                        if early is not None:
+                            self._driver.handle(early)
             calm = 0 if self._calling or self._calls != seen else calm + 1
             seen = self._calls
             if calm > CALM_AFTER and not self._closed.is_set():

@@ -130,7 +130,8 @@ class Worker(Component):
                 Stopped: self._stopped,
             },
         )
-        loop = WorkerLoop(driver, Executor(self._table_of()).run, connector.wake)
+        executor = Executor(self._table_of())
+        loop = WorkerLoop(driver, executor.run, connector.wake, executor.take_early)
         self._loop = loop
         self._values = SharedValues(loop.wait_for)
         driver.perform(machine.start(driver.clock()))

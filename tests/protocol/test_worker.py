@@ -227,3 +227,13 @@ def test_a_refused_key_ends_it_with_the_reason(bench: Bench) -> None:
     stopped = bench.effects[-1]
     assert isinstance(stopped, Stopped)
     assert isinstance(stopped.error, AuthenticationError)
+
+
+def test_what_is_done_early_is_answered_while_the_run_goes_on(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1, n=5)
+    early = Batch.pack(payloads(2))
+    bench.handle(Completed(1, 2, 0, early, 0.0, bytes(8), b"", over=False))
+    assert sum(isinstance(effect, Invoke) for effect in bench.effects) == 1
+    bench.complete(3)
+    assert [(r.first, r.n) for r in bench.sent(Result)] == [(10, 2), (12, 3)]

@@ -410,3 +410,23 @@ def test_its_coming_and_going_is_in_the_log_of_its_master(
     cluster.worker({"f": identity, "g": identity}, "w").stop()
     until(lambda: "worker w left" in caplog.text)
     assert "worker w joined, serves f, g" in caplog.text
+
+
+def test_quick_results_do_not_wait_for_a_slow_message_of_their_lease(
+    cluster: ThreadCluster,
+) -> None:
+    go_on = threading.Event()
+
+    def sometimes_slow(value: int) -> int:
+        if value == 200:
+            assert go_on.wait(20)
+        return value
+
+    cluster.master()
+    cluster.worker({"sometimes_slow": sometimes_slow})
+    job = cluster.client().job("foo.sometimes_slow", range(1000))
+    try:
+        assert sorted(next(job) for _ in range(200)) == list(range(200))
+    finally:
+        go_on.set()
+    assert sorted(job) == list(range(200, 1000))

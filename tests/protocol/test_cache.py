@@ -1,0 +1,162 @@
+"""The shared values: each operation is carried out exactly once, however often it is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from palm.protocol.cache import REPLIES
+from palm.protocol.effects import Effect, Reply, Send
+from palm.protocol.events import Wanted
+from palm.protocol.requests import Requests
+from palm.wire.batch import INLINE_LIMIT, Batch
+from palm.wire.codec import Codec
+from palm.wire.message import Fetch, Keep, Kept
+from tests.support.machines import MasterBench, Peer
+
+
+@pytest.fixture
+def bench() -> MasterBench:
+    return MasterBench()
+
+
+def value_of(peer: Peer) -> bytes | None:
+    """The value in the latest answer."""
+    kept, batch = [(m, b) for m, b in peer.inbox if isinstance(m, Kept)][-1]
+    assert kept.found == (batch is not None)
+    return None if batch is None else bytes(batch.payloads()[0])
+
+
+def keep(peer: Peer, op: int, key: str, value: bytes) -> None:
+    peer.send(Keep(0, op, key, Codec.RAW), Batch.pack([value]))
+
+
+@pytest.mark.parametrize("value", [b"", b"v", bytes(INLINE_LIMIT), bytes(3 << 20)], ids=len)
+def test_value_is_shared_by_clients_and_workers(bench: MasterBench, value: bytes) -> None:
+    client, worker = bench.client(), bench.worker()
+    keep(client, 1, "k", value)
+    worker.send(Fetch(0, 1, "k", delete=False))
+    assert value_of(worker) == value
+
+
+def test_codec_comes_back_with_the_value(bench: MasterBench) -> None:
+    client = bench.client()
+    client.send(Keep(0, 1, "k", 255), Batch.pack([b"v"]))
+    client.send(Fetch(0, 2, "k", delete=False))
+    assert client.take(Kept)[-1].codec == 255
+
+
+def test_missing_key_is_not_found(bench: MasterBench) -> None:
+    client = bench.client()
+    client.send(Fetch(0, 1, "k", delete=False))
+    client.send(Fetch(0, 2, "k", delete=True))
+    assert [kept.found for kept in client.take(Kept)] == [False, False]
+
+
+def test_repeated_set_does_not_undo_what_came_after(bench: MasterBench) -> None:
+    client, other = bench.client("a"), bench.client("b")
+    keep(client, 1, "k", b"first")
+    keep(other, 1, "k", b"second")
+    back = client.reconnect()
+    keep(back, 1, "k", b"first")
+    back.send(Fetch(0, 2, "k", delete=False))
+    assert value_of(back) == b"second"
+
+
+def test_repeated_delete_gets_the_first_answer(bench: MasterBench) -> None:
+    client = bench.client()
+    keep(client, 1, "k", b"v")
+    client.send(Fetch(0, 2, "k", delete=True))
+    client.take(Kept)
+    back = client.reconnect()
+    back.send(Fetch(0, 2, "k", delete=True))
+    assert [kept.found for kept in back.take(Kept)] == [True]
+
+
+def test_values_that_were_read_are_not_held_for_who_read_them(bench: MasterBench) -> None:
+    client = bench.client()
+    for op in range(1, 100):
+        keep(client, 2 * op, "k", bytes(op))
+        client.send(Fetch(0, 2 * op + 1, "k", delete=False))
+    (session,) = bench.master._clients.values()
+    assert not any(batch for _, batch in session.replies.values())
+    assert len(session.replies) <= REPLIES
+
+
+# The side of those who ask
+
+
+class Asker:
+    """Requests of one session, and a master that answers or loses them."""
+
+    def __init__(self, bench: MasterBench) -> None:
+        self.effects: list[Effect] = []
+        self.requests = Requests(self.effects)
+        self.peer = bench.client()
+        self.answers: list[bool] = []
+
+    def ask(self, **wanted: Any) -> None:
+        def note(found: bool, *_: object) -> None:
+            self.answers.append(found)
+
+        self.requests.add(Wanted(reply=note, **wanted), self.peer.link)
+
+    def send(self) -> int:
+        """Let what was sent reach the master; return how much it was."""
+        sends = [effect for effect in self.effects if isinstance(effect, Send)]
+        self.effects.clear()
+        for send in sends:
+            self.peer.send(send.message, send.batch)
+        return len(sends)
+
+    def receive(self) -> None:
+        """Let the answers come."""
+        for message, batch in self.peer.inbox:
+            if isinstance(message, Kept):
+                self.requests.answered(message, batch)
+        self.peer.inbox.clear()
+        for effect in [effect for effect in self.effects if isinstance(effect, Reply)]:
+            self.effects.remove(effect)
+            effect.call(effect.found, effect.key, effect.codec, effect.batch)
+
+    def reconnect(self) -> None:
+        self.peer = self.peer.reconnect()
+        self.effects.clear()
+        self.requests.resend(self.peer.link)
+
+
+def test_many_operations_at_once_are_each_carried_out_once(bench: MasterBench) -> None:
+    asker = Asker(bench)
+    asker.peer.functions = []
+    n = 3 * REPLIES
+    for number in range(n):
+        asker.ask(key=str(number), codec=0, batch=Batch.pack([b"v"]))
+        asker.ask(key=str(number), delete=True)
+    while asker.requests:
+        sent = asker.send()
+        assert sent <= REPLIES, "the master cannot remember so many answers"
+        asker.reconnect()  # the answers are lost: all is sent again
+        asker.send()
+        asker.receive()
+    assert asker.answers == [False, True] * n
+
+
+def test_answers_that_come_twice_are_taken_once(bench: MasterBench) -> None:
+    asker = Asker(bench)
+    asker.ask(key="k")
+    asker.send()
+    asker.peer.inbox *= 2
+    asker.receive()
+    assert asker.answers == [False]
+    assert not asker.requests
+
+
+def test_nothing_is_sent_without_a_link_and_nothing_is_kept_when_given_up() -> None:
+    effects: list[Effect] = []
+    requests = Requests(effects)
+    requests.add(Wanted("k", print), 0)
+    assert requests and not effects
+    requests.clear()
+    requests.resend(1)
+    assert not requests and not effects
