@@ -57,7 +57,8 @@ class Requests:
         """Send what was not sent yet, as far as the master will remember its answers."""
         oldest = next(iter(self._open), self._next)
         for op in range(max(oldest, self._sent + 1), min(oldest + REPLIES, self._next)):
-            request, wanted = self._open[op]
-            request.link = link
-            self._effects.append(Send(b"", request, wanted.batch))
+            if op in self._open:  # some in between may have been answered before
+                request, wanted = self._open[op]
+                request.link = link
+                self._effects.append(Send(b"", request, wanted.batch))
             self._sent = op

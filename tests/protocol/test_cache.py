@@ -152,6 +152,15 @@ def test_answers_that_come_twice_are_taken_once(bench: MasterBench) -> None:
     assert not asker.requests
 
 
+def test_what_was_answered_is_not_sent_again(bench: MasterBench) -> None:
+    asker = Asker(bench)
+    for key in "abc":
+        asker.ask(key=key)
+    asker.requests.answered(Kept(asker.peer.link, 2, "b", False, 0), None)
+    asker.reconnect()
+    assert [e.message.key for e in asker.effects if isinstance(e, Send)] == ["a", "c"]
+
+
 def test_nothing_is_sent_without_a_link_and_nothing_is_kept_when_given_up() -> None:
     effects: list[Effect] = []
     requests = Requests(effects)
