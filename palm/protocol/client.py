@@ -34,6 +34,10 @@ __all__ = ["ClientMachine"]
 #: Seconds after which the person who waits is told that nobody answers.
 NOTICE_AFTER: Final = 2.0
 
+#: Jobs that were cancelled or given up and are remembered: a batch may still be on its way from
+#: the thread that packs it.
+ENDED: Final = 1024
+
 
 @dataclass(slots=True)
 class _Sent:
@@ -100,6 +104,7 @@ class ClientMachine:
         self._requests = Requests(self._effects)
         self._connect_timeout = connect_timeout
         self._jobs: dict[bytes, _Job] = {}
+        self._ended: dict[bytes, None] = {}
         self._patience: list[Timer] = []
 
     @property
@@ -148,6 +153,8 @@ class ClientMachine:
     # From the caller
 
     def _submit(self, event: Submitted) -> None:
+        if event.job in self._ended and self.link.state is not State.FAILED:
+            return
         job = self._jobs.get(event.job)
         if job is None:
             job = self._jobs[event.job] = _Job(event.job, event.function)
@@ -170,8 +177,14 @@ class ClientMachine:
         self._effects.append(Send(b"", sent.submit, sent.batch))
 
     def _cancel(self, job: bytes) -> None:
+        self._end(job)
         if self._jobs.pop(job, None) is not None and self.link.up:
             self._effects.append(Send(b"", Close(self.link.id, job)))
+
+    def _end(self, job: bytes) -> None:
+        self._ended[job] = None
+        if len(self._ended) > ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def _stop(self) -> None:
         if self.link.up:
@@ -216,6 +229,7 @@ class ClientMachine:
         if self.link.state is State.FAILED:
             if self.link.error is not None and (self._jobs or self._requests):
                 self._fail_all(self.link.error)
+            self._calm_down()
             return
         waits = not self.link.up and bool(self._jobs or self._requests)
         if waits and not self._patience:
@@ -223,10 +237,13 @@ class ClientMachine:
                 self._timers.at(now + NOTICE_AFTER, self._notice),
                 self._timers.at(now + self._connect_timeout, self._give_up),
             ]
-        elif not waits and self._patience:
-            for timer in self._patience:
-                timer.cancel()
-            self._patience = []
+        elif not waits:
+            self._calm_down()
+
+    def _calm_down(self) -> None:
+        for timer in self._patience:
+            timer.cancel()
+        self._patience.clear()
 
     def _notice(self, now: float) -> None:
         self._effects.append(Note(None, f"{self.link.absence()}; waiting"))
@@ -237,6 +254,8 @@ class ClientMachine:
         self._fail_all(ConnectTimeout(text, name=name, known=known))
 
     def _fail_all(self, error: PalmError) -> None:
+        for job in self._jobs:
+            self._end(job)
         self._jobs.clear()
         self._requests.clear()
         self._effects.append(Fail(None, error))

@@ -205,3 +205,50 @@ def test_it_says_goodbye(bench: Bench) -> None:
     bench.handle(StopRequested(0.0))
     assert bench.sent(Bye)
     assert isinstance(bench.effects[-1], Stopped)
+
+
+def test_batches_that_come_after_the_cancel_are_not_sent(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(2, last=False)
+    bench.handle(Cancelled(JOB))
+    bench.effects.clear()
+    bench.submit(2, 2, last=True)  # it was on its way from the thread that packs
+    assert not bench.sent(Submit)
+    assert bench.machine._jobs == {}
+    bench.connect(link=2)
+    assert not bench.sent(Submit)
+
+
+def test_batches_that_come_after_giving_up_are_not_sent(bench: Bench) -> None:
+    bench.submit(2, last=False)
+    bench.pass_time(61.0)
+    assert len(bench.all(Fail)) == 1
+    bench.submit(2, 2, last=True)
+    bench.pass_time(100.0)
+    assert len(bench.all(Fail)) == 1
+    bench.connect()
+    assert not bench.sent(Submit)
+
+
+def test_a_job_that_was_cancelled_before_it_began_stays_so(bench: Bench) -> None:
+    bench.connect()
+    bench.handle(Cancelled(JOB))
+    bench.submit(2, last=False)
+    assert not bench.sent(Submit)
+
+
+def test_after_a_refusal_there_is_no_more_patience_to_lose(bench: Bench) -> None:
+    bench.submit(1)
+    bench.handle(Refused("no"))
+    bench.effects.clear()
+    bench.pass_time(100.0)
+    assert bench.effects == []
+
+
+def test_what_ended_is_forgotten_after_a_while(bench: Bench) -> None:
+    bench.connect()
+    for number in range(5000):
+        job = b"%d" % number
+        bench.handle(Submitted(job, 0, Batch.pack(payloads(1)), "foo.f", 0, False))
+        bench.handle(Cancelled(job))
+    assert bench.machine._jobs == {} and len(bench.machine._ended) <= 1024
