@@ -80,13 +80,13 @@ class Client:
         self.session = session
         self.logger = new_logger("palm.client", logging_level, CLIENT_FORMAT)
         self._lock = threading.Lock()
-        self._active: dict[bytes, tuple[Job, Feeder | None]] = {}
         self._recent: deque[Job] = deque(maxlen=REMEMBERED)
         self._warned = False
         self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
         target = parse_address(db_address or push_address or sub_address or server_name)
         self._connection = self._connect(target, connect_timeout)
+        self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
         self._session_log()
         self._connection.start()
@@ -220,8 +220,7 @@ class Client:
             active = list(self._active.values())
         for job, feeder in active:
             job.cancel()
-            if feeder is not None:
-                feeder.join(FEEDER_GRACE)
+            feeder.join(FEEDER_GRACE)
         self._finalizer.detach()
         self._connection.close()
         self._values.fail(PalmError("this client is closed"))
@@ -285,7 +284,7 @@ class Client:
             logger=self.logger,
         )
 
-    def _add(self, job: Job, feeder: Feeder | None) -> None:
+    def _add(self, job: Job, feeder: Feeder) -> None:
         with self._lock:
             self._active[job.key] = (job, feeder)
             self._recent.append(job)
@@ -354,7 +353,7 @@ class Client:
     def _idle(self) -> bool:
         again = False
         for _, feeder in list(self._active.values()):
-            if feeder is not None and feeder.has_pending:
+            if feeder.has_pending:
                 feeder.flush_stale()
                 again = True
         return again

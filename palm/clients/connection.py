@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from palm.clients.feeder import Feeder
+from palm.clients.job import Job
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import (
     Deliver,
@@ -57,6 +59,9 @@ class Connection:
         self._dialer = dialer
         self._idle = idle
         self._logger = logger
+        #: Jobs that are not done, by key. This thread holds them, and they hold their client:
+        #: a job goes on though nobody looks at it.
+        self.active: dict[bytes, tuple[Job, Feeder]] = {}
         self._inbox: deque[Event] = deque()
         self._over = False
         self._driver = Driver(
