@@ -10,12 +10,12 @@ descriptors are used again.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import struct
 import threading
 import time
 from collections.abc import Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,7 +65,13 @@ LINGER: Final = 500
 #: Seconds for which a peer whose descriptor was closed is asked again whether it is there.
 CONFIRM_FOR: Final = 0.5
 
-#: Failed handshakes in a row after which the server is taken for another one.
+#: Seconds between two looks at a listener's monitor while there is always something to read.
+LOOK_EVERY: Final = 0.05
+
+#: Messages that are read before the end of a peer is told: what it sent before comes before.
+DRAIN_LAST: Final = 100_000
+
+#: Handshakes in a row that are refused at once, after which the server is taken for another one.
 MAX_HANDSHAKES: Final = 5
 
 _LISTENER_EVENTS: Final = zmq.EVENT_DISCONNECTED
@@ -174,7 +180,7 @@ class _ZmqTransport:
         self._poller.unregister(monitored.monitor)
 
     def _wait(self, timeout: float | None) -> dict[Any, int]:
-        milliseconds = None if timeout is None else ceil(1000 * max(0.0, timeout))
+        milliseconds = None if timeout is None else math.ceil(1000 * max(0.0, timeout))
         ready = dict(self._poller.poll(0 if self._waker.arm() else milliseconds))
         self._waker.disarm()
         if self._waker.fd in ready:
@@ -201,7 +207,8 @@ class ZmqListener(_ZmqTransport):
         self._peers: dict[bytes, tuple[int, str, bool]] = {}
         self._by_fd: dict[int, set[bytes]] = {}
         self._suspects: dict[bytes, float] = {}
-        self._late: list[TransportEvent] = []
+        self._lost: dict[bytes, None] = {}
+        self._look_at = 0.0
         self._paths: list[Path] = []
 
     def bind(self, endpoint: Endpoint) -> str:
@@ -238,7 +245,7 @@ class ZmqListener(_ZmqTransport):
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._forget(peer)
+            self._lost[peer] = None
 
     def probe(self, peer: bytes) -> None:
         """Send an empty message, which every connector ignores."""
@@ -247,21 +254,28 @@ class ZmqListener(_ZmqTransport):
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
-            self._forget(peer)
+            self._lost[peer] = None
 
     def receive(self, timeout: float | None) -> list[TransportEvent]:
         """See `palm.transport.base.Transport`."""
-        events = self._drain()
-        if not events and not self._late:
+        events = self._drain(DRAIN)
+        if not events and not self._lost:
             ready = self._wait(self._patience(timeout))
             if self._router.socket in ready:
-                events = self._drain()
+                events = self._drain(DRAIN)
             if self._router.monitor in ready:
-                self._suspect()
+                self._look_at = 0.0
+        now = time.monotonic()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_EVERY
+            self._suspect(now)
         if self._suspects:
-            self._confirm()
-        late, self._late = self._late, []
-        return events + late
+            self._confirm(now)
+        if self._lost:
+            events += self._drain(DRAIN_LAST)
+            events += [self._forget(peer) for peer in self._lost]
+            self._lost.clear()
+        return events
 
     def close(self) -> None:
         """Let go of all sockets."""
@@ -274,11 +288,11 @@ class ZmqListener(_ZmqTransport):
             for path in self._paths:  # libzmq leaves them behind
                 path.unlink(missing_ok=True)
 
-    def _drain(self) -> list[TransportEvent]:
+    def _drain(self, most: int) -> list[TransportEvent]:
         events: list[TransportEvent] = []
         receive = self._router.socket.recv_multipart
         try:
-            for _ in range(DRAIN):
+            for _ in range(most):
                 peer_frame, *frames = receive(zmq.DONTWAIT, copy=False)
                 peer = peer_frame.bytes
                 known = self._peers.get(peer)
@@ -297,15 +311,14 @@ class ZmqListener(_ZmqTransport):
         self._by_fd.setdefault(fd, set()).add(peer)
         return fd, user, local
 
-    def _suspect(self) -> None:
+    def _suspect(self, now: float) -> None:
         """Ask those whose descriptor was closed whether they are there."""
-        until = time.monotonic() + CONFIRM_FOR
+        until = now + CONFIRM_FOR
         for _, fd in self._router.read_monitor():
             for peer in self._by_fd.get(fd, ()):
                 self._suspects[peer] = until
 
-    def _confirm(self) -> None:
-        now = time.monotonic()
+    def _confirm(self, now: float) -> None:
         for peer, until in list(self._suspects.items()):
             self.probe(peer)
             if now > until:
@@ -316,7 +329,7 @@ class ZmqListener(_ZmqTransport):
             return timeout
         return 0.005 if timeout is None else min(timeout, 0.005)
 
-    def _forget(self, peer: bytes) -> None:
+    def _forget(self, peer: bytes) -> Gone:
         self._suspects.pop(peer, None)
         known = self._peers.pop(peer, None)
         if known is not None:
@@ -324,7 +337,7 @@ class ZmqListener(_ZmqTransport):
             peers.discard(peer)
             if not peers:
                 del self._by_fd[known[0]]
-        self._late.append(Gone(peer))
+        return Gone(peer)
 
 
 class ZmqConnector(_ZmqTransport):
@@ -336,6 +349,7 @@ class ZmqConnector(_ZmqTransport):
         self._dealer: _Monitored | None = None
         self._up = False
         self._failures = 0
+        self._failed_at = -math.inf
         self._chunk = CHUNK_LOCAL
         self._address = ""
 
@@ -426,16 +440,25 @@ class ZmqConnector(_ZmqTransport):
             elif event == zmq.EVENT_DISCONNECTED and self._up:
                 self._up = False
                 events.append(Down())
-            else:
-                self._failures += 1
-                if self._failures == MAX_HANDSHAKES:
-                    events.append(
-                        Denied(
-                            f"{self._address} does not take our handshake: wrong server key? "
-                            "(it may belong to another user, or to another cluster)"
-                        )
+            elif self._is_another():
+                events.append(
+                    Denied(
+                        f"{self._address} does not take our handshake: wrong server key? "
+                        "(it may belong to another user, or to another cluster)"
                     )
+                )
         return events
+
+    def _is_another(self) -> bool:
+        """Count a failed handshake; return whether the server must be another one.
+
+        One that took its whole time is no answer: the server is stopped, or has too much to do.
+        """
+        now = time.monotonic()
+        quick = now - self._failed_at < HANDSHAKE_WITHIN / 1000
+        self._failed_at = now
+        self._failures = self._failures + 1 if quick else 1
+        return self._failures == MAX_HANDSHAKES
 
 
 def _set_heartbeat(socket: zmq.Socket[Any], local: bool) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from palm.errors import ConfigError, TransportError
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport import zmq as zmq_transport
 from palm.transport.base import Arrived, Denied, Down, Gone, Transport, Up
 from palm.transport.memory import MemoryNetwork
 from palm.transport.security import ensure_keys
@@ -56,6 +58,20 @@ class Ends:
             connector.connect(self.endpoint)
         await_event(connector, Up)
         return connector
+
+    def restart_listener(self) -> None:
+        """Close the listener, and listen at the same address again."""
+        self.listener.close()
+        if self.kind == "memory":
+            self.listener = self._track(self._network.listen("memory://x"))
+        else:
+            self.listener = self._track(ZmqListener(self._keys))
+            self.listener.bind(self.endpoint)
+
+    def reconnect(self, connector: Any) -> None:
+        """Let a connector try again: those of ZeroMQ do so by themselves."""
+        if self.kind == "memory":
+            connector.connect("memory://x")
 
     def close(self) -> None:
         for transport in reversed(self._open):
@@ -241,6 +257,7 @@ PEER = """
 import sys
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import parse_address
+from palm.transport import zmq as zmq_transport
 from palm.transport.base import Up
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
@@ -254,13 +271,163 @@ while True:
 """
 
 
+LISTENER = """
+import sys
+from palm.runtime.folders import Folders
+from palm.spec.endpoint import parse_address
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqListener
+listener = ZmqListener(ensure_keys(Folders.find().keys))
+print(listener.bind(parse_address(sys.argv[1])), flush=True)
+while True:
+    listener.receive(60.0)
+"""
+
+
+@contextmanager
+def process_of(source: str, address: object) -> Iterator[subprocess.Popen[str]]:
+    """Run a script that gets an address; it is killed at the end."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", source, str(address)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
 def test_the_end_of_a_process_is_seen(zmq_ends: Ends, number: signal.Signals) -> None:
-    process = subprocess.Popen([sys.executable, "-c", PEER, str(zmq_ends.endpoint)])
-    try:
+    with process_of(PEER, zmq_ends.endpoint) as process:
         peer = collect(zmq_ends.listener, bool)[0].peer
         process.send_signal(number)
         assert await_event(zmq_ends.listener, Gone) == Gone(peer)
+
+
+@pytest.mark.parametrize("noticed", ["by itself", "by a send", "by a probe"])
+def test_what_was_sent_before_the_end_arrives_before_it(ends: Ends, noticed: str) -> None:
+    leaver, other = ends.connect(), ends.connect()
+    peer = meet(ends, leaver)
+    sent = [[b"header", str(i).encode()] for i in range(1000)]
+    for message in sent:
+        leaver.send(b"", message)
+    other.send(b"", [b"too"])
+    leaver.close()
+    if noticed == "by a send":
+        ends.listener.send(peer, [b"too late"])
+    elif noticed == "by a probe":
+        ends.listener.probe(peer)
+    events = collect(ends.listener, lambda events: Gone(peer) in events)
+    before = [event for event in events[: events.index(Gone(peer))] if event.peer == peer]
+    assert frames(before) == sent
+    ends.listener.probe(peer)
+    assert not frames(ends.listener.receive(0.1))
+
+
+def test_the_end_of_one_is_seen_while_others_talk(ends: Ends) -> None:
+    leaver, talker = ends.connect(), ends.connect()
+    peer = meet(ends, leaver)
+    leaver.close()
+    sent = received = 0
+    seen = False
+    until = time.monotonic() + BOUND
+    while not seen and time.monotonic() < until:
+        for _ in range(200):
+            talker.send(b"", [b"header", b"words"])
+        sent += 200
+        events = ends.listener.receive(0.1)
+        received += len(frames(events))
+        seen = Gone(peer) in events
+    assert seen
+    collect_more = lambda events: len(events) >= sent - received  # noqa: E731
+    assert len(frames(collect(ends.listener, collect_more))) == sent - received
+
+
+def test_thousands_of_messages_between_many(ends: Ends) -> None:
+    connectors = [ends.connect() for _ in range(5)]
+    peers = [meet(ends, connector) for connector in connectors]
+    n = 1000
+    for i in range(n):
+        for peer, connector in zip(peers, connectors, strict=True):
+            connector.send(b"", [b"header", b"%d" % i])
+            ends.listener.send(peer, [b"header", b"%d" % i])
+    expected = [[b"header", b"%d" % i] for i in range(n)]
+    arrived = collect(ends.listener, lambda events: len(events) >= n * len(peers))
+    for peer, connector in zip(peers, connectors, strict=True):
+        assert frames([event for event in arrived if event.peer == peer]) == expected
+        assert frames(collect(connector, lambda events: len(events) >= n)) == expected
+
+
+@pytest.mark.parametrize("size", [65_536, 65_537, 256 * 1024])
+def test_frames_of_any_size_have_a_length_and_a_buffer(ends: Ends, size: int) -> None:
+    connector = ends.connect()
+    peer = meet(ends, connector)
+    message = [b"h" * size, b"l" * size, memoryview(b"b" * size)]
+    connector.send(b"", message)
+    ends.listener.send(peer, message)
+    for transport in (ends.listener, connector):
+        (event,) = collect(transport, bool)
+        assert [len(frame) for frame in event.frames] == [size] * 3
+        assert [bytes(memoryview(frame)) for frame in event.frames] == list(map(bytes, message))
+
+
+def test_listener_that_comes_back_finds_its_connectors(ends: Ends) -> None:
+    connector = ends.connect()
+    first = meet(ends, connector)
+    ends.restart_listener()
+    await_event(connector, Down)
+    ends.reconnect(connector)
+    await_event(connector, Up)
+    assert meet(ends, connector) != first or ends.kind != "memory"
+    assert not any(isinstance(event, Down) for event in connector.receive(0.0))
+
+
+def test_closing_twice_is_harmless(ends: Ends) -> None:
+    connector = ends.connect()
+    for transport in (connector, ends.listener):
+        transport.close()
+        transport.close()
+        transport.wake()
+
+
+def test_connector_without_a_listener_waits_and_finds_it_later() -> None:
+    ends = Ends("ipc")
+    endpoint = ends.endpoint
+    ends.listener.close()
+    connector = ZmqConnector(ends._keys.client)
+    later = ZmqListener(ends._keys)
+    try:
+        connector.connect(endpoint)
+        connector.send(b"", [b"lost"])
+        assert connector.receive(0.2) == []
+        later.bind(endpoint)
+        await_event(connector, Up)
     finally:
-        process.kill()
-        process.wait()
+        connector.close()
+        later.close()
+
+
+@pytest.mark.parametrize("kind", ["ipc", "tcp"])
+def test_server_that_is_stopped_for_a_while_is_not_taken_for_another(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(zmq_transport, "HANDSHAKE_WITHIN", 200)
+    folders = Folders.find()
+    keys = ensure_keys(folders.keys)
+    asked = "tcp://127.0.0.1:0" if kind == "tcp" else f"ipc://{folders.sockets}/x"
+    with process_of(LISTENER, asked) as process:
+        assert process.stdout is not None
+        endpoint = parse_address(process.stdout.readline().strip())
+        assert isinstance(endpoint, Endpoint)
+        process.send_signal(signal.SIGSTOP)
+        connector = ZmqConnector(keys.client)
+        try:
+            connector.connect(endpoint)
+            until = time.monotonic() + 3.0
+            while time.monotonic() < until:
+                assert connector.receive(0.1) == []
+            process.send_signal(signal.SIGCONT)
+            await_event(connector, Up)
+        finally:
+            connector.close()
