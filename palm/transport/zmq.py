@@ -431,22 +431,25 @@ class ZmqConnector(_ZmqTransport):
 
     def _read_monitor(self, dealer: _Monitored) -> list[TransportEvent]:
         events: list[TransportEvent] = []
+        failed = False  # several failures that are read at once are of one stretch of time
         for event, _ in dealer.read_monitor():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._failures, self._up = 0, True
+                self._failures, self._up, failed = 0, True, False
                 events.append(Up())
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 events.append(Denied(f"{self._address} refuses our {self._key.role} key"))
             elif event == zmq.EVENT_DISCONNECTED and self._up:
                 self._up = False
                 events.append(Down())
-            elif self._is_another():
-                events.append(
-                    Denied(
-                        f"{self._address} does not take our handshake: wrong server key? "
-                        "(it may belong to another user, or to another cluster)"
-                    )
+            else:
+                failed = True
+        if failed and self._is_another():
+            events.append(
+                Denied(
+                    f"{self._address} does not take our handshake: wrong server key? "
+                    "(it may belong to another user, or to another cluster)"
                 )
+            )
         return events
 
     def _is_another(self) -> bool:
