@@ -1,0 +1,1 @@
+"""The contract between the registry and all who talk to it: its values, and a client."""

@@ -1,0 +1,79 @@
+"""What is wanted of one component: how it is started, how often, and where."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from palm.spec.process import Restart
+
+__all__ = ["MAX_REPLICAS", "ROLES", "SINGLE_ROLES", "WAYS", "ComponentSpec", "Role", "replica_name"]
+
+Role = Literal["master", "worker", "server", "hub", "pipeline", "sink", "process"]
+ROLES: tuple[Role, ...] = ("master", "worker", "server", "hub", "pipeline", "sink", "process")
+
+#: Roles that bind their addresses: a second replica of the same name could not be told apart.
+SINGLE_ROLES: tuple[Role, ...] = ("master", "server", "hub", "pipeline", "sink")
+
+#: Fields that say what to start; a component gives exactly one of them.
+WAYS = ("argv", "script", "module", "entry", "command")
+
+#: Replicas of one component; beyond it, a typing error is more likely.
+MAX_REPLICAS = 1024
+
+
+class ComponentSpec(msgspec.Struct, kw_only=True):
+    """One component of a cluster.
+
+    What to start is exactly one of
+
+    - ``argv``: a whole command line; nothing is added to it,
+    - ``script``: the path of a Python file, ``module``: what ``python -m`` takes, ``entry``:
+      ``pkg.mod:function``; ``python`` (the runner's if empty) runs it, with ``args`` added,
+    - ``command``: any program with its arguments, with ``args`` added.
+
+    An argument of ``argv``, ``command`` or ``args`` may be a placeholder, as a whole
+    (`palm.spec.placeholder`). ``env`` is added to the runner's environment; ``cwd`` is the
+    runner's if empty. ``needs`` names components to be ready first. ``grace`` and
+    ``ready_timeout`` are seconds. ``ready`` says when it counts as ready: "palm" (it says so
+    itself), "tcp:PORT", "http:URL", "log:RE" or "delay:SECONDS".
+
+    ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
+    worker, where known. ``generation`` is set by the registry: a replica that runs with another
+    one is to be replaced.
+    """
+
+    name: str
+    role: Role = "process"
+    replicas: int = 1
+    argv: list[str] = []
+    script: str = ""
+    module: str = ""
+    entry: str = ""
+    command: list[str] = []
+    args: list[str] = []
+    env: dict[str, str] = {}
+    cwd: str = ""
+    python: str = ""
+    kernel: bool = False
+    restart: Restart = "on-failure"
+    grace: float = 5.0
+    ready_timeout: float = 30.0
+    ready: str = "palm"
+    needs: list[str] = []
+    owner: str = ""
+    master: str = ""
+    generation: int = 0
+
+    def replica_name(self, number: int) -> str:
+        """Name of the process that is replica ``number`` (from 0)."""
+        return replica_name(self.name, self.role, number)
+
+
+def replica_name(component: str, role: str, number: int) -> str:
+    """Name of replica ``number`` (from 0); scaling renames nobody.
+
+    ``NAME-0``, ``NAME-1``, ... for workers; else ``NAME`` itself, then ``NAME-1`` and so on.
+    """
+    return component if role != "worker" and number == 0 else f"{component}-{number}"
