@@ -105,6 +105,7 @@ class ClientMachine:
         self._connect_timeout = connect_timeout
         self._jobs: dict[bytes, _Job] = {}
         self._ended: dict[bytes, None] = {}
+        self._was_up = False
         self._patience: list[Timer] = []
 
     @property
@@ -148,6 +149,9 @@ class ClientMachine:
         if self.link.handle(event, [], now) is not None:
             for job in self._jobs.values():
                 self._resend(job)
+            if self._was_up:  # what ended meanwhile, the master may not know of
+                self._effects.append(Send(b"", Close(self.link.id, b"")))
+            self._was_up = True
             self._requests.resend(self.link.id)
 
     # From the caller

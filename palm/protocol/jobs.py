@@ -62,6 +62,7 @@ class JobState:
         "id",
         "known",
         "late",
+        "link",
         "listed",
         "queue",
         "queued",
@@ -77,6 +78,8 @@ class JobState:
         self.session = session
         self.id = job
         self.function = function
+        #: The client's link over which it was submitted last.
+        self.link = session.link
         self.known = RangeSet()
         self.done = RangeSet()
         self.queue: deque[Piece] = deque()

@@ -20,9 +20,9 @@ from palm.protocol.effects import Effect, Log, Send, Stopped
 from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequested, Tick
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.settlement import Settlement
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
-from palm.wire.codec import Codec
 from palm.wire.message import (
     VERSION,
     Ack,
@@ -33,14 +33,12 @@ from palm.wire.message import (
     Hello,
     Keep,
     Message,
-    Outcome,
     Reset,
     Result,
     Returned,
     Submit,
     Welcome,
 )
-from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["MasterMachine"]
 
@@ -52,9 +50,6 @@ SESSION_TTL: Final = 60.0
 
 #: Seconds for which a worker on another host may be away before its work is given to others.
 REMOTE_GRACE: Final = 2.0
-
-#: Seconds after a start for which results of jobs not known yet are kept for their clients.
-PARK_FOR: Final = 10.0
 
 #: Broken messages after which a peer is not listened to before it greets again.
 MAX_STRIKES: Final = 3
@@ -92,22 +87,27 @@ class MasterMachine:
         self.name = name
         self.epoch = epoch
         self.endpoints = endpoints
-        self.late_results = 0
         self._new_link = new_link
         self._values = values
         self._remote_grace = remote_grace
         self._session_ttl = session_ttl
         self._effects: list[Effect] = []
         self._timers = Timers()
-        self._dispatcher = Dispatcher(name, self._timers, self._effects, self._fail, function_grace)
-        self._pool = self._dispatcher.pool
         self._clients: dict[bytes, ClientSession] = {}
+        self._settlement = Settlement(self._clients, self._timers, self._effects)
+        self._dispatcher = Dispatcher(
+            name, self._timers, self._effects, self._settlement.fail, function_grace
+        )
+        self._pool = self._dispatcher.pool
         self._workers: dict[bytes, WorkerSession] = {}
         self._peers: dict[bytes, Session] = {}
         self._strangers: dict[bytes, int] = {}
-        self._parked: dict[tuple[bytes, bytes], list[tuple[Result, Batch, str]]] = {}
-        self._park_until: float | None = None
         self._stopping: Timer | None = None
+
+    @property
+    def late_results(self) -> int:
+        """Count of results of messages that had their outcome by then, or nobody to get it."""
+        return self._settlement.late_results
 
     @property
     def next_deadline(self) -> float | None:
@@ -116,8 +116,7 @@ class MasterMachine:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
-        if self._park_until is None:
-            self._park_until = now + PARK_FOR
+        self._settlement.started(now)
         if isinstance(event, Received):
             self._receive(event, now)
         elif isinstance(event, PeerLost):
@@ -221,9 +220,7 @@ class MasterMachine:
 
     def _welcome_client(self, client: ClientSession) -> None:
         self._welcome(client, [])
-        for outcome, batch in client.outcomes:
-            outcome.link = client.link
-            self._send_batch(client, outcome, batch)
+        self._settlement.resend(client)
 
     def _reset(self, peer: bytes, link: int) -> None:
         if self._strangers.get(peer) != link:
@@ -291,14 +288,14 @@ class MasterMachine:
         if job is None:
             function = self._function(client, message.function)
             job = client.jobs[message.job] = JobState(client, message.job, function)
+        job.link = client.link
         job.closed = job.closed or message.last
         if batch is None:
             return
         first = message.first
         for start, stop in job.known.add(first, first + batch.n):
             job.put(Piece(start, batch.cut(start - first, stop - first), message.codec))
-        if self._parked:
-            self._unpark(job, now)
+        self._settlement.unpark(job, now)
         if job.waiting:
             self._dispatcher.enqueue(job, now)
         self._drop_if_finished(job)
@@ -322,8 +319,11 @@ class MasterMachine:
     def _close(
         self, client: ClientSession, message: Close, batch: Batch | None, now: float
     ) -> None:
-        job = client.jobs.get(message.job)
-        if job is not None:
+        if not message.job:
+            jobs = [job for job in client.jobs.values() if job.link != client.link]
+        else:
+            jobs = [client.jobs[message.job]] if message.job in client.jobs else []
+        for job in jobs:
             self._close_job(job)
 
     def _close_job(self, job: JobState) -> None:
@@ -370,77 +370,10 @@ class MasterMachine:
             self._dispatcher.answered(worker, lease, seconds, message.n)
             if missed and lease.job.waiting:
                 self._dispatcher.enqueue(lease.job, now)
-        self._settle(message, batch, worker.name, now, late=lease is None)
+        late = lease is None or lease.job.dropped
+        self._settlement.settle(message, batch, worker.name, now, late=late)
         self._dispatcher.feed(worker, now)
         self._finish_if_drained(now)
-
-    def _settle(
-        self, message: Result, batch: Batch, worker: str, now: float, *, late: bool
-    ) -> None:
-        """Turn a result into an outcome, if its messages have none yet."""
-        client = self._clients.get(message.session)
-        job = client.jobs.get(message.job) if client is not None else None
-        if job is None:
-            self._park(message, batch, worker, now)
-            return
-        first = message.first
-        if job.known.missing(first, first + message.n):
-            self._park(message, batch, worker, now)
-            return
-        new = job.done.add(first, first + message.n)
-        if late or len(new) != 1 or new[0] != (first, first + message.n):
-            self.late_results += message.n - sum(stop - start for start, stop in new)
-            job.late = job.late or late
-        for start, stop in new:
-            self._deliver(job, message, batch, start, stop, worker)
-
-    def _deliver(
-        self, job: JobState, message: Result, batch: Batch, start: int, stop: int, worker: str
-    ) -> None:
-        a, b = start - message.first, stop - message.first
-        before = sum(memoryview(message.durations).cast("f")[:a]) if a else 0.0
-        outcome = Outcome(
-            0,
-            0,
-            job.id,
-            start,
-            stop - start,
-            message.attempt,
-            message.codec,
-            worker,
-            message.started + before,
-            message.durations[4 * a : 4 * b],
-            message.kinds[a:b],
-        )
-        self._send_outcome(job, outcome, batch.cut(a, b))
-
-    def _send_outcome(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
-        client = job.session
-        client.serial += 1
-        outcome.serial, outcome.link = client.serial, client.link
-        client.outcomes.append((outcome, batch))
-        job.unacked += 1
-        self._send_batch(client, outcome, batch)
-
-    def _park(self, message: Result, batch: Batch, worker: str, now: float) -> None:
-        """Keep a result for a client that has not come back yet after our restart."""
-        key = (message.session, message.job)
-        if self._park_until is None or now >= self._park_until:
-            self.late_results += message.n
-            return
-        if key not in self._parked:
-            self._parked[key] = []
-            self._timers.at(self._park_until, self._drop_parked, key)
-        self._parked[key].append((message, batch, worker))
-
-    def _drop_parked(self, key: tuple[bytes, bytes], now: float) -> None:
-        for message, _, _ in self._parked.pop(key, ()):
-            self.late_results += message.n
-
-    def _unpark(self, job: JobState, now: float) -> None:
-        parked = self._parked.pop((job.session.id, job.id), ())
-        for message, batch, worker in parked:
-            self._settle(message, batch, worker, now, late=True)
 
     def _returned(
         self, worker: WorkerSession, message: Returned, batch: Batch | None, now: float
@@ -462,35 +395,13 @@ class MasterMachine:
         self._dispatcher.workers_changed(now)
         self._finish_if_drained(now)
 
-    # Outcomes that the master decides, and the end of jobs
-
-    def _fail(self, job: JobState, piece: Piece, kind: Kind, failure: Failure) -> None:
-        """Give messages that wait the outcome ``failure``."""
-        payload = encode_failure(failure)
-        for start, stop in job.done.add(piece.first, piece.first + piece.n):
-            n = stop - start
-            outcome = Outcome(
-                0,
-                0,
-                job.id,
-                start,
-                n,
-                piece.attempts,
-                Codec.MSGPACK,
-                "",
-                0.0,
-                bytes(4 * n),
-                bytes([kind]) * n,
-            )
-            self._send_outcome(job, outcome, Batch.pack([payload] * n))
+    # The end of jobs, and of the master
 
     def _drop_if_finished(self, job: JobState) -> None:
         if job.finished:
             job.clear()
             self._dispatcher.forget(job)
             job.session.jobs.pop(job.id, None)
-
-    # The end
 
     def _stop(self, grace: float, now: float) -> None:
         if self._stopping is None:
@@ -517,10 +428,6 @@ class MasterMachine:
     def _send(self, peer: bytes, message: Message) -> None:
         self._effects.append(Send(peer, message))
 
-    def _send_batch(self, session: Session, message: Message, batch: Batch) -> None:
-        if session.peer is not None:
-            self._effects.append(Send(session.peer, message, batch))
-
     def _log(self, level: int, text: str) -> None:
         self._effects.append(Log(level, text))
 
@@ -531,21 +438,20 @@ class MasterMachine:
             "jobs": sum(len(client.jobs) for client in clients),
             "outcomes": sum(len(client.outcomes) for client in clients),
             "leases": self._dispatcher.leased,
-            "parked": sum(map(len, self._parked.values())),
+            "parked": self._settlement.parked,
         }
         return {kind: count for kind, count in counts.items() if count}
 
     def check_invariants(self) -> None:
         """Raise `PalmError` where a message is lost or doubled; for tests."""
-        leased: dict[tuple[bytes, bytes], list[tuple[int, int]]] = {}
+        leased: dict[int, list[tuple[int, int]]] = {}
         for worker in self._workers.values():
             for lease in worker.leases.values():
-                key = (lease.job.session.id, lease.job.id)
                 span = (lease.first + lease.done, lease.first + lease.batch.n)
-                leased.setdefault(key, []).append(span)
+                leased.setdefault(id(lease.job), []).append(span)
         for client in self._clients.values():
             for job in client.jobs.values():
-                self._check_job(job, leased.get((client.id, job.id), []))
+                self._check_job(job, leased.get(id(job), []))
 
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
         spans = leased + [(p.first, p.first + p.n) for p in (*job.queue, *job.suspects)]

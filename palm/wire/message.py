@@ -139,7 +139,10 @@ class Ack(Message, tag="ack"):
 
 
 class Close(Message, tag="close"):
-    """What is queued of the job is dropped, what runs is revoked."""
+    """What is queued of the job is dropped, what runs is revoked.
+
+    An empty ``job`` means all those of which nothing was submitted over this link.
+    """
 
     job: bytes
 

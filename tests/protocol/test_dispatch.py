@@ -184,7 +184,7 @@ def test_nothing_is_left_in_the_machine_when_all_have_gone(bench: MasterBench) -
         "workers": master._workers,
         "peers": master._peers,
         "strangers": master._strangers,
-        "parked": master._parked,
+        "parked": master._settlement._parked,
         "waiting": waiting_lines(bench),
         "loaded": master._dispatcher._loaded,
         "pool": master._pool.workers(),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from palm.protocol.events import Connected, Disconnected, PeerLost, Received
+from palm.protocol.events import Cancelled, Connected, Disconnected, PeerLost, Received
+from palm.protocol.master import SESSION_TTL
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -18,6 +19,7 @@ from palm.wire.message import (
     Task,
     Welcome,
 )
+from tests.protocol.test_client import Bench as ClientBench
 from tests.protocol.test_worker import Bench as WorkerBench
 from tests.support.machines import MasterBench, Peer, payloads
 
@@ -159,3 +161,61 @@ def test_an_answer_between_two_greetings_is_not_missed(
             bench.handle(Received(peer.id, message, effect.batch))
     assert peer.tasks(), "the message is neither answered nor leased again"
     assert not [m for m, _ in client.inbox if isinstance(m, Outcome)]
+
+
+# Between clients and the master
+
+
+def test_client_that_was_forgotten_may_submit_the_same_again(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(2))
+    client.lose()
+    bench.pass_time(SESSION_TTL + 1.0)
+    back = client.reconnect()
+    back.submit(JOB, payloads(2))
+    worker.work()
+    assert len(back.outcomes()) == 2
+
+
+def test_what_was_answered_for_a_forgotten_client_is_not_run_again(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(1))
+    ((task, batch),) = worker.tasks()
+    client.lose()
+    bench.pass_time(SESSION_TTL + 1.0)
+    back = client.reconnect()
+    back.submit(JOB, payloads(1))
+    worker.answer(task, batch)
+    assert len(back.outcomes()) == 1
+    assert not worker.tasks()
+
+
+@pytest.mark.parametrize("how", ["closed", "cancelled"])
+def test_client_says_over_a_new_link_what_it_wants_no_more(how: str) -> None:
+    bench = ClientBench()
+    bench.connect()
+    bench.submit(2, last=False)
+    bench.outcome(0, 2)
+    bench.handle(Disconnected())
+    if how == "closed":
+        bench.submit(0, 2, last=True)
+    else:
+        bench.handle(Cancelled(JOB))
+    assert not bench.sent(Close)
+    bench.connect(link=2)
+    assert [(close.link, close.job) for close in bench.sent(Close)] == [(2, b"")]
+
+
+def test_jobs_that_were_not_submitted_over_the_latest_link_are_closed(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    for number in range(3):
+        client.submit(b"job%d" % number, payloads(2), last=False)
+    worker.work()
+    back = client.reconnect()
+    back.submit(b"job1", payloads(2), last=False)
+    back.send(Close(0, b""))
+    assert bench.master.holdings()["jobs"] == 1
+    back.take(Outcome)
+    back.submit(b"job2", payloads(1), first=2)
+    worker.work()
+    assert set(back.outcomes()) == {2}
