@@ -8,27 +8,45 @@ from __future__ import annotations
 import os
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.support.simulation import Simulation
 
 STEPS = 300
+BLOCK = 25
 SEED = os.environ.get("PALM_SEED")
-SEEDS = [int(SEED)] if SEED else range(int(os.environ.get("PALM_SIMULATIONS", "150")))
+COUNT = int(os.environ.get("PALM_SIMULATIONS", "150"))
 
 
-@pytest.mark.parametrize("start", SEEDS[::25] if not SEED else SEEDS)
+def run(seed: int, steps: int, workers: int, clients: int) -> Simulation:
+    """Let a cluster live for a while, then end well."""
+    simulation = Simulation(seed, workers=workers, clients=clients)
+    for _ in range(steps):
+        simulation.step()
+    simulation.finish()
+    return simulation
+
+
+@pytest.mark.parametrize("start", [int(SEED)] if SEED else range(0, COUNT, BLOCK))
 def test_every_message_has_exactly_one_outcome(start: int) -> None:
     executions = messages = 0
-    for seed in range(start, start + (1 if SEED else 25)):
-        simulation = Simulation(seed, workers=1 + seed % 4, clients=1 + seed % 3)
+    for seed in range(start, start + (1 if SEED else BLOCK)):
         try:
-            for _ in range(STEPS):
-                simulation.step()
-            simulation.finish()
+            simulation = run(seed, STEPS, 1 + seed % 4, 1 + seed % 3)
         except BaseException as error:
             error.add_note(f"replay: PALM_SEED={seed} pytest {__file__}")
             raise
         executions += simulation.executions
-        messages += sum(len(job.sent) for c in simulation.clients for job in c.jobs.values())
+        messages += simulation.messages
     assert messages
     assert executions
+
+
+@given(st.integers(0, 1 << 32), st.integers(0, 400), st.integers(1, 5), st.integers(1, 4))
+@example(seed=0, steps=2000, workers=3, clients=3)
+@settings(max_examples=40, deadline=None)
+def test_any_cluster_ends_with_nothing_under_way(
+    seed: int, steps: int, workers: int, clients: int
+) -> None:
+    run(seed, steps, workers, clients)

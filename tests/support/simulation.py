@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any, Final
 
 from palm.protocol.client import ClientMachine
 from palm.protocol.dispatch import MAX_DEATHS
@@ -19,22 +21,42 @@ from palm.protocol.effects import (
     Reply,
     Stopped,
 )
-from palm.protocol.events import Cancelled, Completed, LookedUp, StopRequested, Submitted
+from palm.protocol.events import (
+    Cancelled,
+    Completed,
+    Event,
+    LookedUp,
+    StopRequested,
+    Submitted,
+    Wanted,
+)
 from palm.protocol.link import Identity
 from palm.protocol.master import MasterMachine
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
 from palm.transport.base import Arrived, TransportEvent
 from palm.transport.memory import MemoryConnector, MemoryListener, MemoryNetwork
-from palm.wire.batch import Batch
+from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["Simulation"]
 
-MASTER = "memory://foo"
-FUNCTION = "double"
-POISON = b"poison"
+MASTER: Final = "memory://foo"
+
+#: What every worker serves, and what only one of them does.
+COMMON, RARE = "double", "rare"
+
+#: A message that ends its worker, and one whose function raises.
+POISON, ERROR = b"poison", b"error"
+
+ERROR_PAYLOAD: Final = encode_failure(Failure("ValueError", "no"))
+
+#: Who comes with this key counts as being on another host.
+REMOTE_USER: Final = "owner"
+
+#: Shorter than palm's own (seconds): clients are to be forgotten while they still live.
+SESSION_TTL: Final = 5.0
 
 
 class Lossy:
@@ -47,23 +69,37 @@ class Lossy:
 
     def receive(self, timeout: float | None) -> list[TransportEvent]:
         """Return a prefix of what waits; news of a broken connection overtakes nothing."""
-        self._waiting += self.inner.receive(timeout)
+        self._fetch()
         n = self._random.randint(0, len(self._waiting))
         events, self._waiting = self._waiting[:n], self._waiting[n:]
         return events
 
-    def drop_arrived(self) -> None:
-        """Lose what is on its way here: the connection broke."""
-        self._waiting = [e for e in self._waiting if not isinstance(e, Arrived)]
+    def lose(self, peer: bytes = b"") -> None:
+        """Lose the end of what a peer sent: its connection breaks."""
+        self._fetch()
+        places = [at for at, event in enumerate(self._waiting) if _is_from(event, peer)]
+        lost = set(places[self._random.randint(0, len(places)) :])
+        self._waiting = [event for at, event in enumerate(self._waiting) if at not in lost]
 
-    def __getattr__(self, name: str) -> object:
+    def _fetch(self) -> None:
+        for event in self.inner.receive(0.0):
+            if isinstance(event, Arrived):
+                event.local = event.user != REMOTE_USER
+            self._waiting.append(event)
+
+    def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+
+def _is_from(event: TransportEvent, peer: bytes) -> bool:
+    return isinstance(event, Arrived) and event.peer == peer
 
 
 @dataclass
 class Job:
     """What was sent, and what came back, by message."""
 
+    function: str
     sent: dict[int, bytes] = field(default_factory=dict)
     outcomes: Counter[int] = field(default_factory=Counter)
     cancelled: bool = False
@@ -78,22 +114,15 @@ class _Connected:
         self.connector = simulation.network.connector(user)
         self.transport = Lossy(self.connector, simulation.random)
         self.alive = True
+        self.asked = self.answered = 0
 
-    def drive(self, machine: ClientMachine | WorkerMachine, perform: dict[type, object]) -> None:
-        self.driver = Driver(
-            machine,
-            self.transport,  # type: ignore[arg-type]
-            {
-                Reconnect: self.reconnect,
-                Log: _ignore,
-                Note: _ignore,
-                Ready: _ignore,
-                Reply: _ignore,
-                Stopped: self.stopped,
-                **perform,
-            },  # type: ignore[dict-item]
-            clock=lambda: self.simulation.now,
-        )
+    def drive(
+        self, machine: ClientMachine | WorkerMachine, perform: dict[type, Callable[[Any], None]]
+    ) -> None:
+        ignored = dict.fromkeys((Log, Note, Ready), _ignore)
+        own = {Reconnect: self.reconnect, Reply: self.reply, Stopped: self.stopped}
+        clock = lambda: self.simulation.now  # noqa: E731
+        self.driver = Driver(machine, self.transport, ignored | own | perform, clock)
         self.driver.perform(machine.start(self.simulation.now))
 
     def reconnect(self, effect: Reconnect) -> None:
@@ -101,49 +130,71 @@ class _Connected:
         self.simulation.later.append((self.driver, LookedUp(True)))
 
     def break_link(self) -> None:
+        """Lose the connection, and some of what is on its way in both directions."""
+        self.transport.lose()
+        self.simulation.master_transport.lose(self.connector._peer)
         self.connector.break_off()
-        self.transport.drop_arrived()
 
     def stopped(self, effect: Stopped) -> None:
         self.alive = False
         self.connector.break_off()
 
+    def kill(self) -> None:
+        self.alive = False
+        self.break_link()
+
+    def ask(self) -> None:
+        """Use the cache."""
+        random = self.simulation.random
+        batch = Batch.pack([random.randbytes(3)]) if random.random() < 0.5 else None
+        self.asked += 1
+        self.driver.handle(
+            Wanted(random.choice("abc"), print, Codec.RAW, batch, random.random() < 0.3)
+        )
+
+    def reply(self, effect: Reply) -> None:
+        self.answered += 1
+
 
 class Worker(_Connected):
     """Runs what it is given when the simulation lets it."""
 
-    def __init__(self, simulation: Simulation, name: str) -> None:
-        super().__init__(simulation, "worker")
-        session = simulation.random.randbytes(16)
-        self.machine = WorkerMachine(Identity("worker", name, session, "foo", [FUNCTION]))
+    def __init__(self, simulation: Simulation, name: str, functions: list[str]) -> None:
+        random = simulation.random
+        super().__init__(simulation, REMOTE_USER if random.random() < 0.3 else "worker")
+        identity = Identity("worker", name, random.randbytes(16), "foo", functions)
+        messages = random.randint(1, 50) if random.random() < 0.2 else None
+        self.machine = WorkerMachine(identity, messages)
+        self.functions = functions
         self.running: Invoke | None = None
         self.drive(self.machine, {Invoke: self.invoke})
 
     def invoke(self, effect: Invoke) -> None:
-        if self.running is not None:
-            raise AssertionError("two calls at once")
+        assert self.running is None, "two calls at once"
+        assert effect.task.function in self.functions
         self.running = effect
 
     def work(self) -> None:
         """Run some of what it was given; a poisoned message kills it."""
         invoke = self.running
-        if invoke is None:
+        if invoke is None or not self.alive:
             return
         n = self.simulation.random.randint(0, max(0, invoke.stop - invoke.start))
-        payloads = invoke.batch.payloads()[invoke.start : invoke.start + n]
+        payloads = list(map(bytes, invoke.batch.payloads()[invoke.start : invoke.start + n]))
         if POISON in payloads:
             self.kill()
             return
         self.simulation.executions += n
         self.running = None
-        batch = Batch.pack([payload * 2 for payload in payloads])
-        event = Completed(invoke.task.lease, n, Codec.RAW, batch, 0.0, bytes(4 * n), b"")
+        kinds = bytes(Kind.TASK_ERROR if p == ERROR else Kind.RESULT for p in payloads)
+        batch = Batch.pack([ERROR_PAYLOAD if p == ERROR else p * 2 for p in payloads])
+        kinds = kinds if any(kinds) else b""
+        event = Completed(invoke.task.lease, n, Codec.RAW, batch, 0.0, bytes(4 * n), kinds)
         self.driver.handle(event)
 
     def kill(self) -> None:
-        self.alive = False
         self.running = None
-        self.connector.break_off()
+        super().kill()
 
 
 class Client(_Connected):
@@ -161,13 +212,14 @@ class Client(_Connected):
         random = self.simulation.random
         open_ = [key for key, job in self.jobs.items() if not (job.last or job.cancelled)]
         key = open_[-1] if open_ else random.randbytes(8)
-        job = self.jobs.setdefault(key, Job())
+        if not open_:
+            self.jobs[key] = Job(RARE if random.random() < 0.2 else COMMON)
+        job = self.jobs[key]
         first = len(job.sent)
         job.sent.update(enumerate(payloads, first))
         job.last = last
         batch = Batch.pack(payloads)
-        event = Submitted(key, first, batch, f"foo.{FUNCTION}", Codec.RAW, last)
-        self.driver.handle(event)
+        self.driver.handle(Submitted(key, first, batch, f"foo.{job.function}", Codec.RAW, last))
 
     def cancel(self) -> None:
         """Cancel a job at random."""
@@ -176,27 +228,48 @@ class Client(_Connected):
             self.jobs[key].cancelled = True
             self.driver.handle(Cancelled(key))
 
+    def leave(self) -> None:
+        """Go away, with or without a word."""
+        if self.simulation.random.random() < 0.5:
+            self.driver.handle(StopRequested(0.0))
+        else:
+            self.kill()
+
     def deliver(self, effect: Deliver) -> None:
         job = self.jobs[effect.job]
-        if job.cancelled:
-            raise AssertionError("an outcome after the cancel")
+        assert not job.cancelled, "an outcome after the cancel"
         outcome = effect.outcome
-        payloads = effect.batch.payloads()
-        for at in range(outcome.n):
+        inputs = _inputs(effect)
+        for at, payload in enumerate(map(bytes, effect.batch.payloads())):
             index = outcome.first + at
             job.outcomes[index] += 1
             kind = outcome.kinds[at] if outcome.kinds else Kind.RESULT
-            sent = job.sent[index]
-            if sent == POISON:
-                assert kind == Kind.POISON_TASK, (index, kind)
-            elif kind == Kind.POISON_TASK:  # its worker was ended by others, each time it ran
-                assert self.simulation.worker_faults >= MAX_DEATHS, index
-            else:
-                assert kind == Kind.RESULT, (index, kind)
-                assert payloads[at] == sent * 2, index
+            self._check(job, index, kind, payload)
+            assert kind == Kind.RESULT or inputs[index] == job.sent[index]
+
+    def _check(self, job: Job, index: int, kind: int, payload: bytes) -> None:
+        sent = job.sent[index]
+        if kind == Kind.FUNCTION_NOT_FOUND:
+            assert job.function == RARE
+        elif sent == POISON:
+            assert kind == Kind.POISON_TASK, (index, kind)
+        elif kind == Kind.POISON_TASK:  # its worker was ended by others, each time it ran
+            assert self.simulation.worker_faults >= MAX_DEATHS, index
+        elif sent == ERROR:
+            assert (kind, payload) == (Kind.TASK_ERROR, ERROR_PAYLOAD)
+        else:
+            assert (kind, payload) == (Kind.RESULT, sent * 2), index
 
     def fail(self, effect: Fail) -> None:
         raise AssertionError(effect.error)
+
+
+def _inputs(effect: Deliver) -> dict[int, bytes]:
+    return {
+        first + at: bytes(payload)
+        for first, _, batch in effect.inputs
+        for at, payload in enumerate(batch.payloads())
+    }
 
 
 class Simulation:
@@ -206,11 +279,11 @@ class Simulation:
         self.random = Random(seed)
         self.network = MemoryNetwork()
         self.now = 0.0
-        self.later: list[tuple[Driver, LookedUp]] = []
+        self.later: list[tuple[Driver, Event]] = []
         self.executions = 0
         self.worker_faults = 0
         self.start_master()
-        self.workers = [Worker(self, f"w{i}") for i in range(workers)]
+        self.workers = [self._new_worker(at) for at in range(workers)]
         self.clients = [Client(self) for _ in range(clients)]
 
     # Faults and life
@@ -219,39 +292,50 @@ class Simulation:
         """Start a master without any memory of the one before."""
         self.listener = self.network.listen(MASTER)
         self.master_transport = Lossy(self.listener, self.random)
+        self.master_stopped = False
         self.master = MasterMachine(
             "foo",
             self.random.randbytes(8),
             {"ipc": MASTER},
             lambda: self.random.getrandbits(63) | 1,
             {},
+            session_ttl=SESSION_TTL,
         )
+        perform = {Log: _ignore, Stopped: self._end_master}
         self.master_driver = Driver(
-            self.master,
-            self.master_transport,  # type: ignore[arg-type]
-            {Log: _ignore, Stopped: _ignore},
-            clock=lambda: self.now,
+            self.master, self.master_transport, perform, clock=lambda: self.now
         )
 
     def restart_master(self) -> None:
-        self.listener.close()
         for each in self.connected():
-            each.transport.drop_arrived()
+            each.transport.lose()
+        self.listener.close()
         self.start_master()
 
+    def _end_master(self, effect: Stopped) -> None:
+        self.master_stopped = True
+
     def connected(self) -> list[Worker | Client]:
+        """Return the workers and clients that live."""
         return [each for each in (*self.workers, *self.clients) if each.alive]
 
-    def replace_dead_workers(self) -> None:
+    def replace_the_dead(self) -> None:
         for at, worker in enumerate(self.workers):
             if not worker.alive:
-                self.workers[at] = Worker(self, f"w{at}-{self.random.getrandbits(20)}")
+                self.workers[at] = self._new_worker(at)
+        for at, client in enumerate(self.clients):
+            if not client.alive:
+                self.clients[at] = Client(self)
+
+    def _new_worker(self, at: int) -> Worker:
+        functions = [COMMON, RARE] if at == 0 else [COMMON]
+        return Worker(self, f"w{at}-{self.random.getrandbits(20)}", functions)
 
     def step(self) -> None:
         """Let something happen, and check that nothing is lost or held twice."""
         self.random.choices(
-            (self._deliver, self._work, self._submit, self._pass_time, self._fault),
-            weights=(40, 25, 12, 12, 4),
+            (self._deliver, self._work, self._submit, self._pass_time, self._ask, self._fault),
+            weights=(40, 25, 12, 12, 2, 5),
         )[0]()
         self._run_later()
         self.master.check_invariants()
@@ -264,54 +348,70 @@ class Simulation:
         self.random.choice(self.workers).work()
 
     def _submit(self) -> None:
-        n = self.random.choice((1, 1, 2, 5, 40))
+        n = self.random.choice((0, 1, 1, 2, 5, 40))
         payloads = [self.random.randbytes(self.random.randint(0, 6)) for _ in range(n)]
-        if self.random.random() < 0.03:
-            payloads[0] = POISON
+        if payloads and self.random.random() < 0.1:
+            odd = self.random.choice((POISON, ERROR, bytes(INLINE_LIMIT)))
+            payloads[self.random.randrange(n)] = odd
         last = self.random.random() < 0.3
         self.random.choice(self.clients).submit(payloads, last=last)
 
     def _pass_time(self) -> None:
         self.now += self.random.choice((0.001, 0.01, 0.1, 1.0, 3.0))
 
+    def _ask(self) -> None:
+        self.random.choice(self.connected()).ask()
+
     def _fault(self) -> None:
-        kind = self.random.random()
-        if kind < 0.35:
-            self.worker_faults += 1
-            self.random.choice(self.connected()).break_link()
-        elif kind < 0.6:
-            self.worker_faults += 1
-            self.random.choice(self.workers).kill()
-            self.replace_dead_workers()
-        elif kind < 0.75:
-            self.restart_master()
-        elif kind < 0.85:
-            self.random.choice(self.clients).cancel()
-        elif kind < 0.95:
-            worker = self.random.choice(self.workers)
-            if worker.alive:
-                worker.driver.handle(StopRequested(1.0))
-            self.replace_dead_workers()
-        else:
-            self.replace_dead_workers()
+        self.worker_faults += 1
+        worker = self.random.choice(self.workers)
+        self.random.choices(
+            (
+                self.random.choice(self.connected()).break_link,
+                worker.kill,
+                self.restart_master,
+                self.random.choice(self.clients).cancel,
+                lambda: worker.alive and worker.driver.handle(StopRequested(1.0)),
+                lambda: self.master_driver.handle(StopRequested(self.random.choice((0.0, 2.0)))),
+                self.random.choice(self.clients).leave,
+            ),
+            weights=(35, 25, 12, 12, 10, 5, 5),
+        )[0]()
+        self.replace_the_dead()
 
     def _run_later(self) -> None:
         while self.later:
             driver, event = self.later.pop(0)
             driver.handle(event)
+        if self.master_stopped:
+            self.restart_master()
+
+    @property
+    def messages(self) -> int:
+        """Count of the messages that the clients sent."""
+        return sum(len(job.sent) for client in self.clients for job in client.jobs.values())
 
     # The end
 
-    def finish(self, bound: int = 20_000) -> None:
+    def finish(self) -> None:
         """Stop the faults, let time run, and check what came of every message."""
+        if self.random.random() < 0.5:
+            self._run_quietly(self.open)
         for client in self.clients:
+            if self.random.random() < 0.5:
+                client.break_link()
+                client.driver.step(0.0)
             for job in client.jobs.values():
                 if not (job.last or job.cancelled):
                     client.submit([], last=True)
+        self._run_quietly(self.under_way)
+        self.check()
+
+    def _run_quietly(self, more: Callable[[], object], bound: int = 20_000) -> None:
         for _ in range(bound):
-            if not self.open() and self._is_quiet():
-                break
-            self.replace_dead_workers()
+            if not more():
+                return
+            self.replace_the_dead()
             for each in self.connected():
                 each.driver.step(0.0)
             self.master_driver.step(0.0)
@@ -320,7 +420,6 @@ class Simulation:
             self._run_later()
             self.now += 0.01
             self.master.check_invariants()
-        self.check()
 
     def open(self) -> list[tuple[bytes, int]]:
         """Return the messages without an outcome."""
@@ -333,22 +432,28 @@ class Simulation:
             if not job.outcomes[index]
         ]
 
-    def _is_quiet(self) -> bool:
-        return not self.master.holdings() and all(w.running is None for w in self.workers)
+    def under_way(self) -> dict[str, object]:
+        """Return what any machine still holds, or waits for, without what is nothing."""
+        held: dict[str, object] = {
+            "open": self.open(),
+            "master": self.master.holdings(),
+            "clients": [list(c.machine._jobs) for c in self.clients if c.machine._jobs],
+            "workers": [list(w.machine._held) for w in self.workers if w.machine._held],
+            "outboxes": [w.machine._outbox for w in self.workers if w.machine._outbox],
+            "running": [w.running for w in self.workers if w.running],
+            "asked": [e for e in self.connected() if e.asked != e.answered],
+        }
+        return {what: found for what, found in held.items() if found}
 
     def check(self) -> None:
-        """Raise where a message has no outcome or two, or the master still holds something."""
-        assert not self.open(), f"without an outcome: {self.open()[:5]}"
+        """Raise where a message has no outcome or two, or a machine still holds something."""
+        held = self.under_way()
+        assert not held, held
         for client in self.clients:
+            assert client.asked == client.answered
             for job in client.jobs.values():
                 if not job.cancelled:
                     assert job.outcomes == Counter(dict.fromkeys(job.sent, 1))
-        assert not self.master.holdings(), self.master.holdings()
-
-
-def failure(text: str) -> bytes:
-    """Return the payload of a failure."""
-    return encode_failure(Failure("ValueError", text))
 
 
 def _ignore(effect: object) -> None:
