@@ -22,8 +22,9 @@ from typing import Any, Final
 import zmq
 
 from palm.errors import ConfigError, TransportError
-from palm.spec.endpoint import Endpoint
+from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Arrived, Buffer, Denied, Down, Gone, TransportEvent, Up
+from palm.transport.forks import let_go_in_children
 from palm.transport.security import (
     Keyring,
     RoleKey,
@@ -209,7 +210,8 @@ class ZmqListener(_ZmqTransport):
         self._suspects: dict[bytes, float] = {}
         self._lost: dict[bytes, None] = {}
         self._look_at = 0.0
-        self._paths: list[Path] = []
+        self._bound: list[Endpoint] = []
+        let_go_in_children(self)
 
     def bind(self, endpoint: Endpoint) -> str:
         """Listen at an endpoint, and return its address with the port that was found.
@@ -231,9 +233,18 @@ class ZmqListener(_ZmqTransport):
             socket.bind(str(endpoint))
         except zmq.ZMQError as error:
             raise TransportError(f"cannot listen at {endpoint}: {error.strerror}") from error
-        if endpoint.scheme == "ipc":
-            self._paths.append(Path(endpoint.path))
-        return str(socket.last_endpoint.rstrip(b"\0").decode())
+        address = str(socket.last_endpoint.rstrip(b"\0").decode())
+        found = parse_address(address)
+        self._bound.append(found if isinstance(found, Endpoint) else endpoint)
+        return address
+
+    def bound_to(self) -> list[Endpoint]:
+        """Return where it listens."""
+        return [] if self._closed else self._bound
+
+    def connected_to(self) -> list[Endpoint]:
+        """Return an empty list: it connects to nobody."""
+        return []
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
         """Send frames to a peer; `Gone` follows if it is not there."""
@@ -285,8 +296,9 @@ class ZmqListener(_ZmqTransport):
             self._router.close(LINGER)
             self._zap.stop()
             self._close_context()
-            for path in self._paths:  # libzmq leaves them behind
-                path.unlink(missing_ok=True)
+            for endpoint in self._bound:  # libzmq leaves its files behind
+                if endpoint.scheme == "ipc":
+                    Path(endpoint.path).unlink(missing_ok=True)
 
     def _drain(self, most: int) -> list[TransportEvent]:
         events: list[TransportEvent] = []
@@ -351,7 +363,8 @@ class ZmqConnector(_ZmqTransport):
         self._failures = 0
         self._failed_at = -math.inf
         self._chunk = CHUNK_LOCAL
-        self._address = ""
+        self._endpoint: Endpoint | None = None
+        let_go_in_children(self)
 
     def connect(self, endpoint: Endpoint, server_key: str = "") -> None:
         """Connect, and reconnect for ever; an earlier connection is given up."""
@@ -367,14 +380,22 @@ class ZmqConnector(_ZmqTransport):
             secure_connect(socket, self._key, server_key)
         else:
             check_ipc_server(Path(endpoint.path))
-        self._address = str(endpoint)
+        self._endpoint = endpoint
         self._failures = 0
         try:
-            socket.connect(self._address)
+            socket.connect(str(endpoint))
         except zmq.ZMQError as error:
             self._disconnect(linger=0)
             raise ConfigError(f"cannot connect to {endpoint}: {error.strerror}") from error
         self._watch(dealer)
+
+    def bound_to(self) -> list[Endpoint]:
+        """Return an empty list: it listens nowhere."""
+        return []
+
+    def connected_to(self) -> list[Endpoint]:
+        """Return where it is connected to, or tries to be."""
+        return [self._endpoint] if self._endpoint is not None and not self._closed else []
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
         """Send frames to the server; without a connection they are lost."""
@@ -437,7 +458,7 @@ class ZmqConnector(_ZmqTransport):
                 self._failures, self._up, failed = 0, True, False
                 events.append(Up())
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
-                events.append(Denied(f"{self._address} refuses our {self._key.role} key"))
+                events.append(Denied(f"{self._endpoint} refuses our {self._key.role} key"))
             elif event == zmq.EVENT_DISCONNECTED and self._up:
                 self._up = False
                 events.append(Down())
@@ -446,7 +467,7 @@ class ZmqConnector(_ZmqTransport):
         if failed and self._is_another():
             events.append(
                 Denied(
-                    f"{self._address} does not take our handshake: wrong server key? "
+                    f"{self._endpoint} does not take our handshake: wrong server key? "
                     "(it may belong to another user, or to another cluster)"
                 )
             )

@@ -431,3 +431,54 @@ def test_server_that_is_stopped_for_a_while_is_not_taken_for_another(
             await_event(connector, Up)
         finally:
             connector.close()
+
+
+CHILD = """
+import os, sys, time
+from palm.runtime.folders import Folders
+from palm.spec.endpoint import parse_address
+from palm.transport.base import Up
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqConnector, ZmqListener
+keys = ensure_keys(Folders.find().keys)
+listener = ZmqListener(keys)
+endpoint = parse_address(listener.bind(parse_address(sys.argv[1])))
+connector = ZmqConnector(keys.worker)
+connector.connect(endpoint)
+while not any(isinstance(event, Up) for event in connector.receive(1.0)):
+    pass
+connector.send(b"", [b"hello"])
+while not listener.receive(1.0):
+    pass
+def sockets():
+    links = []
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            links.append(os.readlink(f"/proc/self/fd/{fd}"))
+        except OSError:  # that of the listing
+            pass
+    return sum(link.startswith("socket:") for link in links)
+
+reader, writer = os.pipe()
+pid = os.fork()
+if pid == 0:
+    os.write(writer, str(sockets()).encode())
+    os._exit(0)
+os.waitpid(pid, 0)
+print(sockets(), os.read(reader, 10).decode())
+connector.close()
+listener.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descriptors are read from /proc")
+@pytest.mark.parametrize("kind", ["ipc", "tcp"])
+def test_a_forked_child_keeps_none_of_our_sockets(kind: str) -> None:
+    address = "tcp://127.0.0.1:0" if kind == "tcp" else f"ipc://{Folders.find().sockets}/f"
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, address],
+        capture_output=True, text=True, timeout=BOUND, check=True,
+    )  # fmt: skip
+    ours, child = map(int, done.stdout.split())
+    assert ours >= 3  # it listens, and both ends of a connection are here
+    assert child == 0
