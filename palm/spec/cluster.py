@@ -269,9 +269,9 @@ class _Reader:
         known, told = list(names), {error.key for error in self.errors}
         for name, spec in components.items():
             for field, text, hint in component_flaws(spec, known):
-                self._add(
-                    ("components", name, field) if field else ("components", name), text, hint
-                )
+                path = ("components", name, field) if field else ("components", name)
+                if ".".join(path) not in told:
+                    self._add(path, text, hint)
         for name, text in _clashes(components):
             self._add(("components", name), text, "rename one of them")
         graph = {name: set(spec.needs) & components.keys() for name, spec in components.items()}
