@@ -22,6 +22,7 @@ from palm.transport import privatefile
 __all__ = [
     "ComponentRecord",
     "is_running",
+    "last_record",
     "live_records",
     "process_identity",
     "process_start_time",
@@ -87,6 +88,11 @@ def read_record(folders: Folders, name: str) -> ComponentRecord | None:
     """Return the record of `name`, or None if there is none or its process is gone."""
     record = _load(_path(folders, name))
     return record if record is not None and _is_alive(record) else None
+
+
+def last_record(folders: Folders, name: str) -> ComponentRecord | None:
+    """Return the record of `name`, also that of a process which died without removing it."""
+    return _load(_path(folders, name))
 
 
 def live_records(folders: Folders) -> list[ComponentRecord]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, MutableMapping
 from logging import INFO
 from typing import Any, ClassVar
 
-from palm.errors import ConfigError
+from palm.errors import ConfigError, TransportError
 from palm.protocol.cache import pack_value, unpack_value
 from palm.protocol.effects import Log, Stopped
 from palm.protocol.events import StopRequested
@@ -17,6 +17,7 @@ from palm.runtime.driver import Driver
 from palm.runtime.folders import socket_path
 from palm.runtime.lifeline import notify_ready
 from palm.runtime.namelock import NameLock, NameTaken
+from palm.runtime.records import last_record
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqListener
@@ -153,13 +154,27 @@ class Master(Component):
         for port, endpoint in sorted(given.items(), key=lambda item: item[1].scheme != "tcp"):
             if endpoint.scheme == "ipc" and endpoint not in known:
                 self._lock_path(endpoint)
-            if endpoint not in known or (endpoint.port == 0 and endpoint.scheme == "tcp"):
+            if endpoint.scheme == "tcp" and endpoint.port == 0:
+                known[endpoint] = self._bind_any(listener, port, endpoint)
+            elif endpoint not in known:
                 known[endpoint] = listener.bind(endpoint)
             bound[port] = known[endpoint]
         if named:
             path = socket_path(self.folders, self.name, "")
             bound["ipc"] = listener.bind(Endpoint("ipc", path=str(path)))
         return bound
+
+    def _bind_any(self, listener: ZmqListener, port: str, endpoint: Endpoint) -> str:
+        """Bind a free port: that of a master of this name which died, if it is free."""
+        record = last_record(self.folders, self.name)
+        address = record.endpoints.get(port) if record is not None else None
+        old = parse_address(address) if address else None
+        if isinstance(old, Endpoint) and (old.scheme, old.host) == ("tcp", endpoint.host):
+            try:
+                return listener.bind(old)
+            except TransportError:
+                self.logger.info("%s is not free any more", old)
+        return listener.bind(endpoint)
 
     def _lock_path(self, endpoint: Endpoint) -> None:
         """Refuse the path of a living socket: binding it would silently split the cluster."""

@@ -16,7 +16,7 @@ import pytest
 from palm import errors
 from palm.clients import Client
 from palm.runtime.folders import Folders
-from palm.runtime.records import ComponentRecord, live_records
+from palm.runtime.records import ComponentRecord, live_records, read_record
 
 BOUND = 60.0  # seconds; far beyond what any of this takes
 
@@ -130,3 +130,20 @@ def test_a_job_survives_the_kill_of_its_master(cluster: list[subprocess.Popen[by
                 os.kill(master.pid, signal.SIGKILL)
                 stack.enter_context(component(MASTER))
     assert seen == Counter(range(1000))
+
+
+def test_a_master_that_was_killed_comes_back_at_its_port() -> None:
+    source = (
+        "from palm.servers import Master; Master('foo', db_address='tcp://127.0.0.1:0').start()"
+    )
+    addresses = []
+    for _ in range(2):
+        with component(source) as process:
+            until = time.monotonic() + BOUND
+            while (record := read_record(Folders.find(), "foo")) is None:
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            addresses.append(record.endpoints["db"])
+            process.kill()
+            process.wait()
+    assert addresses[0] == addresses[1]
