@@ -52,7 +52,8 @@ class Job:
     """Results of a function over items, as they come; made by `palm.Client.job`.
 
     Iterate it, `collect` it, or turn it into a DataFrame (`to_frame`). Outcomes that nobody takes
-    wait up to a window (8,192 messages, 16 MiB), then the job pauses.
+    wait up to a window (8,192 messages, 16 MiB), then the job pauses. A job goes on though nobody
+    holds it; `cancel` ends it.
 
     Attributes
     ----------
@@ -94,7 +95,6 @@ class Job:
         self._kept: list[Chunk] = []
         self._kept_bytes = 0
         self._forgotten = 0
-        self._consumed_chunks = 0
         self._notes: deque[str] = deque()
         self._ready: Iterator[Any] = iter(())
         self._segments: deque[list[Any] | Failed] = deque()
