@@ -114,6 +114,7 @@ class _Connected:
         self.connector = simulation.network.connector(user)
         self.transport = Lossy(self.connector, simulation.random)
         self.alive = True
+        self.frozen = False
         self.asked = self.answered = 0
 
     def drive(
@@ -167,29 +168,32 @@ class Worker(_Connected):
         self.machine = WorkerMachine(identity, messages)
         self.functions = functions
         self.running: Invoke | None = None
+        self.at = 0
         self.drive(self.machine, {Invoke: self.invoke})
 
     def invoke(self, effect: Invoke) -> None:
         assert self.running is None, "two calls at once"
         assert effect.task.function in self.functions
-        self.running = effect
+        self.running, self.at = effect, effect.start
 
     def work(self) -> None:
         """Run some of what it was given; a poisoned message kills it."""
         invoke = self.running
-        if invoke is None or not self.alive:
+        if invoke is None or not self.alive or self.frozen:
             return
-        n = self.simulation.random.randint(0, max(0, invoke.stop - invoke.start))
-        payloads = list(map(bytes, invoke.batch.payloads()[invoke.start : invoke.start + n]))
+        n = self.simulation.random.randint(0, max(0, invoke.stop - self.at))
+        payloads = list(map(bytes, invoke.batch.payloads()[self.at : self.at + n]))
         if POISON in payloads:
             self.kill()
             return
         self.simulation.executions += n
-        self.running = None
+        self.at += n
+        over = not n or self.at >= invoke.stop or self.simulation.random.random() < 0.7
+        self.running = None if over else invoke
         kinds = bytes(Kind.TASK_ERROR if p == ERROR else Kind.RESULT for p in payloads)
         batch = Batch.pack([ERROR_PAYLOAD if p == ERROR else p * 2 for p in payloads])
         kinds = kinds if any(kinds) else b""
-        event = Completed(invoke.task.lease, n, Codec.RAW, batch, 0.0, bytes(4 * n), kinds)
+        event = Completed(invoke.task.lease, n, Codec.RAW, batch, 0.0, bytes(4 * n), kinds, over)
         self.driver.handle(event)
 
     def kill(self) -> None:
@@ -306,6 +310,10 @@ class Simulation:
             self.master, self.master_transport, perform, clock=lambda: self.now
         )
 
+    def awake(self) -> list[Worker | Client]:
+        """Return those that react."""
+        return [each for each in self.connected() if not each.frozen]
+
     def restart_master(self) -> None:
         for each in self.connected():
             each.transport.lose()
@@ -341,7 +349,7 @@ class Simulation:
         self.master.check_invariants()
 
     def _deliver(self) -> None:
-        drivers = [self.master_driver, *(each.driver for each in self.connected())]
+        drivers = [self.master_driver, *(each.driver for each in self.awake())]
         self.random.choice(drivers).step(0.0)
 
     def _work(self) -> None:
@@ -374,10 +382,18 @@ class Simulation:
                 lambda: worker.alive and worker.driver.handle(StopRequested(1.0)),
                 lambda: self.master_driver.handle(StopRequested(self.random.choice((0.0, 2.0)))),
                 self.random.choice(self.clients).leave,
+                self._freeze_or_thaw,
             ),
-            weights=(35, 25, 12, 12, 10, 5, 5),
+            weights=(35, 25, 12, 12, 10, 5, 5, 20),
         )[0]()
         self.replace_the_dead()
+
+    def _freeze_or_thaw(self) -> None:
+        """Stop a process, whose connection may break meanwhile, or let it go on."""
+        each = self.random.choice(self.connected())
+        each.frozen = not each.frozen
+        if each.frozen and self.random.random() < 0.5:
+            each.break_link()
 
     def _run_later(self) -> None:
         while self.later:
@@ -395,6 +411,8 @@ class Simulation:
 
     def finish(self) -> None:
         """Stop the faults, let time run, and check what came of every message."""
+        for each in self.connected():
+            each.frozen = False
         if self.random.random() < 0.5:
             self._run_quietly(self.open)
         for client in self.clients:
