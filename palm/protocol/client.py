@@ -27,7 +27,7 @@ from palm.protocol.ranges import RangeSet
 from palm.protocol.requests import Requests
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
-from palm.wire.message import Ack, Bye, Close, Kept, Notice, Outcome, Submit
+from palm.wire.message import MAX_TEXT, Ack, Bye, Close, Kept, Notice, Outcome, Submit
 
 __all__ = ["ClientMachine"]
 
@@ -161,9 +161,9 @@ class ClientMachine:
             return
         job = self._jobs.get(event.job)
         if job is None:
-            job = self._jobs[event.job] = _Job(event.job, event.function)
+            job = self._jobs[event.job] = _Job(event.job, _as_text(event.function))
         batch = event.batch
-        submit = Submit(0, event.job, event.first, batch.n, event.function, event.codec, event.last)
+        submit = Submit(0, event.job, event.first, batch.n, job.function, event.codec, event.last)
         job.add(submit, batch)
         if self.link.up and job.submitted.total:
             self._send(_Sent(submit, batch, batch.n))
@@ -263,6 +263,11 @@ class ClientMachine:
         self._jobs.clear()
         self._requests.clear()
         self._effects.append(Fail(None, error))
+
+
+def _as_text(function: object) -> str:
+    """Return what a message can carry for a name; nothing serves one that has to be changed."""
+    return str(function)[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def _is_data(event: Received) -> bool:

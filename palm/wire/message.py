@@ -73,6 +73,9 @@ VERSION: Final = 1
 #: Largest header accepted, bytes: a batch of 1,024 messages needs about 6 KiB.
 MAX_HEADER: Final = 256 * 1024
 
+#: Longest name of a function and longest key, characters: a header has room for some of them.
+MAX_TEXT: Final = 16 * 1024
+
 
 class Message(msgspec.Struct, array_like=True):
     """Base of every message; ``link`` is 0 only before WELCOME."""

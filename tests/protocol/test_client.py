@@ -20,6 +20,7 @@ from palm.protocol.events import (
     Wanted,
 )
 from palm.protocol.link import Identity
+from palm.wire import framing
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -252,3 +253,18 @@ def test_what_ended_is_forgotten_after_a_while(bench: Bench) -> None:
         bench.handle(Submitted(job, 0, Batch.pack(payloads(1)), "foo.f", 0, False))
         bench.handle(Cancelled(job))
     assert bench.machine._jobs == {} and len(bench.machine._ended) <= 1024
+
+
+@pytest.mark.parametrize(
+    "function", ["f\udc80", "f" * 1_000_000, 5, None], ids=["surrogate", "long", "number", "none"]
+)
+def test_name_that_no_message_can_carry_is_sent_as_one_that_nobody_serves(
+    bench: Bench, function: str
+) -> None:
+    bench.connect()
+    batch = Batch.pack(payloads(1))
+    bench.handle(Submitted(JOB, 0, batch, function, 0, True))
+    bench.connect(link=2)
+    for submit in bench.sent(Submit):
+        assert framing.unpack(framing.pack(submit, batch if submit.n else Batch.pack([])))
+        assert submit.function != function
