@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from palm.errors import PalmError
 from palm.wire.batch import Batch
@@ -26,8 +27,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
-class Send:
+class Send(msgspec.Struct):
     """Send a message and its batch to a peer; a peer that is gone is no error."""
 
     peer: bytes
@@ -35,20 +35,17 @@ class Send:
     batch: Batch | None = None
 
 
-@dataclass(slots=True)
-class Probe:
+class Probe(msgspec.Struct):
     """Find out whether a peer is still there; `PeerLost` follows if not."""
 
     peer: bytes
 
 
-@dataclass(slots=True)
-class Reconnect:
+class Reconnect(msgspec.Struct):
     """Look the server's name up again and connect to what is found; `LookedUp` follows."""
 
 
-@dataclass(slots=True)
-class Invoke:
+class Invoke(msgspec.Struct):
     """Run messages ``start .. stop-1`` of a lease's batch, or fewer; `Completed` follows.
 
     The machine lowers ``stop`` while they run when nobody wants the rest any more.
@@ -60,8 +57,7 @@ class Invoke:
     stop: int
 
 
-@dataclass(slots=True)
-class Deliver:
+class Deliver(msgspec.Struct):
     """Outcomes for a client's caller: each message of a job is delivered once.
 
     ``inputs`` are those of the messages when some of them failed: (first, codec, batch).
@@ -70,27 +66,24 @@ class Deliver:
     job: bytes
     outcome: Outcome
     batch: Batch
-    inputs: list[tuple[int, int, Batch]] = field(default_factory=list)
+    inputs: list[tuple[int, int, Batch]] = []
 
 
-@dataclass(slots=True)
-class Fail:
+class Fail(msgspec.Struct):
     """No message of ``job`` (None: of any job) will have another outcome, because of ``error``."""
 
     job: bytes | None
     error: PalmError
 
 
-@dataclass(slots=True)
-class Note:
+class Note(msgspec.Struct):
     """A sentence for the person who waits for ``job`` (None: for anything)."""
 
     job: bytes | None
     text: str
 
 
-@dataclass(slots=True)
-class Reply:
+class Reply(msgspec.Struct):
     """The answer to a cache operation."""
 
     call: Callable[..., Any]
@@ -100,24 +93,21 @@ class Reply:
     batch: Batch | None
 
 
-@dataclass(slots=True)
-class Ready:
+class Ready(msgspec.Struct):
     """The link stands: ``name`` is the server's own name, ``endpoints`` where it listens."""
 
     name: str
     endpoints: dict[str, str]
 
 
-@dataclass(slots=True)
-class Log:
+class Log(msgspec.Struct):
     """A line for the component's log; ``level`` as in `logging`."""
 
     level: int
     text: str
 
 
-@dataclass(slots=True)
-class Stopped:
+class Stopped(msgspec.Struct):
     """The machine is done; ``error`` says why if it was not asked to stop."""
 
     error: PalmError | None = None

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from palm.wire.batch import Batch
 from palm.wire.message import Message
@@ -30,8 +31,7 @@ __all__ = [
 ]
 
 
-@dataclass(slots=True)
-class Received:
+class Received(msgspec.Struct):
     """A message, with its batch where its kind has one.
 
     ``roles`` are those that the peer's key may claim, ``local`` says whether it is on this host.
@@ -44,60 +44,51 @@ class Received:
     local: bool = True
 
 
-@dataclass(slots=True)
-class Garbled:
+class Garbled(msgspec.Struct):
     """Frames that are no message."""
 
     peer: bytes
     reason: str
 
 
-@dataclass(slots=True)
-class PeerLost:
+class PeerLost(msgspec.Struct):
     """The connection of a listener's peer is gone for good."""
 
     peer: bytes
 
 
-@dataclass(slots=True)
-class Connected:
+class Connected(msgspec.Struct):
     """A connector's connection stands, handshake included: greet."""
 
 
-@dataclass(slots=True)
-class Disconnected:
+class Disconnected(msgspec.Struct):
     """A connector's connection broke; the transport goes on trying."""
 
 
-@dataclass(slots=True)
-class Refused:
+class Refused(msgspec.Struct):
     """The listener refused our key, or its key is not the one we know."""
 
     reason: str
 
 
-@dataclass(slots=True)
-class LookedUp:
+class LookedUp(msgspec.Struct):
     """What a look-up of the server's name found: who runs, when nobody of that name does."""
 
     found: bool
     known: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class Tick:
+class Tick(msgspec.Struct):
     """Time has passed."""
 
 
-@dataclass(slots=True)
-class StopRequested:
+class StopRequested(msgspec.Struct):
     """Stop taking work, finish or return what is held within ``grace`` seconds."""
 
     grace: float
 
 
-@dataclass(slots=True)
-class Submitted:
+class Submitted(msgspec.Struct):
     """A client's caller hands over messages ``first .. first+batch.n-1`` of a job."""
 
     job: bytes
@@ -108,15 +99,13 @@ class Submitted:
     last: bool
 
 
-@dataclass(slots=True)
-class Cancelled:
+class Cancelled(msgspec.Struct):
     """A client's caller wants nothing more of a job."""
 
     job: bytes
 
 
-@dataclass(slots=True)
-class Wanted:
+class Wanted(msgspec.Struct):
     """Somebody wants a cache operation done; ``reply(found, key, codec, batch)`` is called once.
 
     ``batch`` holds the value to keep; without it ``key`` is fetched, or deleted.
@@ -129,8 +118,7 @@ class Wanted:
     delete: bool = False
 
 
-@dataclass(slots=True)
-class Completed:
+class Completed(msgspec.Struct):
     """A worker ran the next ``n`` messages of a lease; see `palm.wire.message.Result`.
 
     Unless it is ``over``, the run goes on: another event of this kind will follow.

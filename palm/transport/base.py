@@ -7,8 +7,9 @@ peer has a new routing id. Transports know nothing of what the frames mean.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 __all__ = ["Arrived", "Buffer", "Denied", "Down", "Gone", "Transport", "TransportEvent", "Up"]
 
@@ -16,8 +17,7 @@ __all__ = ["Arrived", "Buffer", "Denied", "Down", "Gone", "Transport", "Transpor
 Buffer = Any
 
 
-@dataclass(slots=True)
-class Arrived:
+class Arrived(msgspec.Struct):
     """Frames from ``peer`` (b"" at a connector).
 
     ``user`` is what the transport has proven of the sender (its key's role, or ``local``; empty
@@ -30,25 +30,21 @@ class Arrived:
     local: bool = True
 
 
-@dataclass(slots=True)
-class Gone:
+class Gone(msgspec.Struct):
     """At a listener: the connection of ``peer`` is no more."""
 
     peer: bytes
 
 
-@dataclass(slots=True)
-class Up:
+class Up(msgspec.Struct):
     """At a connector: the connection stands, authentication included."""
 
 
-@dataclass(slots=True)
-class Down:
+class Down(msgspec.Struct):
     """At a connector: the connection broke; the transport goes on trying."""
 
 
-@dataclass(slots=True)
-class Denied:
+class Denied(msgspec.Struct):
     """At a connector: the listener refuses us, or is not the one that we know."""
 
     reason: str
