@@ -171,6 +171,15 @@ class Dispatcher:
         for worker in workers:
             self._recall(worker, list(worker.leases.values())[1:])
 
+    def resumed(self, worker: WorkerSession, now: float) -> None:
+        """Note that a worker has a new link: what it was asked over the old one may be lost."""
+        for lease in worker.leases.values():
+            lease.recalled = False
+        if self.draining:
+            self._recall(worker, list(worker.leases.values())[1:])
+        elif self._loaded:
+            self._start_balancing(now)
+
     # Leasing
 
     def _list(self, job: JobState, now: float) -> None:
@@ -282,7 +291,7 @@ class Dispatcher:
     def _balance(self, now: float) -> None:
         self._balancing = False
         again = False
-        for worker in list(self._loaded.values()):
+        for worker in [w for w in self._loaded.values() if w.peer is not None]:
             leases = [lease for lease in list(worker.leases.values())[1:] if not lease.recalled]
             wanted = [lease for lease in leases if self._has_taker(lease.job.function)]
             if wanted and now - worker.heard >= RECALL_AFTER:
@@ -296,9 +305,9 @@ class Dispatcher:
         return bool(idle) and not idle[0].leases
 
     def _recall(self, worker: WorkerSession, leases: list[Lease]) -> None:
-        for lease in leases:
-            lease.recalled = True
         if leases and worker.peer is not None:
+            for lease in leases:
+                lease.recalled = True
             ids = [lease.id for lease in leases]
             self._effects.append(Send(worker.peer, Recall(worker.link, ids)))
 

@@ -216,6 +216,7 @@ class MasterMachine:
         for lease in lost:
             self._dispatcher.end(worker, lease)
         self._dispatcher.requeue(lost, now, begun=False)
+        self._dispatcher.resumed(worker, now)
         self._dispatcher.feed(worker, now)
 
     def _welcome_client(self, client: ClientSession) -> None:

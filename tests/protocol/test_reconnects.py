@@ -104,6 +104,29 @@ def test_nothing_is_recalled_for_a_worker_that_is_away(bench: MasterBench) -> No
     assert not busy.take(Recall)
 
 
+@pytest.mark.parametrize("recalled", ["before", "meanwhile"])
+def test_what_is_not_begun_is_recalled_again_over_a_new_link(
+    bench: MasterBench, recalled: str
+) -> None:
+    client, busy = bench.client(), bench.worker("busy", local=False)
+    client.submit(JOB, payloads(2), last=False)
+    busy.work(0.002)  # short ones, so that more is given ahead
+    client.submit(JOB, payloads(4), first=2, last=False)
+    held = [task.lease for task, _ in busy.tasks()]
+    assert len(held) > 1
+    if recalled == "meanwhile":
+        busy.lose()
+    bench.worker("idle")
+    bench.pass_time(1.0)
+    if recalled == "before":
+        assert busy.take(Recall), "it is about to be lost"
+        busy.lose()
+    back = busy.reconnect(holds=held, local=False)
+    bench.pass_time(1.0)
+    asked = {lease for recall in back.take(Recall) for lease in recall.leases}
+    assert asked == set(held[1:])
+
+
 # At the worker
 
 
