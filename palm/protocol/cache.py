@@ -5,14 +5,28 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Final
 
+from palm.errors import ConfigError
 from palm.wire.batch import Batch
-from palm.wire.message import Fetch, Keep, Kept
+from palm.wire.message import MAX_TEXT, Fetch, Keep, Kept
 
-__all__ = ["REPLIES", "answer", "pack_value", "unpack_value"]
+__all__ = ["REPLIES", "answer", "check_key", "pack_value", "unpack_value"]
 
 #: Answers kept for each session, so that a repeated operation is not carried out twice; nobody
 #: has more operations under way.
 REPLIES: Final = 64
+
+
+def check_key(key: object) -> None:
+    """Raise `ConfigError` for a key that no message can carry."""
+    if not isinstance(key, str):
+        raise ConfigError(f"{key!r} cannot be a key", hint="a key is a str")
+    if len(key) > MAX_TEXT:
+        hint = f"a key has up to {MAX_TEXT:,} characters"
+        raise ConfigError(f"a key of {len(key):,} characters", hint=hint)
+    try:
+        key.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"{key!r} cannot be a key", hint="a key is valid Unicode") from error
 
 
 def pack_value(codec: int, batch: Batch) -> bytes:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from palm.protocol.cache import check_key
 from palm.wire.batch import Batch
 from palm.wire.message import Message
 
@@ -116,6 +117,10 @@ class Wanted(msgspec.Struct):
     codec: int = 0
     batch: Batch | None = None
     delete: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a bad key where it is used: in a machine it would be nobody's."""
+        check_key(self.key)
 
 
 class Completed(msgspec.Struct):

@@ -6,13 +6,15 @@ from typing import Any
 
 import pytest
 
+from palm.errors import ConfigError
 from palm.protocol.cache import REPLIES
 from palm.protocol.effects import Effect, Reply, Send
 from palm.protocol.events import Wanted
 from palm.protocol.requests import Requests
+from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
-from palm.wire.message import Fetch, Keep, Kept
+from palm.wire.message import MAX_TEXT, Fetch, Keep, Kept
 from tests.support.machines import MasterBench, Peer
 
 
@@ -169,3 +171,18 @@ def test_nothing_is_sent_without_a_link_and_nothing_is_kept_when_given_up() -> N
     requests.clear()
     requests.resend(1)
     assert not requests and not effects
+
+
+@pytest.mark.parametrize(
+    "key", ["\udc80", "k" * (MAX_TEXT + 1), 5, None, b"k"], ids=lambda key: repr(key)[:8]
+)
+def test_key_that_no_message_can_carry_is_refused_where_it_is_used(key: Any) -> None:
+    with pytest.raises(ConfigError, match="key"):
+        Wanted(key, print)
+
+
+def test_longest_key_that_is_allowed_can_be_sent(bench: MasterBench) -> None:
+    asker = Asker(bench)
+    asker.ask(key="\U0001f600" * MAX_TEXT)
+    (sent,) = [e for e in asker.effects if isinstance(e, Send)]
+    assert framing.unpack(framing.pack(sent.message, sent.batch))
