@@ -1,16 +1,18 @@
-"""What becomes of messages: outcomes once, kept until acknowledged, whenever results come."""
+"""Results become outcomes, once; outcomes are kept until the client has them."""
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 
-from palm.protocol.master import REMOTE_GRACE, SESSION_TTL
+from palm.protocol.master import SESSION_TTL
 from palm.protocol.settlement import PARK_FOR
 from palm.wire.batch import Batch
-from palm.wire.message import Ack, Outcome, Result, Task
+from palm.wire.codec import Codec
+from palm.wire.message import Ack, Close, Outcome, Result
 from palm.wire.outcome import Kind
 from tests.support.machines import MasterBench, Peer, payloads
-from tests.support.messages import durations
 
 JOB = b"job-one."
 
@@ -20,150 +22,153 @@ def bench() -> MasterBench:
     return MasterBench()
 
 
-def late_task(client: Peer, first: int = 0, n: int = 1) -> Task:
-    """A lease of an earlier master, or of one that took the worker for lost."""
-    return Task(0, 0, client.session, JOB, first, n, 1, "f", 0)
+def answer(
+    worker: Peer, session: bytes, first: int, n: int, *, job: bytes = JOB, lease: int = 0,
+    kinds: bytes = b"", started: float = 0.0,
+) -> None:  # fmt: skip
+    """Send a result, by default one whose lease the master does not count."""
+    took = struct.pack(f"<{n}f", *[0.5] * n)
+    result = Result(0, lease, session, job, first, n, 1, Codec.RAW, started, took, kinds)
+    worker.send(result, Batch.pack([b"%d" % (first + at) for at in range(n)]))
 
 
-# Results that come before their job
+def unasked(bench: MasterBench, n: int, **submit: bool) -> tuple[Peer, Peer]:
+    """Return a client with ``n`` messages that nobody serves, and a worker of something else."""
+    client, worker = bench.client(), bench.worker(functions=["g"])
+    client.submit(JOB, payloads(n), **submit)
+    return client, worker
 
 
-def test_results_wait_for_their_job_only_so_long_after_a_start(bench: MasterBench) -> None:
-    worker, client = bench.worker(), bench.client()
-    worker.answer(late_task(client, 0, 2), Batch.pack(payloads(2)))
+# Results without a lease
+
+
+def test_result_without_a_lease_counts_where_its_messages_are_open(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 6)
+    answer(worker, client.session, 1, 2)
+    answer(worker, client.session, 0, 4)
+    assert client.outcomes() == {at: (0, b"%d" % at) for at in range(4)}
+    assert bench.master.late_results == 2
+
+
+def test_pieces_of_a_result_have_their_own_times_and_kinds(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 4)
+    answer(worker, client.session, 1, 1)
+    client.take(Outcome)
+    kinds = bytes([Kind.RESULT, Kind.RESULT, Kind.TASK_ERROR, Kind.RESULT])
+    answer(worker, client.session, 0, 4, kinds=kinds, started=100.0)
+    first, second = client.take(Outcome)
+    assert (first.first, first.n, first.started, first.kinds) == (0, 1, 100.0, kinds[:1])
+    assert (second.first, second.n, second.started, second.kinds) == (2, 2, 101.0, kinds[2:])
+    assert struct.unpack("<2f", second.durations) == (0.5, 0.5)
+
+
+def test_what_was_answered_without_a_lease_is_not_leased_again(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 5)
+    answer(worker, client.session, 1, 3)
+    server = bench.worker("server")
+    server.work()
+    assert set(client.outcomes()) == set(range(5))
+    assert bench.master.late_results == 0, "something ran for nothing"
+
+
+# Results of jobs not known yet
+
+
+def test_results_wait_for_their_job_only_for_a_while_after_a_start(bench: MasterBench) -> None:
+    worker = bench.worker(functions=["g"])
+    client = Peer(bench, "client", "client", b"client".ljust(16, b"."))
+    answer(worker, client.session, 0, 1)
     assert bench.master.holdings() == {"parked": 1}
-    bench.pass_time(PARK_FOR + 0.1)
+    bench.pass_time(PARK_FOR + 1.0)
+    assert bench.master.holdings() == {}
+    answer(worker, client.session, 1, 1)
     assert bench.master.holdings() == {}
     assert bench.master.late_results == 2
-    worker.answer(late_task(client, 2), Batch.pack(payloads(1)))
-    assert bench.master.holdings() == {}
-    assert bench.master.late_results == 3
-
-
-def test_results_wait_until_all_of_their_messages_are_known(bench: MasterBench) -> None:
-    worker, client = bench.worker(functions=["g"]), bench.client()
-    worker.answer(late_task(client, 0, 4), Batch.pack(payloads(4)))
-    client.submit(JOB, payloads(2), last=False)
+    client.hello()
+    client.submit(JOB, payloads(2))
     assert not client.outcomes()
-    client.submit(JOB, payloads(2), first=2)
-    assert set(client.outcomes()) == {0, 1, 2, 3}
 
 
-def test_results_of_one_client_are_not_given_to_another(bench: MasterBench) -> None:
-    worker, one, other = bench.worker(functions=["g"]), bench.client("one"), bench.client("two")
-    worker.answer(late_task(one), Batch.pack([b"secret"]))
-    other.submit(JOB, payloads(1), last=False)
-    assert not other.outcomes()
-    one.submit(JOB, payloads(1))
-    assert one.outcomes() == {0: (Kind.RESULT, b"secret")}
+def test_results_that_come_before_all_messages_of_their_job_wait_too(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 2, last=False)
+    answer(worker, client.session, 1, 3)
+    assert not client.outcomes()
+    client.submit(JOB, payloads(1), first=2, last=False)
+    assert not client.outcomes(), "message 3 is not there yet"
+    client.submit(JOB, payloads(1), first=3)
+    assert set(client.outcomes()) == {1, 2, 3}
+    assert "parked" not in bench.master.holdings()
 
 
-# Results that come late
+def test_results_of_several_jobs_wait_each_for_its_own(bench: MasterBench) -> None:
+    worker, client = bench.worker(functions=["g"]), bench.client()
+    for job in (b"a", b"b"):
+        answer(worker, client.session, 0, 1, job=job)
+        answer(worker, client.session, 1, 1, job=job)
+    client.submit(b"b", payloads(2))
+    assert set(client.outcomes()) == {0, 1}
+    assert bench.master.holdings()["parked"] == 2
+    client.submit(b"a", payloads(2))
+    assert set(client.outcomes()) == {0, 1}
 
 
-def test_result_in_part_known_counts_for_the_rest(bench: MasterBench) -> None:
-    client, lost, next_ = bench.client(), bench.worker("a"), bench.worker("b", ["g"])
-    client.submit(JOB, payloads(3), last=False)
-    ((task, batch),) = lost.tasks()
-    lost.answer(task, batch)
-    next_.answer(late_task(client, 0, 3), Batch.pack([b"x", b"y", b"z"]))
-    assert {at: payload for at, (_, payload) in client.outcomes().items()} == {
-        0: b"0",
-        1: b"y",
-        2: b"z",
-    }
-    assert bench.master.late_results == 1
+# Outcomes until they are acknowledged
 
 
-def test_late_result_takes_its_message_out_of_the_queue(bench: MasterBench) -> None:
-    client, gone = bench.client(), bench.worker("a")
-    client.submit(JOB, payloads(3), last=False)
-    gone.lose()
-    back = gone.reconnect()
-    back.tasks()
-    back.answer(late_task(client, 1, 2), Batch.pack(payloads(2)))
-    other = bench.worker("b")
-    back.lose()
-    ran = [task.first for task, _ in other.tasks()]
-    other.work()
-    assert ran == [0]
-    assert set(client.outcomes()) == {1, 2}
-
-
-def test_worker_on_another_host_that_stays_away_loses_its_work(bench: MasterBench) -> None:
-    client, far = bench.client(), bench.worker("far", local=False)
-    client.submit(JOB, payloads(1))
-    ((task, batch),) = far.tasks()
-    near = bench.worker("near")
-    far.lose()
-    bench.pass_time(REMOTE_GRACE - 0.1)
-    assert not near.tasks(), "it may come back"
-    bench.pass_time(0.2)
-    ((again, _),) = near.tasks()
-    assert again.attempt == 2
-    back = far.reconnect(holds=[task.lease], local=False)
-    task.lease = 0  # the master does not count it any more
-    back.answer(task, batch)
-    assert len(client.outcomes()) == 1
-    near.answer(again, batch)
-    assert not client.outcomes() and bench.master.late_results == 1
-
-
-def test_failures_keep_their_places_when_a_result_is_cut(bench: MasterBench) -> None:
-    client, worker = bench.client(), bench.worker(functions=["g"])
-    client.submit(JOB, payloads(4), last=False)
-    one = Result(0, 0, client.session, JOB, 1, 1, 1, 0, 5.0, durations(1), b"")
-    worker.send(one, Batch.pack([b"first"]))
-    kinds = bytes([Kind.RESULT, Kind.TASK_ERROR, Kind.RESULT, Kind.TASK_ERROR])
-    four = Result(0, 0, client.session, JOB, 0, 4, 1, 0, 10.0, durations(4, 1.0), kinds)
-    worker.send(four, Batch.pack([b"a", b"b", b"c", b"d"]))
-    _, head, tail = client.take(Outcome)
-    assert (head.first, head.n, head.started, head.kinds) == (0, 1, 10.0, kinds[:1])
-    assert (tail.first, tail.n, tail.started, tail.kinds) == (2, 2, 12.0, kinds[2:])
-    assert len(tail.durations) == 8
-
-
-# Acknowledgements
-
-
-def test_acknowledgement_counts_for_all_before_it(bench: MasterBench) -> None:
-    client, worker = bench.client(), bench.worker()
-    client.submit(JOB, payloads(5), last=False)
-    while tasks := worker.tasks():
-        for task, batch in tasks:
-            for at in range(task.n):
-                worker.answer(task, batch, at, at + 1)
-    serials = [outcome.serial for outcome in client.take(Outcome)]
-    assert serials == sorted(serials) and len(serials) == 5
-    client.send(Ack(0, serials[2]))
+def test_outcomes_that_are_not_acknowledged_are_sent_again_in_their_order(
+    bench: MasterBench,
+) -> None:
+    client, worker = unasked(bench, 4)
+    for first in range(4):
+        answer(worker, client.session, first, 1)
+    client.send(Ack(0, 2))
     client.lose()
-    again = client.reconnect()
-    assert [outcome.serial for outcome in again.take(Outcome)] == serials[3:]
-    again.send(Ack(0, serials[1]))  # one from the past changes nothing
-    assert bench.master.holdings()["outcomes"] == 2
-    again.send(Ack(0, serials[-1] + 1000))
-    assert "outcomes" not in bench.master.holdings()
-
-
-def test_outcomes_wait_for_a_client_that_is_away(bench: MasterBench) -> None:
-    client, worker = bench.client(), bench.worker()
-    client.submit(JOB, payloads(3))
-    client.lose()
-    worker.work()
-    bench.pass_time(SESSION_TTL - 1.0)
-    assert set(client.reconnect().outcomes()) == {0, 1, 2}
-    bench.pass_time(SESSION_TTL + 1.0)
-    assert bench.master.holdings()["outcomes"]
-
-
-def test_client_that_was_forgotten_begins_anew(bench: MasterBench) -> None:
-    client, worker = bench.client(), bench.worker()
-    client.submit(JOB, payloads(1))
-    ((task, batch),) = worker.tasks()
-    client.lose()
-    bench.pass_time(SESSION_TTL + 1.0)
     back = client.reconnect()
-    back.submit(JOB, payloads(1))
-    worker.answer(task, batch)  # it ran all the time
-    assert len(back.outcomes()) == 1
-    assert not worker.tasks(), "it is not run again"
+    assert [(o.serial, o.first, o.link) for o in back.take(Outcome)] == [
+        (3, 2, back.link), (4, 3, back.link),
+    ]  # fmt: skip
+    back.send(Ack(0, 4))
+    assert bench.master.holdings() == {}
+
+
+def test_outcomes_wait_while_the_client_is_away(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 1)
+    client.lose()
+    answer(worker, client.session, 0, 1)
+    assert not client.outcomes()
+    assert set(client.reconnect().outcomes()) == {0}
+
+
+def test_acknowledging_twice_or_too_much_is_no_harm(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 2, last=False)
+    answer(worker, client.session, 0, 1)
+    for serial in (0, 1, 1, 99):
+        client.send(Ack(0, serial))
+    answer(worker, client.session, 1, 1)
+    assert bench.master.holdings() == {"jobs": 1, "outcomes": 1}
+    client.send(Ack(0, 2))
+    assert bench.master.holdings() == {"jobs": 1}
+
+
+def test_nothing_is_kept_of_a_job_that_was_closed(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 2)
+    client.submit(b"other", payloads(1))
+    answer(worker, client.session, 0, 1)
+    answer(worker, client.session, 0, 1, job=b"other")
+    client.send(Close(0, JOB))
+    client.take(Outcome)
+    back = client.reconnect()
+    assert [outcome.job for outcome in back.take(Outcome)] == [b"other"]
+    back.send(Ack(0, 99))
+    assert bench.master.holdings() == {}
+
+
+def test_nothing_is_kept_for_a_client_that_is_forgotten(bench: MasterBench) -> None:
+    client, worker = unasked(bench, 2)
+    answer(worker, client.session, 0, 1)
+    client.lose()
+    bench.pass_time(SESSION_TTL + 1.0)
+    assert bench.master.holdings() == {}
+    answer(worker, client.session, 1, 1)
+    assert bench.master.holdings() == {}
+    assert bench.master.late_results == 1
