@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from palm import errors
 from palm.errors import JobError, PayloadTooLarge, TaskError, WireError
-from palm.wire.outcome import Failure, Kind, decode_failure, encode_failure
+from palm.wire.outcome import Failure, Kind, decode_failure, describe, encode_failure
 from tests.wire.strategies import texts
 
 FAILURES = [kind for kind in Kind if kind is not Kind.RESULT]
@@ -58,3 +58,31 @@ def test_kind_that_is_no_failure_is_a_wire_error(kind: int) -> None:
 def test_bytes_that_are_no_failure_are_a_wire_error(payload: bytes) -> None:
     with contextlib.suppress(WireError):
         decode_failure(payload)
+
+
+# What users' errors say of themselves
+
+
+class MuteError(Exception):
+    """Its text cannot be had: ``how`` is what happens instead."""
+
+    def __init__(self, how: BaseException | None) -> None:
+        super().__init__()
+        self.how = how
+
+    def __str__(self) -> str:
+        if self.how is None:
+            return None  # type: ignore[return-value]
+        raise self.how
+
+
+@pytest.mark.parametrize("how", [None, ValueError("no"), SystemExit(3), RecursionError()], ids=repr)
+def test_error_without_a_text_is_described_all_the_same(how: BaseException | None) -> None:
+    name = type(how).__name__ if how is not None else "TypeError"
+    assert describe(MuteError(how)) == f"<its text cannot be shown: {name}>"
+    assert describe(ValueError("x")) == "x"
+
+
+def test_describing_can_be_interrupted() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        describe(MuteError(KeyboardInterrupt()))
