@@ -1,0 +1,43 @@
+"""Why the registry refuses: one class for each kind of answer that a client can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from palm.errors import RegistryError
+
+__all__ = ["Conflict", "Forbidden", "Gone", "Invalid", "NotFound", "Refused", "Unauthorised"]
+
+
+class Refused(RegistryError):  # noqa: N818 - says what happened, as palm's own errors do
+    """A request that is not done; ``code`` is for programs, ``data`` for those who know it."""
+
+    def __init__(self, code: str, text: str, hint: str = "", **data: Any) -> None:
+        super().__init__(text)
+        self.code = code
+        self.hint = hint
+        self.data = data
+
+
+class Invalid(Refused):
+    """The request says something that cannot be meant."""
+
+
+class Unauthorised(Refused):
+    """Nobody knows who asks."""
+
+
+class Forbidden(Refused):
+    """Whoever asks may not, or not from there."""
+
+
+class NotFound(Refused):
+    """There is no such thing, or not for whoever asks."""
+
+
+class Conflict(Refused):
+    """It does not fit what is there."""
+
+
+class Gone(Refused):
+    """It was there once and will not be again."""

@@ -1,0 +1,205 @@
+"""What every request goes through: host, origin, who asks, the form of its body, its errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, TypeVar, cast
+
+import msgspec
+from tornado.web import HTTPError, RequestHandler
+
+from palm.errors import PalmError
+from palm.registry_api.schema import ErrorBody, ErrorDetail
+from palm_registry import failures
+from palm_registry.security import (
+    HEADERS,
+    Access,
+    Principal,
+    check_host,
+    check_origin,
+    check_xsrf,
+)
+from palm_registry.service import Service
+from palm_registry.store import StoreError
+
+__all__ = ["Base", "Context"]
+
+T = TypeVar("T")
+_log = logging.getLogger("palm.registry")
+
+_STATUS: tuple[tuple[type[PalmError], int], ...] = (
+    (failures.Invalid, 400),
+    (failures.Unauthorised, 401),
+    (failures.Forbidden, 403),
+    (failures.NotFound, 404),
+    (failures.Conflict, 409),
+    (failures.Gone, 410),
+    (StoreError, 503),
+)
+_READING = ("GET", "HEAD", "OPTIONS")
+_JSON, _MSGPACK = "application/json", "application/msgpack"
+
+
+@dataclass
+class Context:
+    """What handlers share. ``hosts`` are the names and ports by which we are known."""
+
+    service: Service
+    access: Access
+    scheme: str = "http"
+    port: int = 0
+    hosts: Collection[str] = field(default_factory=set)
+
+    @property
+    def cookie(self) -> str:
+        """Name of the session's cookie: browsers share cookies between the ports of a host."""
+        return f"palm-session-{self.port}"
+
+
+class Base(RequestHandler):
+    """A request by somebody we know. Handlers for all set ``open_to_all``."""
+
+    open_to_all = False
+    #: Whether a page must say where it comes from, as browsers do for WebSockets.
+    needs_origin = False
+
+    def initialize(self, context: Context) -> None:
+        """Take what the handlers share."""
+        self.context = context
+        self.service = context.service
+        self.principal = Principal("")
+
+    def set_default_headers(self) -> None:
+        """Put the headers of `security` on every answer."""
+        for name, value in HEADERS.items():
+            self.set_header(name, value)
+        self.clear_header("Server")
+
+    async def prepare(self) -> None:
+        """Refuse what comes from elsewhere, from nobody, or in another form."""
+        headers = self.request.headers
+        check_host(self.request.host, self.context.hosts)
+        check_origin(headers.get("Origin"), self.context.scheme, self.request.host)
+        if self.open_to_all:
+            return
+        self.principal = self.who()
+        if self.principal.xsrf:
+            self._check_browser()
+        if self.request.method not in _READING and self.request.body:
+            self._check_form()
+
+    def who(self) -> Principal:
+        """Return who asks."""
+        scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if scheme:
+            return self.context.access.of_token(token.strip() if scheme == "Bearer" else "")
+        session = self.get_cookie(self.context.cookie)
+        if not session:
+            raise failures.Unauthorised("token", "the registry wants a token", "run: palm ui")
+        return self.context.access.of_session(session)
+
+    def _check_browser(self) -> None:
+        headers = self.request.headers
+        if self.needs_origin and "Origin" not in headers:
+            raise failures.Forbidden("origin", "this browser does not say where it comes from")
+        if self.request.method not in _READING:
+            check_xsrf(self.principal, headers.get("X-XSRF-Token"))
+
+    def _check_form(self) -> None:
+        if self._form() not in (_JSON, _MSGPACK):
+            raise HTTPError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, reason="JSON is expected")
+
+    def _form(self) -> str:
+        return self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    # ---- reading
+
+    def body(self, type_: type[T]) -> T:
+        """Return the body of the request as a value of the schema."""
+        decode: Any = msgspec.msgpack.decode if self._form() == _MSGPACK else msgspec.json.decode
+        try:
+            return cast(T, decode(self.request.body, type=type_))
+        except msgspec.DecodeError as error:
+            raise failures.Invalid("body", f"the body is not what is expected: {error}") from error
+
+    def number(self, name: str) -> float | None:
+        """Return an argument of the query as a number, None if it is not given."""
+        text = self.get_query_argument(name, "")
+        try:
+            value = float(text) if text else None
+        except ValueError:
+            value = float("nan")
+        if value is not None and not abs(value) < 2**53:
+            raise failures.Invalid("query", f"{name}: {text!r} is not a number")
+        return value
+
+    def count(self, name: str, default: int | None = None) -> int | None:
+        """Return an argument of the query as a whole number from 0 on."""
+        value = self.number(name)
+        if value is None:
+            return default
+        if value < 0 or value != int(value):
+            raise failures.Invalid("query", f"{name}: {value} is not a whole number from 0 on")
+        return int(value)
+
+    # ---- writing
+
+    def answer(self, value: Any, status: int = 200) -> None:
+        """Write a value of the schema."""
+        self.set_status(status)
+        if _MSGPACK in self.request.headers.get("Accept", ""):
+            self.set_header("Content-Type", _MSGPACK)
+            self.finish(msgspec.msgpack.encode(value))
+            return
+        self.set_header("Content-Type", f"{_JSON}; charset=utf-8")
+        self.finish(msgspec.json.encode(value))
+
+    def nothing(self) -> None:
+        """Say that it is done and that there is nothing to tell."""
+        self.set_status(204)
+        self.finish()
+
+    # ---- errors
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer with the status of the error that was raised."""
+        error = _error_of(kwargs)
+        if isinstance(error, PalmError):
+            status_code = next((s for kind, s in _STATUS if isinstance(error, kind)), 500)
+        super().send_error(status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Write an error as all of ours are."""
+        error = _error_of(kwargs)
+        if isinstance(error, failures.Refused):
+            detail = ErrorDetail(code=error.code, text=str(error), hint=error.hint, data=error.data)
+        elif isinstance(error, StoreError):
+            self.set_header("Retry-After", "1")
+            detail = ErrorDetail(code="busy", text=str(error), hint="try again in a moment")
+        else:
+            reason = HTTPStatus(status_code).phrase
+            detail = ErrorDetail(code=reason.lower().replace(" ", "-"), text=reason)
+        if status_code == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", "Bearer")
+        self.set_header("Content-Type", f"{_JSON}; charset=utf-8")
+        self.finish(msgspec.json.encode(ErrorBody(error=detail)))
+
+    def log_exception(
+        self,
+        typ: type[BaseException] | None,
+        value: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Log what nobody expected; a refusal is an answer like any other."""
+        if not isinstance(value, failures.Refused | HTTPError | StoreError):
+            where = f"{self.request.method} {self.request.path}"
+            _log.error("%s failed", where, exc_info=value)
+
+
+def _error_of(kwargs: dict[str, Any]) -> BaseException | None:
+    info = kwargs.get("exc_info")
+    return info[1] if info else None

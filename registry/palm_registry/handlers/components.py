@@ -1,0 +1,55 @@
+"""Components of a cluster."""
+
+from __future__ import annotations
+
+from palm.registry_api import schema
+from palm_registry.failures import Invalid
+from palm_registry.handlers.base import Base
+
+__all__ = ["Action", "Component", "Components"]
+
+
+class Components(Base):
+    """All components of a cluster."""
+
+    async def get(self, key: str) -> None:
+        """Return the status of each."""
+        self.answer(await self.service.components.all(key))
+
+
+class Component(Base):
+    """One component."""
+
+    async def get(self, key: str, name: str) -> None:
+        """Return its status."""
+        self.answer(await self.service.components.get(key, name))
+
+    async def put(self, key: str, name: str) -> None:
+        """Say what is wanted of it."""
+        spec = self.body(schema.ComponentSpec)
+        if spec.name != name:
+            raise Invalid("name", f"{name!r} is declared as {spec.name!r}")
+        self.answer(await self.service.components.declare(key, spec))
+
+    async def delete(self, key: str, name: str) -> None:
+        """Stop and forget it."""
+        await self.service.components.delete(key, name)
+        self.nothing()
+
+
+class Action(Base):
+    """What can be done with a component."""
+
+    async def post(self, key: str, name: str, action: str) -> None:
+        """Do it."""
+        components = self.service.components
+        if action == "start":
+            status = await components.start(key, name)
+        elif action == "stop":
+            stop = self.body(schema.Stop) if self.request.body else schema.Stop()
+            status = await components.stop(key, name, stop.grace)
+        elif action == "restart":
+            status = await components.restart(key, name)
+        else:
+            status = await components.scale(key, name, self.body(schema.Scale).replicas)
+        self.answer(status)

@@ -1,0 +1,51 @@
+"""Nodes of a cluster: what runners call."""
+
+from __future__ import annotations
+
+import asyncio
+
+from palm.registry_api import schema
+from palm_registry.handlers.base import Base, Context
+
+__all__ = ["Heartbeat", "Node", "Nodes"]
+
+
+class Nodes(Base):
+    """All nodes of a cluster."""
+
+    async def get(self, key: str) -> None:
+        """List them."""
+        self.answer(await self.service.nodes.all(key))
+
+    async def post(self, key: str) -> None:
+        """Let a runner join."""
+        self.answer(await self.service.nodes.join(key, self.body(schema.NodeJoin)), 201)
+
+
+class Node(Base):
+    """One node."""
+
+    async def delete(self, key: str, node: str) -> None:
+        """Let it go."""
+        await self.service.nodes.leave(key, node)
+        self.nothing()
+
+
+class Heartbeat(Base):
+    """A runner's report, and its question what to run."""
+
+    def initialize(self, context: Context) -> None:
+        """Prepare to be left alone while waiting."""
+        super().initialize(context)
+        self._gone = asyncio.Event()
+
+    async def post(self, key: str, node: str) -> None:
+        """Answer once there is something new, or its time is over."""
+        beat = self.body(schema.Heartbeat)
+        assignments = await self.service.nodes.heartbeat(key, node, beat, self._gone)
+        if not self._gone.is_set():
+            self.answer(assignments)
+
+    def on_connection_close(self) -> None:
+        """Note that nobody waits any more."""
+        self._gone.set()

@@ -1,0 +1,117 @@
+"""The page, its files, and how a browser logs in and out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tornado.web import StaticFileHandler
+
+from palm._version import __version__
+from palm.registry_api import schema
+from palm_registry import security
+from palm_registry.failures import NotFound, Unauthorised
+from palm_registry.handlers.base import Base, Context
+
+__all__ = ["STATIC", "Health", "Login", "Logout", "Nothing", "Page", "Static"]
+
+STATIC = Path(__file__).parents[1] / "static"
+
+_LOGGED_OUT = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>palm registry</title>
+<h1>Not logged in</h1>
+<p>Run <code>palm ui</code> in a terminal: it opens this page, once, with a link of your own.</p>
+</html>
+"""
+
+
+class Page(Base):
+    """The page itself."""
+
+    def get(self) -> None:
+        """Show it, or how to get in."""
+        text = (STATIC / "page.html").read_text("utf-8")
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.finish(text.replace("{{xsrf}}", self.principal.xsrf))
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Show people how to get in; programs get what they always get."""
+        wants_page = "text/html" in self.request.headers.get("Accept", "")
+        if wants_page and isinstance(kwargs.get("exc_info", (0, 0))[1], Unauthorised):
+            self.set_header("Content-Type", "text/html; charset=utf-8")
+            self.finish(_LOGGED_OUT)
+        else:
+            super().write_error(status_code, **kwargs)
+
+
+class Health(Base):
+    """Whether the registry is there; says nothing else, and so is open to all."""
+
+    open_to_all = True
+
+    def get(self) -> None:
+        """Say so."""
+        self.answer(schema.Health(status="ok", version=__version__))
+
+
+class Login(Base):
+    """One-time codes, and what a browser gets for one."""
+
+    async def prepare(self) -> None:
+        """Let in who has a code, and who has a token to get one."""
+        self.open_to_all = self.request.method == "GET"
+        await super().prepare()
+
+    def post(self) -> None:
+        """Make a code, for who has a token."""
+        _, _, token = self.request.headers.get("Authorization", "").partition(" ")
+        if not token:
+            raise Unauthorised("token", "a browser cannot let another one in")
+        self.answer(self.context.access.new_code(token.strip()), 201)
+
+    async def get(self) -> None:
+        """Take a code, and lead to the page with a clean address."""
+        session = await self.context.access.redeem(self.get_query_argument("code", ""))
+        self.set_cookie(
+            self.context.cookie,
+            session,
+            httponly=True,
+            samesite="Strict",
+            path="/",
+            expires_days=security.SESSION_TTL / 86400,
+        )
+        self.redirect("./", status=303)
+
+
+class Logout(Base):
+    """The end of a browser's session."""
+
+    async def post(self) -> None:
+        """End it."""
+        session = self.get_cookie(self.context.cookie)
+        if session and self.principal.xsrf:
+            await self.context.access.end_session(session)
+        self.clear_cookie(self.context.cookie, path="/")
+        self.nothing()
+
+
+class Static(Base, StaticFileHandler):
+    """Files of the page."""
+
+    def initialize(self, context: Context) -> None:  # type: ignore[override]
+        """Know where they are."""
+        Base.initialize(self, context)
+        StaticFileHandler.initialize(self, str(STATIC))
+
+    def set_extra_headers(self, path: str) -> None:
+        """Let a browser ask each time whether a file is another."""
+        self.set_header("Cache-Control", "no-cache")
+
+
+class Nothing(Base):
+    """Every other address."""
+
+    async def prepare(self) -> None:
+        """Say that there is nothing, to those who may know."""
+        await super().prepare()
+        raise NotFound("no-such-address", "there is nothing here")

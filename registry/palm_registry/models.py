@@ -1,0 +1,220 @@
+"""The tables. A change here needs a migration of the same shape (`palm_registry.migrations`)."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    Float,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+__all__ = [
+    "clusters",
+    "components",
+    "configs",
+    "events",
+    "instances",
+    "leases",
+    "meta",
+    "metadata",
+    "nodes",
+    "output",
+    "placements",
+    "replicas",
+    "sessions",
+    "streams",
+    "tokens",
+]
+
+metadata = MetaData()
+
+
+def _of_cluster() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(["cluster"], ["clusters.key"], ondelete="CASCADE")
+
+
+#: One row: which database this is, and the version of its schema.
+meta = Table(
+    "meta",
+    metadata,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("identity", String, nullable=False),
+)
+
+#: ``held``: somebody has had a lease, so the end of the last one ends the cluster. ``purge``: to
+#: be deleted once its nodes are gone.
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("updated", Float, nullable=False),
+    Column("config_version", Integer, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("state", String, nullable=False),
+    Column("linger", Float),
+    Column("held", Boolean, nullable=False),
+    Column("purge", Boolean, nullable=False),
+)
+
+configs = Table(
+    "configs",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("text", Text, nullable=False),
+    Column("file", String, nullable=False),
+    Column("folder", String, nullable=False),
+    Column("created", Float, nullable=False),
+    _of_cluster(),
+)
+
+#: ``running``: wanted now. ``released``: what it needs has been ready since it was wanted.
+components = Table(
+    "components",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("spec", JSON, nullable=False),
+    Column("running", Boolean, nullable=False),
+    Column("released", Boolean, nullable=False),
+    Column("stop_grace", Float),
+    _of_cluster(),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("cores", Integer, nullable=False),
+    Column("labels", JSON, nullable=False),
+    Column("session", String, nullable=False),
+    Column("alive", Boolean, nullable=False),
+    Column("removed", Boolean, nullable=False),
+    Column("seen", Float, nullable=False),
+    _of_cluster(),
+)
+
+#: Which node runs a replica; stays while that node is known.
+placements = Table(
+    "placements",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("component", String, primary_key=True),
+    Column("replica", Integer, primary_key=True, autoincrement=False),
+    Column("node", String, nullable=False),
+    _of_cluster(),
+)
+
+#: What runners have reported last, a ReplicaStatus each.
+replicas = Table(
+    "replicas",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("node", String, nullable=False),
+    Column("status", JSON, nullable=False),
+    _of_cluster(),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("holder", String, primary_key=True),
+    Column("ttl", Float, nullable=False),
+    _of_cluster(),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("cluster", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("component", String, nullable=False),
+    Column("replica", Integer, nullable=False),
+    Column("name", String, nullable=False),
+    Column("created", Float, nullable=False),
+    _of_cluster(),
+    UniqueConstraint("cluster", "instance", name="uq_instances"),
+)
+
+#: All bytes of a stream below ``durable`` are in ``output``.
+streams = Table(
+    "streams",
+    metadata,
+    Column("instance", Integer, primary_key=True, autoincrement=False),
+    Column("stream", String, primary_key=True),
+    Column("durable", Integer, nullable=False),
+    ForeignKeyConstraint(["instance"], ["instances.id"], ondelete="CASCADE"),
+)
+
+#: Ids only grow, also after rows were deleted: they are cursors.
+output = Table(
+    "output",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("cluster", String, nullable=False),
+    Column("instance", Integer, nullable=False),
+    Column("stream", String, nullable=False),
+    Column("offset", Integer, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    _of_cluster(),
+    ForeignKeyConstraint(["instance"], ["instances.id"], ondelete="CASCADE"),
+    UniqueConstraint("instance", "stream", "offset", name="uq_output"),
+    sqlite_autoincrement=True,
+)
+Index("ix_output_cluster", output.c.cluster, output.c.id)
+
+events = Table(
+    "events",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("cluster", String, nullable=False),
+    Column("time", Float, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("component", String, nullable=False),
+    Column("replica", Integer),
+    Column("node", String, nullable=False),
+    Column("data", JSON, nullable=False),
+    _of_cluster(),
+    sqlite_autoincrement=True,
+)
+Index("ix_events_cluster", events.c.cluster, events.c.seq)
+
+#: Only hashes: who reads the database cannot use what is in it.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("role", String, nullable=False),
+    Column("created", Float, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("token", String, nullable=False),
+    Column("expires", Float, nullable=False),
+    ForeignKeyConstraint(["token"], ["tokens.hash"], ondelete="CASCADE"),
+)

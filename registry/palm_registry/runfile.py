@@ -1,0 +1,145 @@
+"""Files of the registry that only its user may read: its lock, its address, the owner's token."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import stat
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from palm.errors import ConfigError
+
+__all__ = ["Lock", "owner_token", "private_folder", "publish", "withdraw"]
+
+_NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Lock:
+    """One registry for a path: held until `release` or the end of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock, or say who has it.
+
+        Raises
+        ------
+        ConfigError
+            Another registry runs there.
+        """
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise ConfigError(
+                f"a registry runs already, as process {holder}, for {self._path.parent}",
+                hint="use that one, or stop it first",
+            ) from None
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self._fd = fd
+
+    def release(self) -> None:
+        """Give the lock back. Its file stays: somebody may be about to lock it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def private_folder(path: Path, variable: str) -> Path:
+    """Make a folder unless it is there, and return it once it is proven to be ours alone."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = path.stat()
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {path} cannot be used: {error.strerror}", key=variable
+        ) from error
+    if found.st_uid != os.geteuid():
+        raise ConfigError(f"the folder {path} belongs to user {found.st_uid}", key=variable)
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise ConfigError(
+            f"the folder {path} is open to other users", key=variable, hint=f"chmod 700 {path}"
+        )
+    return path
+
+
+def owner_token(state: Path) -> tuple[str, Path]:
+    """Return the token of the user whose registry this is, and its file; make it if need be."""
+    path = private_folder(state / "tokens", "PALM_STATE_DIR") / "owner"
+    token = f"{secrets.token_urlsafe(32)}\n".encode()
+    temporary = _write(path, token)
+    try:
+        with suppress(FileExistsError):
+            os.link(temporary, path)  # not rename: whoever was first has made the token
+    finally:
+        temporary.unlink()
+    return _read_token(path), path
+
+
+def publish(run: Path, url: str, token_file: Path) -> Path:
+    """Write where the registry is, all at once; do so only when it listens."""
+    path = run / "registry.json"
+    record: dict[str, Any] = {
+        "schema": 1,
+        "url": url,
+        "pid": os.getpid(),
+        "start_time": _start_time(),
+        "token_file": str(token_file),
+    }
+    _write(path, json.dumps(record).encode()).replace(path)
+    return path
+
+
+def withdraw(path: Path) -> None:
+    """Remove what `publish` wrote."""
+    path.unlink(missing_ok=True)
+
+
+def _read_token(path: Path) -> str:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise ConfigError(
+                f"the token {path} may be known to others",
+                hint="remove it, and a new one is made",
+            )
+        token = os.read(fd, 1024).decode("ascii", "replace").strip()
+    finally:
+        os.close(fd)
+    if len(token) < 32:
+        raise ConfigError(f"{path} is not a token", hint="remove it, and a new one is made")
+    return token
+
+
+def _write(path: Path, data: bytes) -> Path:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
+    with open(fd, "wb") as file:
+        os.fchmod(fd, 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(fd)
+    return temporary
+
+
+def _start_time() -> float:
+    """When this process started, as palm.runtime.records reckons it."""
+    try:
+        fields = Path("/proc/self/stat").read_bytes().rpartition(b")")[2].split()
+        lines = Path("/proc/stat").read_text("ascii").splitlines()
+    except FileNotFoundError:  # no /proc: a moment ago is near enough
+        return time.time() - time.process_time()
+    boot = next(float(line.split()[1]) for line in lines if line.startswith("btime "))
+    return boot + int(fields[19]) / _TICKS

@@ -1,0 +1,311 @@
+"""Clusters: their making, their files, their leases and their end."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from palm.errors import ConfigError
+from palm.registry_api.schema import (
+    ClusterCreate,
+    ClusterInfo,
+    ClusterStatus,
+    ConfigCheck,
+    ConfigText,
+    Lease,
+    LeaseReply,
+    Problem,
+)
+from palm.spec.cluster import ClusterConfig, check_cluster
+from palm.spec.names import check_name
+from palm_registry.failures import Conflict, Invalid, NotFound
+from palm_registry.service.components import put_component, remove_component
+from palm_registry.service.core import Core, add_event, get_cluster, settle, status_of
+from palm_registry.store import clusters as rows
+from palm_registry.store import nodes as node_rows
+from palm_registry.store.clusters import ClusterRow
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Clusters", "check", "end_cluster", "finish", "revive"]
+
+#: Seconds that a lease may last: a holder that hangs does not keep a cluster for ever.
+MAX_TTL = 24 * 3600.0
+MAX_HOLDER = 128
+
+
+class Clusters:
+    """Rules for whole clusters."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def all(self) -> list[ClusterInfo]:
+        """Return every cluster."""
+
+        def read(connection: Connection) -> list[ClusterInfo]:
+            found = [row for row in rows.all_clusters(connection) if not row.purge]
+            return [self._info(connection, row) for row in found]
+
+        return await self._core.database.read(read)
+
+    async def get(self, key: str) -> ClusterInfo:
+        """Return one cluster."""
+        return await self._core.database.read(lambda c: self._info(c, get_cluster(c, key)))
+
+    async def create(self, request: ClusterCreate) -> tuple[ClusterInfo, bool]:
+        """Return the cluster of a name, and whether it was made; one that ended lives again."""
+        key = _checked(request.name)
+        linger = request.linger
+
+        def write(connection: Connection) -> tuple[ClusterInfo, bool]:
+            now = time.time()
+            row = rows.get_cluster(connection, key)
+            made = row is None
+            if row is None:
+                row = ClusterRow(key=key, name=request.name, created=now, updated=now)
+                rows.add_cluster(connection, row)
+                add_event(connection, key, "cluster.created", "the cluster was made")
+            elif row.purge:
+                hint = "try again in a moment"
+                raise Conflict("being-deleted", f"the cluster {key!r} is being deleted", hint)
+            if linger is not msgspec.UNSET:
+                rows.update_cluster(connection, key, linger=_checked_linger(linger))
+            revive(connection, row)
+            return self._info(connection, get_cluster(connection, key)), made
+
+        info, made = await self._core.database.write(write)
+        self._core.changed(key)
+        return info, made
+
+    async def delete(self, key: str) -> None:
+        """End a cluster and forget it, with its output, once its nodes have stopped."""
+
+        def write(connection: Connection) -> None:
+            row = get_cluster(connection, key)
+            rows.update_cluster(connection, key, purge=True)
+            end_cluster(connection, row, "it is deleted")
+
+        await self._core.database.write(write)
+        self._core.leases.forget(key)
+        self._core.changed(key)
+
+    async def reset(self, key: str) -> ClusterInfo:
+        """Forget lost nodes and what ran there, and place again what is wanted."""
+
+        def write(connection: Connection) -> ClusterInfo:
+            get_cluster(connection, key)
+            nodes = {row.id: row for row in node_rows.all_nodes(connection, key)}
+            lost = [node for node, row in nodes.items() if not row.alive]
+            for node in lost:
+                node_rows.update_node(connection, key, node, removed=True)
+            for status in node_rows.get_replicas(connection, key).values():
+                if status.node in lost or status.node not in nodes:
+                    node_rows.delete_replica(connection, key, status.name)
+            rows.delete_placements(connection, key)
+            kept = node_rows.get_replicas(connection, key).values()
+            # What still runs somewhere stays there.
+            for (name, number), node in {(r.component, r.replica): r.node for r in kept}.items():
+                rows.put_placement(connection, key, name, number, node)
+            add_event(connection, key, "cluster.reset", "lost nodes were forgotten")
+            settle(connection, key, changed=True)
+            return self._info(connection, get_cluster(connection, key))
+
+        info = await self._core.database.write(write)
+        self._core.changed(key)
+        return info
+
+    async def status(self, key: str) -> ClusterStatus:
+        """Return what there is of a cluster, and what is missing."""
+        identity = self._core.database.identity
+        return await self._core.database.read(lambda c: status_of(c, key, identity))
+
+    async def config(self, key: str, version: int | None = None) -> ConfigText:
+        """Return a version of the cluster file, the latest if none is given."""
+
+        def read(connection: Connection) -> ConfigText:
+            latest = get_cluster(connection, key).config_version
+            found = rows.get_config(connection, key, latest if version is None else version)
+            if found is None:
+                hint = "PUT one here, or declare components one by one"
+                raise NotFound("no-config", f"the cluster {key!r} has no such file", hint)
+            return found
+
+        return await self._core.database.read(read)
+
+    async def set_config(self, key: str, text: ConfigText) -> ConfigText:
+        """Store a cluster file and make what it says what is wanted.
+
+        Components that a notebook declared stay; those of the file before that are in it no more
+        go.
+        """
+        config = _parsed(text)
+
+        def write(connection: Connection) -> ConfigText:
+            row = get_cluster(connection, key)
+            revive(connection, row)
+            stored = msgspec.structs.replace(text, version=row.config_version + 1)
+            rows.add_config(connection, key, stored, time.time())
+            said = f"version {stored.version} of {text.file} is in force"
+            add_event(connection, key, "config.changed", said, data={"version": stored.version})
+            _apply(connection, key, config)
+            return stored
+
+        stored = await self._core.database.write(write)
+        self._core.changed(key)
+        return stored
+
+    async def lease(self, key: str, lease: Lease) -> LeaseReply:
+        """Give, renew or take back a lease, or end the cluster."""
+        _check_lease(lease)
+        if not await self._is_renewal(key, lease):
+            await self._core.database.write(lambda c: self._set_lease(c, key, lease))
+            if lease.end:
+                self._core.leases.forget(key)
+            elif lease.release:
+                self._core.leases.release(key, lease.holder, self._core.now())
+            else:
+                self._core.leases.renew(key, lease.holder, lease.ttl, self._core.now())
+            self._core.changed(key)
+        info = await self.get(key)
+        return LeaseReply(lease_until=info.lease_until, linger=info.linger, holders=info.holders)
+
+    async def _is_renewal(self, key: str, lease: Lease) -> bool:
+        # Leases count in memory and begin anew with the registry, so more time needs no write.
+        plain = not (lease.end or lease.release) and lease.linger is msgspec.UNSET
+        if not plain or lease.holder not in self._core.leases.holders(key):
+            return False
+        return not self._core.leases.renew(key, lease.holder, lease.ttl, self._core.now())
+
+    def _set_lease(self, connection: Connection, key: str, lease: Lease) -> None:
+        row = get_cluster(connection, key)
+        if lease.linger is not msgspec.UNSET:
+            rows.update_cluster(connection, key, linger=lease.linger)
+        if lease.end:
+            end_cluster(connection, row, f"{lease.holder} asked for it")
+        elif lease.release:
+            rows.delete_lease(connection, key, lease.holder)
+        else:
+            revive(connection, row)
+            rows.put_lease(connection, key, lease.holder, lease.ttl)
+            rows.update_cluster(connection, key, held=True)
+
+    def _info(self, connection: Connection, row: ClusterRow) -> ClusterInfo:
+        nodes, components = rows.count_parts(connection, row.key)
+        left = self._core.leases.left(row.key, self._core.now())
+        return ClusterInfo(
+            key=row.key,
+            name=row.name,
+            created=row.created,
+            updated=row.updated,
+            config_version=row.config_version,
+            generation=row.generation,
+            state=row.state,
+            linger=row.linger,
+            lease_until=None if left is None else time.time() + left,
+            holders=self._core.leases.holders(row.key),
+            nodes=nodes,
+            components=components,
+        )
+
+
+def check(text: ConfigText) -> ConfigCheck:
+    """Say what a cluster file would mean, without any effect."""
+    config, errors = check_cluster(text.text, text.file, text.folder)
+    components = list(config.components.values()) if config and not errors else []
+    return ConfigCheck(
+        valid=not errors, problems=[_problem(e) for e in errors], components=components
+    )
+
+
+def end_cluster(connection: Connection, row: ClusterRow, why: str) -> None:
+    """Tell the nodes of a cluster to stop; without any it has ended."""
+    for component in rows.all_components(connection, row.key).values():
+        if component.spec.owner:
+            rows.delete_component(connection, row.key, component.spec.name)
+        else:
+            component.running = component.released = False
+            rows.put_component(connection, row.key, component)
+    rows.delete_lease(connection, row.key)
+    rows.update_cluster(connection, row.key, state="ending", held=False, updated=time.time())
+    add_event(connection, row.key, "cluster.ending", f"the cluster ends: {why}")
+    settle(connection, row.key, changed=True)
+    finish(connection, row.key)
+
+
+def finish(connection: Connection, key: str) -> None:
+    """Note that a cluster has ended, if it was about to and its last node is gone."""
+    row = rows.get_cluster(connection, key)
+    if row is None or row.state != "ending":
+        return
+    nodes = node_rows.all_nodes(connection, key)
+    if any(node.alive for node in nodes):
+        return
+    if row.purge:
+        rows.delete_cluster(connection, key)
+        return
+    for node in nodes:
+        node_rows.update_node(connection, key, node.id, removed=True)
+    for name in node_rows.get_replicas(connection, key):
+        node_rows.delete_replica(connection, key, name)
+    rows.delete_placements(connection, key)
+    rows.update_cluster(connection, key, state="ended", updated=time.time())
+    add_event(connection, key, "cluster.ended", "the cluster has ended")
+
+
+def revive(connection: Connection, row: ClusterRow) -> None:
+    """Let a cluster that ended, or was about to, go on."""
+    if row.state != "alive":
+        rows.update_cluster(connection, row.key, state="alive", updated=time.time())
+        add_event(connection, row.key, "cluster.alive", "the cluster goes on")
+        settle(connection, row.key, changed=True)
+
+
+def _apply(connection: Connection, key: str, config: ClusterConfig) -> None:
+    before = rows.all_components(connection, key)
+    for name, row in before.items():
+        if name not in config.components and not row.spec.owner:
+            remove_component(connection, key, name)
+    for spec in config.components.values():
+        put_component(connection, key, spec)
+    settle(connection, key, changed=True)
+
+
+def _parsed(text: ConfigText) -> ClusterConfig:
+    config, errors = check_cluster(text.text, text.file, text.folder)
+    if config is not None and not errors:
+        return config
+    problems = [msgspec.to_builtins(_problem(error)) for error in errors]
+    first = errors[0]
+    raise Invalid("config", str(first.args[0]), first.hint or "", problems=problems)
+
+
+def _problem(error: ConfigError) -> Problem:
+    return Problem(
+        text=str(error.args[0]), file=error.file, line=error.line, key=error.key, hint=error.hint
+    )
+
+
+def _check_lease(lease: Lease) -> None:
+    if not 0 < len(lease.holder) <= MAX_HOLDER or not lease.holder.isprintable():
+        raise Invalid("holder", f"a holder has 1 to {MAX_HOLDER} printable characters")
+    if not 0 < lease.ttl <= MAX_TTL:
+        raise Invalid("ttl", f"{lease.ttl} seconds", f"more than 0, at most {MAX_TTL:.0f}")
+    _checked_linger(lease.linger)
+
+
+def _checked_linger(linger: Any) -> Any:
+    if isinstance(linger, float | int) and not 0 <= linger < float("inf"):
+        raise Invalid("linger", f"{linger} seconds", "from 0 on, or null for ever")
+    return linger
+
+
+def _checked(name: str) -> str:
+    try:
+        return check_name(name)
+    except ConfigError as error:
+        text = f"{name!r} cannot be the name of a cluster"
+        raise Invalid("name", text, error.hint or "") from error

@@ -1,0 +1,137 @@
+"""What all rules of a cluster share: its facts, its events, and what follows from a change."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from palm.registry_api.schema import ClusterStatus, Event, NodeInfo
+from palm.spec.names import nearest
+from palm_registry.failures import NotFound
+from palm_registry.feed import Cursor, Signals
+from palm_registry.placement import place
+from palm_registry.status import Facts, cluster_status, released
+from palm_registry.store import Database
+from palm_registry.store import clusters as cluster_rows
+from palm_registry.store import nodes as node_rows
+from palm_registry.store import output as output_rows
+from palm_registry.store.clusters import ClusterRow
+from palm_registry.store.nodes import NodeRow
+from palm_registry.watch import Leases, Nodes
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Core", "add_event", "facts_of", "get_cluster", "settle", "status_of"]
+
+
+@dataclass
+class Core:
+    """The parts that the rules work on."""
+
+    database: Database
+    signals: Signals = field(default_factory=Signals)
+    leases: Leases = field(default_factory=Leases)
+    nodes: Nodes = field(default_factory=Nodes)
+
+    def now(self) -> float:
+        """Seconds of the clock that only goes forward."""
+        return time.monotonic()
+
+    def changed(self, cluster: str) -> None:
+        """Wake those who watch a cluster: its plan, its status or its events are different."""
+        self.signals.notify(cluster, "plan", "status", "events")
+
+
+def get_cluster(connection: Connection, key: str) -> ClusterRow:
+    """Return a cluster.
+
+    Raises
+    ------
+    NotFound
+        With the nearest key as its hint; also for one that is being deleted.
+    """
+    row = cluster_rows.get_cluster(connection, key)
+    if row is not None and not row.purge:
+        return row
+    close = nearest(key, [c.key for c in cluster_rows.all_clusters(connection) if not c.purge])
+    hint = f"did you mean {close!r}?" if close else ""
+    raise NotFound("no-such-cluster", f"there is no cluster {key!r}", hint)
+
+
+def facts_of(connection: Connection, key: str) -> Facts:
+    """Return what is wanted of a cluster and what is known of it."""
+    return Facts(
+        components=cluster_rows.all_components(connection, key),
+        replicas=node_rows.get_replicas(connection, key),
+        placements=cluster_rows.get_placements(connection, key),
+        nodes={row.id: node_info(row) for row in node_rows.all_nodes(connection, key)},
+    )
+
+
+def node_info(row: NodeRow) -> NodeInfo:
+    """A node as others see it."""
+    return NodeInfo(
+        id=row.id,
+        name=row.name,
+        address=row.address,
+        cores=row.cores,
+        labels=row.labels,
+        alive=row.alive,
+        seen=row.seen,
+    )
+
+
+def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
+    """Return the status of a cluster, and the cursor that belongs to it."""
+    row = get_cluster(connection, key)
+    cursor = Cursor(
+        output_rows.last_event(connection), output_rows.last_segment(connection), identity
+    )
+    return cluster_status(
+        key,
+        facts_of(connection, key),
+        generation=row.generation,
+        cursor=str(cursor),
+        now=time.time(),
+    )
+
+
+def add_event(connection: Connection, key: str, kind: str, text: str, **values: Any) -> None:
+    """Note that something happened to a cluster."""
+    event = Event(seq=0, time=time.time(), kind=kind, text=text, **values)
+    output_rows.add_event(connection, key, event)
+
+
+def settle(connection: Connection, key: str, *, changed: bool) -> None:
+    """Draw the consequences of a change: release what waited, place what has no node.
+
+    `changed` says that what is to run is another than before, whatever else follows.
+    """
+    facts = facts_of(connection, key)
+    for name in released(facts):
+        row = facts.components[name]
+        row.released = True
+        cluster_rows.put_component(connection, key, row)
+        changed = True
+    _forget_placements(connection, key, facts)
+    wanted = [
+        (name, number)
+        for name, row in facts.components.items()
+        if row.released
+        for number in range(row.desired)
+    ]
+    alive = [node.id for node in facts.nodes.values() if node.alive]
+    for (name, number), node in place(wanted, facts.placements, alive).items():
+        cluster_rows.put_placement(connection, key, name, number, node)
+        changed = True
+    if changed:
+        cluster_rows.bump(connection, key)
+
+
+def _forget_placements(connection: Connection, key: str, facts: Facts) -> None:
+    for name, number in facts.placements:
+        row = facts.components.get(name)
+        if row is None or number >= row.spec.replicas:
+            cluster_rows.delete_placements(connection, key, component=name, number=number)

@@ -1,0 +1,105 @@
+"""The service: all rules together, and what happens by the clock alone."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from palm_registry.feed import Feed
+from palm_registry.service.clusters import Clusters, end_cluster
+from palm_registry.service.components import Components
+from palm_registry.service.core import Core, add_event
+from palm_registry.service.nodes import NodeRules
+from palm_registry.service.outputs import Outputs
+from palm_registry.store import Database
+from palm_registry.store import clusters as cluster_rows
+from palm_registry.store import nodes as node_rows
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["Service"]
+
+#: Seconds between two looks at leases and nodes.
+SWEEP = 0.25
+
+
+class Service:
+    """What handlers call. `begin` comes first; `sweep` is to be called every `SWEEP` seconds."""
+
+    def __init__(self, database: Database) -> None:
+        self.core = Core(database)
+        self.clusters = Clusters(self.core)
+        self.components = Components(self.core)
+        self.nodes = NodeRules(self.core)
+        self.outputs = Outputs(self.core)
+        self.feed = Feed(database, self.core.signals, self.clusters.status)
+        self._active = time.monotonic()
+
+    async def begin(self) -> None:
+        """Take up what was there when the registry ended, with new time for all to report."""
+        now = self.core.now()
+
+        def read(connection: Connection) -> None:
+            for node in node_rows.all_nodes(connection):
+                if node.alive:
+                    self.core.nodes.expect(node.cluster, node.id, now)
+            for key, holder, ttl in cluster_rows.get_leases(connection):
+                self.core.leases.renew(key, holder, ttl, now)
+            for cluster in cluster_rows.all_clusters(connection):
+                if cluster.held and not self.core.leases.holders(cluster.key):
+                    self.core.leases.set_unheld(cluster.key, now)
+
+        await self.core.database.read(read)
+
+    async def sweep(self) -> None:
+        """Note which leases are over, which nodes are silent, and which clusters end thereby."""
+        now = self.core.now()
+        for key, holder in self.core.leases.expired(now):
+            await self._expire(key, holder)
+        for key, since in self.core.leases.unheld().items():
+            await self._end_if_over(key, now - since)
+        await self.nodes.sweep()
+
+    async def _expire(self, key: str, holder: str) -> None:
+        await self.core.database.write(lambda c: _expire(c, key, holder))
+        self.core.leases.release(key, holder, self.core.now())
+        self.core.changed(key)
+
+    async def _end_if_over(self, key: str, unheld: float) -> None:
+        def write(connection: Connection) -> bool:
+            row = cluster_rows.get_cluster(connection, key)
+            if row is None or row.state != "alive":
+                return True
+            if row.linger is None or unheld < row.linger:
+                return False
+            end_cluster(connection, row, f"nobody has held it for {row.linger:g} s")
+            return True
+
+        def is_over(connection: Connection) -> bool:
+            row = cluster_rows.get_cluster(connection, key)
+            if row is None or row.state != "alive":
+                return True
+            return row.linger is not None and unheld >= row.linger
+
+        # Most looks change nothing, and need not wait for the disk.
+        if await self.core.database.read(is_over) and await self.core.database.write(write):
+            self.core.leases.forget(key)
+            self.core.changed(key)
+
+    async def idle(self) -> float:
+        """Return for how many seconds no cluster has been alive, 0 if there is one."""
+
+        def any_alive(connection: Connection) -> bool:
+            rows = cluster_rows.all_clusters(connection)
+            return any(row.state != "ended" for row in rows)
+
+        if await self.core.database.read(any_alive):
+            self._active = time.monotonic()
+        return time.monotonic() - self._active
+
+
+def _expire(connection: Connection, key: str, holder: str) -> None:
+    cluster_rows.delete_lease(connection, key, holder)
+    if cluster_rows.get_cluster(connection, key) is not None:
+        add_event(connection, key, "lease.ended", f"the lease of {holder} has ended")
