@@ -50,6 +50,7 @@ __all__ = [
     "Stop",
     "Stream",
     "Topic",
+    "read_frame",
 ]
 
 Stream = Literal["stdout", "stderr"]
@@ -380,6 +381,27 @@ class Frame(_Value):
     topic: Topic
     cursor: str
     data: Any
+
+
+_FRAME_DATA: dict[str, Any] = {
+    "status": ClusterStatus,
+    "events": Event,
+    "output": list[OutputRecord],
+    "skipped": Skipped,
+}
+
+
+def read_frame(text: str | bytes) -> Frame:
+    """Return a frame of the live feed, its data of the type that its topic says.
+
+    Raises
+    ------
+    msgspec.DecodeError
+        The text is not a frame.
+    """
+    frame = msgspec.json.decode(text, type=Frame)
+    frame.data = msgspec.convert(frame.data, _FRAME_DATA[frame.topic])
+    return frame
 
 
 # ---- the service itself

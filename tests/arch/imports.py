@@ -58,6 +58,7 @@ PURE = (
     "palm.wire",
     "palm.spec",
     "palm.protocol",
+    "palm.registry_api.schema",
     "palm.runner.supervisor",
     "palm_jupyter.viewmodels",
 )
@@ -75,7 +76,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "sqlalchemy": ("palm_registry.models", "palm_registry.store", "palm_registry.migrations"),
     "tornado": (
         "palm.gateways",
-        "palm.registry_api.client",
+        "palm.registry_api.live",
         "palm_registry.app",
         "palm_registry.handlers",
         "palm_registry.__main__",
@@ -101,6 +102,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.cli.background": ("palm.cli.commands.master", "palm.cli.commands.worker"),
     "palm.clients": ("palm.clusters.cluster",),
     "palm.clients.frame": ("palm.clients.job", "palm.clients.source"),
+    "palm.registry_api.live": ("palm.registry_api.client",),
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "pandas": ("palm.clusters.status",),

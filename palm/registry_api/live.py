@@ -1,0 +1,180 @@
+"""The live feed of a cluster as an iterator: a WebSocket, in a thread and loop of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Iterator
+
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httputil import url_concat
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+from palm.errors import RegistryError
+from palm.registry_api.schema import Frame, read_frame
+
+__all__ = ["LiveFeed"]
+
+#: Frames that wait for the reader; more are left with the registry.
+_WAITING = 32
+#: Seconds between two attempts to connect, at first and at most.
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
+#: Seconds without a sign of life after which a connection is given up.
+_SILENCE = 10.0
+#: The code with which the registry closes when there is no such cluster (any more).
+_NOT_FOUND = 4404
+
+
+class LiveFeed:
+    """Frames, one after another and each once, also over a restart of the registry.
+
+    Iterate it, or call `next_frame`. `close` ends it, from any thread; so does the registry when
+    it refuses (RegistryError).
+    """
+
+    def __init__(self, url: str, token: str, since: str = "") -> None:
+        self._url = url
+        self._token = token
+        self._since = since
+        self._frames: queue.Queue[Frame | RegistryError | None] = queue.Queue(_WAITING + 1)
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._room = asyncio.Event()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="palm-live-feed", daemon=True)
+        self._thread.start()
+
+    @property
+    def cursor(self) -> str:
+        """Where another feed would go on after the frames that were received so far."""
+        return self._since
+
+    def __enter__(self) -> LiveFeed:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self
+
+    def __next__(self) -> Frame:
+        frame = self.next_frame()
+        if frame is None:
+            raise StopIteration
+        return frame
+
+    def next_frame(self, timeout: float | None = None) -> Frame | None:
+        """Return the next frame; None when the feed is closed, or after `timeout` seconds.
+
+        Raises
+        ------
+        RegistryError
+            The registry refused: another try would end the same way.
+        """
+        if self._closed and self._frames.empty():
+            return None
+        try:
+            frame = self._frames.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        self._call(self._room.set)
+        if isinstance(frame, RegistryError):
+            self._closed = True
+            raise frame
+        return frame
+
+    def close(self) -> None:
+        """End the feed and its thread; a reader that waits is told."""
+        self._closed = True
+        self._call(self._stop.set)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def _call(self, function: object) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function)  # type: ignore[arg-type]
+        except RuntimeError:
+            return  # the loop has ended: nobody waits there
+
+    # ---- in the thread
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        end: RegistryError | None = None
+        try:
+            self._loop.run_until_complete(self._follow())
+        except RegistryError as error:
+            end = error
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+            self._finish(end)
+
+    def _finish(self, end: RegistryError | None) -> None:
+        self._closed = True
+        # There is always room for this one: `_put` leaves a place free.
+        self._frames.put_nowait(end)
+
+    async def _follow(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stop.is_set():
+            began = time.monotonic()
+            await self._connection()
+            # Straight back after a connection that worked, ever slower after those that did not.
+            pause = _FIRST_PAUSE if time.monotonic() - began > 1 else min(2 * pause, _LAST_PAUSE)
+            await self._wait(self._stop, pause)
+
+    async def _connection(self) -> None:
+        url = url_concat(self._url, {"since": self._since}) if self._since else self._url
+        request = HTTPRequest(
+            url, headers={"Authorization": f"Bearer {self._token}"}, connect_timeout=5.0
+        )
+        try:
+            connection = await websocket_connect(
+                request, ping_interval=_SILENCE / 2, ping_timeout=_SILENCE / 2
+            )
+        except HTTPClientError as error:
+            if error.code in (400, 401, 403, 404):
+                raise RegistryError(f"the registry refused the live feed: {error}") from error
+            return
+        except OSError:
+            return
+        try:
+            await self._receive(connection)
+        finally:
+            connection.close()
+        if connection.close_code == _NOT_FOUND:
+            raise RegistryError(connection.close_reason or "there is no such cluster")
+
+    async def _receive(self, connection: WebSocketClientConnection) -> None:
+        while not self._stop.is_set():
+            message = asyncio.ensure_future(connection.read_message())
+            stop = asyncio.ensure_future(self._stop.wait())
+            await asyncio.wait([message, stop], return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if not message.done():
+                message.cancel()
+                return
+            text = message.result()
+            if text is None:
+                return
+            frame = read_frame(text)
+            await self._put(frame)
+            self._since = frame.cursor
+
+    async def _put(self, frame: Frame) -> None:
+        while self._frames.qsize() >= _WAITING and not self._stop.is_set():
+            self._room.clear()
+            await self._wait(self._room, 1.0)
+        if not self._stop.is_set():
+            self._frames.put_nowait(frame)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait for an event, for so long at most, or until the feed is to end."""
+        tasks = [asyncio.ensure_future(event.wait()), asyncio.ensure_future(self._stop.wait())]
+        await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
