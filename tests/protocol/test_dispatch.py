@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from palm.protocol.dispatch import RECALL_AFTER
 from palm.protocol.master import FUNCTION_GRACE
-from palm.wire.message import Ack, Close, Notice, Outcome, Returned
+from palm.wire.message import Ack, Close, Notice, Outcome, Recall, Returned
 from palm.wire.outcome import Kind
 from tests.support.machines import MasterBench, Peer, payloads
 
@@ -140,6 +141,32 @@ def test_late_result_of_a_message_under_suspicion_clears_it(bench: MasterBench) 
     assert again and not bench.worker("next").tasks()
     bench.pass_time(1.0)
     assert not client.outcomes()
+
+
+def test_half_of_what_a_busy_worker_has_not_begun_is_recalled(bench: MasterBench) -> None:
+    client, busy = bench.client(), bench.worker("busy")
+    client.submit(JOB, payloads(2), last=False)
+    busy.work(0.004)
+    client.submit(JOB, payloads(6), first=2, last=False)
+    leases = [task.lease for task, _ in busy.tasks()]
+    assert len(leases) == 3
+    bench.worker("idle")
+    bench.pass_time(RECALL_AFTER * 1.5)
+    (recall,) = busy.take(Recall)
+    assert recall.leases == leases[2:]
+
+
+def test_worker_that_goes_on_answering_is_left_its_work(bench: MasterBench) -> None:
+    client, busy = bench.client(), bench.worker("busy")
+    client.submit(JOB, payloads(2), last=False)
+    busy.work(0.001)
+    client.submit(JOB, payloads(6), first=2, last=False)
+    tasks = busy.tasks()
+    bench.worker("idle")
+    for task, batch in tasks[:-1]:
+        bench.pass_time(RECALL_AFTER / 2)
+        busy.answer(task, batch)
+    assert not busy.take(Recall)
 
 
 # The end of jobs

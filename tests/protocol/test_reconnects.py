@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palm.protocol.events import Cancelled, Connected, Disconnected, PeerLost, Received
-from palm.protocol.master import SESSION_TTL
+from palm.protocol.master import REMOTE_GRACE, SESSION_TTL
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -125,6 +125,38 @@ def test_what_is_not_begun_is_recalled_again_over_a_new_link(
     bench.pass_time(1.0)
     asked = {lease for recall in back.take(Recall) for lease in recall.leases}
     assert asked == set(held[1:])
+
+
+def test_worker_on_another_host_that_stays_away_loses_its_work(bench: MasterBench) -> None:
+    client, far = bench.client(), bench.worker("far", local=False)
+    client.submit(JOB, payloads(1))
+    ((task, batch),) = far.tasks()
+    near = bench.worker("near")
+    far.lose()
+    bench.pass_time(REMOTE_GRACE - 0.1)
+    assert not near.tasks(), "it may come back"
+    bench.pass_time(0.2)
+    ((again, _),) = near.tasks()
+    assert again.attempt == 2
+    back = far.reconnect(holds=[task.lease], local=False)
+    task.lease = 0  # the master does not count it any more
+    back.answer(task, batch)
+    assert len(client.outcomes()) == 1
+    near.answer(again, batch)
+    assert not client.outcomes() and bench.master.late_results == 1
+
+
+def test_client_that_was_forgotten_gets_what_ran_all_the_time(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(1))
+    ((task, batch),) = worker.tasks()
+    client.lose()
+    bench.pass_time(SESSION_TTL + 1.0)
+    back = client.reconnect()
+    back.submit(JOB, payloads(1))
+    worker.answer(task, batch)
+    assert len(back.outcomes()) == 1
+    assert not worker.tasks(), "it is not run again"
 
 
 # At the worker

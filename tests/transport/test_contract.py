@@ -412,7 +412,7 @@ def test_connector_without_a_listener_waits_and_finds_it_later() -> None:
 def test_server_that_is_stopped_for_a_while_is_not_taken_for_another(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zmq_transport, "HANDSHAKE_WITHIN", 200)
+    monkeypatch.setattr(zmq_transport, "HANDSHAKE_WITHIN", 100)
     folders = Folders.find()
     keys = ensure_keys(folders.keys)
     asked = "tcp://127.0.0.1:0" if kind == "tcp" else f"ipc://{folders.sockets}/x"
@@ -424,7 +424,7 @@ def test_server_that_is_stopped_for_a_while_is_not_taken_for_another(
         connector = ZmqConnector(keys.client)
         try:
             connector.connect(endpoint)
-            until = time.monotonic() + 3.0
+            until = time.monotonic() + 1.5
             while time.monotonic() < until:
                 assert connector.receive(0.1) == []
             process.send_signal(signal.SIGCONT)
