@@ -147,7 +147,7 @@ def test_half_of_what_a_busy_worker_has_not_begun_is_recalled(bench: MasterBench
     client, busy = bench.client(), bench.worker("busy")
     client.submit(JOB, payloads(2), last=False)
     busy.work(0.004)
-    client.submit(JOB, payloads(6), first=2, last=False)
+    client.submit(JOB, payloads(3), first=2, last=False)
     leases = [task.lease for task, _ in busy.tasks()]
     assert len(leases) == 3
     bench.worker("idle")
@@ -159,9 +159,10 @@ def test_half_of_what_a_busy_worker_has_not_begun_is_recalled(bench: MasterBench
 def test_worker_that_goes_on_answering_is_left_its_work(bench: MasterBench) -> None:
     client, busy = bench.client(), bench.worker("busy")
     client.submit(JOB, payloads(2), last=False)
-    busy.work(0.001)
-    client.submit(JOB, payloads(6), first=2, last=False)
+    busy.work(0.004)
+    client.submit(JOB, payloads(3), first=2, last=False)
     tasks = busy.tasks()
+    assert len(tasks) == 3
     bench.worker("idle")
     for task, batch in tasks[:-1]:
         bench.pass_time(RECALL_AFTER / 2)
