@@ -28,7 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.servers": ("palm.runtime",),
     "palm.clients": ("palm.runtime",),
     "palm.gateways": ("palm.runtime",),
-    "palm.registry_api": ("palm.spec",),
+    "palm.registry_api": ("palm.registry_api.schema",),
     "palm.runner": ("palm.runtime", "palm.registry_api"),
     "palm.engines": ("palm.clients", "palm.runner"),
     "palm.clusters": ("palm.clients", "palm.runner"),

@@ -254,7 +254,7 @@ def _note(
     same = known is not None and known.instance == status.instance
     if same and known is not None and known.state == status.state:
         return
-    text = f"{status.name} {status.reason}" if status.reason else f"{status.name}: {status.state}"
+    text = f"{status.name} {status.reason or f'is {status.state}'}"
     add_event(
         connection,
         key,
