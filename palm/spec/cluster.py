@@ -256,7 +256,7 @@ class _Reader:
 
     def _spec(self, name: str, values: dict[str, Any]) -> ComponentSpec:
         spec = ComponentSpec(name=name, **values)
-        if not spec.ready:
+        if "ready" not in values:
             # Only what is built with palm can say that it is ready.
             spec.ready = "delay:0" if spec.role == "process" else "palm"
         if self._folder:
@@ -266,11 +266,12 @@ class _Reader:
         return spec
 
     def _check(self, components: Mapping[str, ComponentSpec], names: Iterable[str]) -> None:
-        known, told = list(names), {error.key for error in self.errors}
+        known = list(names)
+        wrong = [error.key or "" for error in self.errors]  # types and keys, before values
         for name, spec in components.items():
             for field, text, hint in component_flaws(spec, known):
                 path = ("components", name, field) if field else ("components", name)
-                if ".".join(path) not in told:
+                if not _is_told(".".join(path), wrong, whole=not field):
                     self._add(path, text, hint)
         for name, text in _clashes(components):
             self._add(("components", name), text, "rename one of them")
@@ -317,6 +318,11 @@ class _Reader:
                 hint=hint,
             )
         )
+
+
+def _is_told(key: str, wrong: Iterable[str], *, whole: bool) -> bool:
+    # What a component lacks as a whole is most likely what was written wrongly in it.
+    return any(told == key or (whole and told.startswith(f"{key}.")) for told in wrong)
 
 
 def _clashes(components: Mapping[str, ComponentSpec]) -> Iterator[tuple[str, str]]:
