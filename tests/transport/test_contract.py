@@ -165,6 +165,22 @@ def test_a_probe_is_not_seen_by_a_peer_that_is_there(ends: Ends) -> None:
     assert not any(isinstance(e, Gone) for e in ends.listener.receive(0.0))
 
 
+def test_nothing_is_kept_of_peers_that_are_gone(zmq_ends: Ends) -> None:
+    listener = zmq_ends.listener
+    events: list[Any] = []
+    for _ in range(10):  # their descriptors are used again
+        connectors = [zmq_ends.connect() for _ in range(2)]
+        for connector in connectors:
+            connector.send(b"", [b"hello"])
+            connector.close()
+        events += listener.receive(0.0)
+    events += collect(listener, lambda more: len(frames(events + more)) == 20)
+    events += collect(listener, lambda more: not listener._peers)
+    assert len({event.peer for event in events if isinstance(event, Gone)}) == 20
+    collect(listener, lambda more: not listener._suspects)
+    assert not listener._by_fd and not listener._lost
+
+
 def test_a_connector_that_comes_back_is_another_peer(ends: Ends) -> None:
     connector = ends.connect()
     first = meet(ends, connector)
