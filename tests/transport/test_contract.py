@@ -437,6 +437,7 @@ def test_server_that_is_stopped_for_a_while_is_not_taken_for_another(
         endpoint = parse_address(process.stdout.readline().strip())
         assert isinstance(endpoint, Endpoint)
         process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)  # all of its threads have stopped
         connector = ZmqConnector(keys.client)
         try:
             connector.connect(endpoint)
