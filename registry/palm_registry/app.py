@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -29,6 +29,8 @@ MAX_HEADER = 16 * 1024
 #: Seconds for the body of a request, and between two requests of a connection.
 BODY_TIMEOUT = 30.0
 IDLE_TIMEOUT = 120.0
+#: Seconds for the answers that are under way when the registry is to end.
+ANSWERING = 2.0
 #: Seconds after its start for which a registry that ends by itself waits for a first cluster.
 PATIENCE = 10.0
 
@@ -95,7 +97,8 @@ class Registry:
         access = Access(database)
         token, token_file = runfile.owner_token(state)
         await access.begin(token)
-        self._listen(Context(self.service, access))
+        self._context = Context(self.service, access)
+        self._listen(self._context)
         stack.callback(runfile.withdraw, runfile.publish(run, self.url, token_file))
         self._sweeper = asyncio.create_task(self._sweep(self.service))
         _log.info("the registry listens on %s", self.url)
@@ -127,7 +130,8 @@ class Registry:
             self.service.core.signals.close()
         if self._server is not None:
             self._server.stop()
-            await asyncio.sleep(0)  # lets those who wait write their answers
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._context.idle.wait(), ANSWERING)
             await self._server.close_all_connections()
         await asyncio.get_running_loop().run_in_executor(None, self._stack.close)
 

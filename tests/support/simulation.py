@@ -34,7 +34,7 @@ from palm.protocol.link import Identity
 from palm.protocol.master import MasterMachine
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
-from palm.transport.base import Arrived, TransportEvent
+from palm.transport.base import Arrived, Gone, TransportEvent
 from palm.transport.memory import MemoryConnector, MemoryListener, MemoryNetwork
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
@@ -68,11 +68,16 @@ class Lossy:
         self._waiting: list[TransportEvent] = []
 
     def receive(self, timeout: float | None) -> list[TransportEvent]:
-        """Return a prefix of what waits; news of a broken connection overtakes nothing."""
+        """Return a prefix of what waits; news of a broken connection may come even later.
+
+        Where it does, the peer may have greeted over its next connection before.
+        """
         self._fetch()
         n = self._random.randint(0, len(self._waiting))
         events, self._waiting = self._waiting[:n], self._waiting[n:]
-        return events
+        late = [e for e in events if isinstance(e, Gone) and self._random.random() < 0.7]
+        self._waiting += late
+        return [event for event in events if event not in late]
 
     def lose(self, peer: bytes = b"") -> None:
         """Lose the end of what a peer sent: its connection breaks."""

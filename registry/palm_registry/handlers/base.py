@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -53,6 +54,23 @@ class Context:
     scheme: str = "http"
     port: int = 0
     hosts: Collection[str] = field(default_factory=set)
+    #: Set while no request is being worked on.
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+    _open: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.idle.set()
+
+    def begin(self, request: object) -> None:
+        """Note that a request is being worked on."""
+        self._open.add(id(request))
+        self.idle.clear()
+
+    def end(self, request: object) -> None:
+        """Note that a request is done, or that nobody needs to wait for it."""
+        self._open.discard(id(request))
+        if not self._open:
+            self.idle.set()
 
     @property
     def cookie(self) -> str:
@@ -81,6 +99,7 @@ class Base(RequestHandler):
 
     async def prepare(self) -> None:
         """Refuse what comes from elsewhere, from nobody, or in another form."""
+        self.context.begin(self)
         headers = self.request.headers
         check_host(self.request.host, self.context.hosts)
         check_origin(headers.get("Origin"), self.context.scheme, self.request.host)
@@ -91,6 +110,10 @@ class Base(RequestHandler):
             self._check_browser()
         if self.request.method not in _READING and self.request.body:
             self._check_form()
+
+    def on_finish(self) -> None:
+        """Note that it is done."""
+        self.context.end(self)
 
     def who(self) -> Principal:
         """Return who asks."""

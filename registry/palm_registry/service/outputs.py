@@ -160,7 +160,7 @@ def _check_piece(piece: OutputPiece) -> None:
         check_name(piece.component)
         check_name(piece.name or piece.component)
     except ConfigError as error:
-        raise Invalid("component", str(error.args[0]), error.hint or "") from error
+        raise Invalid("name", str(error.args[0]), error.hint or "") from error
 
 
 def _store(

@@ -1,0 +1,263 @@
+"""Output is stored once, in order, as it was written: F27, F29, F40, F42."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.schema import OutputPiece
+from palm_registry.output import SEGMENT, Gap, fresh_parts, last_lines, lines_of
+from palm_registry.store.output import Segment
+from tests.support.registry import Browser, RegistryThread, piece
+
+
+def everything(client: RegistryClient, **which: str) -> bytes:
+    """All bytes of a selection, page by page."""
+    page = client.output("c", limit=3, **which)
+    found = [record.raw for record in page.records]
+    while page.more:
+        page = client.output("c", cursor=page.cursor, limit=3, **which)
+        found += [record.raw for record in page.records]
+    return b"".join(found)
+
+
+def test_pieces_that_repeat_or_overlap_are_stored_once(client: RegistryClient) -> None:
+    assert client.send_output("c", [piece(0, b"hello ")])[0].durable_offset == 6
+    assert client.send_output("c", [piece(0, b"hello ")])[0].durable_offset == 6
+    assert (
+        client.send_output("c", [piece(3, b"lo wor"), piece(8, b"rld\n")])[0].durable_offset == 12
+    )
+    assert client.send_output("c", [piece(12, b"")])[0].durable_offset == 12
+    assert everything(client) == b"hello world\n"
+
+
+def test_what_begins_after_the_end_is_refused_with_the_end(
+    client: RegistryClient, registry: RegistryThread, browser: Browser
+) -> None:
+    client.send_output("c", [piece(0, b"abc")])
+    acks = client.send_output("c", [piece(4, b"x"), piece(0, b"other", "bar.1")])
+    assert {ack.instance: ack.durable_offset for ack in acks} == {"foo.1": 3, "bar.1": 5}
+    assert client.send_output("c", [piece(9, b"x", "new.1")])[0].durable_offset == 0
+    body = [{"instance": "foo.1", "stream": "stdout", "offset": 9, "bytes": "eA==", "time": 0,
+             "component": "foo", "replica": 0}]  # fmt: skip
+    headers = {"Authorization": f"Bearer {registry.token}"}
+    answer = browser.ask("POST", "/api/clusters/c/output", body, headers)
+    assert (answer.status, answer.code) == (409, "gap")
+    assert b'"durable_offset":3' in answer.body
+
+
+def test_streams_and_instances_have_offsets_of_their_own(client: RegistryClient) -> None:
+    pieces = [piece(0, b"out"), piece(0, b"error", stream="stderr"), piece(0, b"later", "foo.2")]
+    acks = client.send_output("c", pieces)
+    assert [(a.instance, a.stream, a.durable_offset) for a in acks] == [
+        ("foo.1", "stdout", 3),
+        ("foo.1", "stderr", 5),
+        ("foo.2", "stdout", 5),
+    ]
+    assert everything(client, stream="stderr") == b"error"
+
+
+def test_any_order_of_uploads_gives_the_bytes_that_were_written(client: RegistryClient) -> None:
+    chance = random.Random(3)
+    written = {f"foo.{n}": chance.randbytes(200_000) for n in range(3)}
+    durable = dict.fromkeys(written, 0)
+    while any(durable[name] < len(data) for name, data in written.items()):
+        pieces = []
+        for name, data in written.items():
+            # Before, at or after the end of what is known: repeats, overlaps, gaps.
+            start = max(0, durable[name] + chance.choice([-5000, -1, 0, 0, 0, 7]))
+            pieces.append(piece(start, data[start : start + chance.randrange(60_000)], name))
+        for ack in client.send_output("c", pieces):
+            durable[ack.instance] = ack.durable_offset
+    found: dict[str, list[bytes]] = {name: [] for name in written}
+    page = client.output("c")
+    while True:
+        for record in page.records:
+            found[record.instance].append(record.raw)
+        if not page.more:
+            break
+        page = client.output("c", cursor=page.cursor)
+    for name, data in written.items():
+        assert hashlib.sha256(b"".join(found[name])).digest() == hashlib.sha256(data).digest()
+
+
+def test_raw_bytes_are_kept_and_text_is_text(client: RegistryClient) -> None:
+    raw = b"\x00\xff\xc3 10%\r20%\r\x1b]0;title\x07<img onerror=x>\n"
+    client.send_output("c", [piece(0, raw), piece(len(raw), "grün\n".encode())])
+    first, second = client.output("c").records
+    assert (first.text, first.data) == (None, raw)
+    assert (second.text, second.data) == ("grün\n", None)
+
+
+def test_a_large_piece_is_cut_and_a_page_stays_small(client: RegistryClient) -> None:
+    data = b"x" * (3 * 1024 * 1024)
+    client.send_output("c", [piece(0, data)])
+    page = client.output("c")
+    assert page.more
+    assert sum(len(record.raw) for record in page.records) <= 1024 * 1024
+    assert max(len(record.raw) for record in page.records) == SEGMENT
+    assert everything(client) == data
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"instance": "../x"},
+        {"instance": ""},
+        {"instance": "a\nb"},
+        {"offset": -1},
+        {"offset": 2**62},
+        {"component": ""},
+        {"component": "a\r\nb"},
+        {"replica": -1},
+        {"time": float("inf")},
+        {"name": "<b>"},
+    ],
+)
+def test_a_piece_that_cannot_be_is_refused_and_nothing_is_stored(
+    client: RegistryClient, wrong: dict[str, object]
+) -> None:
+    values: dict[str, object] = {
+        "instance": "foo.1", "stream": "stdout", "offset": 0, "data": b"x", "component": "foo",
+    }  # fmt: skip
+    bad = OutputPiece(**{**values, **wrong})  # type: ignore[arg-type]
+    with pytest.raises(Refused) as caught:
+        client.send_output("c", [piece(0, b"good"), bad])
+    assert caught.value.status == 400
+    assert client.output("c").records == []
+
+
+def test_output_is_selected_by_component_process_stream_and_time(client: RegistryClient) -> None:
+    client.send_output(
+        "c",
+        [
+            piece(0, b"a", "w-0.1", component="w", name="w-0", replica=0, time=10.0),
+            piece(0, b"b", "w-1.1", component="w", name="w-1", replica=1, time=20.0),
+            piece(0, b"c", "foo.1", time=30.0),
+            piece(0, b"d", "foo.1", stream="stderr", time=40.0),
+        ],
+    )
+
+    def found(**which: object) -> bytes:
+        page = client.output("c", **which)  # type: ignore[arg-type]
+        return b"".join(record.raw for record in page.records)
+
+    assert found(component="w") == b"ab"
+    assert found(component="w", replica=1) == b"b"
+    assert found(name="w-0") == b"a"
+    assert found(stream="stderr") == b"d"
+    assert found(since=20.0) == b"bcd"
+    assert found(since=20.0, until=40.0) == b"bc"
+    assert found(component="ww") == b""
+
+
+def test_the_last_lines_are_whole_lines_of_the_whole_selection(client: RegistryClient) -> None:
+    text = b"".join(b"line %d\n" % n for n in range(1000))
+    for start in range(0, len(text), 777):
+        client.send_output("c", [piece(start, text[start : start + 777])])
+    assert [r.raw for r in client.output("c", lines=3).records] == [
+        b"line 997\n",
+        b"line 998\n",
+        b"line 999\n",
+    ]
+    assert len(client.output("c", lines=5000).records) == 1000
+    assert client.output("c", lines=0).records == []
+    found = client.output("c", grep="e 12", lines=2).records
+    assert [record.raw for record in found] == [b"line 128\n", b"line 129\n"]
+    assert client.output("c", grep="nothing of it").records == []
+    assert client.output("c", lines=1).records[0].offset == len(text) - len(b"line 999\n")
+
+
+def test_after_the_last_lines_a_reader_goes_on_from_their_cursor(client: RegistryClient) -> None:
+    client.send_output("c", [piece(0, b"one\ntwo\n")])
+    cursor = client.output("c", lines=1).cursor
+    client.send_output("c", [piece(8, b"three\n")])
+    assert [record.raw for record in client.output("c", cursor=cursor).records] == [b"three\n"]
+
+
+def test_a_download_is_a_file_and_never_a_page(
+    client: RegistryClient, registry: RegistryThread, browser: Browser
+) -> None:
+    data = b"<script>alert(1)</script>\xff\n" * 100_000
+    client.send_output("c", [piece(0, data)])
+    headers = {"Authorization": f"Bearer {registry.token}"}
+    path = "/api/clusters/c/output/download?component=foo&stream=stdout"
+    answer = browser.ask("GET", path, headers=headers)
+    assert answer.body == data
+    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="c-foo-stdout.log"'
+    path = "/api/clusters/c/output/download?component=a%22%0d%0ax:y"
+    assert browser.ask("GET", path, headers=headers).headers["x"] is None
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=x", "limit=-1", "since=nan", "since=2020-13-01", "replica=1.5", "stream=x", "cursor=x",
+     "lines=1e400", "grep=" + "x" * 2000],
+)  # fmt: skip
+def test_a_query_that_makes_no_sense_is_the_callers_fault(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, query: str
+) -> None:
+    headers = {"Authorization": f"Bearer {registry.token}"}
+    assert browser.ask("GET", f"/api/clusters/c/output?{query}", headers=headers).status == 400
+
+
+def test_there_is_no_output_of_a_cluster_that_is_not_there(client: RegistryClient) -> None:
+    with pytest.raises(Refused, match="no cluster") as caught:
+        client.output("d")
+    assert caught.value.status == 404
+    with pytest.raises(Refused):
+        client.send_output("d", [piece(0, b"x")])
+
+
+# ---- the rules alone
+
+
+def cut(data: bytes, cuts: list[int]) -> list[Segment]:
+    ends = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts)})
+    return [
+        Segment(id=n, component="a", replica=0, name="a", instance="a", stream="stdout",
+                offset=start, time=0.0, data=data[start:end])
+        for n, (start, end) in enumerate(pairwise(ends), 1)
+    ]  # fmt: skip
+
+
+LINES = st.lists(st.sampled_from([b"a\n", b"\n", b"bb", b"\r", b"\xff\n"])).map(b"".join)
+
+
+@given(LINES, st.lists(st.integers(0, 100)))
+def test_lines_do_not_depend_on_how_they_were_cut(data: bytes, cuts: list[int]) -> None:
+    found = list(lines_of(cut(data, cuts)))
+    assert b"".join(line.data for line in found) == data
+    assert [line.data for line in found] == [line.data for line in lines_of(cut(data, []))]
+    assert all(data[line.offset :].startswith(line.data) for line in found)
+
+
+@given(LINES, st.lists(st.integers(0, 100)), st.integers(0, 10))
+def test_the_last_lines_are_the_last_of_all_lines(data: bytes, cuts: list[int], count: int) -> None:
+    segments = cut(data, cuts)
+    whole = [line.data for line in lines_of(segments)]
+    found = [line.data for line in last_lines(reversed(segments), count, bool, 10**9)]
+    assert found == (whole[-count:] if count else [])
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.binary(max_size=50))
+def test_what_is_new_of_a_piece_joins_what_is_stored(
+    durable: int, offset: int, data: bytes
+) -> None:
+    new = piece(offset, data)
+    if offset > durable:
+        with pytest.raises(Gap):
+            list(fresh_parts(new, durable))
+        return
+    parts = list(fresh_parts(new, durable))
+    joined = b"".join(part for _, part in parts)
+    assert joined == data[durable - offset :]
+    if parts:
+        assert parts[0][0] == durable

@@ -1,0 +1,168 @@
+"""What there is against what is wanted, and why something is missing: the rules, without I/O."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from palm.registry_api.schema import NodeInfo, ReplicaStatus
+from palm_registry.placement import place
+from palm_registry.status import Facts, cluster_status, released
+from palm_registry.store.clusters import ComponentRow
+from tests.support.registry import spec, status_of
+
+
+def row(name: str, *, running: bool = True, ready_needs: bool = True, **more: Any) -> ComponentRow:
+    return ComponentRow(spec=spec(name, **more), running=running, released=ready_needs)
+
+
+def facts(
+    *rows: ComponentRow, replicas: tuple[ReplicaStatus, ...] = (), alive: bool | None = True
+) -> Facts:
+    nodes = {} if alive is None else {"here": NodeInfo(id="here", name="here", alive=alive)}
+    placed = {(r.spec.name, n): "here" for r in rows for n in range(r.spec.replicas)}
+    return Facts(
+        components={r.spec.name: r for r in rows},
+        replicas={r.name: r for r in replicas},
+        placements=placed if alive is not None else {},
+        nodes=nodes,
+    )
+
+
+def status(found: Facts) -> Any:
+    return cluster_status("c", found, generation=1, cursor="", now=0.0)
+
+
+def report(of: ComponentRow, number: int = 0, **more: Any) -> ReplicaStatus:
+    return status_of(of.spec, number, node="here", **more)
+
+
+def test_a_cluster_that_wants_nothing_is_ready() -> None:
+    assert status(facts()).ready
+
+
+def test_all_that_is_wanted_is_there() -> None:
+    worker = row("w", role="worker", replicas=2)
+    found = status(facts(worker, replicas=(report(worker, 0), report(worker, 1))))
+    assert found.ready
+    assert found.missing == []
+    assert (found.components[0].desired, found.components[0].actual) == (2, 2)
+    assert found.components[0].state == "ready"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "why"),
+    [
+        ("failed", "ended with exit code 3", "failed: it ended with exit code 3"),
+        ("backing-off", "was killed by signal 9", "backing-off: it was killed by signal 9"),
+        ("starting", "", "starting"),
+        ("stopped", "ended with exit code 0", "stopped: it ended with exit code 0"),
+    ],
+)
+def test_what_is_missing_says_why(state: Any, reason: str, why: str) -> None:
+    worker = row("w", role="worker", replicas=3)
+    reports = (report(worker, 0), report(worker, 1, state=state, reason=reason))
+    found = status(facts(worker, replicas=reports))
+    assert not found.ready
+    assert [(m.component, m.count, m.why) for m in found.missing] == [
+        ("w", 1, why),
+        ("w", 1, "was never started"),
+    ]
+    assert found.components[0].actual == 1
+
+
+def test_without_a_node_nothing_can_start() -> None:
+    found = status(facts(row("a"), alive=None))
+    assert [m.why for m in found.missing] == ["no node has joined"]
+
+
+def test_what_runs_on_a_lost_node_is_unknown() -> None:
+    worker = row("w", role="worker", replicas=2)
+    found = status(facts(worker, replicas=(report(worker, 0),), alive=False))
+    assert [m.why for m in found.missing] == [
+        "unknown: it is on node here, which is lost",
+        "node here is lost",
+    ]
+    assert found.components[0].replicas[0].state == "unknown"
+    assert found.components[0].state == "unknown"
+
+
+def test_what_had_ended_before_its_node_was_lost_is_known() -> None:
+    a = row("a")
+    found = status(facts(a, replicas=(report(a, state="failed", reason="ended"),), alive=False))
+    assert found.components[0].replicas[0].state == "failed"
+
+
+def test_a_component_waits_for_what_it_needs() -> None:
+    master = row("m", role="master")
+    worker = row("w", role="worker", needs=["m"], ready_needs=False)
+    assert [m.why for m in status(facts(master, worker)).missing] == [
+        "was never started",
+        "waits for m to be ready",
+    ]
+    assert released(facts(master, worker)) == []
+    assert released(facts(master, worker, replicas=(report(master),))) == ["w"]
+
+
+def test_what_was_released_once_goes_on_when_its_need_fails() -> None:
+    master, worker = row("m", role="master"), row("w", role="worker", needs=["m"])
+    found = facts(master, worker, replicas=(report(master, state="failed"), report(worker)))
+    assert status(found).components[1].state == "ready"
+    assert released(found) == []
+
+
+def test_a_process_of_before_a_restart_does_not_count() -> None:
+    old, new = row("a"), row("a")
+    new.spec.generation = 7
+    found = status(facts(new, replicas=(report(old),)))
+    assert [m.why for m in found.missing] == ["is being replaced"]
+    assert found.components[0].state == "starting"
+
+
+def test_a_stopped_component_is_not_missing() -> None:
+    a = row("a", running=False)
+    found = status(facts(a, replicas=(report(a, state="stopped"),)))
+    assert found.ready
+    assert found.components[0].state == "stopped"
+    assert status(facts(a, replicas=(report(a),))).components[0].state == "stopping"
+
+
+def test_names_that_begin_alike_are_different_components() -> None:
+    """Defect 30: ``Master2`` counted for ``Master``."""
+    one, two = row("Master"), row("Master2")
+    found = status(facts(one, two, replicas=(report(two),)))
+    assert [m.component for m in found.missing] == ["Master"]
+
+
+def test_processes_of_a_forgotten_component_show_until_they_end() -> None:
+    gone = row("gone")
+    found = status(facts(replicas=(report(gone),)))
+    assert found.ready
+    assert [(c.name, c.state, c.desired) for c in found.components] == [("gone", "stopping", 0)]
+    assert status(facts(replicas=(report(gone, state="stopped"),))).components == []
+
+
+# ---- placement
+
+
+def test_replicas_mean_as_many_on_any_number_of_nodes() -> None:
+    """Defects 29 and 31: 3 for 2 on 4 cores, none on 8."""
+    for count in range(6):
+        for nodes in range(1, 9):
+            wanted = [("w", n) for n in range(count)]
+            placed = place(wanted, {}, [f"n{i}" for i in range(nodes)])
+            assert sorted(placed) == wanted
+
+
+def test_placing_twice_changes_nothing() -> None:
+    wanted = [("w", n) for n in range(5)]
+    placed = place(wanted, {}, ["a", "b"])
+    assert place(wanted, placed, ["a", "b"]) == {}
+    assert place(wanted, placed, ["a", "b", "c"]) == {}
+    assert place([*wanted, ("v", 0)], placed, ["a", "b"]) == {("v", 0): "b"}
+
+
+def test_replicas_are_spread() -> None:
+    placed = place([("w", n) for n in range(4)], {}, ["b", "a"])
+    assert sorted(placed.values()) == ["a", "a", "b", "b"]
