@@ -23,6 +23,8 @@ _WAITING = 32
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 #: Seconds without a sign of life after which a connection is given up.
 _SILENCE = 10.0
+#: Seconds for the registry to confirm the end of a connection.
+_CLOSING = 1.0
 #: The code with which the registry closes when there is no such cluster (any more).
 _NOT_FOUND = 4404
 
@@ -142,14 +144,17 @@ class LiveFeed:
             return
         except OSError:
             return
+        ended = False
         try:
-            await self._receive(connection)
+            ended = await self._receive(connection)
         finally:
-            connection.close()
+            if not ended:
+                await _close(connection)
         if connection.close_code == _NOT_FOUND:
             raise RegistryError(connection.close_reason or "there is no such cluster")
 
-    async def _receive(self, connection: WebSocketClientConnection) -> None:
+    async def _receive(self, connection: WebSocketClientConnection) -> bool:
+        """Take frames until the connection has ended, or the feed is to; say whether it has."""
         while not self._stop.is_set():
             message = asyncio.ensure_future(connection.read_message())
             stop = asyncio.ensure_future(self._stop.wait())
@@ -157,13 +162,14 @@ class LiveFeed:
             stop.cancel()
             if not message.done():
                 message.cancel()
-                return
+                break
             text = message.result()
             if text is None:
-                return
+                return True
             frame = read_frame(text)
             await self._put(frame)
             self._since = frame.cursor
+        return False
 
     async def _put(self, frame: Frame) -> None:
         while self._frames.qsize() >= _WAITING and not self._stop.is_set():
@@ -178,3 +184,15 @@ class LiveFeed:
         await asyncio.wait(tasks, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             task.cancel()
+
+
+async def _close(connection: WebSocketClientConnection) -> None:
+    """Close a connection, and wait until the registry has confirmed it."""
+    connection.close()
+    try:
+        async with asyncio.timeout(_CLOSING):
+            while await connection.read_message() is not None:
+                continue  # what was under way comes again, after the cursor
+    except TimeoutError:
+        if connection.protocol is not None and connection.protocol.stream is not None:
+            connection.protocol.stream.close()

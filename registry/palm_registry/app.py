@@ -150,5 +150,6 @@ class Registry:
         linger = self._settings.linger
         if linger is None:
             return False
+        idle = await service.idle()
         age = asyncio.get_running_loop().time() - started
-        return age >= PATIENCE and await service.idle() >= linger
+        return (service.core.used or age >= PATIENCE) and idle >= linger

@@ -78,6 +78,7 @@ class Clusters:
             return self._info(connection, get_cluster(connection, key)), made
 
         info, made = await self._core.database.write(write)
+        self._core.used = True
         self._core.changed(key)
         return info, made
 

@@ -34,6 +34,8 @@ class Core:
     signals: Signals = field(default_factory=Signals)
     leases: Leases = field(default_factory=Leases)
     nodes: Nodes = field(default_factory=Nodes)
+    #: Whether anybody has asked for a cluster since the start.
+    used: bool = False
 
     def now(self) -> float:
         """Seconds of the clock that only goes forward."""

@@ -1,0 +1,240 @@
+"""The live feed: no gap and no double, over any break: F28, F32."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palm.errors import RegistryError
+from palm.registry_api.client import RegistryClient
+from palm.registry_api.live import LiveFeed
+from palm.registry_api.schema import Frame
+from palm_registry.feed import Cursor
+from tests.support.registry import RegistryProcess, RegistryThread, Runner, piece, spec
+
+
+def frames_until(feed: LiveFeed, done: Any, within: float = 15.0) -> list[Frame]:
+    """Read on until `done` says so of all frames that came."""
+    found: list[Frame] = []
+    end = time.monotonic() + within
+    while not done(found):
+        assert time.monotonic() < end, [frame.topic for frame in found]
+        if (frame := feed.next_frame(0.1)) is not None:
+            found.append(frame)
+    return found
+
+
+def output_of(frames: list[Frame]) -> bytes:
+    return b"".join(r.raw for f in frames if f.topic == "output" for r in f.data)
+
+
+def numbers_of(frames: list[Frame]) -> list[int]:
+    return [frame.data.seq for frame in frames if frame.topic == "events"]
+
+
+def test_status_events_and_output_come_as_they_happen(
+    client: RegistryClient, runner: Runner
+) -> None:
+    with client.live("c") as feed:
+        first = frames_until(feed, lambda found: found)
+        assert [frame.topic for frame in first] == ["status"]
+        assert first[0].data.ready
+        client.declare("c", spec("a"))
+        runner.run_all()
+        began = time.monotonic()
+        client.send_output("c", [piece(0, b"hello\n")])
+        found = frames_until(feed, lambda found: output_of(found) == b"hello\n")
+        assert time.monotonic() - began < 1.0
+        frames = found + frames_until(feed, lambda more: _ready(found + more))
+    kinds = [frame.data.kind for frame in frames if frame.topic == "events"]
+    assert kinds == ["component.declared", "component.ready"]
+    assert [r.component for f in frames if f.topic == "output" for r in f.data] == ["foo"]
+
+
+def _ready(frames: list[Frame]) -> bool:
+    statuses = [frame.data for frame in frames if frame.topic == "status"]
+    return bool(statuses) and statuses[-1].ready and bool(statuses[-1].components)
+
+
+def test_one_may_begin_at_the_start_or_now_or_where_one_was(client: RegistryClient) -> None:
+    client.send_output("c", [piece(0, b"one ")])
+    with client.live("c", ["output"], "start") as feed:
+        found = frames_until(feed, output_of)
+        cursor = found[-1].cursor
+    assert output_of(found) == b"one "
+    with client.live("c", ["output"]) as feed:
+        time.sleep(0.3)
+        client.send_output("c", [piece(4, b"two ")])
+        assert output_of(frames_until(feed, output_of)) == b"two "
+    with client.live("c", ["output"], cursor) as feed:
+        assert output_of(frames_until(feed, output_of)) == b"two "
+
+
+def test_status_has_the_cursor_from_which_its_feed_goes_on(client: RegistryClient) -> None:
+    client.declare("c", spec("a"))
+    client.send_output("c", [piece(0, b"one ")])
+    cursor = client.cluster_status("c").cursor
+    client.declare("c", spec("b"))
+    client.send_output("c", [piece(4, b"two ")])
+    with client.live("c", ["events", "output"], cursor) as feed:
+        frames = frames_until(feed, lambda found: output_of(found) and numbers_of(found))
+    assert output_of(frames) == b"two "
+    assert [f.data.component for f in frames if f.topic == "events"] == ["b"]
+
+
+def test_only_what_is_wanted_comes(client: RegistryClient) -> None:
+    client.send_output("c", [piece(0, b"a", "a.1", component="a", name="a"), piece(0, b"b")])
+    client.send_output("c", [piece(0, b"c", "c.1", component="c", name="c")])
+    with client.live("c", ["output"], "start", components=["a", "c"]) as feed:
+        frames = frames_until(feed, lambda found: len(output_of(found)) == 2)
+    assert output_of(frames) == b"ac"
+
+
+def test_breaks_at_any_frame_lose_nothing_and_repeat_nothing(client: RegistryClient) -> None:
+    chance = random.Random(5)
+    data = chance.randbytes(600_000)
+    stop = threading.Event()
+
+    def write() -> None:
+        offset = 0
+        while offset < len(data):
+            size = chance.randrange(1, 20_000)
+            offset = client.send_output("c", [piece(offset, data[offset : offset + size])])[
+                0
+            ].durable_offset
+        stop.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found: list[Frame] = []
+    cursor = "start"
+    while len(output_of(found)) < len(data):
+        with client.live("c", ["output", "events"], cursor) as feed:
+            for _ in range(chance.randrange(1, 4)):
+                if (frame := feed.next_frame(1.0)) is not None:
+                    found.append(frame)
+                    cursor = frame.cursor
+    writer.join()
+    assert output_of(found) == data
+    assert numbers_of(found) == sorted(set(numbers_of(found)))
+
+
+def test_a_reader_that_is_far_behind_is_told_what_it_missed(client: RegistryClient) -> None:
+    for number in range(20):
+        client.send_output("c", [piece(number * 10_000, b"%04d" % number + b"x" * 9_996)])
+    with client.live("c", ["output"], "start", backlog=25_000) as feed:
+        frames = frames_until(feed, lambda found: len(output_of(found)) >= 20_000)
+    assert [frame.topic for frame in frames] == ["skipped", "output"]
+    skipped = frames[0].data
+    assert (skipped.topic, skipped.count, skipped.size) == ("output", 18, 180_000)
+    assert output_of(frames)[:4] == b"0018"
+
+
+def test_a_reader_that_stops_reading_takes_no_memory_and_goes_on_later(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    with client.live("c", ["output"], "start", backlog=300_000) as feed:
+        sent = 0
+        while sent < 20 * 1024 * 1024:
+            sent = client.send_output("c", [piece(sent, b"y" * 2**20)])[0].durable_offset
+        frames = frames_until(feed, lambda found: found and _last_offset(found) == sent)
+    sizes = [frame.data.size for frame in frames if frame.topic == "skipped"]
+    assert len(output_of(frames)) + sum(sizes) == sent
+
+
+def _last_offset(frames: list[Frame]) -> int:
+    ends = [r.offset + len(r.raw) for f in frames if f.topic == "output" for r in f.data]
+    return max(ends, default=0)
+
+
+def test_a_cursor_of_another_database_begins_at_the_start_and_says_so(
+    client: RegistryClient,
+) -> None:
+    client.send_output("c", [piece(0, b"all")])
+    foreign = str(Cursor(5, 10**6, "0123abcd"))
+    for since in (foreign, "nonsense"):
+        with client.live("c", ["output"], since) as feed:
+            frames = frames_until(feed, output_of)
+        assert [frame.topic for frame in frames] == ["skipped", "output"]
+
+
+def test_a_feed_of_nothing_is_refused(client: RegistryClient) -> None:
+    with client.live("nothing") as feed, pytest.raises(RegistryError, match="404"):
+        feed.next_frame(10)
+    with client.live("c", ["gossip"]) as feed, pytest.raises(RegistryError, match="400"):
+        feed.next_frame(10)
+
+
+def test_the_feed_of_a_cluster_that_is_deleted_ends(client: RegistryClient) -> None:
+    with client.live("c") as feed:
+        frames_until(feed, lambda found: found)
+        client.delete_cluster("c")
+        with pytest.raises(RegistryError, match="no cluster"):
+            frames_until(feed, lambda found: False)
+
+
+def test_who_waits_for_a_frame_is_told_when_the_feed_is_closed(client: RegistryClient) -> None:
+    feed = client.live("c", ["events"])
+    seen: list[Frame] = []
+    thread = threading.Thread(target=lambda: seen.extend(feed))
+    thread.start()
+    feed.close()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert feed.next_frame() is None
+    assert feed.next_frame(1.0) is None
+    feed.close()
+
+
+def test_the_feed_goes_on_after_the_registry_was_away(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    client.send_output("c", [piece(0, b"one ")])
+    with client.live("c", since="start") as feed:
+        first = frames_until(feed, output_of)
+        registry.stop()
+        registry.start()
+        client.send_output("c", [piece(4, b"two ")])
+        rest = frames_until(feed, lambda found: output_of(found))
+    assert output_of(first + rest) == b"one two "
+    assert numbers_of(first + rest) == sorted(set(numbers_of(first + rest)))
+
+
+@pytest.mark.slow
+def test_the_feed_goes_on_over_kills_of_the_registry(
+    palm_home: Path, process: RegistryProcess
+) -> None:
+    process.start()
+    chance = random.Random(9)
+    data = chance.randbytes(300_000)
+    with process.client(retry=20.0) as client:
+        client.create_cluster("c")
+
+        def write() -> None:
+            offset = 0
+            while offset < len(data):
+                size = chance.randrange(1, 3_000)
+                new = piece(offset, data[offset : offset + size])
+                offset = client.send_output("c", [new])[0].durable_offset
+
+        writer = threading.Thread(target=write)
+        with client.live("c", ["output", "events"], "start") as feed:
+            writer.start()
+            found: list[Frame] = []
+            for share in (0.25, 0.5, 1.0):
+                known = len(output_of(found))
+                wanted = int(share * len(data)) - known
+                found += frames_until(feed, lambda more, w=wanted: len(output_of(more)) >= w, 30.0)  # type: ignore[misc]
+                if share < 1.0:
+                    process.kill()
+                    process.start()
+        writer.join()
+        assert output_of(found) == data
+        assert numbers_of(found) == sorted(set(numbers_of(found)))
+        page = client.output("c", lines=0)
+        assert page.records == []
