@@ -148,8 +148,7 @@ class LiveFeed:
         try:
             ended = await self._receive(connection)
         finally:
-            if not ended:
-                await _close(connection)
+            await _close(connection, confirmed=ended)
         if connection.close_code == _NOT_FOUND:
             raise RegistryError(connection.close_reason or "there is no such cluster")
 
@@ -186,13 +185,15 @@ class LiveFeed:
             task.cancel()
 
 
-async def _close(connection: WebSocketClientConnection) -> None:
-    """Close a connection, and wait until the registry has confirmed it."""
+async def _close(connection: WebSocketClientConnection, *, confirmed: bool) -> None:
+    """Close a connection, and wait until the registry has confirmed it, if it has not yet."""
+    stream = connection.protocol.stream if connection.protocol is not None else None
     connection.close()
     try:
         async with asyncio.timeout(_CLOSING):
-            while await connection.read_message() is not None:
-                continue  # what was under way comes again, after the cursor
+            while not confirmed:
+                # What was under way comes again, after the cursor.
+                confirmed = await connection.read_message() is None
     except TimeoutError:
-        if connection.protocol is not None and connection.protocol.stream is not None:
-            connection.protocol.stream.close()
+        if stream is not None:
+            stream.close()
