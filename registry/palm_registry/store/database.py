@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Select, create_engine, event, select, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from palm.errors import ConfigError, RegistryError
@@ -155,14 +155,20 @@ class Database:
 def _run(
     connection: Connection, job: Job[Any], future: Future[Any], done: list[tuple[Future[Any], Any]]
 ) -> None:
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            result = job(connection)
-    except SQLAlchemyError:
-        raise  # SQLite may have rolled back everything: the whole batch has failed
+        result = job(connection)
+    except DBAPIError as error:
+        # A full or failing disk has rolled back everything, the savepoint too.
+        if not isinstance(error, IntegrityError):
+            raise
+        savepoint.rollback()
+        future.set_exception(_translated(error))
     except Exception as error:  # noqa: BLE001 - it goes to whoever asked for the write
+        savepoint.rollback()
         future.set_exception(error)
     else:
+        savepoint.commit()
         done.append((future, result))
 
 
