@@ -268,3 +268,22 @@ def test_name_that_no_message_can_carry_is_sent_as_one_that_nobody_serves(
     for submit in bench.sent(Submit):
         assert framing.unpack(framing.pack(submit, batch if submit.n else Batch.pack([])))
         assert submit.function != function
+
+
+def test_outcome_of_a_job_that_is_not_known_closes_it(bench: Bench) -> None:
+    bench.connect()
+    bench.outcome(0, 1)
+    assert [close.job for close in bench.sent(Close)] == [JOB]
+    assert not bench.all(Deliver)
+
+
+def test_end_of_a_job_is_said_again_when_its_last_batch_had_its_outcomes(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(2, last=False)
+    bench.submit(1, 2, last=True)
+    bench.outcome(2, 1)
+    bench.effects.clear()
+    bench.connect(link=2)
+    submits = bench.sent(Submit)
+    assert [(submit.first, submit.n) for submit in submits[:-1]] == [(0, 2)]
+    assert (submits[-1].n, submits[-1].last) == (0, True)

@@ -10,7 +10,7 @@ from palm.protocol.master import SESSION_TTL
 from palm.protocol.settlement import PARK_FOR
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
-from palm.wire.message import Ack, Close, Outcome, Result
+from palm.wire.message import Ack, Close, Outcome, Result, Returned
 from palm.wire.outcome import Kind
 from tests.support.machines import MasterBench, Peer, payloads
 
@@ -69,6 +69,24 @@ def test_what_was_answered_without_a_lease_is_not_leased_again(bench: MasterBenc
     server.work()
     assert set(client.outcomes()) == set(range(5))
     assert bench.master.late_results == 0, "something ran for nothing"
+
+
+def test_lease_that_comes_back_is_leased_again_without_what_was_answered(
+    bench: MasterBench,
+) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(5), last=False)
+    worker.work(1e-5)
+    client.submit(JOB, payloads(8), first=5, last=False)
+    task = next(task for task, _ in worker.tasks() if task.n > 3)
+    answer(bench.worker("g", ["g"]), client.session, task.first + 1, 2)
+    other = bench.worker("other")
+    client.submit(JOB, payloads(1), first=13, last=False)
+    assert other.tasks(), "the queue was looked through"
+    worker.send(Returned(0, [task.lease]))
+    again = [n for t, _ in worker.tasks() for n in range(t.first, t.first + t.n)]
+    assert task.first in again
+    assert not {task.first + 1, task.first + 2} & set(again)
 
 
 # Results of jobs not known yet
