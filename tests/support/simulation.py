@@ -418,6 +418,9 @@ class Simulation:
         """Stop the faults, let time run, and check what came of every message."""
         for each in self.connected():
             each.frozen = False
+            if self.random.random() < 0.5:  # no later fault makes up for what this one breaks
+                self.worker_faults += 1
+                each.break_link()
         if self.random.random() < 0.5:
             self._run_quietly(self.open)
         for client in self.clients:
