@@ -18,7 +18,7 @@ ROUTES: list[tuple[str, Any]] = [
     (r"health", pages.Health),
     (r"login", pages.Login),
     (r"logout", pages.Logout),
-    (r"static/(?P<path>page\.js|page\.css|panel\.js|panel\.css)", pages.Static),
+    (r"static/(?P<path>icon\.svg|page\.js|page\.css|panel\.js|panel\.css)", pages.Static),
     (r"api/schema/cluster\.json", clusters.FileSchema),
     (r"api/clusters", clusters.Clusters),
     (_CLUSTER, clusters.Cluster),

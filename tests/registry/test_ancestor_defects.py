@@ -1,0 +1,153 @@
+"""What the ancestor's manager and log store did wrong (29 to 43), where no other test holds it.
+
+29, 30 and 31 are in test_status and test_components, 33 in tests/spec/test_cluster, 34 and the
+poisoned session of 42 in test_database, 35 and 37 in test_access, 41 in test_components. 32, 39
+and 40 have nothing to happen to: the registry gives out no ports and knows no passwords.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from palm.registry_api.client import Refused, RegistryClient
+from tests.support.registry import Browser, RegistryThread, Runner, piece, spec
+
+
+def bearer(registry: RegistryThread) -> dict[str, str]:
+    return {"Authorization": f"Bearer {registry.token}"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/clusters/x"),
+        ("GET", "/api/clusters/x/status"),
+        ("GET", "/api/clusters/x/config"),
+        ("GET", "/api/clusters/x/output"),
+        ("GET", "/api/clusters/x/output/download"),
+        ("GET", "/api/clusters/x/events"),
+        ("GET", "/api/clusters/x/nodes"),
+        ("GET", "/api/clusters/x/components/y"),
+        ("GET", "/api/clusters/%00/status"),
+        ("GET", "/api/clusters/" + "x" * 5000),
+        ("DELETE", "/api/clusters/x"),
+        ("DELETE", "/api/clusters/c/nodes/x"),
+        ("POST", "/api/clusters/x/reset"),
+    ],
+)
+def test_35_an_unknown_name_is_not_found_and_no_failure(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, method: str, path: str
+) -> None:
+    assert client.view_cluster("c").key == "c"
+    assert browser.ask(method, path, headers=bearer(registry)).status == 404
+
+
+def test_35_changes_at_the_same_time_are_all_made(client: RegistryClient) -> None:
+    runners = [Runner(client, "c", f"n{number}").join() for number in range(4)]
+    client.declare("c", spec("w", role="worker", replicas=16))
+
+    def work(runner: Runner) -> None:
+        for _ in range(3):
+            runner.run_all()
+
+    threads = [threading.Thread(target=work, args=(runner,)) for runner in runners]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    status = client.cluster_status("c")
+    assert status.ready
+    assert len(status.components[0].replicas) == 16
+    numbers = [n for runner in runners for a in runner.beat().components for n in a.numbers]
+    assert sorted(numbers) == list(range(16))
+
+
+def test_36_output_keeps_the_time_at_which_it_was_written(client: RegistryClient) -> None:
+    client.send_output("c", [piece(0, b"x", time=1234.5)])
+    assert client.output("c").records[0].time == 1234.5
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not json",
+        b"{}",
+        b'[{"instance": 1}]',
+        b'[{"instance":"a","stream":"stdin","offset":0,"bytes":"","component":"a"}]',
+        b'[{"instance":"a","stream":"stdout","offset":"0","bytes":"","component":"a"}]',
+        b'[{"instance":"a","stream":"stdout","offset":0,"bytes":"%%","component":"a"}]',
+        b'[{"instance":"a","stream":"stdout","offset":0,"bytes":"","time":"today"}]',
+    ],
+)
+def test_36_a_wrong_body_is_told_and_no_failure(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, body: bytes
+) -> None:
+    headers = {**bearer(registry), "Content-Type": "application/json"}
+    answer = browser.ask("POST", "/api/clusters/c/output", body, headers)
+    assert (answer.status, answer.code) == (400, "body")
+    assert client.output("c").records == []
+
+
+def test_38_no_two_users_have_the_same_secret(registry: RegistryThread, palm_home: Path) -> None:
+    other = RegistryThread(palm_home / "other").start()
+    try:
+        assert len({registry.token, other.token}) == 2
+        assert min(len(registry.token), len(other.token)) >= 43
+        answer = Browser(other.url).ask("GET", "/api/clusters", headers=bearer(registry))
+        assert answer.status == 401
+    finally:
+        other.stop()
+
+
+def test_42_importing_it_does_nothing() -> None:
+    program = "import sys; sys.argv = ['x', '--nonsense']; import palm_registry.app"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment, timeout=30)
+
+
+def test_42_it_listens_on_the_loopback_and_keeps_what_it_has(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    assert registry.url.startswith("http://127.0.0.1:")
+    client.declare("c", spec("a"))
+    registry.stop()
+    registry.start()
+    assert [component.name for component in client.components("c")] == ["a"]
+
+
+def test_43_a_query_that_nobody_asked_for_is_left_alone(
+    registry: RegistryThread, browser: Browser
+) -> None:
+    for path in ("/static/page.js?x", "/static/page.css?x=1&x=2", "/api/clusters?x", "/health?x"):
+        assert browser.ask("GET", path, headers=bearer(registry)).status == 200
+
+
+def test_a_flood_of_output_leaves_the_rest_answering(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    stop = threading.Event()
+
+    def flood() -> None:
+        offset = 0
+        while not stop.is_set():
+            offset = client.send_output("c", [piece(offset, b"f" * 200_000)])[0].durable_offset
+
+    thread = threading.Thread(target=flood)
+    thread.start()
+    with registry.client() as other:
+        try:
+            for number in range(10):
+                other.declare("c", spec(f"a{number}"))
+                assert json.loads(Browser(registry.url).ask("GET", "/health").body)
+        finally:
+            stop.set()
+            thread.join()
+        with pytest.raises(Refused):
+            other.component("c", "a10")
