@@ -9,14 +9,21 @@ import subprocess
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
-from palm.runner.spool import Spool
+from palm.runner.spool import Spool, SpoolState
 from palm.runtime.lifeline import READY_VARIABLE, TIE_VARIABLE
-from palm.runtime.records import process_identity, process_start_time
+from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.process import ProcessSpec
 
-__all__ = ["Process", "component_environment", "signal_name", "spawn"]
+__all__ = [
+    "AdoptedProcess",
+    "Process",
+    "Watchable",
+    "component_environment",
+    "signal_name",
+    "spawn",
+]
 
 #: Never handed on: ours alone, or a tie of ipykernel to the notebook's kernel that would end a
 #: component (and that palm replaces by a tie of its own).
@@ -40,10 +47,36 @@ def component_environment(
     env = {key: value for key, value in base.items() if key not in _PRIVATE}
     if "PALM_COMPONENT" in base:  # we are a component ourselves: our master is not the child's
         env.pop("PALM_MASTER", None)
-    env |= {"PALM_COMPONENT": spec.name, "PALM_REPLICA": "0", "PYTHONUNBUFFERED": "1"}
+    env |= {"PALM_COMPONENT": spec.name, "PALM_REPLICA": str(spec.replica)}
+    env["PYTHONUNBUFFERED"] = "1"
     env |= {key: value for key, value in spec.env.items() if key != "JPY_PARENT_PID"}
     env["PALM_INSTANCE"] = instance
     return env
+
+
+_Exit = TypeVar("_Exit", covariant=True)
+
+
+class Watchable(Protocol[_Exit]):
+    """A process whose end, and whose being ready before it, can be waited for."""
+
+    pid: int
+    ready: int | None
+
+    def read_ready(self) -> bytes | None:
+        """What it wrote into its ready pipe; empty at its end, None if nothing is new."""
+
+    def close_ready(self) -> None:
+        """Stop listening for readiness."""
+
+    def has_ended(self) -> bool:
+        """Whether it is gone."""
+
+    def reap(self) -> _Exit:
+        """How it ended, once it is gone."""
+
+    def close(self) -> None:
+        """Let go of all that connects us with it."""
 
 
 class Process:
@@ -125,6 +158,63 @@ class Process:
         if self._tie is not None:
             os.close(self._tie)
             self._tie = None
+
+
+class AdoptedProcess:
+    """A process that somebody else started, who is gone: it runs, and is not our child.
+
+    What it ends with cannot be known. Not thread-safe: one thread owns it.
+    """
+
+    def __init__(self, state: SpoolState) -> None:
+        self.pid = state.pid
+        self.started = state.started
+        #: Its ready pipe went with the one who started it.
+        self.ready: int | None = None
+        self._state = state
+
+    def facts(self) -> dict[str, Any]:
+        """What tells this process from every other, as fields of `SpoolState`."""
+        state = self._state
+        return {
+            "pid": state.pid,
+            "start_time": state.start_time,
+            "identity": state.identity,
+            "started": state.started,
+        }
+
+    def release(self) -> None:
+        """Let it live on without us."""
+
+    def signal(self, name: str) -> None:
+        """Send a signal to the whole group, if the process is still there."""
+        # As long as its leader runs, the group's number means that group.
+        if not self.has_ended():
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.Signals[name])
+
+    def has_ended(self) -> bool:
+        """Whether that very process is gone."""
+        return not is_running(self.pid, self._state.start_time, self._state.identity)
+
+    def reap(self) -> None:
+        """Kill what is left of its group, unless the number belongs to someone else by now."""
+        # A group keeps its number from being a process id, so a process of that id is its
+        # leader, be it a zombie, or else the group is gone.
+        identity = process_identity(self.pid)
+        if identity in ("", self._state.identity):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def read_ready(self) -> bytes | None:
+        """Nothing."""
+        return None
+
+    def close_ready(self) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Do nothing: nothing connects us with it."""
 
 
 def spawn(

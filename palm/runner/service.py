@@ -13,12 +13,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
 from palm.errors import ConfigError, PalmError
-from palm.runner.process import Process, signal_name, spawn
+from palm.runner.process import AdoptedProcess, Process, signal_name, spawn
+from palm.runner.readiness import Look, Probe, look_for
 from palm.runner.spool import Spool, SpoolState, make_spool
 from palm.runner.supervisor import (
     Effect,
@@ -35,7 +38,7 @@ from palm.runner.supervisor import (
 )
 from palm.runner.watch import Watcher
 from palm.spec.names import nearest
-from palm.spec.process import ProcessSpec, ProcessState, StartFailed
+from palm.spec.process import ProcessSpec, ProcessState, StartFailed, State
 
 __all__ = ["ProcessSupervisor"]
 
@@ -48,6 +51,14 @@ Subscriber = Callable[[ProcessState], None]
 _log = logging.getLogger("palm.runner")
 
 
+@dataclass(slots=True)
+class _Watch:
+    """Effect of an adoption: watch a process that runs, and one that does not yet say ready."""
+
+    process: AdoptedProcess
+    look: Look | None
+
+
 class _Entry:
     """One supervised process: its rules, its spool and, while it runs, the process."""
 
@@ -56,7 +67,8 @@ class _Entry:
         self.spool = spool
         self.machine = Supervisor(spec, random.random)
         self.run = 0  # the number of the latest run, to which the process belongs
-        self.process: Process | None = None
+        self.process: Process | AdoptedProcess | None = None
+        self.probe: Probe | None = None
         self.started: float | None = None
         self.stderr_start = 0  # where the error output of the latest run begins
         self.saved = spool.read_state() or SpoolState(instance=spool.instance, name=spec.name)
@@ -79,6 +91,7 @@ class _Entry:
     def save(self) -> None:
         """Write what is known into the spool, for other processes to read."""
         self.saved.state, self.saved.reason = self.machine.state, self.machine.reason
+        self.saved.restarts = self.machine.restarts
         try:
             self.spool.write_state(self.saved)
         except OSError as error:  # a full disk must not end the supervision
@@ -88,9 +101,15 @@ class _Entry:
         self.process, self.started = process, process.started
         self.saved = msgspec.structs.replace(self.saved, **process.facts(), exit=None, ended=0.0)
 
-    def note_exit(self, code: int) -> None:
+    def note_exit(self, code: int | None) -> None:
         self.process = None
+        self.stop_probe()
         self.saved.exit, self.saved.ended = code, time.time()
+
+    def stop_probe(self) -> None:
+        if self.probe is not None:
+            self.probe.stop()
+            self.probe = None
 
     def failure(self) -> StartFailed:
         stderr = self.spool.tail("stderr", _STDERR_LINES, since=self.stderr_start)
@@ -101,8 +120,8 @@ class _Entry:
 class ProcessSupervisor:
     """Starts processes, keeps them running and ends them; safe to use from any thread.
 
-    Whatever ends this process, kill -9 included, ends the children too. The thread starts with
-    the first process.
+    Whatever ends this process, kill -9 included, ends the children too, unless it keeps them for
+    a node. The thread starts with the first process.
 
     Parameters
     ----------
@@ -110,19 +129,23 @@ class ProcessSupervisor:
         Folder of the spools, `Folders.spool`.
     cluster
         Name of the cluster that the components belong to; goes into the spool.
+    node
+        If given, the processes outlive us, to be adopted by the next supervisor of that node.
     """
 
-    def __init__(self, spool: Path, cluster: str = "default") -> None:
+    def __init__(self, spool: Path, cluster: str = "default", node: str = "") -> None:
         self._root = spool
         self._cluster = cluster
+        self._node = node
         self._changed = threading.Condition(threading.RLock())
         self._entries: dict[str, _Entry] = {}
-        self._effects: deque[tuple[_Entry, Effect]] = deque()
+        self._effects: deque[tuple[_Entry, Effect | _Watch]] = deque()
         self._news: deque[ProcessState] = deque()
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
         self._watcher: Watcher | None = None
         self._closing = False
+        self._leaving = False
 
     def start(self, spec: ProcessSpec) -> str:
         """Start a process and return the name of its instance at once; see `wait_ready`.
@@ -131,12 +154,45 @@ class ProcessSupervisor:
         """
         with self._changed:
             self._check_startable(spec.name)
-            spool = make_spool(self._root, spec.name, role=spec.role, cluster=self._cluster)
+            spool = make_spool(
+                self._root, spec.name, role=spec.role, cluster=self._cluster, node=self._node,
+                spec=spec if self._node else None,
+            )  # fmt: skip
             entry = _Entry(spec, spool)
             self._entries[spec.name] = entry
             self._ensure_thread()
             self._handle(entry, StartRequested())
             return spool.instance
+
+    def adopt(self, spool: Spool, state: SpoolState, announced: Look) -> None:
+        """Go on with what an earlier supervisor of this node started, or saw end.
+
+        ``announced`` looks whether it is ready, if it says so itself: its way to tell us is gone
+        with the earlier supervisor.
+        """
+        if state.spec is None:
+            raise PalmError(f"{spool.instance} does not say how it was started")
+        entry = _Entry(state.spec, spool)
+        was, runs = cast("State", state.state), state.is_running
+        entry.run, entry.started = 1, state.started
+        entry.machine.adopt(
+            was, state.pid if runs else None, time.monotonic(), reason=state.reason,
+            exit=state.exit, restarts=state.restarts, asked=state.asked,
+        )  # fmt: skip
+        with self._changed:
+            self._check_startable(state.name)
+            self._entries[state.name] = entry
+            self._ensure_thread()
+            if runs:
+                look = look_for(entry.spec.ready, spool, since=0) or announced
+                self._effects.append(
+                    (entry, _Watch(AdoptedProcess(state), look if was == "starting" else None))
+                )
+                self._wake()
+            elif was in ("starting", "ready", "stopping"):
+                entry.note_exit(None)
+                self._handle(entry, Exited(entry.run, None))
+            self._news.append(entry.state())
 
     def wait_ready(self, name: str, timeout: float | None = None) -> None:
         """Wait until a process is ready.
@@ -155,6 +211,11 @@ class ProcessSupervisor:
                 raise _too_slow(entry, limit)
             if entry.machine.state != "ready":
                 raise entry.failure()
+
+    def request_stop(self, name: str, grace: float | None = None) -> None:
+        """Have a process stopped; returns at once, `subscribe` and `state` tell when it is."""
+        with self._changed:
+            self._ask_to_stop(self._entry(name), grace)
 
     def stop(self, name: str, grace: float | None = None) -> None:
         """End a process and what it started; returns when it is gone.
@@ -175,6 +236,7 @@ class ProcessSupervisor:
         with self._changed:
             entry = self._entry(name)
             self._handle(entry, StopRequested(grace))
+            entry.saved.asked = False
             self._handle(entry, StartRequested())
 
     def discard(self, name: str) -> None:
@@ -221,8 +283,21 @@ class ProcessSupervisor:
             self._closing = True
             thread, self._thread = self._thread, None
             for entry in self._entries.values():
-                self._handle(entry, StopRequested(grace))
+                self._ask_to_stop(entry, grace)
             self._wake()
+        self._join(thread)
+
+    def leave(self) -> None:
+        """End the thread, and leave the processes of a node to its next supervisor."""
+        if not self._node:
+            raise PalmError("processes that belong to no node end with their supervisor")
+        with self._changed:
+            self._closing = self._leaving = True
+            thread, self._thread = self._thread, None
+            self._wake()
+        self._join(thread)
+
+    def _join(self, thread: threading.Thread | None) -> None:
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
@@ -249,12 +324,17 @@ class ProcessSupervisor:
 
     def _stop_all(self, entries: list[_Entry], grace: float | None) -> None:
         for entry in entries:
-            self._handle(entry, StopRequested(grace))
+            self._ask_to_stop(entry, grace)
         limit = max((e.spec.grace if grace is None else grace for e in entries), default=0.0)
         if not self._wait_for(lambda: all(map(_is_over, entries)), limit + _MARGIN):
             left = ", ".join(f"{e.spec.name} (pid {e.machine.pid})" for e in entries
                              if not _is_over(e))  # fmt: skip
             raise PalmError(f"did not end, even after SIGKILL: {left}")
+
+    def _ask_to_stop(self, entry: _Entry, grace: float | None) -> None:
+        if not _is_over(entry):
+            entry.saved.asked = True
+        self._handle(entry, StopRequested(grace))
 
     def _handle(self, entry: _Entry, event: Event) -> None:
         """Feed one event; the thread performs what follows from it."""
@@ -295,10 +375,16 @@ class ProcessSupervisor:
                 self._tick()
         with self._changed:
             self._watcher = None
+            for entry in self._entries.values():
+                entry.stop_probe()
+                if entry.process is not None:
+                    entry.process.release()
         watcher.close()
 
     def _is_finished(self) -> bool:
         with self._changed:
+            if self._leaving:
+                return not self._effects
             busy = self._effects or self._news or not all(map(_is_over, self._entries.values()))
             return self._closing and not busy
 
@@ -328,9 +414,11 @@ class ProcessSupervisor:
                 if deadline is not None and now >= deadline:
                     self._handle(entry, Tick())
 
-    def _perform(self, watcher: Watcher, entry: _Entry, effect: Effect) -> None:
+    def _perform(self, watcher: Watcher, entry: _Entry, effect: Effect | _Watch) -> None:
         if isinstance(effect, Spawn):
             self._report(entry, self._spawn(watcher, entry, effect.run))
+        elif isinstance(effect, _Watch):
+            self._watch(watcher, entry, effect.process, effect.look)
         elif entry.process is not None and entry.run == effect.run:
             entry.process.signal(effect.signal)
 
@@ -338,22 +426,33 @@ class ProcessSupervisor:
         entry.run = run
         entry.stderr_start = entry.spool.size("stderr")
         try:
-            process = spawn(entry.spec, entry.spool)
-        except (OSError, ValueError) as error:
+            look = look_for(entry.spec.ready, entry.spool)
+            process = spawn(entry.spec, entry.spool, tied=not self._node)
+        except (OSError, ValueError, ConfigError) as error:
             return SpawnFailed(run, f"could not be started: {error}")
         with self._changed:
             entry.note_start(process)
+        self._watch(watcher, entry, process, look)
+        return Spawned(run, process.pid)
+
+    def _watch(
+        self, watcher: Watcher, entry: _Entry, process: Process | AdoptedProcess, look: Look | None
+    ) -> None:
+        run = entry.run
+        entry.process = process
+        if look is not None:  # else, or if it is to be looked at too, it may say so itself
+            process.close_ready()
+            entry.probe = Probe(look, lambda: self._report(entry, Ready(run)))
         watcher.add(
             process,
             on_ready=lambda: self._report(entry, Ready(run)),
             on_exit=lambda code: self._on_exit(entry, run, code),
         )
-        return Spawned(run, process.pid)
 
-    def _on_exit(self, entry: _Entry, run: int, code: int) -> None:
+    def _on_exit(self, entry: _Entry, run: int, code: int | None) -> None:
         with self._changed:
             entry.note_exit(code)
-            self._handle(entry, Exited(run, code, signal_name(code)))
+            self._handle(entry, Exited(run, code, signal_name(code or 0)))
 
     def _report(self, entry: _Entry, event: Event) -> None:
         with self._changed:

@@ -6,6 +6,7 @@ slow can lose output or hold the process up. One folder an instance::
     spool/<instance>/stdout
     spool/<instance>/stderr
     spool/<instance>/state.json      SpoolState, replaced whole
+    spool/<instance>/acked.json      how much of each stream a registry has stored
 
 An instance is named ``<component>.<random>``; the runs of a process that is restarted share it.
 """
@@ -17,7 +18,7 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +28,7 @@ from palm.errors import ConfigError
 from palm.runtime.folders import private_folder
 from palm.runtime.records import is_running
 from palm.spec.names import check_name
+from palm.spec.process import ProcessSpec
 from palm.spec.text import printable
 
 __all__ = ["STREAMS", "Spool", "SpoolState", "Stream", "find_spool", "list_spools", "make_spool"]
@@ -51,6 +53,9 @@ class SpoolState(msgspec.Struct, kw_only=True):
     ``state`` is what its supervisor says, "detached" if it has none. ``exit`` is None while it
     runs, or if nobody was there to see it end; minus the number of a signal, if one ended it.
     Times are seconds since the epoch.
+
+    ``node`` is that of the runner which keeps it, "" if it ends with its supervisor. ``spec`` is
+    what was started, ``asked`` whether it was told to stop.
     """
 
     schema: int = 1
@@ -66,6 +71,10 @@ class SpoolState(msgspec.Struct, kw_only=True):
     ended: float = 0.0
     exit: int | None = None
     reason: str = ""
+    node: str = ""
+    restarts: int = 0
+    asked: bool = False
+    spec: ProcessSpec | None = None
 
     @property
     def is_running(self) -> bool:
@@ -154,11 +163,33 @@ class Spool:
 
     def write_state(self, state: SpoolState) -> None:
         """Replace the state as a whole: a reader never sees half of one."""
-        part = self.folder / "state.json.part"
+        self._replace("state.json", msgspec.json.encode(state))
+
+    def read_acked(self) -> dict[Stream, int]:
+        """How many bytes of each stream a registry has stored."""
+        try:
+            text = (self.folder / "acked.json").read_bytes()
+            found = msgspec.json.decode(text, type=dict[str, int])
+        except (OSError, msgspec.DecodeError):
+            found = {}
+        return {stream: max(0, found.get(stream, 0)) for stream in STREAMS}
+
+    def write_acked(self, acked: Mapping[Stream, int]) -> None:
+        """Keep how many bytes of each stream a registry has stored."""
+        self._replace("acked.json", msgspec.json.encode(acked))
+
+    @property
+    def is_acked(self) -> bool:
+        """Whether a registry has stored all that was written so far."""
+        acked = self.read_acked()
+        return all(acked[stream] >= self.size(stream) for stream in STREAMS)
+
+    def _replace(self, name: str, data: bytes) -> None:
+        part = self.folder / f"{name}.part"
         fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:
-            file.write(msgspec.json.encode(state))
-        part.replace(self.folder / "state.json")
+            file.write(data)
+        part.replace(self.folder / name)
 
     def _lines_from_end(self, stream: Stream, since: int, until: int | None) -> Iterator[str]:
         for line in _raw_lines_from_end(self.path(stream), since, until):
@@ -173,7 +204,15 @@ def compile_pattern(grep: str | None) -> re.Pattern[str] | None:
         raise ConfigError(f"{grep!r} is not a regular expression: {error}", key="grep") from error
 
 
-def make_spool(root: Path, name: str, *, role: str = "", cluster: str = "default") -> Spool:
+def make_spool(
+    root: Path,
+    name: str,
+    *,
+    role: str = "",
+    cluster: str = "default",
+    node: str = "",
+    spec: ProcessSpec | None = None,
+) -> Spool:
     """Make the spool of a new instance of ``name``; the oldest ones of that name are removed."""
     check_name(name)
     private_folder(root, "PALM_STATE_DIR")
@@ -184,42 +223,46 @@ def make_spool(root: Path, name: str, *, role: str = "", cluster: str = "default
             spool.folder.mkdir(mode=0o700)
         except FileExistsError:  # six digits do meet now and then
             continue
-        started = time.time()
         state = SpoolState(
-            instance=spool.instance, name=name, role=role, cluster=cluster, started=started
-        )
+            instance=spool.instance, name=name, role=role, cluster=cluster, node=node, spec=spec,
+            started=time.time(),
+        )  # fmt: skip
         spool.write_state(state)
         return spool
 
 
-def list_spools(root: Path) -> list[tuple[Spool, SpoolState]]:
-    """All spools with a state, the latest start first."""
-    if not root.is_dir():
+def list_spools(root: Path, name: str | None = None) -> list[tuple[Spool, SpoolState]]:
+    """All spools with a state, or those of one component; the latest start first."""
+    try:
+        folders = os.listdir(root)
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    spools = [Spool(folder) for folder in root.iterdir() if _INSTANCE.fullmatch(folder.name)]
-    found = [(spool, state) for spool in spools if (state := spool.read_state())]
+    found = []
+    for folder in folders:
+        match = _INSTANCE.fullmatch(folder)
+        if match and name in (None, match["name"]):
+            spool = Spool(root / folder)
+            if state := spool.read_state():
+                found.append((spool, state))
     return sorted(found, key=lambda pair: pair[1].started, reverse=True)
 
 
 def find_spool(root: Path, name: str, cluster: str) -> Spool | None:
     """The spool of the latest start of a component; one that runs comes first."""
-    found = [
-        (spool, state)
-        for spool, state in list_spools(root)
-        if state.name == name and state.cluster == cluster
-    ]
+    found = [pair for pair in list_spools(root, name) if pair[1].cluster == cluster]
     running = [spool for spool, state in found if state.is_running]
     return next(iter(running + [spool for spool, _ in found]), None)
 
 
 def _prune(root: Path, name: str, cluster: str) -> None:
     dead = [
-        spool
-        for spool, state in list_spools(root)
-        if (state.name, state.cluster) == (name, cluster) and not state.is_running
+        (spool, state)
+        for spool, state in list_spools(root, name)
+        if state.cluster == cluster and not state.is_running
     ]
-    for spool in dead[KEPT_PER_NAME - 1 :]:
-        shutil.rmtree(spool.folder, ignore_errors=True)
+    for spool, state in dead[KEPT_PER_NAME - 1 :]:
+        if not state.node or spool.is_acked:  # what a registry still lacks is kept for it
+            shutil.rmtree(spool.folder, ignore_errors=True)
 
 
 def _raw_lines_from_end(path: Path, since: int, until: int | None) -> Iterator[bytes]:

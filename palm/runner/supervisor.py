@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from palm.spec.process import ProcessSpec, State
 
@@ -83,10 +84,13 @@ class Ready:
 
 @dataclass(slots=True)
 class Exited:
-    """The process of this run is gone; ``signal`` is the name of the signal that ended it."""
+    """The process of this run is gone; ``signal`` is the name of the signal that ended it.
+
+    ``code`` is None if nobody could see how it ended: it was not a child of ours.
+    """
 
     run: int
-    code: int
+    code: int | None
     signal: str = ""
 
 
@@ -128,8 +132,10 @@ _SIGNALS = {
 }
 
 
-def describe_exit(code: int, signal: str = "") -> str:
+def describe_exit(code: int | None, signal: str = "") -> str:
     """Why a process is gone, in words that continue "it"."""
+    if code is None:
+        return "ended, and its exit code is not known"
     if not signal:
         return f"ended with exit code {code}"
     verb = "was ended by" if signal in ("SIGTERM", "SIGINT", "SIGHUP") else "was killed by"
@@ -166,6 +172,22 @@ class Supervisor:
         if run != self.run:
             return [Signal(run, "SIGKILL")] if isinstance(event, Spawned) else []
         return _TABLE[self.state][type(event)](self, event, now)
+
+    def adopt(self, state: State, pid: int | None, now: float, **known: Any) -> None:
+        """Go on, as run 1, where another supervisor of the same process left off.
+
+        ``known`` may hold ``reason``, ``exit``, ``restarts`` and ``asked``, whether someone asked
+        it to stop. A process that is gone by now is still to be told by `Exited`.
+        """
+        self.run, self.pid = 1, pid
+        self.exit, self.restarts = known.get("exit"), known.get("restarts", 0)
+        waits = {"starting": self.spec.ready_timeout, "stopping": self.spec.grace}
+        deadline = now + waits.get(state, 0.0)
+        over = state in ("ready", "stopped", "failed")
+        self._enter(state, known.get("reason", ""), None if over else deadline)
+        self._wanted = state == "starting" or (state == "stopping" and not known.get("asked"))
+        self._ever_ready = state == "ready"
+        self._ready_at = now if state == "ready" else None
 
     @property
     def timed_out(self) -> bool:
@@ -224,7 +246,7 @@ class Supervisor:
             reason += "" if self._blame else " before it was ready"
         elif now - self._ready_at >= STABLE_AFTER:
             self._failures = 0
-        return self._again_or_give_up(reason, now, failed=bool(event.code or self._blame))
+        return self._again_or_give_up(reason, now, failed=event.code != 0 or bool(self._blame))
 
     def _attempt_failed(self) -> None:
         self._failed_starts += 1

@@ -1,4 +1,4 @@
-"""Waiting for what children do: say that they are ready, and end."""
+"""Waiting for what processes do: say that they are ready, and end."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ import selectors
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
-from palm.runner.process import Process
+from palm.runner.process import Watchable
 
 __all__ = ["Watcher"]
 
-#: Seconds between two looks at a child where the system has no pidfd (macOS).
+#: Seconds between two looks at a process where the system has no pidfd (macOS).
 _POLL = 0.05
+
+_Exit = TypeVar("_Exit")
 
 
 @dataclass(eq=False, slots=True)
 class _Watched:
-    process: Process
+    process: Watchable[Any]
     on_ready: Callable[[], None]
-    on_exit: Callable[[int], None]
+    on_exit: Callable[[Any], None]
     pidfd: int | None
 
 
 class Watcher:
-    """Calls back, within `wait`, what happens to children. One thread owns it.
+    """Calls back, within `wait`, what happens to processes. One thread owns it.
 
     Only `wake` may be called from other threads.
     """
@@ -41,15 +44,20 @@ class Watcher:
         _WATCHERS.add(self)
 
     def add(
-        self, process: Process, on_ready: Callable[[], None], on_exit: Callable[[int], None]
+        self,
+        process: Watchable[_Exit],
+        on_ready: Callable[[], None],
+        on_exit: Callable[[_Exit], None],
     ) -> None:
-        """Watch a child until it has ended; it is reaped before ``on_exit`` gets its code."""
+        """Watch a process until it has ended; it is reaped before ``on_exit`` gets its code."""
         watched = _Watched(process, on_ready, on_exit, _open_pidfd(process.pid))
         self._watched.append(watched)
         if process.ready is not None:
             self._register(process.ready, lambda: self._look_at_pipe(watched))
         if watched.pidfd is not None:
             self._register(watched.pidfd, lambda: self._look_at_process(watched))
+            # If it is no child, its id may have been another's before we had the descriptor.
+            self._look_at_process(watched)
 
     def wake(self) -> None:
         """Make `wait` return now, or the next one at once."""
@@ -67,7 +75,7 @@ class Watcher:
             self._look_at_process(watched)
 
     def close(self) -> None:
-        """Release everything; children that still run take us for dead."""
+        """Release everything; children that are tied take us for dead."""
         _WATCHERS.discard(self)
         self._selector.close()
         os.close(self._wake_read)

@@ -24,6 +24,11 @@ class ProcessSpec:
     ``env`` is added to the environment of the supervisor; ``cwd`` is the supervisor's if empty.
     ``grace`` and ``ready_timeout`` are seconds. ``restart`` says when an exit that nobody asked
     for is followed by another start: "on-failure" means an exit code other than 0 or a signal.
+    ``ready`` says how it is known to be ready: "palm" (it says so itself), "tcp:PORT",
+    "http:URL", "log:RE" or "delay:SECONDS".
+
+    Of a component with replicas, ``component`` and ``replica`` say which one this is, and
+    ``generation`` which version of it. ``kernel_file`` is where a kernel can be connected to.
     """
 
     name: str
@@ -34,6 +39,11 @@ class ProcessSpec:
     restart: Restart = "on-failure"
     grace: float = 5.0
     ready_timeout: float = 30.0
+    ready: str = "palm"
+    component: str = ""
+    replica: int = 0
+    generation: int = 0
+    kernel_file: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -30,6 +30,9 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.gateways": ("palm.runtime",),
     "palm.registry_api": ("palm.registry_api.schema",),
     "palm.runner": ("palm.runtime", "palm.registry_api"),
+    # What runs in a component's kernel, as a command does in its process; nobody imports it.
+    "palm.runner.kernel": ("palm.runner.hosting",),
+    "palm.runner.hosting": ("palm.cli", "palm.runner"),
     "palm.engines": ("palm.clients", "palm.runner"),
     "palm.clusters": ("palm.clients", "palm.runner"),
     "palm.cli.arguments": ("palm.spec",),

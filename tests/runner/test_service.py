@@ -496,10 +496,13 @@ from palm.spec.process import ProcessSpec
 service = ProcessSupervisor(pathlib.Path({str(tmp_path / "spool")!r}))
 service.start(ProcessSpec("foo", (sys.executable, "-c", {source!r})))
 service.wait_ready("foo")
-print(service.state("foo").pid, flush=True)
-{then}
+told = False
 while True:
-    try:
+    try:  # an interrupt may come as soon as the pid is told
+        if not told:
+            told = True
+            print(service.state("foo").pid, flush=True)
+            exec({then!r})
         time.sleep(60)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
