@@ -19,6 +19,7 @@ from palm.protocol.effects import (
     Ready,
     Reconnect,
     Reply,
+    Send,
     Stopped,
 )
 from palm.protocol.events import (
@@ -36,8 +37,10 @@ from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
 from palm.transport.base import Arrived, Gone, TransportEvent
 from palm.transport.memory import MemoryConnector, MemoryListener, MemoryNetwork
+from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
+from palm.wire.message import Outcome
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["Simulation"]
@@ -310,10 +313,21 @@ class Simulation:
             {},
             session_ttl=SESSION_TTL,
         )
-        perform = {Log: _ignore, Stopped: self._end_master}
+        self._outcomes: dict[tuple[int, bytes, int], tuple[object, int]] = {}
+        perform = {Log: _ignore, Stopped: self._end_master, Send: self._send_as_master}
         self.master_driver = Driver(
             self.master, self.master_transport, perform, clock=lambda: self.now
         )
+
+    def _send_as_master(self, effect: Send) -> None:
+        """Send; an outcome may be repeated, but no message of a session gets another one."""
+        outcome, session = effect.message, self.master._peers.get(effect.peer)
+        if isinstance(outcome, Outcome) and session is not None:  # None: the master has stopped
+            for index in range(outcome.first, outcome.first + outcome.n):
+                key = (id(session), outcome.job, index)
+                known = self._outcomes.setdefault(key, (session, outcome.serial))
+                assert known[1] == outcome.serial, f"message {index} has two outcomes"
+        self.master_transport.send(effect.peer, framing.pack(effect.message, effect.batch))
 
     def awake(self) -> list[Worker | Client]:
         """Return those that react."""
