@@ -5,82 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from typing import Any
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
 from palm.registry_api.client import Refused, RegistryClient
-from palm_registry.handlers import ROUTES
 from tests.support.registry import Browser, RegistryThread
-
-PATHS = [
-    ("GET", "/"),
-    ("GET", "/static/page.js"),
-    ("POST", "/login"),
-    ("POST", "/logout"),
-    ("GET", "/api/schema/cluster.json"),
-    ("GET", "/api/clusters"),
-    ("POST", "/api/clusters"),
-    ("GET", "/api/clusters/c"),
-    ("DELETE", "/api/clusters/c"),
-    ("POST", "/api/clusters/c/reset"),
-    ("GET", "/api/clusters/c/config"),
-    ("PUT", "/api/clusters/c/config"),
-    ("POST", "/api/clusters/c/config/check"),
-    ("GET", "/api/clusters/c/status"),
-    ("POST", "/api/clusters/c/lease"),
-    ("GET", "/api/clusters/c/components"),
-    ("GET", "/api/clusters/c/components/foo"),
-    ("PUT", "/api/clusters/c/components/foo"),
-    ("DELETE", "/api/clusters/c/components/foo"),
-    ("POST", "/api/clusters/c/components/foo/start"),
-    ("GET", "/api/clusters/c/nodes"),
-    ("POST", "/api/clusters/c/nodes"),
-    ("DELETE", "/api/clusters/c/nodes/here"),
-    ("POST", "/api/clusters/c/nodes/here/heartbeat"),
-    ("GET", "/api/clusters/c/output"),
-    ("POST", "/api/clusters/c/output"),
-    ("GET", "/api/clusters/c/output/download"),
-    ("GET", "/api/clusters/c/events"),
-    ("GET", "/api/clusters/c/live"),
-    ("GET", "/api/clusters/unknown"),
-    ("GET", "/no/such/path"),
-]
 
 
 def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-def test_every_address_is_in_this_matrix() -> None:
-    for route, _handler in ROUTES:
-        matches = [path for _, path in PATHS if re.fullmatch(route, path.lstrip("/"))]
-        assert matches or route == "health", route
-
-
-@pytest.mark.parametrize(("method", "path"), PATHS)
-def test_nothing_is_open_to_who_has_no_token_or_comes_from_elsewhere(
-    client: RegistryClient, registry: RegistryThread, browser: Browser, method: str, path: str
-) -> None:
-    body: Any = {} if method in ("POST", "PUT") else None
-    wrong = "x" * 43
-    foreign = {"Origin": "http://evil.example"}
-    rebound = {"Host": "evil.example"}
-    own = bearer(registry.token)
-    other_port = {"Origin": "http://127.0.0.1:1"}
-
-    assert browser.ask(method, path, body).status == 401
-    assert browser.ask(method, path, body, bearer(wrong)).status == 401
-    assert browser.ask(method, path, body, bearer("")).status == 401
-    assert browser.ask(method, path, body, bearer("ä")).status == 401
-    assert browser.ask(method, path, body, {"Authorization": f"Basic {wrong}"}).status == 401
-    assert browser.ask(method, path, body, {**own, **foreign}).status == 403
-    assert browser.ask(method, path, body, {**own, "Origin": "null"}).status == 403
-    assert browser.ask(method, path, body, {**own, **other_port}).status == 403
-    assert browser.ask(method, path, body, {**own, **rebound}).status == 403
-    assert client.view_cluster("c").state == "alive"  # nothing was done
 
 
 def test_only_the_health_is_open_and_it_tells_nothing(browser: Browser) -> None:
@@ -95,21 +30,6 @@ def test_a_refusal_says_why_in_the_same_form(browser: Browser) -> None:
     assert answer.code == "token"
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert browser.ask("GET", "/health", headers={"Host": "x"}).code == "host"
-
-
-@pytest.mark.parametrize("path", ["/", "/api/clusters", "/health", "/nothing"])
-def test_every_answer_carries_the_headers_that_protect_a_browser(
-    registry: RegistryThread, browser: Browser, path: str
-) -> None:
-    for headers in ({}, bearer(registry.token)):
-        found = browser.ask("GET", path, headers=headers).headers
-        assert "default-src 'none'" in found["Content-Security-Policy"]
-        assert "unsafe" not in found["Content-Security-Policy"]
-        assert "frame-ancestors 'none'" in found["Content-Security-Policy"]
-        assert found["X-Content-Type-Options"] == "nosniff"
-        assert found["Referrer-Policy"] == "no-referrer"
-        assert "Access-Control-Allow-Origin" not in found
-        assert "Server" not in found
 
 
 # ---- browsers
@@ -207,6 +127,8 @@ async def handshake(url: str, headers: dict[str, str]) -> int:
     except HTTPClientError as error:
         return error.code
     connection.close()
+    while await connection.read_message() is not None:
+        continue
     return 101
 
 
@@ -237,15 +159,6 @@ def test_a_change_is_json_and_not_what_a_foreign_form_can_send(
         assert browser.ask("POST", "/api/clusters", b'{"name": "x"}', headers).status in (400, 415)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"name": 3}', b"\xff", b"{}", b"null"])
-def test_a_body_that_makes_no_sense_is_the_callers_fault(
-    registry: RegistryThread, browser: Browser, body: bytes
-) -> None:
-    headers = {**bearer(registry.token), "Content-Type": "application/json"}
-    answer = browser.ask("POST", "/api/clusters", body, headers)
-    assert (answer.status, answer.code) == (400, "body")
-
-
 def test_reading_changes_nothing_and_a_change_is_not_a_get(
     client: RegistryClient, registry: RegistryThread, browser: Browser
 ) -> None:
@@ -261,15 +174,6 @@ def test_what_is_too_large_is_not_read(registry: RegistryThread, browser: Browse
     headers = {**bearer(registry.token), "Content-Length": str(2**40)}
     headers["Content-Type"] = "application/json"
     assert browser.ask("POST", "/api/clusters", b"", headers).status in (400, 413)
-
-
-@pytest.mark.parametrize(
-    "path", ["/static/..%2fapp.py", "/static/../app.py", "/static/%00", "/static/"]
-)
-def test_only_the_files_of_the_page_are_served(
-    registry: RegistryThread, browser: Browser, path: str
-) -> None:
-    assert browser.ask("GET", path, headers=bearer(registry.token)).status in (400, 404)
 
 
 def test_no_token_and_no_code_is_in_the_log_or_the_database(

@@ -24,31 +24,6 @@ def bearer(registry: RegistryThread) -> dict[str, str]:
     return {"Authorization": f"Bearer {registry.token}"}
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("GET", "/api/clusters/x"),
-        ("GET", "/api/clusters/x/status"),
-        ("GET", "/api/clusters/x/config"),
-        ("GET", "/api/clusters/x/output"),
-        ("GET", "/api/clusters/x/output/download"),
-        ("GET", "/api/clusters/x/events"),
-        ("GET", "/api/clusters/x/nodes"),
-        ("GET", "/api/clusters/x/components/y"),
-        ("GET", "/api/clusters/%00/status"),
-        ("GET", "/api/clusters/" + "x" * 5000),
-        ("DELETE", "/api/clusters/x"),
-        ("DELETE", "/api/clusters/c/nodes/x"),
-        ("POST", "/api/clusters/x/reset"),
-    ],
-)
-def test_35_an_unknown_name_is_not_found_and_no_failure(
-    client: RegistryClient, registry: RegistryThread, browser: Browser, method: str, path: str
-) -> None:
-    assert client.view_cluster("c").key == "c"
-    assert browser.ask(method, path, headers=bearer(registry)).status == 404
-
-
 def test_35_changes_at_the_same_time_are_all_made(client: RegistryClient) -> None:
     runners = [Runner(client, "c", f"n{number}").join() for number in range(4)]
     client.declare("c", spec("w", role="worker", replicas=16))
@@ -72,27 +47,6 @@ def test_35_changes_at_the_same_time_are_all_made(client: RegistryClient) -> Non
 def test_36_output_keeps_the_time_at_which_it_was_written(client: RegistryClient) -> None:
     client.send_output("c", [piece(0, b"x", time=1234.5)])
     assert client.output("c").records[0].time == 1234.5
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"not json",
-        b"{}",
-        b'[{"instance": 1}]',
-        b'[{"instance":"a","stream":"stdin","offset":0,"bytes":"","component":"a"}]',
-        b'[{"instance":"a","stream":"stdout","offset":"0","bytes":"","component":"a"}]',
-        b'[{"instance":"a","stream":"stdout","offset":0,"bytes":"%%","component":"a"}]',
-        b'[{"instance":"a","stream":"stdout","offset":0,"bytes":"","time":"today"}]',
-    ],
-)
-def test_36_a_wrong_body_is_told_and_no_failure(
-    client: RegistryClient, registry: RegistryThread, browser: Browser, body: bytes
-) -> None:
-    headers = {**bearer(registry), "Content-Type": "application/json"}
-    answer = browser.ask("POST", "/api/clusters/c/output", body, headers)
-    assert (answer.status, answer.code) == (400, "body")
-    assert client.output("c").records == []
 
 
 def test_38_no_two_users_have_the_same_secret(registry: RegistryThread, palm_home: Path) -> None:

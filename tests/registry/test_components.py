@@ -113,26 +113,6 @@ def test_the_same_declaration_is_the_same_component(client: RegistryClient, runn
     assert other.state == "starting"
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
-        ({"command": []}, "what to start"),
-        ({"argv": ["x"]}, "both"),
-        ({"needs": ["nobody"]}, "does not have"),
-        ({"args": ["${nme}"]}, "no placeholder"),
-        ({"replicas": 5000}, "from 0 to 1024"),
-        ({"env": {"A=B": "1"}}, "variable"),
-        ({"cwd": "a\0b"}, "NUL"),
-    ],
-)
-def test_a_component_that_cannot_be_is_refused(
-    client: RegistryClient, wrong: dict[str, object], said: str
-) -> None:
-    with pytest.raises(ConfigError, match=said):
-        client.declare("c", spec("w", **wrong))
-    assert client.components("c") == []
-
-
 def test_two_components_cannot_have_a_process_of_one_name(client: RegistryClient) -> None:
     client.declare("c", spec("w", replicas=2))
     with pytest.raises(Refused) as caught:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from palm.registry_api.client import Refused, RegistryClient
-from palm.registry_api.schema import Lease
 from palm_registry.watch import Leases
 from tests.support.registry import RegistryProcess, RegistryThread, Runner, spec
 
@@ -104,26 +102,6 @@ def test_what_has_ended_begins_anew_with_nothing_that_runs(
     assert client.components("c") == []
     client.declare("c", spec("new"))
     assert {a.spec.name for a in runner.join().beat().components} == {"new"}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"holder": ""},
-        {"holder": "x" * 200},
-        {"holder": "a\nb"},
-        {"ttl": 0.0},
-        {"ttl": 1e9},
-        {"linger": -1.0},
-    ],
-)
-def test_a_lease_that_makes_no_sense_is_refused(
-    client: RegistryClient, wrong: dict[str, Any]
-) -> None:
-    lease = Lease(**{"holder": "me", **wrong})
-    with pytest.raises(Refused) as caught:
-        client._lease("c", lease)
-    assert caught.value.status == 400
 
 
 def test_leases_begin_anew_with_the_registry(

@@ -1,0 +1,274 @@
+"""What is refused, and changes nothing: one registry for all, on which all is tried."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palm.errors import ConfigError
+from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.schema import Lease, OutputPiece
+from palm_registry.handlers import ROUTES
+from tests.support.registry import Browser, RegistryThread, piece, spec
+
+# The one registry has threads and connections that begin in one test and end in another.
+pytestmark = pytest.mark.no_leak_check("threads", "descriptors")
+
+
+@pytest.fixture(scope="module")
+def registry() -> Iterator[RegistryThread]:
+    home = Path(tempfile.mkdtemp(prefix="palm-"))
+    running = RegistryThread(home).start()
+    yield running
+    running.stop()
+    shutil.rmtree(home)
+
+
+@pytest.fixture(scope="module")
+def client(registry: RegistryThread) -> Iterator[RegistryClient]:
+    with registry.client() as client:
+        client.create_cluster("c")
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def nothing_changes(client: RegistryClient) -> Iterator[None]:
+    before = client.cluster_list()
+    yield
+    assert client.cluster_list() == before
+    assert client.components("c") == []
+    assert client.nodes("c") == []
+    assert client.output("c").records == []
+
+
+def bearer(registry: RegistryThread) -> dict[str, str]:
+    return {"Authorization": f"Bearer {registry.token}"}
+
+
+PATHS = [
+    ("GET", "/"),
+    ("GET", "/static/page.js"),
+    ("POST", "/login"),
+    ("POST", "/logout"),
+    ("GET", "/api/schema/cluster.json"),
+    ("GET", "/api/clusters"),
+    ("POST", "/api/clusters"),
+    ("GET", "/api/clusters/c"),
+    ("DELETE", "/api/clusters/c"),
+    ("POST", "/api/clusters/c/reset"),
+    ("GET", "/api/clusters/c/config"),
+    ("PUT", "/api/clusters/c/config"),
+    ("POST", "/api/clusters/c/config/check"),
+    ("GET", "/api/clusters/c/status"),
+    ("POST", "/api/clusters/c/lease"),
+    ("GET", "/api/clusters/c/components"),
+    ("GET", "/api/clusters/c/components/foo"),
+    ("PUT", "/api/clusters/c/components/foo"),
+    ("DELETE", "/api/clusters/c/components/foo"),
+    ("POST", "/api/clusters/c/components/foo/start"),
+    ("GET", "/api/clusters/c/nodes"),
+    ("POST", "/api/clusters/c/nodes"),
+    ("DELETE", "/api/clusters/c/nodes/here"),
+    ("POST", "/api/clusters/c/nodes/here/heartbeat"),
+    ("GET", "/api/clusters/c/output"),
+    ("POST", "/api/clusters/c/output"),
+    ("GET", "/api/clusters/c/output/download"),
+    ("GET", "/api/clusters/c/events"),
+    ("GET", "/api/clusters/c/live"),
+    ("GET", "/api/clusters/unknown"),
+    ("GET", "/no/such/path"),
+]
+
+
+def test_every_address_is_in_this_matrix() -> None:
+    for route, _handler in ROUTES:
+        matches = [path for _, path in PATHS if re.fullmatch(route, path.lstrip("/"))]
+        assert matches or route == "health", route
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+def test_nothing_is_open_to_who_has_no_token_or_comes_from_elsewhere(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, method: str, path: str
+) -> None:
+    body: Any = {} if method in ("POST", "PUT") else None
+    wrong = "x" * 43
+    foreign = {"Origin": "http://evil.example"}
+    rebound = {"Host": "evil.example"}
+    own = bearer(registry)
+    other_port = {"Origin": "http://127.0.0.1:1"}
+
+    assert browser.ask(method, path, body).status == 401
+    assert browser.ask(method, path, body, {"Authorization": f"Bearer {wrong}"}).status == 401
+    assert browser.ask(method, path, body, {"Authorization": "Bearer "}).status == 401
+    assert browser.ask(method, path, body, {"Authorization": "Bearer ä"}).status == 401
+    assert browser.ask(method, path, body, {"Authorization": f"Basic {wrong}"}).status == 401
+    assert browser.ask(method, path, body, {**own, **foreign}).status == 403
+    assert browser.ask(method, path, body, {**own, "Origin": "null"}).status == 403
+    assert browser.ask(method, path, body, {**own, **other_port}).status == 403
+    assert browser.ask(method, path, body, {**own, **rebound}).status == 403
+    assert client.view_cluster("c").state == "alive"  # nothing was done
+
+
+@pytest.mark.parametrize("path", ["/", "/api/clusters", "/health", "/nothing"])
+def test_every_answer_carries_the_headers_that_protect_a_browser(
+    registry: RegistryThread, browser: Browser, path: str
+) -> None:
+    for headers in ({}, bearer(registry)):
+        found = browser.ask("GET", path, headers=headers).headers
+        assert "default-src 'none'" in found["Content-Security-Policy"]
+        assert "unsafe" not in found["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in found["Content-Security-Policy"]
+        assert found["X-Content-Type-Options"] == "nosniff"
+        assert found["Referrer-Policy"] == "no-referrer"
+        assert "Access-Control-Allow-Origin" not in found
+        assert "Server" not in found
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"name": 3}', b"\xff", b"{}", b"null"])
+def test_a_body_that_makes_no_sense_is_the_callers_fault(
+    registry: RegistryThread, browser: Browser, body: bytes
+) -> None:
+    headers = {**bearer(registry), "Content-Type": "application/json"}
+    answer = browser.ask("POST", "/api/clusters", body, headers)
+    assert (answer.status, answer.code) == (400, "body")
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/..%2fapp.py", "/static/../app.py", "/static/%00", "/static/"]
+)
+def test_only_the_files_of_the_page_are_served(
+    registry: RegistryThread, browser: Browser, path: str
+) -> None:
+    assert browser.ask("GET", path, headers=bearer(registry)).status in (400, 404)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"instance": "../x"},
+        {"instance": ""},
+        {"instance": "a\nb"},
+        {"offset": -1},
+        {"offset": 2**62},
+        {"component": ""},
+        {"component": "a\r\nb"},
+        {"replica": -1},
+        {"time": float("inf")},
+        {"name": "<b>"},
+    ],
+)
+def test_a_piece_that_cannot_be_is_refused_and_nothing_is_stored(
+    client: RegistryClient, wrong: dict[str, object]
+) -> None:
+    values: dict[str, object] = {
+        "instance": "foo.1", "stream": "stdout", "offset": 0, "data": b"x", "component": "foo",
+    }  # fmt: skip
+    bad = OutputPiece(**{**values, **wrong})  # type: ignore[arg-type]
+    with pytest.raises(Refused) as caught:
+        client.send_output("c", [piece(0, b"good"), bad])
+    assert caught.value.status == 400
+    assert client.output("c").records == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=x", "limit=-1", "since=nan", "since=2020-13-01", "replica=1.5", "stream=x", "cursor=x",
+     "lines=1e400", "grep=" + "x" * 2000],
+)  # fmt: skip
+def test_a_query_that_makes_no_sense_is_the_callers_fault(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, query: str
+) -> None:
+    headers = bearer(registry)
+    assert browser.ask("GET", f"/api/clusters/c/output?{query}", headers=headers).status == 400
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"command": []}, "what to start"),
+        ({"argv": ["x"]}, "both"),
+        ({"needs": ["nobody"]}, "does not have"),
+        ({"args": ["${nme}"]}, "no placeholder"),
+        ({"replicas": 5000}, "from 0 to 1024"),
+        ({"env": {"A=B": "1"}}, "variable"),
+        ({"cwd": "a\0b"}, "NUL"),
+    ],
+)
+def test_a_component_that_cannot_be_is_refused(
+    client: RegistryClient, wrong: dict[str, object], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        client.declare("c", spec("w", **wrong))
+    assert client.components("c") == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"holder": ""},
+        {"holder": "x" * 200},
+        {"holder": "a\nb"},
+        {"ttl": 0.0},
+        {"ttl": 1e9},
+        {"linger": -1.0},
+    ],
+)
+def test_a_lease_that_makes_no_sense_is_refused(
+    client: RegistryClient, wrong: dict[str, Any]
+) -> None:
+    lease = Lease(**{"holder": "me", **wrong})
+    with pytest.raises(Refused) as caught:
+        client._lease("c", lease)
+    assert caught.value.status == 400
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/clusters/x"),
+        ("GET", "/api/clusters/x/status"),
+        ("GET", "/api/clusters/x/config"),
+        ("GET", "/api/clusters/x/output"),
+        ("GET", "/api/clusters/x/output/download"),
+        ("GET", "/api/clusters/x/events"),
+        ("GET", "/api/clusters/x/nodes"),
+        ("GET", "/api/clusters/x/components/y"),
+        ("GET", "/api/clusters/%00/status"),
+        ("GET", "/api/clusters/" + "x" * 5000),
+        ("DELETE", "/api/clusters/x"),
+        ("DELETE", "/api/clusters/c/nodes/x"),
+        ("POST", "/api/clusters/x/reset"),
+    ],
+)
+def test_35_an_unknown_name_is_not_found_and_no_failure(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, method: str, path: str
+) -> None:
+    assert client.view_cluster("c").key == "c"
+    assert browser.ask(method, path, headers=bearer(registry)).status == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"not json",
+        b"{}",
+        b'[{"instance": 1}]',
+        b'[{"instance":"a","stream":"stdin","offset":0,"bytes":"","component":"a"}]',
+        b'[{"instance":"a","stream":"stdout","offset":"0","bytes":"","component":"a"}]',
+        b'[{"instance":"a","stream":"stdout","offset":0,"bytes":"%%","component":"a"}]',
+        b'[{"instance":"a","stream":"stdout","offset":0,"bytes":"","time":"today"}]',
+    ],
+)
+def test_36_a_wrong_body_is_told_and_no_failure(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, body: bytes
+) -> None:
+    headers = {**bearer(registry), "Content-Type": "application/json"}
+    answer = browser.ask("POST", "/api/clusters/c/output", body, headers)
+    assert (answer.status, answer.code) == (400, "body")
+    assert client.output("c").records == []
