@@ -20,7 +20,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     name: f"palm.cli.commands.{name}"
-    for name in ("logs", "master", "status", "stop", "version", "worker")
+    for name in ("logs", "master", "runner", "status", "stop", "version", "worker")
 }
 
 

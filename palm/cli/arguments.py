@@ -101,6 +101,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     _add_master(tree)
     if not notebook:
         _add_worker(tree)
+        _add_runner(tree)
     _add_status(tree)
     _add_logs(tree)
     _add_stop(tree)
@@ -169,6 +170,14 @@ def _add_worker(tree: _Tree) -> None:
     parser.add_argument("--push-file", help=argparse.SUPPRESS)
     parser.add_argument("--source-name", default="", help=argparse.SUPPRESS)
     _add_detach(parser)
+
+
+def _add_runner(tree: _Tree) -> None:
+    parser = tree.add("runner", "run what a registry assigns to this machine")
+    parser.add_argument(
+        "--registry", metavar="URL", help="address of the registry (PALM_REGISTRY, your own)"
+    )
+    parser.add_argument("--name", metavar="NODE", help="name as a node (that of the machine)")
 
 
 def _add_status(tree: _Tree) -> None:

@@ -192,7 +192,6 @@ class ProcessSupervisor:
             elif was in ("starting", "ready", "stopping"):
                 entry.note_exit(None)
                 self._handle(entry, Exited(entry.run, None))
-            self._news.append(entry.state())
 
     def wait_ready(self, name: str, timeout: float | None = None) -> None:
         """Wait until a process is ready.

@@ -1,0 +1,114 @@
+"""What earlier runners of a node left running, or saw end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from palm.errors import ConfigError
+from palm.runner.spool import Spool, SpoolState, list_spools
+from palm.runtime.folders import Folders
+from palm.runtime.records import process_identity, process_start_time
+from palm.transport import privatefile
+
+__all__ = ["RunnerLock", "left_behind"]
+
+#: States in which a runner may have died between a start and its note of it.
+_ABOUT_TO_RUN = ("starting", "backing-off", "ready")
+
+
+def left_behind(folders: Folders, node: str) -> Iterator[tuple[Spool, SpoolState]]:
+    """Yield, for each process name of a node, its latest spool and what is known of it."""
+    seen: set[str] = set()
+    for spool, state in list_spools(folders.spool):
+        mine = (state.cluster, state.node) == (folders.cluster, node)
+        if mine and state.spec is not None and state.name not in seen:
+            seen.add(state.name)
+            if state.state in _ABOUT_TO_RUN and not state.is_running:
+                state = _look_for(state)
+            yield spool, state
+
+
+def _look_for(state: SpoolState) -> SpoolState:
+    """Find a process that was started, but not noted, when its runner was killed."""
+    mark = f"PALM_INSTANCE={state.instance}".encode()
+    for pid in _own_processes():
+        # Ours lead a session; their children have the same environment, but not that.
+        if pid != state.pid and mark in _environment(pid) and os.getsid(pid) == pid:
+            start_time = process_start_time(pid)
+            if start_time is not None:
+                return msgspec.structs.replace(
+                    state,
+                    pid=pid,
+                    start_time=start_time,
+                    identity=process_identity(pid),
+                    state="starting",
+                    exit=None,
+                )
+    return state
+
+
+def _own_processes() -> Iterator[int]:
+    proc = Path("/proc")
+    for entry in os.listdir(proc) if proc.is_dir() else ():
+        if entry.isdigit():
+            yield int(entry)
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # gone by now, or not ours
+        return []
+
+
+class RunnerLock:
+    """The right to be the runner of a node; the system frees it when its holder dies."""
+
+    def __init__(self, folders: Folders, node: str) -> None:
+        self._path = folders.components.parent / f"runner-{node}.lock"
+        self._text = f"runner of cluster {folders.cluster!r}, node {node!r}"
+        self._fd: int | None = None
+
+    def acquire(self) -> None:
+        """Take it, at once or not at all.
+
+        Raises
+        ------
+        ConfigError
+            There is such a runner.
+        """
+        fd = privatefile.open_lock(self._path)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, str(os.getpid()).encode(), 0)
+        except BlockingIOError:
+            holder = os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(fd)
+            raise ConfigError(f"a {self._text} runs already: pid {holder}") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        self._fd = fd
+
+    def holder(self) -> int | None:
+        """The process that has it, if any has."""
+        try:
+            self.acquire()
+        except ConfigError:
+            text = self._path.read_text().strip()
+            return int(text) if text.isdecimal() else None
+        self.release()
+        return None
+
+    def release(self) -> None:
+        """Give it back. The file stays: somebody may be about to lock it."""
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            os.ftruncate(fd, 0)
+            os.close(fd)

@@ -1,0 +1,426 @@
+"""The runner: makes what runs on a node equal to what the registry wants of it.
+
+What it starts belongs to the node, not to this process: a runner that dies, however, leaves its
+components running, and the next one of the node adopts them. They end when the registry says so.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Set
+from functools import partial
+from pathlib import Path
+
+from palm.errors import PalmError
+from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
+from palm.runner.adoption import RunnerLock, left_behind
+from palm.runner.commands import process_spec, remove_kernel_files
+from palm.runner.link import Registry
+from palm.runner.membership import WAIT, Membership
+from palm.runner.service import ProcessSupervisor
+from palm.runner.upload import Uploader
+from palm.runtime.folders import Folders, socket_path
+from palm.runtime.records import ComponentRecord, last_record
+from palm.spec.component import SINGLE_ROLES, ComponentSpec
+from palm.spec.names import check_name
+from palm.spec.plan import OVER, Present, Step, Wanted, steps
+from palm.spec.process import ProcessSpec, ProcessState, State
+
+__all__ = ["Node", "node_name"]
+
+#: Seconds between two looks at what ready components say of themselves.
+REFRESH = 2.0
+#: Seconds for the last report, and the last output, at the end of a cluster.
+LAST_REPORT = 5.0
+LAST_OUTPUT = 10.0
+#: Seconds for output that is under way when only the runner ends; the next one sends the rest.
+PARTING = 1.0
+
+_log = logging.getLogger("palm.runner")
+
+
+def node_name() -> str:
+    """The name of this machine as a node."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename.partition(".")[0])
+    return host[:64].strip("-") or "localhost"
+
+
+class Node:
+    """One node of one cluster.
+
+    Parameters
+    ----------
+    folders
+        Its cluster's; the cluster is known to the registry by the same name.
+    registry
+        A client; it is used by several threads.
+    name
+        Of the node.
+    wait
+        Seconds for which the registry may hold back an answer.
+    """
+
+    def __init__(
+        self, folders: Folders, registry: Registry, name: str = "", *, wait: float = WAIT
+    ) -> None:
+        self.name = check_name(name or node_name())
+        self.folders = folders
+        cluster = folders.cluster
+        self._supervisor = ProcessSupervisor(folders.spool, cluster, self.name)
+        self._uploader = Uploader(
+            folders.spool, lambda pieces: registry.send_output(cluster, pieces)
+        )
+        join = NodeJoin(name=self.name, address=os.uname().nodename, cores=os.cpu_count() or 1)
+        self._membership = Membership(registry, cluster, join, self, wait)
+        self._plan = _Plan()
+        self._processes: dict[str, _Process] = {}
+        self._records: dict[str, ComponentRecord] = {}
+        # What other threads tell this one, under the condition.
+        self._told = threading.Condition()
+        self._states: deque[ProcessState] = deque()
+        self._orders: deque[tuple[Assignments, bool]] = deque()
+        self._dismissal: tuple[str, bool] | None = None
+        self._stopping = False
+
+    def run(self) -> None:
+        """Be the node until the cluster ends, or `stop`.
+
+        Raises
+        ------
+        ConfigError
+            This node has a runner already.
+        """
+        lock = RunnerLock(self.folders, self.name)
+        lock.acquire()
+        try:
+            self._run()
+        finally:
+            lock.release()
+
+    def stop(self) -> None:
+        """End the runner, and leave what runs to the next one. Any thread, or a handler, may."""
+        self._stopping = True
+        with self._told:
+            self._told.notify_all()
+
+    # Told by other threads
+
+    def assigned(self, assignments: Assignments, fresh: bool) -> None:
+        """Take what is to run; see `palm.runner.membership.Orders`."""
+        with self._told:
+            self._orders.append((assignments, fresh))
+            self._told.notify_all()
+
+    def dismissed(self, reason: str, stop: bool) -> None:
+        """Take that we are no node any more."""
+        with self._told:
+            self._dismissal = (reason, stop)
+            self._told.notify_all()
+
+    def _changed(self, state: ProcessState) -> None:
+        with self._told:
+            self._states.append(state)
+            self._told.notify_all()
+
+    # The main thread
+
+    def _run(self) -> None:
+        unsubscribe = self._supervisor.subscribe(self._changed)
+        self._uploader.start(self.folders.cluster, self.name)
+        try:
+            self._adopt()
+            self._membership.start()
+            while not self._stopping:
+                self._work()
+                if self._is_over():
+                    break
+                self._wait()
+            self._part()
+        finally:
+            unsubscribe()
+            self._supervisor.leave()
+            self._membership.stop()
+            self._uploader.stop()
+
+    def _wait(self) -> None:
+        def news() -> bool:
+            return bool(self._states or self._orders or self._dismissal or self._stopping)
+
+        with self._told:
+            self._told.wait_for(news, REFRESH)
+
+    def _work(self) -> None:
+        with self._told:
+            states, self._states = self._states, deque()
+            orders, self._orders = self._orders, deque()
+            dismissal, self._dismissal = self._dismissal, None
+        if dismissal is not None:
+            self._plan.dismiss(*dismissal)
+        for state in states:
+            self._note(state)
+        for assignments, _ in orders:
+            self._plan.take(assignments)
+        self._converge()
+        if any(fresh for _, fresh in orders):
+            self._membership.report_all(list(self._all_statuses()))
+        self._refresh()
+
+    def _is_over(self) -> bool:
+        plan = self._plan
+        if plan.replaced:
+            return True
+        return plan.ending and not self._processes and not (self._states or self._orders)
+
+    def _part(self) -> None:
+        """Say goodbye, if we are to end for good; else just finish what is under way."""
+        plan = self._plan
+        if self._stopping or plan.replaced:
+            _log.info("the runner ends; what it runs goes on: %d", len(self._processes))
+            self._uploader.flush(0.0 if plan.replaced else PARTING)
+            return
+        if not plan.dismissed:
+            self._membership.flush(LAST_REPORT)
+            if not self._uploader.flush(LAST_OUTPUT):
+                _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
+            self._membership.leave()
+        _log.info("the runner ends with its cluster")
+
+    def _adopt(self) -> None:
+        for spool, state in left_behind(self.folders, self.name):
+            spec = state.spec
+            if spec is None:
+                continue
+            process = _Process(spec, spool.instance)
+            if state.asked:
+                process.ask(spec.grace)
+            self._processes[spec.name] = process
+            self._uploader.add(spool, spec)
+            if state.state in OVER and not state.is_running:
+                process.is_news = False
+                self._uploader.over(spool.instance)
+            else:
+                _log.info("adopts %s (pid %d)", spec.name, state.pid)
+            self._supervisor.adopt(spool, state, partial(self._has_announced, process))
+
+    def _has_announced(self, process: _Process) -> bool:
+        record = last_record(self.folders, process.spec.name)
+        return record is not None and record.instance == process.instance
+
+    def _converge(self) -> None:
+        if not self._plan.is_known:
+            return
+        states = {state.name: state for state in self._supervisor.states()}
+        present = {name: process.present(states.get(name))
+                   for name, process in self._processes.items()}  # fmt: skip
+        living = {name for name, process in present.items() if process.state not in OVER}
+        wanted = self._plan.wanted_now(self._processes, living)
+        for step in steps(wanted, present, self._plan.graces):
+            self._do(step, wanted)
+
+    def _do(self, step: Step, wanted: dict[str, Wanted]) -> None:
+        if step.action == "start":
+            self._start(wanted[step.name])
+        elif step.action == "stop":
+            self._stop_process(step)
+        else:
+            self._forget(step.name)
+
+    def _start(self, wanted: Wanted) -> None:
+        spec = self._plan.specs[wanted.component]
+        name = spec.replica_name(wanted.number)
+        if name in self._processes:
+            self._finish(self._processes[name])
+        try:
+            process = process_spec(spec, wanted.number, self.name, self.folders)
+            instance = self._supervisor.start(process)
+        except PalmError as error:  # it cannot ever run like this
+            failure = _unstarted(spec, wanted, "failed", f"cannot be started: {error}")
+            _log.error("%s %s", name, failure.reason)
+            self._processes[name] = _Process(_nothing(failure), failure=failure)
+            self._membership.report(failure)
+            return
+        except OSError as error:  # as a full disk: the next look tries again
+            _log.error("%s cannot be started for now: %s", name, error)
+            self._membership.report(_unstarted(spec, wanted, "backing-off", str(error)))
+            return
+        _log.info("starts %s", instance)
+        self._processes[name] = _Process(process, instance)
+        self._uploader.add(self._supervisor.spool(name), process)
+
+    def _stop_process(self, step: Step) -> None:
+        process = self._processes[step.name]
+        process.ask(process.spec.grace if step.grace is None else step.grace)
+        _log.info("stops %s", process.instance)
+        self._supervisor.request_stop(step.name, process.grace)
+
+    def _forget(self, name: str) -> None:
+        process = self._processes.pop(name)
+        self._finish(process)
+        self._records.pop(name, None)
+        if process.failure is None:
+            self._supervisor.discard(name)
+
+    def _finish(self, process: _Process) -> None:
+        """Tell the last of a process that is over, and clear away what it may have left."""
+        name = process.spec.name
+        if process.failure is None and process.is_news:
+            self._membership.report(self._status(process.spec, self._supervisor.state(name)))
+        self._uploader.over(process.instance)
+        if process.spec.kernel_file:
+            sockets = socket_path(self.folders, name, "kernel")
+            remove_kernel_files(Path(process.spec.kernel_file), sockets)
+
+    # Reporting
+
+    def _note(self, state: ProcessState) -> None:
+        if state.state in OVER:
+            self._uploader.over(state.instance)
+        process = self._processes.get(state.name)
+        if process is not None and process.instance == state.instance:
+            process.is_news = True
+            self._membership.report(self._status(process.spec, state))
+
+    def _all_statuses(self) -> Iterator[ReplicaStatus]:
+        states = {state.name: state for state in self._supervisor.states()}
+        for name, process in self._processes.items():
+            if process.failure is not None:
+                yield process.failure
+            elif name in states:
+                yield self._status(process.spec, states[name])
+
+    def _refresh(self) -> None:
+        """Report what ready components say of themselves, where that has changed."""
+        for state in self._supervisor.states():
+            process = self._processes.get(state.name)
+            if process is not None and state.state == "ready":
+                before = self._records.get(state.name)
+                status = self._status(process.spec, state)
+                after = self._records.get(state.name)
+                if _offer(before) != _offer(after):
+                    self._membership.report(status)
+
+    def _status(self, spec: ProcessSpec, state: ProcessState) -> ReplicaStatus:
+        record = self._record(state) if state.state == "ready" else None
+        return ReplicaStatus(
+            name=state.name,
+            component=spec.component or spec.name,
+            replica=spec.replica,
+            node=self.name,
+            instance=state.instance,
+            generation=spec.generation,
+            state=state.state,
+            pid=state.pid,
+            restarts=state.restarts,
+            exit=state.exit,
+            reason=state.reason,
+            started=state.started,
+            functions=record.functions if record else [],
+            endpoints=record.endpoints if record else {},
+            kernel_file=spec.kernel_file if state.state == "ready" else "",
+            updated=time.time(),
+        )
+
+    def _record(self, state: ProcessState) -> ComponentRecord | None:
+        record = last_record(self.folders, state.name)
+        if record is None or record.instance != state.instance:
+            return None
+        self._records[state.name] = record
+        return record
+
+
+class _Process:
+    """A process as the node knows it; ``failure`` is why it could not be started at all."""
+
+    def __init__(
+        self, spec: ProcessSpec, instance: str = "", *, failure: ReplicaStatus | None = None
+    ) -> None:
+        self.spec = spec
+        self.instance = instance
+        self.failure = failure
+        self.asked = False
+        self.grace: float | None = None
+        #: Whether the registry does not know yet how it is.
+        self.is_news = True
+
+    def ask(self, grace: float) -> None:
+        """Note that it was told to stop."""
+        self.asked, self.grace = True, grace
+
+    def present(self, state: ProcessState | None) -> Present:
+        """How it is, for `palm.spec.plan.steps`."""
+        now = "failed" if state is None else state.state
+        return Present(self.spec.component, self.spec.generation, now, self.asked, self.grace)
+
+
+class _Plan:
+    """What the registry wants of this node."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, ComponentSpec] = {}
+        #: Seconds to stop in, for components that are to stop as a whole.
+        self.graces: dict[str, float] = {}
+        self.wanted: dict[str, Wanted] = {}
+        #: Whether anything is known at all.
+        self.is_known = False
+        #: The cluster is at its end; the registry does not know us any more; another runner is
+        #: this node now.
+        self.ending = self.dismissed = self.replaced = False
+
+    def take(self, assignments: Assignments) -> None:
+        """Want what the registry assigned."""
+        self.is_known, self.ending = True, assignments.stop
+        found = assignments.components
+        self.specs = {each.spec.name: each.spec for each in found}
+        self.graces = {each.spec.name: each.spec.grace for each in found if not each.numbers}
+        self.wanted = {
+            each.spec.replica_name(number): Wanted(each.spec.name, number, each.spec.generation)
+            for each in found
+            for number in each.numbers
+        }
+
+    def dismiss(self, reason: str, stop: bool) -> None:
+        """Be no node any more."""
+        _log.warning("%s", reason)
+        if stop:
+            self.take(Assignments(generation=-1, stop=True))
+        self.dismissed, self.replaced = stop, not stop
+
+    def wanted_now(self, processes: Mapping[str, _Process], living: Set[str]) -> dict[str, Wanted]:
+        """What is to run at this moment: at the end, workers leave before their masters."""
+        singles = {name for name in living if processes[name].spec.role in SINGLE_ROLES}
+        if not self.ending or singles == living:
+            return self.wanted
+        specs = (processes[name].spec for name in singles if not processes[name].asked)
+        return {spec.name: Wanted(spec.component, spec.replica, spec.generation) for spec in specs}
+
+
+def _unstarted(spec: ComponentSpec, wanted: Wanted, state: State, reason: str) -> ReplicaStatus:
+    return ReplicaStatus(
+        name=spec.replica_name(wanted.number),
+        component=spec.name,
+        replica=wanted.number,
+        generation=spec.generation,
+        state=state,
+        reason=reason,
+        updated=time.time(),
+    )
+
+
+def _nothing(failure: ReplicaStatus) -> ProcessSpec:
+    """Stands for a process that could not be described."""
+    return ProcessSpec(
+        failure.name,
+        ("false",),
+        component=failure.component,
+        replica=failure.replica,
+        generation=failure.generation,
+    )
+
+
+def _offer(record: ComponentRecord | None) -> object:
+    return None if record is None else (record.functions, record.endpoints)
