@@ -130,12 +130,14 @@ class Link:
     def _greet(self, holds: list[int], now: float) -> None:
         self.state, self.id = State.GREETING, 0
         me = self.identity
-        hello = Hello(0, VERSION, me.role, me.name, me.session, me.server, me.functions, holds)
+        hello = Hello(
+            0, VERSION, me.role, me.name, me.session, me.server, me.functions, holds, self.epoch
+        )
         self._effects.append(Send(b"", hello))
         self._waits.append(self._timers.at(now + HELLO_DEADLINE, self._hello_late, holds))
 
     def _come_up(self, welcome: Welcome) -> None:
-        self.state, self.id = State.UP, welcome.link
+        self.state, self.id, self.epoch = State.UP, welcome.link, welcome.epoch
         self.server_name, self.endpoints = welcome.name, welcome.endpoints
         self._stop_waiting()
         self._effects.append(Ready(welcome.name, welcome.endpoints))

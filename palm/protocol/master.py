@@ -207,7 +207,7 @@ class MasterMachine:
     def _welcome_worker(self, worker: WorkerSession, hello: Hello, local: bool, now: float) -> None:
         worker.local = local
         self._dispatcher.workers_changed(now)
-        held = set(hello.holds)
+        held = set(hello.holds) if hello.epoch == self.epoch else set()
         leases = worker.leases.values()
         keep = [lease.id for lease in leases if lease.id in held and not lease.job.dropped]
         self._welcome(worker, keep)

@@ -84,7 +84,10 @@ class Message(msgspec.Struct, array_like=True):
 
 
 class Hello(Message, tag="hello"):
-    """``server`` is the name by which the connector knows the listener; ``holds`` are leases."""
+    """``server`` is the name by which the connector knows the listener.
+
+    ``holds`` are leases of the listener's life ``epoch``: the next one numbers its own anew.
+    """
 
     version: int
     role: str
@@ -93,6 +96,7 @@ class Hello(Message, tag="hello"):
     server: str
     functions: list[str]
     holds: list[int]
+    epoch: bytes = b""
 
 
 class Welcome(Message, tag="welcome"):

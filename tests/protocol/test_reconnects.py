@@ -146,6 +146,17 @@ def test_worker_on_another_host_that_stays_away_loses_its_work(bench: MasterBenc
     assert not client.outcomes() and bench.master.late_results == 1
 
 
+def test_lease_of_an_earlier_master_is_not_taken_for_one_of_this(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(1))
+    ((task, _),) = worker.tasks()  # lost on its way, and so was the welcome before it
+    back = worker.reconnect(holds=[task.lease], epoch=b"another")
+    assert [welcome.keep for welcome in back.take(Welcome)] == [[]]
+    bench.handle(PeerLost(worker.id))
+    back.work()
+    assert len(client.outcomes()) == 1
+
+
 def test_client_that_was_forgotten_gets_what_ran_all_the_time(bench: MasterBench) -> None:
     client, worker = bench.client(), bench.worker()
     client.submit(JOB, payloads(1))
@@ -182,6 +193,18 @@ def test_a_lease_that_the_master_keeps_in_error_is_returned(worker_bench: Worker
     worker_bench.connect(link=2, keep=(1,))
     assert [(r.lease, r.n) for r in worker_bench.sent(Result)] == [(1, 1)]
     assert worker_bench.sent(Returned)[-1].leases == [1]
+
+
+def test_it_says_of_which_master_its_leases_are(worker_bench: WorkerBench) -> None:
+    worker_bench.handle(Connected())
+    assert worker_bench.sent(Hello)[-1].epoch == b""
+    worker_bench.connect(epoch=b"one")
+    worker_bench.task(1)
+    for _ in range(2):  # also when the next master did not answer the first time
+        worker_bench.handle(Disconnected())
+        worker_bench.handle(Connected())
+        hello = worker_bench.sent(Hello)[-1]
+        assert (hello.epoch, hello.holds) == (b"one", [1])
 
 
 # Both together: a greeting that is repeated meets answers on their way

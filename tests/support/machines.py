@@ -46,12 +46,14 @@ class Peer:
         version: int = VERSION,
         roles: frozenset[str] = ROLES,
         local: bool = True,
+        epoch: bytes | None = None,
     ) -> None:
-        """Greet, and take the link that comes."""
+        """Greet, and take the link that comes; ``epoch`` is that of what it holds."""
         self.functions = list(functions)
         hello = Hello(
-            0, version, self.role, self.name, self.session, server, list(functions), list(holds)
-        )
+            0, version, self.role, self.name, self.session, server, list(functions), list(holds),
+            self.bench.master.epoch if epoch is None else epoch,
+        )  # fmt: skip
         self.bench.handle(Received(self.id, hello, None, roles, local))
         welcomes = [m for m, _ in self.inbox if isinstance(m, Welcome)]
         if welcomes:
