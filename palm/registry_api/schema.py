@@ -20,6 +20,7 @@ __all__ = [
     "Assignments",
     "ClusterCreate",
     "ClusterInfo",
+    "ClusterState",
     "ClusterStatus",
     "ComponentSpec",
     "ComponentStatus",
@@ -57,6 +58,8 @@ Stream = Literal["stdout", "stderr"]
 Topic = Literal["status", "events", "output", "skipped"]
 #: What one may ask for; "skipped" comes by itself.
 TOPICS: tuple[Topic, ...] = ("status", "events", "output")
+#: "ending": its nodes are told to stop; "ended": they have.
+ClusterState = Literal["alive", "ending", "ended"]
 #: A supervisor's states; and of a process whose node is lost nobody knows.
 ReplicaState = Literal[State, "unknown"]
 
@@ -71,8 +74,7 @@ class _Value(msgspec.Struct, kw_only=True):
 class ClusterInfo(_Value):
     """One cluster. ``linger`` None: it never ends by itself; ``holders`` keep it alive.
 
-    ``state`` is "alive", "ending" (its nodes are told to stop) or "ended". ``lease_until`` is
-    when the last lease ends, None if nobody holds one.
+    ``lease_until`` is when the last lease ends, None if nobody holds one.
     """
 
     key: str
@@ -81,7 +83,7 @@ class ClusterInfo(_Value):
     updated: float
     config_version: int = 0
     generation: int = 0
-    state: Literal["alive", "ending", "ended"] = "alive"
+    state: ClusterState = "alive"
     linger: float | None = None
     lease_until: float | None = None
     holders: list[str] = []
@@ -229,6 +231,7 @@ class ClusterStatus(_Value):
 
     cluster: str
     ready: bool
+    state: ClusterState = "alive"
     missing: list[Missing] = []
     components: list[ComponentStatus] = []
     nodes: list[NodeInfo] = []

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from palm.registry_api.schema import ClusterStatus, Frame, Skipped, Topic
+from palm.registry_api.schema import ClusterStatus, Event, Frame, Skipped, Topic
 from palm_registry.output import record_of
 from palm_registry.store import Database
 from palm_registry.store import output as rows
@@ -25,6 +25,8 @@ __all__ = ["Cursor", "Feed", "Signals", "Wanted"]
 
 #: Seconds between two looks of one subscriber, so that many small changes become one frame.
 PERIOD = 0.05
+#: Events that a reader may be behind; earlier ones are skipped.
+EVENT_BACKLOG = 1000
 #: Events, and bytes of output, that are read at once.
 EVENTS = 500
 CHUNK = 256 * 1024
@@ -126,17 +128,24 @@ class Feed:
         `since` is the cursor of the last frame that was seen, "start", or "now" (if empty too).
         """
         key = wanted.selection.cluster
+        loop = asyncio.get_running_loop()
         reader = _Reader(self, wanted, await self._newest())
         for frame in reader.begin(since):
             yield frame
         while not self.signals.closed:
+            began = loop.time()
             ticket = self.signals.versions(key, wanted.topics)
-            frames = [*await reader.status(), *await reader.events(), *await reader.output()]
+            frames = [
+                *await reader.status(ticket),
+                *await reader.events(),
+                *await reader.output(),
+            ]
             for frame in frames:
                 yield frame
             if not frames:
                 await self.signals.wait(key, ticket, None)
-            await asyncio.sleep(PERIOD)
+            if (pause := began + PERIOD - loop.time()) > 0:
+                await asyncio.sleep(pause)
 
     async def _newest(self) -> Cursor:
         identity = self.database.identity
@@ -153,6 +162,7 @@ class _Reader:
         self._wanted = wanted
         self._cursor = newest
         self._shown = b""
+        self._seen: int | None = None
 
     def begin(self, since: str) -> list[Frame]:
         if since in ("", "now"):
@@ -167,11 +177,12 @@ class _Reader:
         # A cursor of a database that was here before: nobody can tell what is missing.
         return [self._frame("skipped", Skipped(topic="output", count=0))]
 
-    async def status(self) -> list[Frame]:
-        if "status" not in self._wanted.topics:
-            return []
+    async def status(self, ticket: dict[str, int]) -> list[Frame]:
+        if ticket.get("status") == self._seen:
+            return []  # not wanted, or as it was
         status = await self._feed.status(self._wanted.selection.cluster)
         essence = _essence(status)
+        self._seen = ticket["status"]
         if essence == self._shown:
             return []
         self._shown = essence
@@ -181,8 +192,13 @@ class _Reader:
         if "events" not in self._wanted.topics:
             return []
         key, after = self._wanted.selection.cluster, self._cursor.event
-        found = await self._feed.database.read(lambda c: rows.events_after(c, key, after, EVENTS))
+        found, skipped, begin = await self._feed.database.read(
+            lambda c: _next_events(c, key, after)
+        )
         frames = []
+        if skipped is not None:
+            self._cursor = replace(self._cursor, event=begin)
+            frames.append(self._frame("skipped", skipped))
         for event in found:
             self._cursor = replace(self._cursor, event=event.seq)
             frames.append(self._frame("events", event))
@@ -203,6 +219,16 @@ class _Reader:
 
     def _frame(self, topic: Topic, data: Any) -> Frame:
         return Frame(topic=topic, cursor=str(self._cursor), data=data)
+
+
+def _next_events(connection: Any, key: str, after: int) -> tuple[list[Event], Skipped | None, int]:
+    """The next events, what a reader that is far behind skips before them, and up to where."""
+    begin = max(after, rows.event_before_last(connection, key, EVENT_BACKLOG))
+    found = rows.events_after(connection, key, begin, EVENTS)
+    if begin == after:
+        return found, None, begin
+    count = rows.count_events(connection, key, after, begin)
+    return found, Skipped(topic="events", count=count), begin
 
 
 def _next_output(

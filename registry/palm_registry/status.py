@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from palm.registry_api.schema import (
+    ClusterState,
     ClusterStatus,
     ComponentStatus,
     Missing,
@@ -71,7 +72,13 @@ def released(facts: Facts) -> list[str]:
 
 
 def cluster_status(
-    key: str, facts: Facts, *, generation: int, cursor: str, now: float
+    key: str,
+    facts: Facts,
+    *,
+    generation: int,
+    cursor: str,
+    now: float,
+    state: ClusterState = "alive",
 ) -> ClusterStatus:
     """The status of a cluster at one moment."""
     missing = [
@@ -82,7 +89,8 @@ def cluster_status(
     components = [_component(facts, row) for row in facts.components.values()]
     return ClusterStatus(
         cluster=key,
-        ready=not missing,
+        ready=not missing and state == "alive",
+        state=state,
         missing=missing,
         components=components + _leftovers(facts),
         nodes=list(facts.nodes.values()),

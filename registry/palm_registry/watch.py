@@ -85,7 +85,9 @@ class Nodes:
 
     def expect(self, cluster: str, node: str, now: float) -> None:
         """A node that should be there: it has the time of a silence to say so."""
-        self._nodes[cluster, node] = _Node(0, now)
+        # Heartbeats of the runner that was this node before may still wait: they end later.
+        found = self._nodes.setdefault((cluster, node), _Node(0, now))
+        found.last, found.alive = now, True
 
     def begin(self, cluster: str, node: str, now: float) -> None:
         """A heartbeat of a node arrived, and is not answered yet."""

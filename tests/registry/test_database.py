@@ -168,6 +168,24 @@ def test_the_same_database_has_the_same_identity_and_another_has_another(tmp_pat
     assert found[0] == found[1] != found[2]
 
 
+def test_the_search_for_damage_in_a_large_database_has_an_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "registry.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE filler (x BLOB UNIQUE)")
+        connection.executemany(
+            "INSERT INTO filler VALUES (?)", [(b"%d" % n,) for n in range(20_000)]
+        )
+    connection.close()
+    monkeypatch.setattr("palm_registry.store.database._CHECK", 0.0)
+    caplog.set_level("INFO")
+    database = Database(f"sqlite:///{path}")
+    database.open()
+    database.close()
+    assert "the database is large" in caplog.text
+
+
 # ---- the schema
 
 

@@ -38,7 +38,8 @@ def test_a_cluster_lingers_after_its_last_lease_and_then_its_nodes_stop(
     client.leave("c", "here")
     assert client.view_cluster("c").state == "ended"
     assert [(c.name, c.state) for c in client.components("c")] == [("file", "stopped")]
-    assert client.cluster_status("c").ready
+    status = client.cluster_status("c")
+    assert (status.state, status.ready) == ("ended", False)
     kinds = [event.kind for event in client.events("c")[0]]
     assert kinds[-4:] == ["lease.ended", "cluster.ending", "node.left", "cluster.ended"]
 

@@ -135,6 +135,20 @@ def test_a_reader_that_is_far_behind_is_told_what_it_missed(client: RegistryClie
     assert output_of(frames)[:4] == b"0018"
 
 
+def test_events_of_long_ago_are_skipped_and_this_is_told(
+    client: RegistryClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm_registry.feed.EVENT_BACKLOG", 2)
+    for number in range(5):
+        client.declare("c", spec(f"a{number}"))
+    with client.live("c", ["events"], "start") as feed:
+        frames = frames_until(feed, lambda found: len(found) == 3)
+    assert [frame.topic for frame in frames] == ["skipped", "events", "events"]
+    # The cluster's own beginning is an event too.
+    assert (frames[0].data.topic, frames[0].data.count) == ("events", 4)
+    assert [f.data.component for f in frames[1:]] == ["a3", "a4"]
+
+
 def test_a_reader_that_stops_reading_takes_no_memory_and_goes_on_later(
     client: RegistryClient, registry: RegistryThread
 ) -> None:

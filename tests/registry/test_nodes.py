@@ -11,6 +11,7 @@ import pytest
 
 from palm.registry_api.client import Refused, RegistryClient
 from palm.registry_api.schema import Heartbeat
+from palm_registry.watch import Nodes
 from tests.support.registry import RegistryThread, Runner, spec, status_of
 
 
@@ -235,3 +236,20 @@ def test_ending_does_not_wait_for_those_who_wait(
     thread.join(5)
     assert time.monotonic() - began < 3
     assert answers[0].generation == generation
+
+
+def test_an_earlier_runners_question_that_ends_late_does_not_count() -> None:
+    nodes = Nodes()
+    nodes.begin("c", "n", now=0.0)
+    nodes.expect("c", "n", now=1.0)
+    nodes.begin("c", "n", now=2.0)
+    nodes.end("c", "n", now=3.0)
+    assert nodes.silent(now=100.0) == []
+    nodes.end("c", "n", now=100.0)
+    assert nodes.silent(now=104.0) == []
+    assert nodes.silent(now=106.0) == [("c", "n")]
+    nodes.lose("c", "n")
+    assert nodes.silent(now=200.0) == []
+    nodes.begin("c", "n", now=300.0)
+    assert nodes.back("c", "n")
+    assert not nodes.back("c", "n")

@@ -97,6 +97,7 @@ def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
         generation=row.generation,
         cursor=str(cursor),
         now=time.time(),
+        state=row.state,
     )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from palm.registry_api.schema import ConfigText
+from palm.registry_api.schema import ClusterState, ConfigText
 from palm.spec.component import ComponentSpec
 from palm_registry.models import clusters, components, configs, leases, nodes, placements
 from palm_registry.store.database import fetch_all, fetch_one
@@ -46,7 +46,7 @@ class ClusterRow(msgspec.Struct, kw_only=True):
     updated: float
     config_version: int = 0
     generation: int = 0
-    state: Literal["alive", "ending", "ended"] = "alive"
+    state: ClusterState = "alive"
     linger: float | None = None
     held: bool = False
     purge: bool = False

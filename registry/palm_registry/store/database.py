@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import queue
+import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, select, text
+from sqlalchemy import Connection, Engine, Select, create_engine, event, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
@@ -36,6 +38,8 @@ _BATCH = 64
 _READERS = 4
 #: Seconds to wait for another program that has the database locked.
 _BUSY = 5.0
+#: Seconds for the search for damage at the start.
+_CHECK = 10.0
 #: Seconds after which a client should try again when the database could not be used.
 RETRY_AFTER = 1.0
 
@@ -70,10 +74,11 @@ class Database:
                 _check_integrity(connection, self._url)
                 migrate(connection)
                 self.identity = str(connection.scalar(select(models.meta.c.identity)))
-        except DBAPIError as error:
+        except (DBAPIError, sqlite3.Error) as error:
             self._dispose()
+            reason = error.orig if isinstance(error, DBAPIError) else error
             raise ConfigError(
-                f"the database {_shown(self._url)} cannot be used: {error.orig}",
+                f"the database {_shown(self._url)} cannot be used: {reason}",
                 hint="another program may hold it; or restore a backup in its place",
             ) from error
         except ConfigError:
@@ -218,7 +223,19 @@ def _begin_reading(connection: Connection) -> None:
 
 
 def _check_integrity(connection: Connection, url: str) -> None:
-    found = [str(row[0]) for row in connection.execute(text("PRAGMA quick_check(3)"))]
+    """Look for damage, as far as one gets in a few seconds."""
+    driver: Any = connection.connection.dbapi_connection
+    end = time.monotonic() + _CHECK
+    driver.set_progress_handler(lambda: time.monotonic() > end, 10_000)
+    try:
+        found = [str(row[0]) for row in driver.execute("PRAGMA quick_check(3)")]
+    except sqlite3.OperationalError as error:
+        if "interrupted" not in str(error):
+            raise
+        _log.info("the database is large: it was checked for %.0f s only", _CHECK)
+        return
+    finally:
+        driver.set_progress_handler(None, 0)
     if found != ["ok"]:
         raise ConfigError(
             f"the database {_shown(url)} is damaged: {'; '.join(found)}",

@@ -17,6 +17,8 @@ __all__ = [
     "add_event",
     "add_segment",
     "count_after",
+    "count_events",
+    "event_before_last",
     "events_after",
     "get_stream",
     "last_event",
@@ -192,3 +194,16 @@ def events_after(
     for row in rows:
         del row["cluster"]
     return [Event(**row) for row in rows]
+
+
+def event_before_last(connection: Connection, key: str, count: int) -> int:
+    """Return the number of the event before the last `count` of a cluster, 0 if there is none."""
+    query = select(events.c.seq).where(events.c.cluster == key)
+    query = query.order_by(events.c.seq.desc()).offset(count).limit(1)
+    return int(connection.scalar(query) or 0)
+
+
+def count_events(connection: Connection, key: str, after: int, last: int) -> int:
+    """Return how many events of a cluster there are after one number, up to another."""
+    query = select(func.count()).select_from(events).where(events.c.cluster == key)
+    return int(connection.scalar(query.where(events.c.seq > after, events.c.seq <= last)) or 0)
