@@ -112,7 +112,8 @@ def _leave(
             yield Step("forget", name)
     elif wanted is None or wanted.generation != process.generation:
         sooner = grace is not None and process.grace is not None and grace < process.grace
-        if not process.asked or sooner:
+        told = process.asked and process.state == "stopping"
+        if not told or sooner:
             yield Step("stop", name, grace)
 
 
