@@ -16,7 +16,7 @@ from palm.registry_api.schema import (
     NodeInfo,
     ReplicaStatus,
 )
-from palm_registry.placement import Replica
+from palm.spec.plan import Replica
 from palm_registry.store.clusters import ComponentRow
 
 __all__ = ["Facts", "cluster_status", "is_ready", "released", "unmet_needs"]

@@ -6,7 +6,7 @@ import pytest
 
 from palm.errors import ConfigError
 from palm.registry_api.client import Refused, RegistryClient
-from tests.support.registry import Runner, spec, status_of
+from tests.support.registry import Runner, piece, spec, status_of
 
 SEED = """\
 [cluster]
@@ -194,8 +194,10 @@ def test_a_deleted_cluster_is_gone_once_its_nodes_have_stopped(
     with pytest.raises(Refused, match="being deleted"):
         client.create_cluster("c")
     assert runner.beat().stop
+    assert client.send_output("c", [piece(0, b"the last words")])[0].durable_offset == 14
     client.leave("c", "here")
     assert client.create_cluster("c").generation == 0
+    assert client.output("c").records == []
     assert client.components("c") == []
     client.delete_cluster("c")
     assert client.cluster_list() == []

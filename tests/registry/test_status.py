@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from palm.registry_api.schema import NodeInfo, ReplicaStatus
-from palm_registry.placement import place
+from palm.spec.plan import place
 from palm_registry.status import Facts, cluster_status, released
 from palm_registry.store.clusters import ComponentRow
 from tests.support.registry import spec, status_of

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from palm.registry_api.schema import ClusterStatus, Event, NodeInfo
 from palm.spec.names import nearest
+from palm.spec.plan import place
 from palm_registry.failures import NotFound
 from palm_registry.feed import Cursor, Signals
-from palm_registry.placement import place
 from palm_registry.status import Facts, cluster_status, released
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows

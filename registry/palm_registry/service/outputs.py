@@ -16,6 +16,7 @@ from palm_registry.failures import Conflict, Invalid
 from palm_registry.feed import Cursor
 from palm_registry.output import Gap, fresh_parts, last_lines, record_of
 from palm_registry.service.core import Core, get_cluster
+from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import output as rows
 from palm_registry.store.output import Segment, Selection
 
@@ -55,7 +56,9 @@ class Outputs:
             _check_piece(piece)
 
         def write(connection: Connection) -> tuple[list[OutputAck], bool]:
-            get_cluster(connection, key)
+            # One that is being deleted too: its runners end once they are rid of their output.
+            if cluster_rows.get_cluster(connection, key) is None:
+                get_cluster(connection, key)
             return _store(connection, key, pieces)
 
         acks, gap = await self._core.database.write(write)
