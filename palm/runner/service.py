@@ -337,14 +337,14 @@ class ProcessSupervisor:
 
     def _handle(self, entry: _Entry, event: Event) -> None:
         """Feed one event; the thread performs what follows from it."""
-        before = entry.state()
+        before, deadline = entry.state(), entry.machine.next_deadline
         effects = entry.machine.handle(event, time.monotonic())
         self._effects.extend((entry, effect) for effect in effects)
         after = entry.state()
         if before != after:
             entry.save()
             self._news.append(after)
-        if effects or before != after:
+        if effects or before != after or deadline != entry.machine.next_deadline:
             self._changed.notify_all()
             self._wake()
 

@@ -11,6 +11,7 @@ import pytest
 
 from palm.runner.service import ProcessSupervisor
 from palm.spec.process import ProcessSpec
+from tests.support.nodes import FakeRegistry, House, RunningNode
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -56,3 +57,26 @@ def service(tmp_path: Path) -> Iterator[ProcessSupervisor]:
     supervisor = ProcessSupervisor(tmp_path / "spool")
     yield supervisor
     supervisor.close(grace=0.0)
+
+
+@pytest.fixture
+def registry() -> FakeRegistry:
+    return FakeRegistry()
+
+
+@pytest.fixture
+def node(registry: FakeRegistry) -> Iterator[RunningNode]:
+    running = RunningNode(registry)
+    yield running
+    if running.thread.is_alive():
+        registry.refusal = None
+        registry.go_away(False)
+        registry.want(ending=True)
+        running.join()
+
+
+@pytest.fixture
+def house(palm_home: Path) -> Iterator[House]:
+    house = House(palm_home)
+    yield house
+    house.close()
