@@ -154,8 +154,10 @@ def _log_to_stdout() -> None:
 
 
 def _from_users_code(entry: TracebackType | None) -> TracebackType | None:
+    ours = f"{Path(__file__).parents[1]}{os.sep}"
     while entry is not None:
-        if not entry.tb_frame.f_globals.get("__name__", "").startswith(("palm.", "importlib")):
+        file = entry.tb_frame.f_code.co_filename
+        if not file.startswith((ours, "<frozen importlib")) and "importlib" not in file:
             return entry
         entry = entry.tb_next
     return None
