@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from palm.transport import privatefile
 
 __all__ = ["RunnerLock", "left_behind"]
 
+#: Seconds in which whoever looks at the lock lets go of it.
+_PATIENCE = 0.2
 #: States in which a runner may have died between a start and its note of it.
 _ABOUT_TO_RUN = ("starting", "backing-off", "ready")
 
@@ -66,6 +69,19 @@ def _environment(pid: int) -> list[bytes]:
         return []
 
 
+def _lock(fd: int) -> None:
+    """Lock a file; wait a moment for somebody who only looks who has it."""
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
 class RunnerLock:
     """The right to be the runner of a node; the system frees it when its holder dies."""
 
@@ -75,7 +91,7 @@ class RunnerLock:
         self._fd: int | None = None
 
     def acquire(self) -> None:
-        """Take it, at once or not at all.
+        """Take it, soon or not at all.
 
         Raises
         ------
@@ -84,7 +100,7 @@ class RunnerLock:
         """
         fd = privatefile.open_lock(self._path)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(fd)
             os.ftruncate(fd, 0)
             os.pwrite(fd, str(os.getpid()).encode(), 0)
         except BlockingIOError:
@@ -98,13 +114,15 @@ class RunnerLock:
 
     def holder(self) -> int | None:
         """The process that has it, if any has."""
+        fd = privatefile.open_lock(self._path)
         try:
-            self.acquire()
-        except ConfigError:
-            text = self._path.read_text().strip()
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
+        except BlockingIOError:
+            text = os.pread(fd, 100, 0).decode("ascii", "replace").strip()
             return int(text) if text.isdecimal() else None
-        self.release()
-        return None
+        finally:
+            os.close(fd)
 
     def release(self) -> None:
         """Give it back. The file stays: somebody may be about to lock it."""

@@ -13,6 +13,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Set
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from palm.runner.membership import WAIT, Membership
 from palm.runner.service import ProcessSupervisor
 from palm.runner.upload import Uploader
 from palm.runtime.folders import Folders, socket_path
-from palm.runtime.records import ComponentRecord, last_record
+from palm.runtime.records import ComponentRecord, last_record, live_records
 from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.names import check_name
 from palm.spec.plan import OVER, Present, Step, Wanted, steps
@@ -80,6 +82,8 @@ class Node:
         self._plan = _Plan()
         self._processes: dict[str, _Process] = {}
         self._records: dict[str, ComponentRecord] = {}
+        #: All records, if they were read in this round.
+        self._by_instance: dict[str, ComponentRecord] | None = None
         # What other threads tell this one, under the condition.
         self._told = threading.Condition()
         self._states: deque[ProcessState] = deque()
@@ -159,12 +163,15 @@ class Node:
             states, self._states = self._states, deque()
             orders, self._orders = self._orders, deque()
             dismissal, self._dismissal = self._dismissal, None
+        self._by_instance = None
         if dismissal is not None:
             self._plan.dismiss(*dismissal)
         for state in states:
             self._note(state)
         for assignments, _ in orders:
             self._plan.take(assignments)
+        if orders:
+            self._check_adopted()
         self._converge()
         if any(fresh for _, fresh in orders):
             self._membership.report_all(list(self._all_statuses()))
@@ -196,6 +203,7 @@ class Node:
             if spec is None:
                 continue
             process = _Process(spec, spool.instance)
+            process.is_adopted = True
             if state.asked:
                 process.ask(spec.grace)
             self._processes[spec.name] = process
@@ -207,9 +215,24 @@ class Node:
                 _log.info("adopts %s (pid %d)", spec.name, state.pid)
             self._supervisor.adopt(spool, state, partial(self._has_announced, process))
 
+    def _check_adopted(self) -> None:
+        """Replace what was adopted and is not what is wanted, though it seems to be.
+
+        A cluster that was deleted and made again counts its generations anew.
+        """
+        for name, process in self._processes.items():
+            wanted = self._plan.wanted.get(name)
+            if process.is_adopted and wanted and wanted.generation == process.spec.generation:
+                spec = self._plan.specs[wanted.component]
+                with suppress(PalmError):
+                    now = process_spec(spec, wanted.number, self.name, self.folders)
+                    if not _same(now, process.spec):
+                        process.spec = replace(process.spec, generation=-1)
+            process.is_adopted = False
+
     def _has_announced(self, process: _Process) -> bool:
-        record = last_record(self.folders, process.spec.name)
-        return record is not None and record.instance == process.instance
+        records = live_records(self.folders)
+        return any(record.instance == process.instance for record in records)
 
     def _converge(self) -> None:
         if not self._plan.is_known:
@@ -326,11 +349,19 @@ class Node:
         )
 
     def _record(self, state: ProcessState) -> ComponentRecord | None:
-        record = last_record(self.folders, state.name)
-        if record is None or record.instance != state.instance:
-            return None
-        self._records[state.name] = record
+        record = self._find_record(state.name, state.instance)
+        if record is not None:
+            self._records[state.name] = record
         return record
+
+    def _find_record(self, name: str, instance: str) -> ComponentRecord | None:
+        """What a process says of itself; a script may have given its component another name."""
+        record = last_record(self.folders, name)
+        if record is not None and record.instance == instance:
+            return record
+        if self._by_instance is None:
+            self._by_instance = {each.instance: each for each in live_records(self.folders)}
+        return self._by_instance.get(instance)
 
 
 class _Process:
@@ -344,6 +375,8 @@ class _Process:
         self.failure = failure
         self.asked = False
         self.grace: float | None = None
+        #: Whether it is still to be compared with what is wanted.
+        self.is_adopted = False
         #: Whether the registry does not know yet how it is.
         self.is_news = True
 
@@ -420,6 +453,11 @@ def _nothing(failure: ReplicaStatus) -> ProcessSpec:
         replica=failure.replica,
         generation=failure.generation,
     )
+
+
+def _same(one: ProcessSpec, other: ProcessSpec) -> bool:
+    # Whichever Python a runner happens to be run by.
+    return replace(one, argv=("", *one.argv[1:])) == replace(other, argv=("", *other.argv[1:]))
 
 
 def _offer(record: ComponentRecord | None) -> object:

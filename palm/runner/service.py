@@ -245,6 +245,9 @@ class ProcessSupervisor:
             if not _is_over(entry):
                 raise ConfigError(f"{name} runs", hint="stop it first")
             del self._entries[name]
+            if not entry.saved.asked:  # nobody is to think that it should be left as it is
+                entry.saved.asked = True
+                entry.save()
 
     def state(self, name: str) -> ProcessState:
         """The state of one process; a name never started is a `ConfigError`."""

@@ -36,6 +36,8 @@ POLL = 0.05
 #: Seconds until a registry that is away is tried again: the first time, and at most.
 RETRY_FIRST = 0.1
 RETRY_LIMIT = 2.0
+#: Seconds that a request may still take at the end.
+PARTING = 2.0
 #: Seconds for which a stream rests that the registry does not want.
 REFUSED_FOR = 60.0
 #: Refusals that say nothing of the pieces: of us, of a cluster that is not there, of too much.
@@ -213,7 +215,7 @@ class Uploader:
         """End the thread; what is not stored by now is the next runner's."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(PARTING)
 
     # In the thread.
 

@@ -265,6 +265,34 @@ def test_node_has_one_runner(registry: FakeRegistry, node: RunningNode) -> None:
     assert registry.sessions == 1
 
 
+def test_component_is_recognised_under_a_name_of_its_own(
+    registry: FakeRegistry, node: RunningNode
+) -> None:
+    source = "from palm.servers import Master\nMaster('other').start()"
+    registry.want((component("foo", source, role="master"), 1))
+    assert registry.are(foo="ready")
+    assert registry.replicas["foo"].endpoints["ipc"].startswith("ipc://")
+
+
+def test_cluster_that_was_made_anew_does_not_adopt_what_is_not_its_own(
+    registry: FakeRegistry, node: RunningNode
+) -> None:
+    registry.want((component("foo", SERVE), 1), (component("bar", "1 / 0", restart="never"), 1))
+    assert registry.are(foo="ready", bar="failed")
+    before = dict(registry.replicas)
+    node.stop()
+    changed = SERVE + "# changed\n"
+    registry.want((component("foo", SERVE), 1), (component("bar", changed), 1))
+    second = RunningNode(registry)
+    try:
+        assert eventually(lambda: registry.sessions == 2)
+        assert registry.are(foo="ready", bar="ready")
+        assert registry.replicas["foo"].pid == before["foo"].pid
+    finally:
+        registry.want(ending=True)
+        second.join()
+
+
 # The command, with a registry of its own
 
 
@@ -387,7 +415,7 @@ def test_component_that_becomes_ready_after_its_runner_died_is_seen_to(house: Ho
     slow = "import time; time.sleep(1.5)\nfrom palm.servers import Master\nMaster('foo').start()"
     house.runner.start()
     house.client.declare("default", component("foo", slow, role="master"))
-    assert eventually(lambda: bool(house.replicas("foo")))
+    assert eventually(lambda: any(replica.pid for replica in house.replicas("foo")))
     before = house.replicas("foo")[0]
     assert before.state == "starting"
     house.runner.kill()
