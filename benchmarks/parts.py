@@ -1,208 +1,211 @@
-"""The measurements; each adds its figures to a report."""
+"""The measurements; each adds its figures to a report.
+
+Systems take turns, and the median of the rounds counts: what else the machine does changes from
+minute to minute, and so meets all of them.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
-from multiprocessing import Pool
-from statistics import median
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import psutil
 
-from benchmarks import relay, work
-from benchmarks.cluster import PalmCluster
+from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from benchmarks.report import Goal, Report
-from palm.clients import Client
+from benchmarks.systems import PalmCluster, RelayCluster
 
 __all__ = ["PARTS"]
 
-CURVE = "palm, tcp + CURVE"
 IPC = "palm, ipc"
-POOL = "ProcessPoolExecutor"
+CURVE = "palm, tcp + CURVE"
+EXECUTOR = "executor"
+EXECUTOR_1 = "executor, chunksize 1"
+EXECUTOR_1000 = "executor, chunksize 1000"
 IMAP = "Pool.imap, chunksize 1000"
-RELAY = "raw pyzmq relay"
+RELAY = "raw relay, tcp"
+
+#: Bytes of a megabyte, in the memory of a process.
+MIB = 2**20
 
 
 def throughput(report: Report) -> None:
-    """16-byte messages through two workers, result by result to the caller."""
-    n = 300_000 if report.quick else 2_000_000
-    rounds = 2 if report.quick else 5
-    ports = free_ports(2)
-    with (
-        ProcessPoolExecutor(2) as pool,
-        Pool(2) as imap,
-        relay.Relay("stamp", *ports) as raw,
-    ):
-        rates = interleave(
+    """16-byte messages through two workers, result by result to the caller"""
+    n = 200_000 if report.quick else 1_000_000
+    rounds = 3 if report.quick else 5
+    with Place() as ipc, Place() as curve, Place() as others:
+        callers = {
+            IPC: PalmCluster(ipc).caller(),
+            CURVE: PalmCluster(curve, tcp=True).caller(),
+            EXECUTOR_1: Caller(others, "executor", "2", "1"),
+            EXECUTOR_1000: Caller(others, "executor", "2", "1000"),
+            IMAP: Caller(others, "imap", "2", "1000"),
+            RELAY: RelayCluster(others, "stamp").caller(),
+        }
+        sizes = {EXECUTOR_1: n // 50, RELAY: n // 10}
+        runs = interleaved(
             rounds,
             {
-                IPC: lambda: palm_rate(n, tcp=False),
-                CURVE: lambda: palm_rate(n, tcp=True),
-                f"{POOL}, chunksize 1000": lambda: rate(
-                    n, pool.map(work.stamp, repeat(work.PAYLOAD, n), chunksize=1000)
-                ),
-                f"{POOL}, chunksize 1": lambda: rate(
-                    n // 100, pool.map(work.stamp, repeat(work.PAYLOAD, n // 100))
-                ),
-                IMAP: lambda: rate(
-                    n, imap.imap(work.stamp, repeat(work.PAYLOAD, n), chunksize=1000)
-                ),
-                RELAY: lambda: relay_rate(raw, n // 20),
+                system: asking(caller, "rate", "rate", function="stamp", n=sizes.get(system, n))
+                for system, caller in callers.items()
             },
         )
-    base = rates[f"{POOL}, chunksize 1000"]
-    for system, value in rates.items():
-        goal = None
-        if system == IPC:
-            goal = Goal("executor, chunksize 1000", base, 1.2, at_least=True)
-        elif system == CURVE:
-            goal = Goal("executor, chunksize 1000", base, 1.0, at_least=True)
-        note = f"{value / rates[RELAY]:.2f} x raw relay"
-        report.add("16-byte messages", system, value, "results/s", goal, note)
+    goals = {
+        IPC: Goal(1.2, at_least=True, base=EXECUTOR_1000),
+        CURVE: Goal(1.0, at_least=True, base=EXECUTOR_1000),
+    }
+    report.add("16-byte messages", "/s", runs, goals, relay=RELAY, executor=EXECUTOR_1000)
 
 
 def evaluation(report: Report) -> None:
-    """One message at a time on an idle cluster."""
+    """one message at a time on an idle cluster"""
     n, rounds = (500, 3) if report.quick else (5000, 5)
-    with PalmCluster() as cluster, relay.Relay("stamp", *free_ports(2)) as raw:
-        cluster.await_workers()
-        with cluster.client() as client, ProcessPoolExecutor(2) as pool:
-            calls: dict[str, Callable[[], object]] = {
-                IPC: lambda: client.eval("foo.stamp", work.PAYLOAD),
-                RELAY: lambda: raw.call(work.PAYLOAD),
-                POOL: lambda: pool.submit(work.stamp, work.PAYLOAD).result(),
-            }
-            rows: dict[str, list[tuple[float, float]]] = {system: [] for system in calls}
-            for _ in range(rounds):
-                for system, call in calls.items():
-                    rows[system].append(percentiles(call, n))
-    for at, (name, limit) in enumerate((("p50", 1.4), ("p99", 2.0))):
-        values = {system: median(row[at] for row in rows[system]) for system in rows}
-        for system, value in values.items():
-            goal = None
-            if system == IPC:
-                goal = Goal(RELAY, values[RELAY], limit, at_least=False)
-            report.add(f"eval, {name}", system, 1e6 * value, "us", scaled(goal, 1e6))
+    with Place() as ipc, Place() as curve, Place() as others:
+        callers = {
+            IPC: PalmCluster(ipc).caller(),
+            CURVE: PalmCluster(curve, tcp=True).caller(),
+            EXECUTOR: Caller(others, "executor", "2", "1"),
+            RELAY: RelayCluster(others, "stamp").caller(),
+        }
+        runs: dict[str, dict[str, list[float]]] = {"p50": {}, "p99": {}}
+        for at in range(-1, rounds):
+            for system, caller in callers.items():
+                found = caller.ask("calls", function="stamp", n=n if at >= 0 else 50)
+                for name in runs if at >= 0 else ():
+                    runs[name].setdefault(system, []).append(1e6 * found[name])
+    for name, limit in (("p50", 1.4), ("p99", 2.0)):
+        goal = Goal(limit, base=RELAY)
+        report.add(f"eval, {name}", "us", runs[name], {IPC: goal}, relay=RELAY, executor=EXECUTOR)
 
 
 def start(report: Report) -> None:
-    """From nothing - interpreters, imports, sockets - to the first result."""
-    rounds = 3 if report.quick else 7
-    firsts = interleave(
-        rounds,
-        {
-            IPC: palm_first,
-            RELAY: lambda: relay.first_result(*free_ports(2)),
-            POOL: lambda: python_first(
-                "from concurrent.futures import ProcessPoolExecutor\n"
-                "from benchmarks import work\n"
-                "with ProcessPoolExecutor(2) as pool: list(pool.map(work.stamp, [b'x'] * 2))"
-            ),
-        },
+    """from nothing - interpreters, imports, master, two workers, client - to the first result"""
+    runs = interleaved(
+        3 if report.quick else 7,
+        {IPC: first_of_palm, EXECUTOR: first_of_executor, RELAY: first_of_relay},
     )
-    for system, value in firsts.items():
-        goal = Goal("0.3 s", 0.3, 1.0, at_least=False) if system == IPC else None
-        report.add("start to first result", system, value, "s", goal)
+    goals = {IPC: Goal(0.3)}
+    report.add("start to first result", "s", runs, goals, relay=RELAY, executor=EXECUTOR)
 
 
 def echo(report: Report) -> None:
-    """200 messages of 1 MiB there and back, and what the master's memory grows by."""
+    """messages of 1 MiB there and back, and what the memory in between grows by"""
     n = 60 if report.quick else 200
-    rounds = 2 if report.quick else 3
-    growths: list[float] = []
-    with relay.Relay("echo", *free_ports(2)) as raw:
+    growths: dict[str, list[float]] = {}
+    with Place() as others:
+        relay = RelayCluster(others, "echo")
+        relay_caller = relay.caller(window=16)
 
-        def through_relay() -> float:
-            begun = time.perf_counter()
-            raw.stream(work.BIG, n, window=16)
-            return n * len(work.BIG) / 1e6 / (time.perf_counter() - begun)
+        def through_palm(system: str) -> float:
+            with Place() as place:
+                cluster = PalmCluster(place, tcp=system == CURVE)
+                caller = cluster.caller()
+                return through(system, caller, cluster.master.pid)
 
-        rates = interleave(
-            rounds,
+        def through(system: str, caller: Caller, pid: int) -> float:
+            caller.ask("rate", function="echo", n=100)
+            memory = Memory(pid)
+            found = caller.ask("large", n=n, meanwhile=memory.look)
+            memory.look()
+            growths.setdefault(system, []).append(memory.growth)
+            return float(found["rate"])
+
+        runs = interleaved(
+            2 if report.quick else 5,
             {
-                IPC: lambda: palm_echo(n, growths, tcp=False),
-                CURVE: lambda: palm_echo(n, [], tcp=True),
-                RELAY: through_relay,
+                IPC: lambda: through_palm(IPC),
+                CURVE: lambda: through_palm(CURVE),
+                RELAY: lambda: through(RELAY, relay_caller, relay.relay.pid),
             },
+            warm_up=False,
         )
-    for system, value in rates.items():
-        goal = None
-        if system != RELAY:
-            limit = 2.0 if system == IPC else 0.7
-            goal = Goal(RELAY, rates[RELAY], limit, at_least=True)
-        report.add("1 MiB echo", system, value, "MB/s", goal)
-    goal = Goal("64 MiB", 64, 1.0, at_least=False)
-    report.add("1 MiB echo, master's growth", IPC, max(growths), "MiB", goal)
+    goals = {
+        IPC: Goal(2.0, at_least=True, base=RELAY),
+        CURVE: Goal(0.7, at_least=True, base=RELAY),
+    }
+    report.add("1 MiB echo", "MB/s", runs, goals, relay=RELAY)
+    # Of the relay, which serves all rounds, only the first says what it takes.
+    report.add(
+        "1 MiB echo, growth of master", "MiB", growths | {RELAY: growths[RELAY][:1]},
+        {IPC: Goal(64), CURVE: Goal(64)},
+    )  # fmt: skip
 
 
 def tasks(report: Report) -> None:
-    """1 ms (sleeping) tasks on 8 workers, as a share of what 8 sleepers could do."""
+    """sleeps of 1 ms on eight workers, beside eight times one sleeper"""
     n = 2_000 if report.quick else 8_000
-    single = nap_rate(200)
-    with PalmCluster(8) as cluster:
-        cluster.await_workers()
-        with cluster.client() as client:
-            warm_up(client)
-            begun = time.perf_counter()
-            count = sum(1 for _ in client.job("foo.nap", repeat(0.001, n)))
-            value = count / (time.perf_counter() - begun)
-    with ProcessPoolExecutor(8) as pool:
-        list(pool.map(work.nap, [0.001] * 8))
-        executor = rate(n, pool.map(work.nap, repeat(0.001, n)))
-    goal = Goal("linear", 8 * single, 0.95, at_least=True)
-    report.add("1 ms tasks, 8 workers", IPC, value, "results/s", goal)
-    note = f"{executor / (8 * single):.2f} x linear"
-    report.add("1 ms tasks, 8 workers", f"{POOL}, chunksize 1", executor, "results/s", None, note)
+    linear = "linear (8 x one)"
+    with Place() as ipc, Place() as others:
+        callers = {
+            IPC: PalmCluster(ipc, 8).caller(),
+            EXECUTOR_1: Caller(others, "executor", "8", "1"),
+            RELAY: RelayCluster(others, "nap", 8).caller(),
+            linear: Caller(others, "here"),
+        }
+        sizes = {linear: n // 8}
+        runs = interleaved(
+            3 if report.quick else 5,
+            {
+                system: asking(caller, "rate", "rate", function="nap", n=sizes.get(system, n))
+                for system, caller in callers.items()
+            },
+        )
+    runs[linear] = [8 * value for value in runs[linear]]
+    goals = {IPC: Goal(0.95, at_least=True, base=linear)}
+    report.add("1 ms tasks, 8 workers", "/s", runs, goals, relay=RELAY, executor=EXECUTOR_1)
 
 
 def kill(report: Report) -> None:
-    """2,000 messages of 1 ms over two workers, one killed -9 halfway."""
-    seen: Counter[int] = Counter()
-    gap = 0.0
-    with PalmCluster() as cluster:
-        cluster.await_workers()
-        with cluster.client() as client:
-            warm_up(client)
-            last = time.perf_counter()
-            items = [0.001 + i / 1e9 for i in range(2000)]
-            for value in client.job("foo.nap", items):
-                now = time.perf_counter()
-                gap, last = max(gap, now - last), now
-                seen[round((value - 0.001) * 1e9)] += 1
-                if sum(seen.values()) == 1000:
-                    os.kill(cluster.workers[0].pid, signal.SIGKILL)
-    if seen != Counter(range(2000)):
-        raise AssertionError(f"{len(seen)} distinct outcomes, {sum(seen.values())} in all")
-    goal = Goal("1 s", 1.0, 1.0, at_least=False)
-    report.add("kill -9 of one of two workers", IPC, gap, "s longest gap", goal)
-    report.add("kill -9 of one of two workers", IPC, len(seen), "outcomes, each once")
+    """2,000 messages of 1 ms over two workers, one killed with -9 halfway"""
+    gaps, seconds, outcomes = [], [], []
+    for _ in range(1 if report.quick else 3):
+        with Place() as place:
+            cluster = PalmCluster(place)
+            caller = cluster.caller()
+            caller.ask("calls", function="stamp", n=20)
+            victim = cluster.workers[0].pid
+            found = caller.ask(
+                "watched",
+                function="nap",
+                n=2000,
+                on_news=partial(os.kill, victim, signal.SIGKILL),
+            )
+            if cluster.workers[0].wait(BOUND) != -signal.SIGKILL:
+                raise BrokenError("the worker was not killed: nothing was measured")
+        gaps.append(found["gap"])
+        seconds.append(found["seconds"])
+        outcomes.append(found["outcomes"])
+    part = "kill -9 of a worker"
+    report.add(f"{part}, longest gap", "s", {IPC: gaps}, {IPC: Goal(1.0)})
+    report.add(f"{part}, 2,000 x 1 ms", "s", {IPC: seconds})
+    # The caller has compared them: a lost, repeated or wrong one would have ended this part.
+    goal = Goal(2000, at_least=True)
+    report.add(f"{part}, outcomes", "once each", {IPC: outcomes}, {IPC: goal})
 
 
 def idle(report: Report) -> None:
-    """Memory and processor time of a cluster that has nothing to do."""
-    seconds = 3 if report.quick else 10
-    with PalmCluster() as cluster:
-        cluster.await_workers()
-        with cluster.client() as client:
-            warm_up(client)
-            worker = psutil.Process(cluster.workers[0].pid)
-            master = psutil.Process(cluster.master.pid)
-            before = sum(worker.cpu_times()[:2])
-            time.sleep(seconds)
-            share = 100 * (sum(worker.cpu_times()[:2]) - before) / seconds
-            sizes = [p.memory_info().rss / 2**20 for p in (worker, master)]
-    goal = Goal("25 MiB", 25, 1.0, at_least=False)
-    report.add("idle", "palm, worker", sizes[0], "MiB", goal)
-    report.add("idle", "palm, master", sizes[1], "MiB")
-    report.add("idle", "palm, worker", share, "% CPU", Goal("0.3 %", 0.3, 1.0, at_least=False))
+    """memory and processor time of a cluster that has nothing to do"""
+    with Place() as place:
+        cluster = PalmCluster(place)
+        caller = cluster.caller()
+        caller.ask("rate", function="stamp", n=2_000)
+        caller.ask("calls", function="stamp", n=20)
+        time.sleep(2.0)  # the state after work, when what work had started has ended
+        pids = {"palm, master": cluster.master.pid, "palm, worker": cluster.workers[0].pid}
+        begun, before = time.monotonic(), {name: cpu_seconds(pid) for name, pid in pids.items()}
+        time.sleep(5 if report.quick else 30)
+        wall = time.monotonic() - begun
+        shares = {
+            name: [100 * (cpu_seconds(pid) - before[name]) / wall] for name, pid in pids.items()
+        }
+        sizes = {name: [psutil.Process(pid).memory_info().rss / MIB] for name, pid in pids.items()}
+    report.add("idle, memory (RSS)", "MiB", sizes, {"palm, worker": Goal(25)})
+    report.add("idle, processor", "%", shares, {name: Goal(0.3) for name in pids})
 
 
 PARTS: dict[str, Callable[[Report], None]] = {
@@ -216,104 +219,104 @@ PARTS: dict[str, Callable[[Report], None]] = {
 }
 
 
-def interleave(rounds: int, runs: dict[str, Callable[[], float]]) -> dict[str, float]:
-    """Run all in turn, ``rounds`` times; return the median of each."""
+def interleaved(
+    rounds: int, runs: dict[str, Callable[[], float]], *, warm_up: bool = True
+) -> dict[str, list[float]]:
+    """Run all in turn, ``rounds`` times, after a round that does not count."""
     values: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(rounds):
+    for at in range(-1 if warm_up else 0, rounds):
         for name, run in runs.items():
-            values[name].append(run())
-    return {name: median(row) for name, row in values.items()}
+            value = run()
+            if at >= 0:
+                values[name].append(value)
+    return values
 
 
-def scaled(goal: Goal | None, factor: float) -> Goal | None:
-    """Return a goal whose base is in another unit."""
-    if goal is not None:
-        goal.base *= factor
-    return goal
+def asking(caller: Caller, measure: str, figure: str, **options: Any) -> Callable[[], float]:
+    """Return a function that asks a caller for a figure."""
+    return lambda: float(caller.ask(measure, **options)[figure])
 
 
-def rate(n: int, results: object) -> float:
-    """Return results a second of an iterator that was just made."""
-    begun = time.perf_counter()
-    count = sum(1 for _ in results)  # type: ignore[attr-defined]
-    if count != n:
-        raise AssertionError(f"{count} results of {n}")
-    return n / (time.perf_counter() - begun)
+# To the first result
 
 
-def palm_rate(n: int, *, tcp: bool) -> float:
-    with PalmCluster(tcp=tcp) as cluster:
-        cluster.await_workers()
-        with cluster.client() as client:
-            warm_up(client)
-            return rate(n, client.job("foo.stamp", repeat(work.PAYLOAD, n)))
-
-
-def palm_echo(n: int, growths: list[float], *, tcp: bool) -> float:
-    with PalmCluster(tcp=tcp) as cluster:
-        cluster.await_workers()
-        master = psutil.Process(cluster.master.pid)
-        with cluster.client() as client:
-            warm_up(client)
-            before = master.memory_info().rss
-            begun = time.perf_counter()
-            largest = before
-            for result in client.job("foo.echo", repeat(work.BIG, n)):
-                if len(result) != len(work.BIG):
-                    raise AssertionError("a payload arrived cut")
-                largest = max(largest, master.memory_info().rss)
-            growths.append((largest - before) / 2**20)
-            return n * len(work.BIG) / 1e6 / (time.perf_counter() - begun)
-
-
-def relay_rate(raw: relay.Relay, n: int) -> float:
-    begun = time.perf_counter()
-    raw.stream(work.PAYLOAD, n)
-    return n / (time.perf_counter() - begun)
-
-
-def nap_rate(n: int) -> float:
-    begun = time.perf_counter()
-    for _ in range(n):
-        work.nap(0.001)
-    return n / (time.perf_counter() - begun)
-
-
-def warm_up(client: Client) -> None:
-    for _ in range(20):
-        client.eval("foo.stamp", work.PAYLOAD, timeout=30.0)
-
-
-def percentiles(call: Callable[[], object], n: int) -> tuple[float, float]:
-    clock = time.perf_counter
-    seconds = []
-    for _ in range(n):
-        begun = clock()
-        call()
-        seconds.append(clock() - begun)
-    seconds.sort()
-    return seconds[n // 2], seconds[n * 99 // 100]
-
-
-def palm_first() -> float:
-    begun = time.perf_counter()
-    with PalmCluster() as cluster:
-        source = "from palm.clients import Client\nClient('foo').eval('foo.stamp', b'x')"
-        subprocess.run([sys.executable, "-c", source], check=True, stdout=subprocess.DEVNULL)
-        seconds = time.perf_counter() - begun
-        cluster.await_workers()
+def first_of_palm() -> float:
+    """Start everything at once and wait for the first result."""
+    with Place() as place:
+        begun = time.perf_counter()
+        cluster = PalmCluster(place)
+        source = """
+from palm.clients import Client
+print(Client("foo", logging_level=30).eval("foo.stamp", b"x"), flush=True)
+"""
+        seconds = first(place, source, begun)
+        cluster.await_workers()  # of processes that are ended while they start, some complain
         return seconds
 
 
-def python_first(source: str) -> float:
-    begun = time.perf_counter()
-    subprocess.run([sys.executable, "-c", source], check=True, cwd=os.getcwd())
-    return time.perf_counter() - begun
+def first_of_executor() -> float:
+    """Start an interpreter with a pool of two."""
+    source = """
+from concurrent.futures import ProcessPoolExecutor
+from benchmarks.work import stamp
+with ProcessPoolExecutor(2) as pool:
+    print(pool.submit(stamp, b"x").result(), flush=True)
+"""
+    with Place() as place:
+        return first(place, source, time.perf_counter())
 
 
-def free_ports(n: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(n)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+def first_of_relay() -> float:
+    """Start the relay, its workers and its client at once."""
+    source = """
+import sys
+from benchmarks.relay import RelayClient
+print(RelayClient(sys.argv[1], 1).call(b"x"), flush=True)
+"""
+    with Place() as place:
+        begun = time.perf_counter()
+        return first(place, source, begun, RelayCluster(place, "stamp").front)
+
+
+def first(place: Place, source: str, begun: float, *args: str) -> float:
+    """Return the seconds until a caller has printed its first result."""
+    process = place.spawn(source, *args, talk=True)
+    if process.stdout is None:
+        raise BrokenError("no pipe to the caller")
+    answer = process.stdout.readline()
+    seconds = time.perf_counter() - begun
+    if answer.strip() != repr(b"ok x"):
+        raise BrokenError(f"{answer!r} is not the first result\n{place.complaints()}")
+    return seconds
+
+
+# What a process takes
+
+
+class Memory:
+    """The growth of a process's memory since this was made, at its largest."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._before = self._most = self._now()
+
+    def look(self) -> None:
+        """Take its size into account."""
+        self._most = max(self._most, self._now())
+
+    @property
+    def growth(self) -> float:
+        """MiB."""
+        return (self._most - self._before) / MIB
+
+    def _now(self) -> int:
+        return int(self._process.memory_info().rss)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time of all threads of a process, as exactly as the system tells."""
+    paths = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    if paths:
+        return sum(int(path.read_text().split()[0]) for path in paths) / 1e9
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)

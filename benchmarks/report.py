@@ -4,49 +4,75 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
+from pathlib import Path
+from statistics import median
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 
 __all__ = ["Figure", "Goal", "Report"]
+
+#: Between these lines a page is written anew by ``--markdown``.
+BEGIN, END = "<!-- figures: written by --markdown -->", "<!-- end of figures -->"
+
+COLUMNS = ("part", "system", "median", "lowest .. highest", "x relay", "x exec.", "goal", "")
+
+#: Which of them are aligned to the right.
+NUMBERS = range(2, 6)
+
+LEGEND = (
+    "executor: concurrent.futures.ProcessPoolExecutor; Pool: multiprocessing.Pool; raw relay: bare "
+    "pyzmq, see benchmarks/relay.py. x relay, x exec.: multiples of theirs in the same rounds (of "
+    "the throughput: of chunksize 1000)."
+)
+
+#: Characters of a terminal that has room for all columns.
+WIDE = 110
 
 
 @dataclass
 class Goal:
-    """What a figure is compared with: ``value / base`` must be at least, or at most, ``limit``."""
+    """A bound for a figure, as a multiple of ``base`` (another system) or absolute."""
 
-    text: str
-    base: float
     limit: float
-    at_least: bool
+    at_least: bool = False
+    base: str = ""
 
-    def ratio(self, value: float) -> float:
-        """Return the figure as a multiple of its base."""
-        return value / self.base if self.base else float("nan")
+    def reached(self, value: float, base: float) -> float:
+        """Return the multiple that is compared with the limit."""
+        return value / base if self.base else value
 
-    def holds(self, value: float) -> bool:
+    def holds(self, value: float, base: float) -> bool:
         """Whether the goal is reached."""
-        ratio = self.ratio(value)
-        return ratio >= self.limit if self.at_least else ratio <= self.limit
+        reached = self.reached(value, base)
+        return reached >= self.limit if self.at_least else reached <= self.limit
 
 
 @dataclass
 class Figure:
-    """One measurement of one system."""
+    """What the runs of one system gave."""
 
     part: str
     system: str
-    value: float
+    runs: list[float]
     unit: str
-    goal: Goal | None = None
-    note: str = ""
+    x_relay: float | None = None
+    x_executor: float | None = None
+    goal: str = ""
+    #: The figure in the unit of its goal.
+    reached: float | None = None
+    passed: bool | None = None
+
+    @property
+    def value(self) -> float:
+        """The median."""
+        return median(self.runs)
 
 
 @dataclass
@@ -59,46 +85,86 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
 
     def add(
-        self, part: str, system: str, value: float, unit: str, goal: Goal | None = None,
-        note: str = "",
-    ) -> None:  # fmt: skip
-        """Take a figure."""
-        self.figures.append(Figure(part, system, value, unit, goal, note))
+        self,
+        part: str,
+        unit: str,
+        runs: dict[str, list[float]],
+        goals: dict[str, Goal] | None = None,
+        *,
+        relay: str = "",
+        executor: str = "",
+    ) -> None:
+        """Take the runs of each system of a part.
 
-    def rows(self) -> list[tuple[str, str, str, str, str]]:
-        """Return part, system, figure, ratio with its goal, and verdict."""
+        ``relay`` and ``executor`` name the systems that the others are compared with.
+        """
+        values = {system: median(row) for system, row in runs.items()}
+        for system, row in runs.items():
+            figure = Figure(part, system, row, unit)
+            if relay and system != relay:
+                figure.x_relay = values[system] / values[relay]
+            if executor and system != executor:
+                figure.x_executor = values[system] / values[executor]
+            goal = (goals or {}).get(system)
+            if goal is not None:
+                base = values.get(goal.base, 1.0)
+                figure.goal = _goal(goal, unit)
+                figure.reached = goal.reached(values[system], base)
+                figure.passed = goal.holds(values[system], base)
+            self.figures.append(figure)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the cells of each figure, by `COLUMNS`."""
         return [
             (
                 figure.part,
                 figure.system,
                 f"{_number(figure.value)} {figure.unit}",
-                _against(figure),
-                _verdict(figure),
+                _range(figure.runs),
+                _multiple(figure.x_relay),
+                _multiple(figure.x_executor),
+                figure.goal,
+                "" if figure.passed is None else "pass" if figure.passed else "miss",
             )
             for figure in self.figures
         ]
 
     def show(self, console: Console) -> None:
-        """Print the table."""
-        table = Table(box=box.SIMPLE_HEAD, title_justify="left", title=self.headline())
-        for name, justify in (
-            ("part", "left"), ("system", "left"), ("figure", "right"), ("against", "left"),
-            ("goal", "left"),
-        ):  # fmt: skip
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        """Print the table; a narrow terminal gets no ranges."""
+        rows = [COLUMNS, *self.rows()]
+        shown = [at for at in range(1, len(COLUMNS)) if at != 3 or console.width >= WIDE]
+        widths = {at: max(len(row[at]) for row in rows) for at in shown}
+        console.print(f"\n{self.headline()}\n", soft_wrap=True)
         last = ""
-        for part, *rest in self.rows():
-            if last and part != last:
-                table.add_section()
-            table.add_row("" if part == last else part, *rest)
-            last = part
-        console.print(table)
+        for part, group in groupby(rows, key=lambda row: row[0]):
+            if part != COLUMNS[0]:
+                console.print(f"{last}{part}", style="bold")
+                last = "\n"
+            for row in group:
+                cells = (
+                    row[at].rjust(widths[at]) if at in NUMBERS else row[at].ljust(widths[at])
+                    for at in shown
+                )
+                console.print("  " + "  ".join(cells).rstrip(), soft_wrap=True)
+        judged = [figure.passed for figure in self.figures if figure.passed is not None]
+        console.print(f"\n{LEGEND}", style="dim")
+        console.print(f"{sum(judged)} of {len(judged)} goals reached; a miss is no failure.")
+
+    def write_markdown(self, path: Path) -> None:
+        """Write the table: between the two lines that mark its place, or as a whole file."""
+        text = self.markdown()
+        old = path.read_text() if path.exists() else ""
+        if BEGIN in old and END in old:
+            head, tail = old.partition(BEGIN)[0], old.partition(END)[2]
+            text = f"{head}{BEGIN}\n\n{text}\n{END}{tail}"
+        path.write_text(text)
 
     def markdown(self) -> str:
         """Return the table for a page of the documentation."""
-        lines = [self.headline(), "", "| part | system | figure | against | goal |"]
-        lines.append("|---|---|---:|---|---|")
-        lines += ["| " + " | ".join(row) + " |" for row in self.rows()]
+        aligned = ["---:" if at in NUMBERS else "---" for at in range(len(COLUMNS))]
+        lines = [self.headline(), "", _line(COLUMNS), f"|{'|'.join(aligned)}|"]
+        lines += [_line(row) for row in self.rows()]
+        lines += ["", LEGEND]
         return "\n".join(lines) + "\n"
 
     def headline(self) -> str:
@@ -107,8 +173,9 @@ class Report:
         packages = ", ".join(f"{k} {v}" for k, v in machine["packages"].items())
         short = ", short form" if self.quick else ""
         return (
-            f"{self.date[:10]}{short}: {machine['cores']} cores, {machine['memory']} GiB, "
-            f"Python {machine['python']}, {packages}"
+            f"{self.date[:16].replace('T', ' ')} UTC{short}: {machine['cores']} cores "
+            f"({machine['processor']}), {machine['memory']} GiB, load {machine['load']:.1f} at the "
+            f"start, Python {machine['python']}, {packages}"
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -116,32 +183,48 @@ class Report:
         return asdict(self)
 
 
-def _against(figure: Figure) -> str:
-    if figure.goal is None:
-        return figure.note
-    goal = figure.goal
+def _goal(goal: Goal, unit: str) -> str:
     sign = ">=" if goal.at_least else "<="
-    return f"{goal.ratio(figure.value):.2f} x {goal.text} (goal {sign} {goal.limit:g})"
-
-
-def _verdict(figure: Figure) -> str:
-    if figure.goal is None:
-        return ""
-    return "pass" if figure.goal.holds(figure.value) else "miss"
+    what = f"x {re.split('[,(]', goal.base)[0].strip()}" if goal.base else unit
+    return f"{sign} {goal.limit:g} {what}"
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
+def _range(runs: list[float]) -> str:
+    return f"{_number(min(runs))} .. {_number(max(runs))}" if len(runs) > 1 else ""
+
+
+def _multiple(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}" if value < 100 else f"{value:.0f}"
+
+
+def _line(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _machine() -> dict[str, Any]:
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    names = ("palm-cluster", "pyzmq", "msgspec")
     return {
         "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "processor": _processor(),
         "memory": round(pages / 2**30),
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in ("palm-cluster", "pyzmq", "msgspec")},
+        "packages": {**{name: _version(name) for name in names}, "libzmq": _libzmq()},
     }
+
+
+def _processor() -> str:
+    path = Path("/proc/cpuinfo")
+    for line in path.read_text().splitlines() if path.exists() else ():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _version(name: str) -> str:
@@ -151,4 +234,7 @@ def _version(name: str) -> str:
         return "?"
 
 
-Part = Callable[[Report], None]
+def _libzmq() -> str:
+    import zmq
+
+    return zmq.zmq_version()

@@ -1,0 +1,207 @@
+"""The process that calls a system: one request a line comes on stdin, its figures go to stdout.
+
+``main`` is started with the name of a system and its arguments; it imports nothing but that.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from benchmarks import work
+
+__all__ = ["SYSTEMS", "main"]
+
+#: As in `logging`, which need not be loaded for that: stdout is for answers.
+WARNING = 30
+
+
+class System(Protocol):
+    """Something that calls functions of `work` elsewhere."""
+
+    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
+        """Return results as they come."""
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        """Return one result."""
+
+    def close(self) -> None:
+        """End what it started."""
+
+
+class Palm:
+    """A client of the master ``foo``; ``address`` empty: found by its name, over ipc."""
+
+    def __init__(self, address: str) -> None:
+        from palm.clients import Client
+
+        self._client = Client("foo", address or None, logging_level=WARNING)
+
+    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
+        return self._client.job(f"foo.{function}", payloads)
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        result: bytes = self._client.eval(f"foo.{function}", payload, timeout=30.0)
+        return result
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Executor:
+    """`concurrent.futures.ProcessPoolExecutor`."""
+
+    def __init__(self, workers: str, chunksize: str) -> None:
+        from concurrent.futures import ProcessPoolExecutor
+
+        self._pool = ProcessPoolExecutor(int(workers))
+        self._chunksize = int(chunksize)
+
+    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
+        return self._pool.map(work.FUNCTIONS[function], payloads, chunksize=self._chunksize)
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        return self._pool.submit(work.FUNCTIONS[function], payload).result()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+class Imap:
+    """`multiprocessing.Pool.imap`."""
+
+    def __init__(self, workers: str, chunksize: str) -> None:
+        from multiprocessing import Pool
+
+        self._pool = Pool(int(workers))
+        self._chunksize = int(chunksize)
+
+    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
+        return self._pool.imap(work.FUNCTIONS[function], payloads, chunksize=self._chunksize)
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        return self._pool.apply(work.FUNCTIONS[function], (payload,))
+
+    def close(self) -> None:
+        self._pool.terminate()
+        self._pool.join()
+
+
+class Relay:
+    """The bare relay; one function for each front address."""
+
+    def __init__(self, front: str, window: str) -> None:
+        from benchmarks.relay import RelayClient
+
+        self._client = RelayClient(front, int(window))
+
+    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
+        return self._client.stream(payloads)
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        return self._client.call(payload)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+class Here:
+    """No system at all: the function is called in place."""
+
+    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
+        return map(work.FUNCTIONS[function], payloads)
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        return work.FUNCTIONS[function](payload)
+
+    def close(self) -> None:
+        pass
+
+
+SYSTEMS: dict[str, Callable[..., System]] = {
+    "palm": Palm, "executor": Executor, "imap": Imap, "relay": Relay, "here": Here,
+}  # fmt: skip
+
+
+def rate(system: System, function: str, n: int, size: int = work.SMALL) -> dict[str, Any]:
+    """Messages a second, result by result to here."""
+    sent, results = work.payloads(n, size), []
+    begun = time.perf_counter()
+    for result in system.stream(function, sent):
+        results.append(result)
+    seconds = time.perf_counter() - begun
+    work.check(function, sent, results)
+    return {"seconds": seconds, "rate": n / seconds}
+
+
+def large(system: System, n: int, size: int = work.LARGE) -> dict[str, Any]:
+    """Megabytes a second there and back, of messages that are not kept."""
+    sent = work.payloads(16, size)
+    begun = time.perf_counter()
+    count = wrong = 0
+    for result in system.stream("echo", [sent[i % len(sent)] for i in range(n)]):
+        count += 1
+        wrong += len(result) != size or bytes(result[-64:]) != sent[0][-64:]
+    seconds = time.perf_counter() - begun
+    if count != n or wrong:
+        raise work.WrongResultsError(f"{count} results of {n}, {wrong} of them wrong")
+    return {"seconds": seconds, "rate": n * size / 1e6 / seconds}
+
+
+def calls(system: System, function: str, n: int) -> dict[str, Any]:
+    """Seconds of single calls, one after the other."""
+    clock, seconds = time.perf_counter, []
+    payload = b"0123456789abcdef"
+    expected = work.FUNCTIONS[function](payload)
+    for _ in range(n):
+        begun = clock()
+        result = system.call(function, payload)
+        seconds.append(clock() - begun)
+        if result != expected:
+            raise work.WrongResultsError(f"{result!r} instead of {expected!r}")
+    seconds.sort()
+    return {"p50": seconds[n // 2], "p99": seconds[n * 99 // 100]}
+
+
+def watched(system: System, function: str, n: int) -> dict[str, Any]:
+    """Like `rate`, with a word at half-way; the longest time without a result."""
+    sent, results = work.payloads(n), []
+    clock, gap, told = time.perf_counter, 0.0, False
+    begun = last = clock()
+    for result in system.stream(function, sent):
+        now = clock()
+        gap, last = max(gap, now - last), now
+        results.append(result)
+        if not told and len(results) * 2 >= n:
+            told = True
+            _say({"news": "half"})
+    work.check(function, sent, results)
+    return {"seconds": last - begun, "gap": gap, "outcomes": len(results)}
+
+
+MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
+    "rate": rate, "large": large, "calls": calls, "watched": watched,
+}  # fmt: skip
+
+
+def main() -> None:
+    """Serve the requests on stdin until its end."""
+    name, *args = sys.argv[1:]
+    system = SYSTEMS[name](*args)
+    try:
+        for line in sys.stdin:
+            request = json.loads(line)
+            try:
+                _say(MEASURES[request.pop("measure")](system, **request))
+            except Exception as error:  # noqa: BLE001 - it is the answer
+                _say({"error": f"{type(error).__name__}: {error}"})
+    finally:
+        system.close()
+
+
+def _say(answer: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
