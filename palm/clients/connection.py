@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from palm.clients.feeder import Feeder
 from palm.clients.job import Job
+from palm.errors import PalmError
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import (
     Deliver,
@@ -57,6 +58,7 @@ class Connection:
         self._machine = machine
         self._connector = connector
         self._dialer = dialer
+        self._fail = perform[Fail]
         self._idle = idle
         self._logger = logger
         #: Jobs that are not done, by key. This thread holds them, and they hold their client:
@@ -108,6 +110,10 @@ class Connection:
                 driver.step(STALE_AFTER if self._idle() else MAX_WAIT)
                 while inbox and not self._over:
                     driver.handle(inbox.popleft())
+        except BaseException as error:
+            failure = PalmError(f"the client's thread ended: {type(error).__name__}: {error}")
+            self._fail(Fail(None, failure))  # nobody who waits may wait for ever
+            raise
         finally:
             self._connector.close()
 

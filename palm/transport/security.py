@@ -12,6 +12,7 @@ RFC 27 (ZAP 1.0), RFC 26 (CurveZMQ).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import threading
@@ -332,6 +333,9 @@ class ZapHandler:
             # The context ends (ETERM), or libzmq is broken: no handler means nobody gets in.
             self.last_refusal = f"the ZAP handler ended: {error}"
         finally:
+            # Closing frees the name only later; unbinding frees it at once, for the next handler.
+            with contextlib.suppress(zmq.ZMQError):
+                socket.unbind(_ZAP_ADDRESS)
             socket.close(linger=0)
             os.close(wake)
 
