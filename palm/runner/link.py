@@ -124,9 +124,13 @@ class RegistryLink:
         with self._lock:
             if record is None or _same(record.url, self._url):
                 return
+            try:
+                client = self._connect(record.url, record.token_file)
+            except PalmError as error:  # half of it may be written yet
+                _log.warning("the registry at %s cannot be used: %s", record.url, error)
+                return
             _log.info("the registry is at %s now", record.url)
-            old, self._client = self._client, self._connect(record.url, record.token_file)
-            self._url = record.url
+            old, self._client, self._url = self._client, client, record.url
         old.close()
 
     def _connect(self, url: str, token_file: str) -> RegistryClient:

@@ -118,7 +118,8 @@ class Membership:
                 beat = Heartbeat(session=self._session, known_generation=self._known, wait=wait)
                 answer = self._registry.heartbeat(self._cluster, self._id, beat)
             except Refused as error:
-                self._refused(error)
+                if not self._follow(error):
+                    away.say(f"the registry refuses: {error}")
                 self._over.wait(away.next())
             except RegistryError as error:
                 away.say(f"the registry is away: {error}")
@@ -140,8 +141,8 @@ class Membership:
             if not self._over.is_set():
                 self._orders.assigned(answer, fresh)
 
-    def _refused(self, error: Refused) -> None:
-        """What to do when the registry says no to a question."""
+    def _follow(self, error: Refused) -> bool:
+        """Do what a refusal means for us; False if it means nothing but that."""
         if error.status == 404 and error.code == "no-such-node":
             self._session = ""
         elif error.status in (404, 410):
@@ -149,7 +150,8 @@ class Membership:
         elif error.status == 409 and error.code == "replaced":
             self._dismiss(str(error), stop=False)
         else:
-            _log.warning("the registry refuses: %s", error)
+            return False
+        return True
 
     def _dismiss(self, reason: str, *, stop: bool) -> None:
         self._over.set()
@@ -173,7 +175,7 @@ class Membership:
                 # It is the other thread's to see who we are; and what makes no sense to the
                 # registry now, never will.
                 self._sent(beat, again=error.status != 400)
-                _log.warning("a report was refused: %s", error)
+                away.say(f"a report was refused: {error}")
                 self._over.wait(away.next())
             except RegistryError:
                 self._sent(beat, again=True)

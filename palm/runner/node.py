@@ -12,7 +12,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -26,12 +26,12 @@ from palm.runner.link import Registry
 from palm.runner.membership import WAIT, Membership
 from palm.runner.service import ProcessSupervisor
 from palm.runner.upload import Uploader
+from palm.runner.wanted import NodePlan, NodeProcess, stand_in, unstarted
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.records import ComponentRecord, last_record, live_records
-from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.names import check_name
-from palm.spec.plan import OVER, Present, Step, Wanted, steps
-from palm.spec.process import ProcessSpec, ProcessState, State
+from palm.spec.plan import Step, Wanted, steps
+from palm.spec.process import OVER, ProcessSpec, ProcessState
 
 __all__ = ["Node", "node_name"]
 
@@ -79,8 +79,8 @@ class Node:
         )
         join = NodeJoin(name=self.name, address=os.uname().nodename, cores=os.cpu_count() or 1)
         self._membership = Membership(registry, cluster, join, self, wait)
-        self._plan = _Plan()
-        self._processes: dict[str, _Process] = {}
+        self._plan = NodePlan()
+        self._processes: dict[str, NodeProcess] = {}
         self._records: dict[str, ComponentRecord] = {}
         #: All records, if they were read in this round.
         self._by_instance: dict[str, ComponentRecord] | None = None
@@ -192,8 +192,9 @@ class Node:
             return
         if not plan.dismissed:
             self._membership.flush(LAST_REPORT)
-            if not self._uploader.flush(LAST_OUTPUT):
-                _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
+        if not self._uploader.flush(PARTING if plan.dismissed else LAST_OUTPUT):
+            _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
+        if not plan.dismissed:
             self._membership.leave()
         _log.info("the runner ends with its cluster")
 
@@ -202,7 +203,7 @@ class Node:
             spec = state.spec
             if spec is None:
                 continue
-            process = _Process(spec, spool.instance)
+            process = NodeProcess(spec, spool.instance)
             process.is_adopted = True
             if state.asked:
                 process.ask(spec.grace)
@@ -230,7 +231,7 @@ class Node:
                         process.spec = replace(process.spec, generation=-1)
             process.is_adopted = False
 
-    def _has_announced(self, process: _Process) -> bool:
+    def _has_announced(self, process: NodeProcess) -> bool:
         records = live_records(self.folders)
         return any(record.instance == process.instance for record in records)
 
@@ -262,17 +263,17 @@ class Node:
             process = process_spec(spec, wanted.number, self.name, self.folders)
             instance = self._supervisor.start(process)
         except PalmError as error:  # it cannot ever run like this
-            failure = _unstarted(spec, wanted, "failed", f"cannot be started: {error}")
+            failure = unstarted(spec, wanted, "failed", f"cannot be started: {error}", time.time())
             _log.error("%s %s", name, failure.reason)
-            self._processes[name] = _Process(_nothing(failure), failure=failure)
+            self._processes[name] = NodeProcess(stand_in(failure), failure=failure)
             self._membership.report(failure)
             return
         except OSError as error:  # as a full disk: the next look tries again
             _log.error("%s cannot be started for now: %s", name, error)
-            self._membership.report(_unstarted(spec, wanted, "backing-off", str(error)))
+            self._membership.report(unstarted(spec, wanted, "backing-off", str(error), time.time()))
             return
         _log.info("starts %s", instance)
-        self._processes[name] = _Process(process, instance)
+        self._processes[name] = NodeProcess(process, instance)
         self._uploader.add(self._supervisor.spool(name), process)
 
     def _stop_process(self, step: Step) -> None:
@@ -288,7 +289,7 @@ class Node:
         if process.failure is None:
             self._supervisor.discard(name)
 
-    def _finish(self, process: _Process) -> None:
+    def _finish(self, process: NodeProcess) -> None:
         """Tell the last of a process that is over, and clear away what it may have left."""
         name = process.spec.name
         if process.failure is None and process.is_news:
@@ -349,7 +350,11 @@ class Node:
         )
 
     def _record(self, state: ProcessState) -> ComponentRecord | None:
-        record = self._find_record(state.name, state.instance)
+        try:
+            record = self._find_record(state.name, state.instance)
+        except (OSError, PalmError) as error:  # a run folder in disorder ends no component
+            _log.warning("nothing can be known of %s: %s", state.name, error)
+            return None
         if record is not None:
             self._records[state.name] = record
         return record
@@ -362,97 +367,6 @@ class Node:
         if self._by_instance is None:
             self._by_instance = {each.instance: each for each in live_records(self.folders)}
         return self._by_instance.get(instance)
-
-
-class _Process:
-    """A process as the node knows it; ``failure`` is why it could not be started at all."""
-
-    def __init__(
-        self, spec: ProcessSpec, instance: str = "", *, failure: ReplicaStatus | None = None
-    ) -> None:
-        self.spec = spec
-        self.instance = instance
-        self.failure = failure
-        self.asked = False
-        self.grace: float | None = None
-        #: Whether it is still to be compared with what is wanted.
-        self.is_adopted = False
-        #: Whether the registry does not know yet how it is.
-        self.is_news = True
-
-    def ask(self, grace: float) -> None:
-        """Note that it was told to stop."""
-        self.asked, self.grace = True, grace
-
-    def present(self, state: ProcessState | None) -> Present:
-        """How it is, for `palm.spec.plan.steps`."""
-        now = "failed" if state is None else state.state
-        return Present(self.spec.component, self.spec.generation, now, self.asked, self.grace)
-
-
-class _Plan:
-    """What the registry wants of this node."""
-
-    def __init__(self) -> None:
-        self.specs: dict[str, ComponentSpec] = {}
-        #: Seconds to stop in, for components that are to stop as a whole.
-        self.graces: dict[str, float] = {}
-        self.wanted: dict[str, Wanted] = {}
-        #: Whether anything is known at all.
-        self.is_known = False
-        #: The cluster is at its end; the registry does not know us any more; another runner is
-        #: this node now.
-        self.ending = self.dismissed = self.replaced = False
-
-    def take(self, assignments: Assignments) -> None:
-        """Want what the registry assigned."""
-        self.is_known, self.ending = True, assignments.stop
-        found = assignments.components
-        self.specs = {each.spec.name: each.spec for each in found}
-        self.graces = {each.spec.name: each.spec.grace for each in found if not each.numbers}
-        self.wanted = {
-            each.spec.replica_name(number): Wanted(each.spec.name, number, each.spec.generation)
-            for each in found
-            for number in each.numbers
-        }
-
-    def dismiss(self, reason: str, stop: bool) -> None:
-        """Be no node any more."""
-        _log.warning("%s", reason)
-        if stop:
-            self.take(Assignments(generation=-1, stop=True))
-        self.dismissed, self.replaced = stop, not stop
-
-    def wanted_now(self, processes: Mapping[str, _Process], living: Set[str]) -> dict[str, Wanted]:
-        """What is to run at this moment: at the end, workers leave before their masters."""
-        singles = {name for name in living if processes[name].spec.role in SINGLE_ROLES}
-        if not self.ending or singles == living:
-            return self.wanted
-        specs = (processes[name].spec for name in singles if not processes[name].asked)
-        return {spec.name: Wanted(spec.component, spec.replica, spec.generation) for spec in specs}
-
-
-def _unstarted(spec: ComponentSpec, wanted: Wanted, state: State, reason: str) -> ReplicaStatus:
-    return ReplicaStatus(
-        name=spec.replica_name(wanted.number),
-        component=spec.name,
-        replica=wanted.number,
-        generation=spec.generation,
-        state=state,
-        reason=reason,
-        updated=time.time(),
-    )
-
-
-def _nothing(failure: ReplicaStatus) -> ProcessSpec:
-    """Stands for a process that could not be described."""
-    return ProcessSpec(
-        failure.name,
-        ("false",),
-        component=failure.component,
-        replica=failure.replica,
-        generation=failure.generation,
-    )
 
 
 def _same(one: ProcessSpec, other: ProcessSpec) -> bool:

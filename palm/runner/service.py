@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -17,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import msgspec
-
 from palm.errors import ConfigError, PalmError
+from palm.runner.entry import Entry
 from palm.runner.process import AdoptedProcess, Process, signal_name, spawn
 from palm.runner.readiness import Look, Probe, look_for
 from palm.runner.spool import Spool, SpoolState, make_spool
@@ -33,17 +31,14 @@ from palm.runner.supervisor import (
     SpawnFailed,
     StartRequested,
     StopRequested,
-    Supervisor,
     Tick,
 )
 from palm.runner.watch import Watcher
 from palm.spec.names import nearest
-from palm.spec.process import ProcessSpec, ProcessState, StartFailed, State
+from palm.spec.process import ProcessSpec, ProcessState, State
 
 __all__ = ["ProcessSupervisor"]
 
-#: Lines of stderr that a failed start shows.
-_STDERR_LINES = 20
 #: Seconds that a caller waits for a stop beyond the grace: after SIGKILL only the kernel is slow.
 _MARGIN = 10.0
 
@@ -57,64 +52,6 @@ class _Watch:
 
     process: AdoptedProcess
     look: Look | None
-
-
-class _Entry:
-    """One supervised process: its rules, its spool and, while it runs, the process."""
-
-    def __init__(self, spec: ProcessSpec, spool: Spool) -> None:
-        self.spec = spec
-        self.spool = spool
-        self.machine = Supervisor(spec, random.random)
-        self.run = 0  # the number of the latest run, to which the process belongs
-        self.process: Process | AdoptedProcess | None = None
-        self.probe: Probe | None = None
-        self.started: float | None = None
-        self.stderr_start = 0  # where the error output of the latest run begins
-        self.saved = spool.read_state() or SpoolState(instance=spool.instance, name=spec.name)
-
-    def state(self) -> ProcessState:
-        machine = self.machine
-        return ProcessState(
-            self.spec.name,
-            self.spec.role,
-            machine.state,
-            machine.pid,
-            machine.exit,
-            machine.restarts,
-            self.spool.instance,
-            self.started,
-            str(self.spool.folder),
-            machine.reason,
-        )
-
-    def save(self) -> None:
-        """Write what is known into the spool, for other processes to read."""
-        self.saved.state, self.saved.reason = self.machine.state, self.machine.reason
-        self.saved.restarts = self.machine.restarts
-        try:
-            self.spool.write_state(self.saved)
-        except OSError as error:  # a full disk must not end the supervision
-            _log.warning("cannot write the state of %s: %s", self.spec.name, error)
-
-    def note_start(self, process: Process) -> None:
-        self.process, self.started = process, process.started
-        self.saved = msgspec.structs.replace(self.saved, **process.facts(), exit=None, ended=0.0)
-
-    def note_exit(self, code: int | None) -> None:
-        self.process = None
-        self.stop_probe()
-        self.saved.exit, self.saved.ended = code, time.time()
-
-    def stop_probe(self) -> None:
-        if self.probe is not None:
-            self.probe.stop()
-            self.probe = None
-
-    def failure(self) -> StartFailed:
-        stderr = self.spool.tail("stderr", _STDERR_LINES, since=self.stderr_start)
-        machine = self.machine
-        return StartFailed(self.spec.name, machine.reason, stderr, timed_out=machine.timed_out)
 
 
 class ProcessSupervisor:
@@ -138,8 +75,8 @@ class ProcessSupervisor:
         self._cluster = cluster
         self._node = node
         self._changed = threading.Condition(threading.RLock())
-        self._entries: dict[str, _Entry] = {}
-        self._effects: deque[tuple[_Entry, Effect | _Watch]] = deque()
+        self._entries: dict[str, Entry] = {}
+        self._effects: deque[tuple[Entry, Effect | _Watch]] = deque()
         self._news: deque[ProcessState] = deque()
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
@@ -158,7 +95,7 @@ class ProcessSupervisor:
                 self._root, spec.name, role=spec.role, cluster=self._cluster, node=self._node,
                 spec=spec if self._node else None,
             )  # fmt: skip
-            entry = _Entry(spec, spool)
+            entry = Entry(spec, spool)
             self._entries[spec.name] = entry
             self._ensure_thread()
             self._handle(entry, StartRequested())
@@ -172,7 +109,7 @@ class ProcessSupervisor:
         """
         if state.spec is None:
             raise PalmError(f"{spool.instance} does not say how it was started")
-        entry = _Entry(state.spec, spool)
+        entry = Entry(state.spec, spool)
         was, runs = cast("State", state.state), state.is_running
         entry.run, entry.started = 1, state.started
         entry.machine.adopt(
@@ -206,8 +143,8 @@ class ProcessSupervisor:
         with self._changed:
             entry = self._entry(name)
             limit = entry.spec.ready_timeout if timeout is None else timeout
-            if not self._wait_for(lambda: _is_decided(entry.machine), limit):
-                raise _too_slow(entry, limit)
+            if not self._wait_for(lambda: entry.is_decided, limit):
+                raise entry.too_slow(limit)
             if entry.machine.state != "ready":
                 raise entry.failure()
 
@@ -242,7 +179,7 @@ class ProcessSupervisor:
         """Forget a process that has ended; its spool stays."""
         with self._changed:
             entry = self._entry(name)
-            if not _is_over(entry):
+            if not entry.is_over:
                 raise ConfigError(f"{name} runs", hint="stop it first")
             del self._entries[name]
             if not entry.saved.asked:  # nobody is to think that it should be left as it is
@@ -308,14 +245,14 @@ class ProcessSupervisor:
     def _check_startable(self, name: str) -> None:
         if self._closing:
             raise PalmError("this supervisor is closed")
-        if name in self._entries and not _is_over(self._entries[name]):
+        if name in self._entries and not self._entries[name].is_over:
             pid = self._entries[name].machine.pid
             raise ConfigError(
                 f"a component named {name!r} already runs" + (f" (pid {pid})" if pid else ""),
                 hint="stop it first, or replace it",
             )
 
-    def _entry(self, name: str) -> _Entry:
+    def _entry(self, name: str) -> Entry:
         if name in self._entries:
             return self._entries[name]
         meant = nearest(name, self._entries)
@@ -324,21 +261,21 @@ class ProcessSupervisor:
             hint=f"did you mean {meant!r}?" if meant else None,
         )
 
-    def _stop_all(self, entries: list[_Entry], grace: float | None) -> None:
+    def _stop_all(self, entries: list[Entry], grace: float | None) -> None:
         for entry in entries:
             self._ask_to_stop(entry, grace)
         limit = max((e.spec.grace if grace is None else grace for e in entries), default=0.0)
-        if not self._wait_for(lambda: all(map(_is_over, entries)), limit + _MARGIN):
+        if not self._wait_for(lambda: self._all_over(entries), limit + _MARGIN):
             left = ", ".join(f"{e.spec.name} (pid {e.machine.pid})" for e in entries
-                             if not _is_over(e))  # fmt: skip
+                             if not e.is_over)  # fmt: skip
             raise PalmError(f"did not end, even after SIGKILL: {left}")
 
-    def _ask_to_stop(self, entry: _Entry, grace: float | None) -> None:
-        if not _is_over(entry):
+    def _ask_to_stop(self, entry: Entry, grace: float | None) -> None:
+        if not entry.is_over:
             entry.saved.asked = True
         self._handle(entry, StopRequested(grace))
 
-    def _handle(self, entry: _Entry, event: Event) -> None:
+    def _handle(self, entry: Entry, event: Event) -> None:
         """Feed one event; the thread performs what follows from it."""
         before, deadline = entry.state(), entry.machine.next_deadline
         effects = entry.machine.handle(event, time.monotonic())
@@ -360,6 +297,9 @@ class ProcessSupervisor:
     def _wake(self) -> None:
         if self._watcher is not None and threading.current_thread() is not self._thread:
             self._watcher.wake()
+
+    def _all_over(self, entries: Iterable[Entry]) -> bool:
+        return all(entry.is_over for entry in entries)
 
     def _wait_for(self, condition: Callable[[], bool], timeout: float) -> bool:
         if threading.current_thread() is self._thread:
@@ -387,7 +327,7 @@ class ProcessSupervisor:
         with self._changed:
             if self._leaving:
                 return not self._effects
-            busy = self._effects or self._news or not all(map(_is_over, self._entries.values()))
+            busy = self._effects or self._news or not self._all_over(self._entries.values())
             return self._closing and not busy
 
     def _work(self, watcher: Watcher) -> bool:
@@ -416,7 +356,7 @@ class ProcessSupervisor:
                 if deadline is not None and now >= deadline:
                     self._handle(entry, Tick())
 
-    def _perform(self, watcher: Watcher, entry: _Entry, effect: Effect | _Watch) -> None:
+    def _perform(self, watcher: Watcher, entry: Entry, effect: Effect | _Watch) -> None:
         if isinstance(effect, Spawn):
             self._report(entry, self._spawn(watcher, entry, effect.run))
         elif isinstance(effect, _Watch):
@@ -424,7 +364,7 @@ class ProcessSupervisor:
         elif entry.process is not None and entry.run == effect.run:
             entry.process.signal(effect.signal)
 
-    def _spawn(self, watcher: Watcher, entry: _Entry, run: int) -> Event:
+    def _spawn(self, watcher: Watcher, entry: Entry, run: int) -> Event:
         entry.run = run
         entry.stderr_start = entry.spool.size("stderr")
         try:
@@ -438,7 +378,7 @@ class ProcessSupervisor:
         return Spawned(run, process.pid)
 
     def _watch(
-        self, watcher: Watcher, entry: _Entry, process: Process | AdoptedProcess, look: Look | None
+        self, watcher: Watcher, entry: Entry, process: Process | AdoptedProcess, look: Look | None
     ) -> None:
         run = entry.run
         entry.process = process
@@ -451,12 +391,12 @@ class ProcessSupervisor:
             on_exit=lambda code: self._on_exit(entry, run, code),
         )
 
-    def _on_exit(self, entry: _Entry, run: int, code: int | None) -> None:
+    def _on_exit(self, entry: Entry, run: int, code: int | None) -> None:
         with self._changed:
             entry.note_exit(code)
             self._handle(entry, Exited(run, code, signal_name(code or 0)))
 
-    def _report(self, entry: _Entry, event: Event) -> None:
+    def _report(self, entry: Entry, event: Event) -> None:
         with self._changed:
             self._handle(entry, event)
 
@@ -468,17 +408,3 @@ class ProcessSupervisor:
                 _log.exception("a subscriber to process states failed and is dropped")
                 with self._changed, contextlib.suppress(ValueError):
                     self._subscribers.remove(subscriber)
-
-
-def _is_over(entry: _Entry) -> bool:
-    return entry.machine.state in ("stopped", "failed")
-
-
-def _is_decided(machine: Supervisor) -> bool:
-    return machine.state in ("ready", "stopped", "failed") or machine.start_failed
-
-
-def _too_slow(entry: _Entry, limit: float) -> StartFailed:
-    error = entry.failure()
-    reason = f"was not ready within {limit:g} s"
-    return StartFailed(error.name, reason, error.stderr, timed_out=True)

@@ -11,15 +11,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from palm.spec.process import State
+from palm.spec.process import OVER, State
 
 __all__ = ["Action", "Present", "Replica", "Step", "Wanted", "place", "steps"]
 
 #: Component and number.
 Replica = tuple[str, int]
-
-#: States of a process that is gone and will not come back by itself.
-OVER: tuple[State, ...] = ("stopped", "failed")
 
 
 def place(

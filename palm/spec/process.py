@@ -9,12 +9,22 @@ from typing import Literal
 from palm.errors import ConfigError, PalmError
 from palm.spec.names import check_name
 
-__all__ = ["RESTART_POLICIES", "ProcessSpec", "ProcessState", "Restart", "StartFailed", "State"]
+__all__ = [
+    "OVER",
+    "RESTART_POLICIES",
+    "ProcessSpec",
+    "ProcessState",
+    "Restart",
+    "StartFailed",
+    "State",
+]
 
 Restart = Literal["never", "on-failure", "always"]
 RESTART_POLICIES: tuple[Restart, ...] = ("never", "on-failure", "always")
 
 State = Literal["starting", "ready", "backing-off", "stopping", "stopped", "failed"]
+#: Of a process that is gone and will not come back by itself.
+OVER: tuple[State, ...] = ("stopped", "failed")
 
 
 @dataclass(frozen=True, slots=True)

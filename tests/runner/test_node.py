@@ -383,7 +383,9 @@ def test_adopted_component_is_watched_like_a_child(house: House) -> None:
     os.kill(first, signal.SIGKILL)
     assert eventually(lambda: house.replicas("foo")[0].restarts == 1)
     assert house.ready()
-    house.runner.kill()
+    # A signal, too, ends the runner alone.
+    house.runner.terminate()
+    assert house.runner.wait() == 0
     house.runner.start()
     assert eventually(lambda: log.read_text().count("adopts foo") == 2)
     house.client.stop("default", "foo")

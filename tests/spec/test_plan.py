@@ -8,7 +8,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm.spec.plan import OVER, Present, Step, Wanted, place, steps
+from palm.spec.plan import Present, Step, Wanted, place, steps
+from palm.spec.process import OVER
 
 NAMES = st.sampled_from(["a", "b", "c"])
 REPLICAS = st.lists(st.tuples(NAMES, st.integers(0, 3)), unique=True)

@@ -185,6 +185,10 @@ class Runner:
         self.process.kill()
         self.process.wait()
 
+    def terminate(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+
     def wait(self) -> int:
         assert self.process is not None
         return self.process.wait(SOON)

@@ -1,0 +1,111 @@
+"""What a node is to run, and what it knows of each process that it runs. No I/O."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Set
+
+from palm.registry_api.schema import Assignments, ReplicaStatus
+from palm.spec.component import SINGLE_ROLES, ComponentSpec
+from palm.spec.plan import Present, Wanted
+from palm.spec.process import ProcessSpec, ProcessState, State
+
+__all__ = ["NodePlan", "NodeProcess", "stand_in", "unstarted"]
+
+_log = logging.getLogger("palm.runner")
+
+
+class NodeProcess:
+    """A process as the node knows it; ``failure`` is why it could not be started at all."""
+
+    def __init__(
+        self, spec: ProcessSpec, instance: str = "", *, failure: ReplicaStatus | None = None
+    ) -> None:
+        self.spec = spec
+        self.instance = instance
+        self.failure = failure
+        self.asked = False
+        self.grace: float | None = None
+        #: Whether it is still to be compared with what is wanted.
+        self.is_adopted = False
+        #: Whether the registry does not know yet how it is.
+        self.is_news = True
+
+    def ask(self, grace: float) -> None:
+        """Note that it was told to stop."""
+        self.asked, self.grace = True, grace
+
+    def present(self, state: ProcessState | None) -> Present:
+        """How it is, for `palm.spec.plan.steps`."""
+        now = "failed" if state is None else state.state
+        return Present(self.spec.component, self.spec.generation, now, self.asked, self.grace)
+
+
+class NodePlan:
+    """What the registry wants of this node."""
+
+    def __init__(self) -> None:
+        self.specs: dict[str, ComponentSpec] = {}
+        #: Seconds to stop in, for components that are to stop as a whole.
+        self.graces: dict[str, float] = {}
+        self.wanted: dict[str, Wanted] = {}
+        #: Whether anything is known at all.
+        self.is_known = False
+        #: The cluster is at its end; the registry does not know us any more; another runner is
+        #: this node now.
+        self.ending = self.dismissed = self.replaced = False
+
+    def take(self, assignments: Assignments) -> None:
+        """Want what the registry assigned."""
+        self.is_known, self.ending = True, assignments.stop
+        found = assignments.components
+        self.specs = {each.spec.name: each.spec for each in found}
+        self.graces = {each.spec.name: each.spec.grace for each in found if not each.numbers}
+        self.wanted = {
+            each.spec.replica_name(number): Wanted(each.spec.name, number, each.spec.generation)
+            for each in found
+            for number in each.numbers
+        }
+
+    def dismiss(self, reason: str, stop: bool) -> None:
+        """Be no node any more."""
+        _log.warning("%s", reason)
+        if stop:
+            self.take(Assignments(generation=-1, stop=True))
+        self.dismissed, self.replaced = stop, not stop
+
+    def wanted_now(
+        self, processes: Mapping[str, NodeProcess], living: Set[str]
+    ) -> dict[str, Wanted]:
+        """What is to run at this moment: at the end, workers leave before their masters."""
+        singles = {name for name in living if processes[name].spec.role in SINGLE_ROLES}
+        if not self.ending or singles == living:
+            return self.wanted
+        specs = (processes[name].spec for name in singles if not processes[name].asked)
+        return {spec.name: Wanted(spec.component, spec.replica, spec.generation) for spec in specs}
+
+
+def unstarted(
+    spec: ComponentSpec, wanted: Wanted, state: State, reason: str, now: float
+) -> ReplicaStatus:
+    """The status of a process that could not be started."""
+    return ReplicaStatus(
+        name=spec.replica_name(wanted.number),
+        component=spec.name,
+        replica=wanted.number,
+        generation=spec.generation,
+        state=state,
+        reason=reason,
+        updated=now,
+    )
+
+
+def stand_in(failure: ReplicaStatus) -> ProcessSpec:
+    """Stands for a process that could not be described."""
+    return ProcessSpec(
+        failure.name,
+        ("false",),
+        component=failure.component,
+        replica=failure.replica,
+        generation=failure.generation,
+    )
