@@ -56,7 +56,7 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
     ("line", "text"),
     [
         ("stauts", r"no such command: stauts; did you mean status\? \(see palm --help\)"),
-        ("xyz", r"no such command: xyz; there is master, worker, runner, status, logs, stop, version"),
+        ("xyz", r"no such command: xyz; there is master, worker, runner, status, logs, stop"),
         ("status --jsno", r"no such option: --jsno; did you mean --json\? \(see palm status"),
         ("master --nmae=foo --name foo", r"no such option: --nmae; did you mean --name\?"),
         ("master --nam foo", r"required: --name"),  # no abbreviations: they change meaning
