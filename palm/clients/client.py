@@ -223,7 +223,7 @@ class Client:
             feeder.join(FEEDER_GRACE)
         self._finalizer.detach()
         self._connection.close()
-        self._values.fail(PalmError("this client is closed"))
+        self._values.close(PalmError("this client is closed"))
 
     def __enter__(self) -> Client:
         return self
@@ -328,7 +328,8 @@ class Client:
                 job.fail(effect.error)
                 with self._lock:
                     self._active.pop(key, None)
-        self._values.fail(effect.error)
+        if effect.job is None:
+            self._values.close(effect.error)
 
     def _note(self, effect: Note) -> None:
         with self._lock:

@@ -258,11 +258,12 @@ class ClientMachine:
         self._fail_all(ConnectTimeout(text, name=name, known=known))
 
     def _fail_all(self, error: PalmError) -> None:
+        """End what waits, each by itself: what comes to us later is not affected."""
         for job in self._jobs:
             self._end(job)
+            self._effects.append(Fail(job, error))
         self._jobs.clear()
-        self._requests.clear()
-        self._effects.append(Fail(None, error))
+        self._requests.fail(error)
 
 
 def _as_text(function: object) -> str:

@@ -70,7 +70,10 @@ class Deliver(msgspec.Struct):
 
 
 class Fail(msgspec.Struct):
-    """No message of ``job`` (None: of any job) will have another outcome, because of ``error``."""
+    """No message of ``job`` will have another outcome, because of ``error``.
+
+    Machines name the job; None stands for all there is, when nothing is left that could answer.
+    """
 
     job: bytes | None
     error: PalmError
@@ -84,13 +87,14 @@ class Note(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """The answer to a cache operation."""
+    """The answer to a cache operation, or the ``error`` that it ended with."""
 
     call: Callable[..., Any]
     found: bool
     key: str
     codec: int
     batch: Batch | None
+    error: PalmError | None = None
 
 
 class Ready(msgspec.Struct):

@@ -107,7 +107,7 @@ class Cancelled(msgspec.Struct):
 
 
 class Wanted(msgspec.Struct):
-    """Somebody wants a cache operation done; ``reply(found, key, codec, batch)`` is called once.
+    """Somebody wants a cache operation done; a `Reply` with ``reply`` follows, once.
 
     ``batch`` holds the value to keep; without it ``key`` is fetched, or deleted.
     """

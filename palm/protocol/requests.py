@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from palm.errors import PalmError
 from palm.protocol.cache import REPLIES
 from palm.protocol.effects import Effect, Reply, Send
 from palm.protocol.events import Wanted
@@ -49,8 +50,10 @@ class Requests:
             self._effects.append(Reply(reply, kept.found, kept.key, kept.codec, batch))
             self._send(kept.link)
 
-    def clear(self) -> None:
-        """Forget what is open."""
+    def fail(self, error: PalmError) -> None:
+        """Let all that is open end with an error."""
+        for request, wanted in self._open.values():
+            self._effects.append(Reply(wanted.reply, False, request.key, 0, None, error))
         self._open.clear()
 
     def _send(self, link: int) -> None:

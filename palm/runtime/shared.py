@@ -25,8 +25,11 @@ class _Answer:
         self.done = threading.Event()
         self.error: PalmError | None = None
 
-    def __call__(self, found: bool, key: str, codec: int, batch: Batch | None) -> None:
+    def __call__(
+        self, found: bool, key: str, codec: int, batch: Batch | None, error: PalmError | None
+    ) -> None:
         self.found, self.key, self.codec, self.batch = found, key, codec, batch
+        self.error = error
         self.done.set()
 
     def fail(self, error: PalmError) -> None:
@@ -40,6 +43,7 @@ class SharedValues:
     def __init__(self, wait_for: Callable[[Event, threading.Event], None]) -> None:
         self._wait_for = wait_for
         self._open: set[_Answer] = set()
+        self._closed: PalmError | None = None
 
     def set(self, value: Any, key: str | None = None) -> str:
         """Keep a value; return its key, a new one if none is given."""
@@ -59,20 +63,23 @@ class SharedValues:
         """Delete a key; return whether it was there."""
         return bool(self._ask(lambda answer: Wanted(key, answer, delete=True)).found)
 
-    def fail(self, error: PalmError) -> None:
-        """Let all that wait fail."""
+    def close(self, error: PalmError) -> None:
+        """Let all that wait fail, and all that will be asked: nobody answers any more."""
+        self._closed = error  # in this order: see `_ask`
         for answer in list(self._open):
             answer.fail(error)
 
     @staticmethod
     def perform(effect: Reply) -> None:
         """Hand a reply over."""
-        effect.call(effect.found, effect.key, effect.codec, effect.batch)
+        effect.call(effect.found, effect.key, effect.codec, effect.batch, effect.error)
 
     def _ask(self, wanted: Callable[[_Answer], Wanted]) -> _Answer:
         answer = _Answer()
         self._open.add(answer)
         try:
+            if self._closed is not None:  # looked at after the answer can be found by `close`
+                raise self._closed
             self._wait_for(wanted(answer), answer.done)
         finally:
             self._open.discard(answer)

@@ -26,6 +26,7 @@ from palm.errors import (
     PalmError,
     TaskError,
 )
+from palm.protocol.effects import Fail
 from tests.support.cluster import ThreadCluster, interrupted, is_waited_for, until
 
 Serve = Callable[..., Client]
@@ -262,6 +263,29 @@ def test_values_wait_for_the_master_no_longer_than_the_timeout(cluster: ThreadCl
             call()
 
 
+def test_a_value_goes_on_waiting_when_a_job_fails(cluster: ThreadCluster) -> None:
+    client = cluster.client()
+    job, failed = client.job("foo.identity", [1]), PalmError("this job only")
+    with ThreadPoolExecutor(1) as pool:
+        value = pool.submit(client.get, "key", "default")
+        until(lambda: client._values._open)
+        client._fail(Fail(job.key, failed))
+        cluster.master()
+        assert value.result(20) == "default"
+    with pytest.raises(PalmError, match="this job only"):
+        list(job)
+
+
+def test_values_asked_for_when_nobody_answers_any_more_fail(cluster: ThreadCluster) -> None:
+    cluster.master()
+    client = cluster.client()
+    assert client.get("key") is None
+    client._fail(Fail(None, PalmError("the thread ended")))
+    for call in (lambda: client.set(1), lambda: client.get("k"), lambda: client.delete("k")):
+        with pytest.raises(PalmError, match="the thread ended"):
+            call()
+
+
 def test_a_job_after_a_timeout_may_succeed(cluster: ThreadCluster) -> None:
     client = cluster.client(connect_timeout=0.2)
     with pytest.raises(ConnectTimeout):
@@ -402,7 +426,7 @@ def test_closing_ends_a_wait_for_a_value(cluster: ThreadCluster) -> None:
     client.close()
     thread.join(1)
     ended = not thread.is_alive()
-    client._values.fail(PalmError("the test is over"))
+    client._values.close(PalmError("the test is over"))
     thread.join()
     assert ended
     assert outcome

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from palm.errors import ConfigError
+from palm.errors import ConfigError, PalmError
 from palm.protocol.cache import REPLIES
 from palm.protocol.effects import Effect, Reply, Send
 from palm.protocol.events import Wanted
@@ -120,7 +120,7 @@ class Asker:
         self.peer.inbox.clear()
         for effect in [effect for effect in self.effects if isinstance(effect, Reply)]:
             self.effects.remove(effect)
-            effect.call(effect.found, effect.key, effect.codec, effect.batch)
+            effect.call(effect.found, effect.key, effect.codec, effect.batch, effect.error)
 
     def reconnect(self) -> None:
         self.peer = self.peer.reconnect()
@@ -165,12 +165,13 @@ def test_what_was_answered_is_not_sent_again(bench: MasterBench) -> None:
 
 def test_nothing_is_sent_without_a_link_and_nothing_is_kept_when_given_up() -> None:
     effects: list[Effect] = []
-    requests = Requests(effects)
+    requests, error = Requests(effects), PalmError("nobody answers")
     requests.add(Wanted("k", print), 0)
     assert requests and not effects
-    requests.clear()
+    requests.fail(error)
     requests.resend(1)
-    assert not requests and not effects
+    assert not requests
+    assert effects == [Reply(print, False, "k", 0, None, error)]
 
 
 @pytest.mark.parametrize(

@@ -62,8 +62,10 @@ class Bench:
     def receive(self, message: Message, batch: Batch | None = None) -> list[Effect]:
         return self.handle(Received(b"", message, batch))
 
-    def submit(self, n: int, first: int = 0, *, last: bool = True) -> list[Effect]:
-        return self.handle(Submitted(JOB, first, Batch.pack(payloads(n)), "foo.f", 0, last))
+    def submit(
+        self, n: int, first: int = 0, *, last: bool = True, job: bytes = JOB
+    ) -> list[Effect]:
+        return self.handle(Submitted(job, first, Batch.pack(payloads(n)), "foo.f", 0, last))
 
     def outcome(self, first: int, n: int, link: int = 1, kinds: bytes = b"") -> list[Effect]:
         self.serial += 1
@@ -159,6 +161,17 @@ def test_who_waits_too_long_gets_an_error_that_says_what_runs(bench: Bench) -> N
     (fail,) = bench.all(Fail)
     assert isinstance(fail.error, ConnectTimeout)
     assert (fail.error.name, fail.error.known) == ("foo", ("bar",))
+
+
+def test_each_thing_that_waited_too_long_fails_by_itself(bench: Bench) -> None:
+    bench.submit(1, job=b"one")
+    bench.submit(1, job=b"other")
+    bench.handle(Wanted("k", print))
+    bench.pass_time(61.0)
+    assert sorted(fail.job or b"" for fail in bench.all(Fail)) == [b"one", b"other"]
+    (reply,) = bench.all(Reply)
+    assert reply.call is print
+    assert isinstance(reply.error, ConnectTimeout)
 
 
 def test_a_client_with_nothing_to_do_waits_for_ever(bench: Bench) -> None:
