@@ -26,9 +26,12 @@ FLAGS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    """The browser, started once."""
+    """The browser, once a module: its event loop runs in this thread until it is closed.
+
+    Nobody else in the thread can run one meanwhile.
+    """
     path = require_chromium()
     from playwright import sync_api  # only where a browser is there
 

@@ -183,6 +183,9 @@ class Clusters:
 
     def _set_lease(self, connection: Connection, key: str, lease: Lease) -> None:
         row = get_cluster(connection, key)
+        if row.state != "alive" and not (lease.revive or lease.end or lease.release):
+            hint = "ask for it to be revived, and it goes on"
+            raise Conflict("cluster-ended", f"the cluster {key!r} has ended", hint)
         if lease.linger is not msgspec.UNSET:
             rows.update_cluster(connection, key, linger=lease.linger)
         if lease.end:

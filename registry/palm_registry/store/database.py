@@ -57,7 +57,9 @@ class Database:
         self._reader = _engine(url, read_only=True)
         self._jobs: queue.SimpleQueue[tuple[Job[Any], Future[Any]] | None] = queue.SimpleQueue()
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="palm-registry-read")
-        self._thread = threading.Thread(target=self._write_all, name="palm-registry-write")
+        self._thread = threading.Thread(
+            target=self._write_all, name="palm-registry-write", daemon=True
+        )
         #: Tells this database from any other that might take its place.
         self.identity = ""
 
