@@ -24,6 +24,7 @@ __all__ = [
     "is_running",
     "last_record",
     "live_records",
+    "process_environment",
     "process_identity",
     "process_start_time",
     "publish_record",
@@ -155,6 +156,16 @@ def process_identity(pid: int) -> str:
         return ""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return f"{boot}/{found[1]}"
+
+
+def process_environment(pid: int) -> dict[str, str]:
+    """Return what process `pid` of ours had for an environment when it started; empty if gone."""
+    import psutil  # slow to load, and few ask
+
+    try:
+        return dict(psutil.Process(pid).environ())
+    except psutil.Error:
+        return {}
 
 
 _HAS_PROC = os.path.exists("/proc/self/stat")

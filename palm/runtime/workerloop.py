@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from palm.errors import PalmError
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed, Event
 from palm.runtime.driver import MAX_WAIT, Driver
@@ -77,6 +78,7 @@ class WorkerLoop:
                         self._invoke = None
                         self._driver.handle(completed)
         finally:
+            self._over = True
             self._closed.set()
             self._awake.set()
             self._watcher.join()
@@ -97,12 +99,20 @@ class WorkerLoop:
         self._wake()
 
     def wait_for(self, event: Event, done: threading.Event) -> None:
-        """Let an event happen and wait until ``done``; the thread of `serve` works meanwhile."""
+        """Let an event happen and wait until ``done``; the thread of `serve` works meanwhile.
+
+        Raises
+        ------
+        PalmError
+            The worker's life ends before: nobody is left to bring it about.
+        """
         self.post(event)
-        if threading.get_ident() != self._thread:
-            done.wait()
-            return
         while not done.is_set():
+            if self._over:
+                raise PalmError("the worker was stopped before its master answered")
+            if threading.get_ident() != self._thread:
+                done.wait(WATCH_EVERY)
+                continue
             with self._lock:
                 self._step(WATCH_EVERY)
 

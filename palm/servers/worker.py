@@ -170,6 +170,8 @@ class Worker(Component):
             self._loop.post(StopRequested(grace))
 
     def _close(self) -> None:
+        if self._loop is not None:
+            self._loop.finish()  # it may never have served
         if self._connector is not None:
             self._connector.close()
             self._connector = None

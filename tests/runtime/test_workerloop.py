@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from palm.errors import PalmError
 from palm.protocol.effects import Invoke
-from palm.protocol.events import Completed, StopRequested
+from palm.protocol.events import Completed, StopRequested, Tick
 from palm.runtime import workerloop
 from palm.runtime.workerloop import WorkerLoop
 from palm.wire.batch import Batch
@@ -167,6 +169,43 @@ def test_another_thread_may_wait_for_an_event() -> None:
     rig.loop.wait_for(StopRequested(9.0), done)
     assert done.is_set()
     rig.end()
+
+
+def test_a_function_that_waits_when_the_worker_stops_is_told_so() -> None:
+    begun, errors = threading.Event(), []
+
+    def run(effect: Invoke) -> Completed:
+        begun.set()
+        with pytest.raises(PalmError, match="stopped before its master answered") as caught:
+            rig.loop.wait_for(Tick(), threading.Event())
+        errors.append(caught.value)
+        return completed()
+
+    rig = Rig(run)
+    rig.call()
+    assert begun.wait(10)
+    rig.end()
+    assert errors
+    assert rig.finished[0] is True
+
+
+@pytest.mark.parametrize("how", ["finished", "raised", "before"])
+def test_another_thread_that_waits_when_the_worker_stops_is_told_so(how: str) -> None:
+    def run(effect: Invoke) -> Completed:
+        raise RuntimeError("a bug")
+
+    rig = Rig(run)
+    if how == "before":
+        rig.end()
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(rig.loop.wait_for, Tick(), threading.Event())
+        if how != "before":
+            until(lambda: Tick() in rig.driver.events)
+            rig.end() if how == "finished" else rig.call()
+        with pytest.raises(PalmError, match="stopped before its master answered"):
+            waits.result(10)
+    rig.thread.join(10)
+    assert not rig.thread.is_alive()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])

@@ -280,6 +280,30 @@ def test_a_worker_that_does_not_run_has_no_values(palm_home: Any) -> None:
             call()
 
 
+def test_a_function_that_waits_for_a_value_ends_with_its_worker(cluster: ThreadCluster) -> None:
+    master = cluster.master()
+    begun, go_on = threading.Event(), threading.Event()
+    errors: list[PalmError] = []
+
+    class Waiting(Worker):
+        def wait(self, value: Any) -> None:
+            begun.set()
+            assert go_on.wait(20)
+            try:
+                self.get("key")
+            except PalmError as error:
+                errors.append(error)
+
+    served = cluster.worker(Waiting("w", master="foo"))
+    cluster.client().job("foo.wait", [1])
+    assert begun.wait(20)
+    master.stop(grace=0.0)
+    go_on.set()
+    until(lambda: served.component._values._open)  # type: ignore[attr-defined]
+    served.stop(grace=0.1)
+    assert ["stopped before its master answered" in str(error) for error in errors] == [True]
+
+
 # For whom
 
 
