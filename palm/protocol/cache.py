@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import Final
 
-from palm.errors import ConfigError
-from palm.wire.batch import Batch
+from palm.errors import ConfigError, PalmError, PayloadTooLarge, WireError
+from palm.wire.batch import MAX_PAYLOAD, Batch
+from palm.wire.codec import Codec
 from palm.wire.message import MAX_TEXT, Fetch, Keep, Kept
+from palm.wire.outcome import Failure, decode_failure, encode_failure, failure_of
 
-__all__ = ["REPLIES", "answer", "check_key", "pack_value", "unpack_value"]
+__all__ = [
+    "REPLIES",
+    "answer",
+    "check_key",
+    "error_of",
+    "failure_in",
+    "pack_value",
+    "unpack_value",
+]
 
 #: Answers kept for each session, so that a repeated operation is not carried out twice; nobody
 #: has more operations under way.
@@ -36,7 +46,14 @@ def pack_value(codec: int, batch: Batch) -> bytes:
 
 def unpack_value(stored: bytes) -> tuple[int, Batch]:
     """Return codec and batch of a stored value; nothing at all counts as b""."""
-    return stored[0] if stored else 0, Batch.pack([memoryview(stored)[1:]])
+    if not isinstance(stored, bytes | bytearray | memoryview):  # a mapping may hold anything
+        raise TypeError(f"the cache holds {type(stored).__name__}, not bytes")
+    view = memoryview(stored).cast("B")
+    value = view[1:]
+    if len(value) > MAX_PAYLOAD:
+        text = f"{len(value):,} bytes, more than {MAX_PAYLOAD:,}"
+        raise PayloadTooLarge(text, limit=MAX_PAYLOAD)
+    return view[0] if view else 0, Batch.pack([value])
 
 
 def answer(
@@ -45,15 +62,51 @@ def answer(
     request: Keep | Fetch,
     batch: Batch | None,
 ) -> tuple[Kept, Batch | None]:
-    """Carry out a request of a session whose earlier answers are ``replies``."""
+    """Carry out a request of a session whose earlier answers are ``replies``.
+
+    Whatever the user's mapping raises is the answer to this request; see `failure_in`.
+    """
     if isinstance(request, Fetch) and not request.delete:
-        return _carry_out(values, request, batch)  # reading again harms nobody
+        return _attempt(values, request, batch)  # reading again harms nobody
     known = replies.get(request.op)
     if known is None:
-        known = replies[request.op] = _carry_out(values, request, batch)
+        known = replies[request.op] = _attempt(values, request, batch)
         while len(replies) > REPLIES:
             del replies[next(iter(replies))]
     return known
+
+
+def failure_in(kept: Kept, batch: Batch | None) -> Failure | None:
+    """Return what went wrong, where an answer says so; raises `WireError`."""
+    if not kept.kinds:
+        return None
+    if batch is None:
+        raise WireError("a failure without its text")
+    return decode_failure(batch.payloads()[0])
+
+
+def error_of(kept: Kept, batch: Batch | None) -> PalmError | None:
+    """Return the error for the caller of an operation that failed."""
+    try:
+        failure = failure_in(kept, batch)
+        if failure is None:
+            return None
+        return failure.to_error(kept.kinds[0], function="", worker="", attempts=0, index=0)
+    except WireError as error:
+        return error
+
+
+def _attempt(
+    values: MutableMapping[str, bytes], request: Keep | Fetch, batch: Batch | None
+) -> tuple[Kept, Batch | None]:
+    try:
+        return _carry_out(values, request, batch)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the mapping is the user's
+        kind, failure = failure_of(error)
+        kept = Kept(0, request.op, request.key, False, Codec.MSGPACK, bytes([kind]))
+        return kept, Batch.pack([encode_failure(failure)])
 
 
 def _carry_out(

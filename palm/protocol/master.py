@@ -21,6 +21,7 @@ from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequest
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.settlement import Settlement
+from palm.protocol.shown import shown
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
 from palm.wire.message import (
@@ -341,6 +342,10 @@ class MasterMachine:
         self, session: Session, message: Keep | Fetch, batch: Batch | None, now: float
     ) -> None:
         kept, value = cache.answer(self._values, session.replies, message, batch)
+        failure = cache.failure_in(kept, value)
+        if failure is not None:
+            text = f"{failure.type}: {failure.text}"
+            self._log(logging.ERROR, f"the cache failed at {shown(kept.key)}: {shown(text, 1000)}")
         kept.link = session.link
         if session.peer is not None:
             self._effects.append(Send(session.peer, kept, value))

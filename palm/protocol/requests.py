@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palm.errors import PalmError
-from palm.protocol.cache import REPLIES
+from palm.protocol.cache import REPLIES, error_of
 from palm.protocol.effects import Effect, Reply, Send
 from palm.protocol.events import Wanted
 from palm.wire.batch import Batch
@@ -46,8 +46,8 @@ class Requests:
         """Take an answer; one that was given before is ignored."""
         found = self._open.pop(kept.op, None)
         if found is not None:
-            reply = found[1].reply
-            self._effects.append(Reply(reply, kept.found, kept.key, kept.codec, batch))
+            reply, error = found[1].reply, error_of(kept, batch)
+            self._effects.append(Reply(reply, kept.found, kept.key, kept.codec, batch, error))
             self._send(kept.link)
 
     def fail(self, error: PalmError) -> None:

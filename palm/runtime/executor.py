@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
 from array import array
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Any, Final
 
-from palm.errors import PayloadTooLarge
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed
 from palm.runtime.functions import FunctionTable
 from palm.wire.batch import MAX_PAYLOAD, Batch, Buffer
 from palm.wire.codec import Codec, decode_values, encode_values
-from palm.wire.outcome import Failure, Kind, describe, encode_failure
+from palm.wire.outcome import Kind, encode_failure, failure_of
 
 __all__ = ["Executor"]
 
@@ -25,9 +22,6 @@ ANSWER_AFTER: Final = 0.02
 
 #: Bytes of results that one answer should not exceed by far.
 ANSWER_SIZE: Final = 256 * 1024
-
-#: Characters of an error's text, and of its traceback, that are sent; the middle is left out.
-MAX_TEXT: Final = 16 * 1024
 
 _Failed = tuple[Kind, bytes]
 
@@ -200,25 +194,5 @@ def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:
 
 
 def _failure(error: BaseException, what: str = "") -> _Failed:
-    lines = traceback.format_exception(type(error), error, _trim(error.__traceback__))
-    text, trace = _shorten(what + describe(error)), _shorten("".join(lines))
-    failure = Failure(type(error).__name__, text, trace)
-    if isinstance(error, PayloadTooLarge):
-        failure.limit = error.limit
-        return Kind.PAYLOAD_TOO_LARGE, encode_failure(failure)
-    return Kind.TASK_ERROR, encode_failure(failure)
-
-
-def _trim(trace: TracebackType | None) -> TracebackType | None:
-    """Leave our own frames out: the user's code begins after them."""
-    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("palm."):
-        trace = trace.tb_next
-    return trace
-
-
-def _shorten(text: str) -> str:
-    left_out = len(text) - MAX_TEXT
-    if left_out <= 0:
-        return text
-    half = MAX_TEXT // 2
-    return f"{text[:half]}\n... {left_out:,} characters left out ...\n{text[-half:]}"
+    kind, failure = failure_of(error, what)
+    return kind, encode_failure(failure)

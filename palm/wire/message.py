@@ -229,12 +229,17 @@ class Fetch(Message, tag="fetch"):
 
 
 class Kept(Message, tag="kept"):
-    """``found`` says whether the key was there; the value follows where one was asked for."""
+    """``found`` says whether the key was there; the value follows where one was asked for.
+
+    Where ``kinds`` is not empty the operation failed: it is one byte, as in `Result`, and the
+    failure follows in place of a value.
+    """
 
     op: int
     key: str
     found: bool
     codec: int
+    kinds: bytes = b""
 
 
 class Bye(Message, tag="bye"):

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import traceback
 from enum import IntEnum
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
 import msgspec
 
 from palm import errors
 from palm.errors import WireError
 
-__all__ = ["Failure", "Kind", "decode_failure", "describe", "encode_failure"]
+__all__ = [
+    "MAX_TEXT",
+    "Failure",
+    "Kind",
+    "decode_failure",
+    "describe",
+    "encode_failure",
+    "failure_of",
+]
+
+#: Characters of an error's text, and of its traceback, that are sent; the middle is left out.
+MAX_TEXT: Final = 16 * 1024
 
 
 class Kind(IntEnum):
@@ -104,6 +117,32 @@ def describe(error: BaseException) -> str:
         raise
     except BaseException as broken:  # noqa: BLE001 - see above
         return f"<its text cannot be shown: {type(broken).__name__}>"
+
+
+def failure_of(error: BaseException, what: str = "") -> tuple[Kind, Failure]:
+    """Return what travels of an error that the user's code raised; ``what`` begins its text."""
+    lines = traceback.format_exception(type(error), error, _trim(error.__traceback__))
+    text, trace = _shorten(what + describe(error)), _shorten("".join(lines))
+    failure = Failure(type(error).__name__, text, trace)
+    if isinstance(error, errors.PayloadTooLarge):
+        failure.limit = error.limit
+        return Kind.PAYLOAD_TOO_LARGE, failure
+    return Kind.TASK_ERROR, failure
+
+
+def _trim(trace: TracebackType | None) -> TracebackType | None:
+    """Leave our own frames out: the user's code begins after them."""
+    while trace is not None and trace.tb_frame.f_globals.get("__name__", "").startswith("palm."):
+        trace = trace.tb_next
+    return trace
+
+
+def _shorten(text: str) -> str:
+    left_out = len(text) - MAX_TEXT
+    if left_out <= 0:
+        return text
+    half = MAX_TEXT // 2
+    return f"{text[:half]}\n... {left_out:,} characters left out ...\n{text[-half:]}"
 
 
 def _escape(text: str) -> str:

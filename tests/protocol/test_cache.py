@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from copy import copy
 from typing import Any
 
 import pytest
 
-from palm.errors import ConfigError, PalmError
-from palm.protocol.cache import REPLIES
-from palm.protocol.effects import Effect, Reply, Send
+from palm.errors import ConfigError, PalmError, PayloadTooLarge, TaskError
+from palm.protocol import cache
+from palm.protocol.cache import REPLIES, error_of
+from palm.protocol.effects import Effect, Log, Reply, Send
 from palm.protocol.events import Wanted
 from palm.protocol.requests import Requests
 from palm.wire import framing
@@ -84,6 +87,106 @@ def test_values_that_were_read_are_not_held_for_who_read_them(bench: MasterBench
     (session,) = bench.master._clients.values()
     assert not any(batch for _, batch in session.replies.values())
     assert len(session.replies) <= REPLIES
+
+
+# A mapping of the user's may do anything
+
+
+class Broken(dict[str, bytes]):
+    """Raises an error of one kind whatever is asked of it."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def fail(self, *_: object) -> Any:
+        raise copy(self.error)  # each has its own traceback
+
+    get = pop = __contains__ = __setitem__ = __getitem__ = fail  # type: ignore[assignment]
+
+
+REQUESTS = [
+    (Keep(0, 1, "k", Codec.RAW), Batch.pack([b"v"])),
+    (Keep(0, 1, "k", Codec.RAW), None),
+    (Fetch(0, 1, "k", delete=False), None),
+    (Fetch(0, 1, "k", delete=True), None),
+]
+
+
+@pytest.mark.parametrize("error", [OSError("disk\nfull"), KeyError("k"), SystemExit(3)], ids=repr)
+@pytest.mark.parametrize("request_", REQUESTS, ids=["set", "set nothing", "get", "delete"])
+def test_error_of_the_mapping_is_that_of_the_one_call(
+    bench: MasterBench, error: BaseException, request_: tuple[Keep | Fetch, Batch | None]
+) -> None:
+    bench.master._values = Broken(error)
+    client = bench.client()
+    client.send(*request_)
+    ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
+    found = error_of(kept, batch)
+    assert isinstance(found, TaskError)
+    assert (found.type, found.text) == (type(error).__name__, str(error))
+    assert "in fail" in found.traceback and "palm/protocol" not in found.traceback
+    (line,) = [e for e in bench.effects if isinstance(e, Log) and e.level == logging.ERROR]
+    assert type(error).__name__ in line.text and "\n" not in line.text
+    client.submit(b"job-one.", [b"1"])
+    bench.worker().work()
+    assert len(client.outcomes()) == 1
+
+
+def test_interrupt_is_not_the_mappings(bench: MasterBench) -> None:
+    bench.master._values = Broken(KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        bench.client().send(Fetch(0, 1, "k", delete=False))
+
+
+def test_repeated_operation_gets_the_error_it_got_first(bench: MasterBench) -> None:
+    bench.master._values = Broken(OSError("disk full"))
+    client = bench.client()
+    keep(client, 1, "k", b"v")
+    bench.master._values = {}
+    back = client.reconnect()
+    keep(back, 1, "k", b"v")
+    assert [bool(kept.kinds) for kept in (*client.take(Kept), *back.take(Kept))] == [True, True]
+    assert bench.master._values == {}
+
+
+@pytest.mark.parametrize("held", ["text", 5, ["a"], object()], ids=lambda held: type(held).__name__)
+def test_mapping_that_holds_no_bytes_is_an_error_of_who_reads_it(
+    bench: MasterBench, held: Any
+) -> None:
+    bench.master._values["k"] = held
+    client = bench.client()
+    client.send(Fetch(0, 1, "k", delete=False))
+    ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
+    assert "not bytes" in str(error_of(kept, batch))
+
+
+@pytest.mark.parametrize("held", [bytearray(b"\0v"), memoryview(b"\0v")], ids=type)
+def test_mapping_may_hold_bytes_of_any_kind(bench: MasterBench, held: Any) -> None:
+    bench.master._values["k"] = held
+    client = bench.client()
+    client.send(Fetch(0, 1, "k", delete=False))
+    assert value_of(client) == b"v"
+
+
+def test_value_that_no_message_can_carry_is_an_error_of_who_reads_it(
+    bench: MasterBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAX_PAYLOAD", 10)
+    bench.master._values["k"] = bytes(12)
+    client = bench.client()
+    client.send(Fetch(0, 1, "k", delete=False))
+    ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
+    error = error_of(kept, batch)
+    assert isinstance(error, PayloadTooLarge)
+    assert error.limit == 10
+
+
+@pytest.mark.parametrize("kinds", [b"\1", b"\xff", b"\0"])
+@pytest.mark.parametrize("batch", [None, Batch.pack([b"no failure"])], ids=["nothing", "junk"])
+def test_failure_that_cannot_be_read_is_an_error_all_the_same(
+    kinds: bytes, batch: Batch | None
+) -> None:
+    assert isinstance(error_of(Kept(1, 1, "k", False, 0, kinds), batch), PalmError)
 
 
 # The side of those who ask

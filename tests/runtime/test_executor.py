@@ -17,7 +17,7 @@ from palm.protocol.events import Completed
 from palm.runtime import executor
 from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
-from palm.wire import codec
+from palm.wire import codec, outcome
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec, decode_values, encode_values
 from palm.wire.message import Task
@@ -200,7 +200,7 @@ def test_a_deep_recursion_is_a_short_traceback() -> None:
 
     failure = only_failure(run(one, [1]))
     assert failure.type == "RecursionError"
-    assert len(failure.traceback) <= executor.MAX_TEXT + 100
+    assert len(failure.traceback) <= outcome.MAX_TEXT + 100
     assert failure.traceback.startswith("Traceback")
     assert "characters left out" in failure.traceback
     assert failure.traceback.rstrip().splitlines()[-1].startswith("RecursionError")
@@ -208,9 +208,9 @@ def test_a_deep_recursion_is_a_short_traceback() -> None:
 
 def test_a_huge_text_is_cut_in_the_middle() -> None:
     failure = only_failure(run(fail_with(ValueError("a" + 1_000_000 * "-" + "z")), [1]))
-    assert len(failure.text) <= executor.MAX_TEXT + 100
+    assert len(failure.text) <= outcome.MAX_TEXT + 100
     assert failure.text[0] + failure.text[-1] == "az"
-    assert len(failure.traceback) <= executor.MAX_TEXT + 100
+    assert len(failure.traceback) <= outcome.MAX_TEXT + 100
 
 
 def test_an_error_that_is_returned_is_a_result() -> None:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from palm.clients import Client
-from palm.errors import ConfigError, PalmError, TransportError
+from palm.errors import ConfigError, PalmError, TaskError, TransportError
 from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
-from palm.servers import Master
+from palm.servers import Master, Worker
 from tests.support.cluster import Served, ThreadCluster, until
 
 Serve = Callable[..., Client]
@@ -175,6 +175,41 @@ def test_its_cache_may_be_the_callers(cluster: ThreadCluster) -> None:
     assert isinstance(stored["key"], bytes)
 
 
+class Refusing(dict[str, bytes]):
+    """Keeps nothing whose key begins with "bad"."""
+
+    def __setitem__(self, key: str, value: bytes) -> None:
+        if key.startswith("bad"):
+            raise OSError(f"no room for {key}")
+        super().__setitem__(key, value)
+
+
+def test_an_error_of_the_callers_cache_is_one_of_that_call(
+    cluster: ThreadCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = cluster.master(cache=Refusing())
+
+    class Keeping(Worker):
+        def keep(self, key: str) -> str:
+            return self.set(1, key)
+
+    cluster.worker(Keeping("w", master="foo"))
+    client = cluster.client()
+    with pytest.raises(TaskError, match="OSError: no room for bad-1") as caught:
+        client.set(1, "bad-1")
+    assert "in __setitem__" in caught.value.traceback
+    with pytest.raises(TaskError, match="OSError: no room for bad-2"):
+        client.eval("foo.keep", "bad-2")
+    assert client.eval("foo.keep", "good") == "good"
+    assert client.get("good") == 1
+    logged = [r.getMessage() for r in caplog.records if r.levelname == "ERROR"]
+    assert [text.rpartition(": ")[2] for text in logged] == [
+        "no room for bad-1",
+        "no room for bad-2",
+    ]
+    assert served.error is None
+
+
 # Any order, and again
 
 PARTS = ["master", "worker", "client"]
@@ -182,8 +217,6 @@ PARTS = ["master", "worker", "client"]
 
 @pytest.mark.parametrize("order", list(itertools.permutations(PARTS)), ids="-".join)
 def test_any_order_of_start(cluster: ThreadCluster, order: tuple[str, ...]) -> None:
-    from palm.servers import Worker
-
     def start_worker() -> None:
         cluster.serve(Worker("w", master="foo", functions={"identity": identity}))
 

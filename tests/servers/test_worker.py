@@ -12,8 +12,8 @@ import pytest
 
 from palm.clients import Client
 from palm.errors import ConfigError, FunctionNotFound, PalmError, TaskError
-from palm.runtime.executor import MAX_TEXT
 from palm.servers import Worker
+from palm.wire.outcome import MAX_TEXT
 from tests.support.cluster import ThreadCluster, until
 
 Serve = Callable[..., Client]
