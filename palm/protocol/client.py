@@ -25,6 +25,7 @@ from palm.protocol.events import (
 from palm.protocol.link import Identity, Link, State
 from palm.protocol.ranges import RangeSet
 from palm.protocol.requests import Requests
+from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
 from palm.wire.message import MAX_TEXT, Ack, Bye, Close, Kept, Notice, Outcome, Submit
@@ -203,7 +204,7 @@ class ClientMachine:
             self._outcome(message, event.batch)  # first: somebody may wait for it
             self._effects.append(Send(b"", Ack(self.link.id, message.serial)))
         elif isinstance(message, Notice):
-            self._effects.append(Note(message.job or None, message.text))
+            self._effects.append(Note(message.job or None, shown(message.text, LINE)))
         elif isinstance(message, Kept):
             self._requests.answered(message, event.batch)
 

@@ -16,6 +16,7 @@ from typing import Final
 from palm.protocol.effects import Effect, Log, Probe, Send
 from palm.protocol.jobs import JobState, Piece
 from palm.protocol.pool import Lease, Pool, WorkerSession
+from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timers
 from palm.wire.message import Notice, Recall, Revoke, Task
 from palm.wire.outcome import Failure, Kind
@@ -333,7 +334,7 @@ class Dispatcher:
         if job.told:
             return
         job.told = True
-        text = f"no worker of '{self._name}' serves '{function}' yet; waiting for one"
+        text = f"no worker of '{self._name}' serves '{shown(function)}' yet; waiting for one"
         self._effects.append(Log(logging.WARNING, text))
         client = job.session
         if client.peer is not None:
@@ -341,11 +342,11 @@ class Dispatcher:
 
     def _fail_unknown(self, job: JobState) -> None:
         function, served = job.function, sorted(self.pool.functions())
-        text = f"no worker of '{self._name}' serves '{function}'"
+        text = f"no worker of '{self._name}' serves '{shown(function)}'"
         near = get_close_matches(function.rpartition(".")[2], served, n=1)
         if near:
-            text += f"; did you mean '{near[0]}'?"
-        text += f" (served: {', '.join(served) or 'nothing'})"
+            text += f"; did you mean '{shown(near[0])}'?"
+        text += f" (served: {shown(', '.join(served), LINE) or 'nothing'})"
         while (piece := job.take_suspect() or job.take(1 << 30)) is not None:
             self._fail(job, piece, Kind.FUNCTION_NOT_FOUND, Failure("FunctionNotFound", text))
         job.unknown = True

@@ -13,10 +13,14 @@ from typing import Final
 from palm.errors import AuthenticationError, PalmError, ProtocolError
 from palm.protocol.effects import Effect, Log, Ready, Reconnect, Send
 from palm.protocol.events import Connected, Disconnected, Event, LookedUp, Received, Refused
+from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.wire.message import VERSION, Bye, Fault, Hello, Reset, Welcome
 
 __all__ = ["Identity", "Link", "State"]
+
+#: Codes of the faults that answer a greeting which no repetition makes better.
+REFUSALS: Final = ("version", "role", "name")
 
 #: Seconds after which a greeting that got no answer is repeated.
 HELLO_DEADLINE: Final = 5.0
@@ -123,8 +127,8 @@ class Link:
         elif isinstance(message, Bye):
             if self.up and message.link == self.id:
                 self.lost(now)
-        elif isinstance(message, Fault) and message.code in ("version", "role"):
-            self.fail(ProtocolError(message.text))
+        elif isinstance(message, Fault) and message.code in REFUSALS:
+            self.fail(ProtocolError(shown(message.text, LINE)))
         return None
 
     def _greet(self, holds: list[int], now: float) -> None:
@@ -140,7 +144,8 @@ class Link:
         self.state, self.id, self.epoch = State.UP, welcome.link, welcome.epoch
         self.server_name, self.endpoints = welcome.name, welcome.endpoints
         self._stop_waiting()
-        self._effects.append(Ready(welcome.name, welcome.endpoints))
+        endpoints = {shown(port): shown(at, LINE) for port, at in welcome.endpoints.items()}
+        self._effects.append(Ready(shown(welcome.name), endpoints))
 
     def _go_down(self, now: float) -> None:
         self._stop_waiting()

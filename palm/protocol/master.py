@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, MutableMapping
 from typing import Final
 
-from palm.errors import PalmError
+from palm.errors import ConfigError, PalmError
 from palm.protocol import cache
 from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, Log, Send, Stopped
@@ -21,8 +21,9 @@ from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequest
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.settlement import Settlement
-from palm.protocol.shown import shown
+from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
+from palm.spec.names import check_name
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -175,7 +176,11 @@ class MasterMachine:
             text = f"'{self.name}' speaks version {VERSION} of the protocol, you {hello.version}"
             return Fault(0, "version", text)
         if hello.role not in ("client", "worker") or hello.role not in event.roles:
-            return Fault(0, "role", f"your key does not allow you to be a {hello.role} here")
+            text = f"your key does not allow you to be a {shown(hello.role)} here"
+            return Fault(0, "role", text)
+        if not _is_name(hello.name):
+            text = f"'{shown(hello.name)}' cannot be the name of a {hello.role}"
+            return Fault(0, "name", text)
         other = self._workers if hello.role == "client" else self._clients
         if hello.session in other:
             return Fault(0, "role", "this session has another role")
@@ -194,7 +199,7 @@ class MasterMachine:
             worker = WorkerSession(hello.session, hello.name, functions)
             self._workers[hello.session] = worker
             self._pool.add(worker)
-            served = ", ".join(functions) or "nothing"
+            served = shown(", ".join(functions), LINE) or "nothing"
             self._log(logging.INFO, f"worker {worker.name} joined, serves {served}")
         return worker
 
@@ -230,6 +235,7 @@ class MasterMachine:
             self._send(peer, Reset(link))
 
     def _strike(self, peer: bytes, reason: str) -> None:
+        reason = shown(reason, LINE)
         self._send(peer, Fault(0, "broken", reason))
         session = self._peers.get(peer)
         name = session.name if session is not None else "a stranger"
@@ -345,7 +351,7 @@ class MasterMachine:
         failure = cache.failure_in(kept, value)
         if failure is not None:
             text = f"{failure.type}: {failure.text}"
-            self._log(logging.ERROR, f"the cache failed at {shown(kept.key)}: {shown(text, 1000)}")
+            self._log(logging.ERROR, f"the cache failed at {shown(kept.key)}: {shown(text, LINE)}")
         kept.link = session.link
         if session.peer is not None:
             self._effects.append(Send(session.peer, kept, value))
@@ -396,7 +402,7 @@ class MasterMachine:
         self, worker: WorkerSession, message: Bye, batch: Batch | None, now: float
     ) -> None:
         leases = self._remove_worker(worker)
-        self._log(logging.INFO, f"worker {worker.name} left: {message.reason}")
+        self._log(logging.INFO, f"worker {worker.name} left: {shown(message.reason, LINE)}")
         self._dispatcher.requeue(leases, now, begun=False)
         self._dispatcher.workers_changed(now)
         self._finish_if_drained(now)
@@ -482,6 +488,14 @@ def _fits(message: Result, lease: Lease) -> bool:
         and lease.first + lease.done <= message.first
         and message.first + message.n <= lease.first + lease.batch.n
     )
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except ConfigError:
+        return False
+    return True
 
 
 def _kind(message: Message) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["shown"]
+__all__ = ["LINE", "shown"]
 
-#: Most characters of a peer's text in a line.
-MOST: Final = 80
+#: Most characters of a peer's word in a line, and of its sentence.
+WORD: Final = 80
+LINE: Final = 1000
 
 
-def shown(text: str, most: int = MOST) -> str:
+def shown(text: str, most: int = WORD) -> str:
     """Return `text` with what is not printable escaped, and cut after `most` characters.
 
     Unlike what programs print (`palm.spec.text`), a name or a reason is one word or one sentence:

@@ -148,7 +148,7 @@ def test_server_that_leaves_is_looked_for_again(link: Bench) -> None:
     assert link.all(Reconnect)
 
 
-@pytest.mark.parametrize("code", ["version", "role"])
+@pytest.mark.parametrize("code", ["version", "role", "name"])
 def test_refusal_is_final(link: Bench, code: str) -> None:
     link.handle(Connected())
     link.receive(Fault(0, code, "you may not"))
