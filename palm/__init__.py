@@ -11,23 +11,37 @@ from typing import TYPE_CHECKING, Any
 from palm._version import __version__
 
 if TYPE_CHECKING:
-    from palm import errors
+    from palm import clusters, errors
     from palm.clients import Client, Job
+    from palm.clusters import connect, up
     from palm.servers import Master, Worker
 
-__all__ = ["Client", "Job", "Master", "Worker", "__version__", "errors"]
+__all__ = [
+    "Client",
+    "Job",
+    "Master",
+    "Worker",
+    "__version__",
+    "clusters",
+    "connect",
+    "errors",
+    "up",
+]
 
 _HOMES = {
     "Client": "palm.clients",
     "Job": "palm.clients",
     "Master": "palm.servers",
     "Worker": "palm.servers",
+    "connect": "palm.clusters",
+    "up": "palm.clusters",
 }
+_MODULES = ("clusters", "errors")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("palm.errors")
+    if name in _MODULES:
+        return import_module(f"palm.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'palm' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -21,7 +21,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Remove all that was added, and end the components of this kernel."""
+    """Remove all that was added; the cluster goes on for as long as it lingers."""
     from palm_jupyter.magics import unload
 
     unload(shell)

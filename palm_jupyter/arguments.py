@@ -29,6 +29,7 @@ def cell_parser() -> Parser:
     add("--replicas", metavar="N", type=_count, default=1, help="number of processes (default: 1)")
     add("--push", metavar="a,b", action="append", default=[], help="notebook variables to copy")
     add("--replace", action="store_true", help="start anew even if nothing changed")
+    add("--kernel", action="store_true", help="run it as an ipykernel, to look into")
     add("-o", "--out", metavar="VAR", default="", help="put the component into this variable")
     return parser
 

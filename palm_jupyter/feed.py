@@ -1,43 +1,37 @@
 """Keeps a view model up to date with a cluster, from a thread of its own.
 
-The thread only turns what it sees into updates; it never prints (the output of a thread lands in
-whatever cell ran last) and never calls into widgets itself.
+What there is comes from the registry's live feed, so it comes while a cell runs, and again from
+the start in a kernel that was restarted. The thread only turns it into updates; it never prints
+(the output of a thread lands in whatever cell ran last) and never calls into widgets itself.
 """
 
 from __future__ import annotations
 
-import codecs
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from palm.clusters import Cluster, ComponentStatus, Status
+from palm.clusters import Cluster, ComponentStatus, LineReader, Status
 from palm.errors import PalmError
-from palm.spec.text import printable
+from palm.registry_api.live import LiveFeed
+from palm.registry_api.schema import Frame, OutputRecord
 from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Lines, Output
 from palm_jupyter.viewmodels.cluster import LINE_LIMIT, UNCOUNTED
 
 __all__ = ["Feed", "components_of"]
 
-Stream = Literal["stdout", "stderr"]
-STREAMS: tuple[Stream, ...] = ("stdout", "stderr")
-
-#: Seconds between two looks at the output; at most this often something is sent.
+#: Seconds between two updates: at most five a second are sent.
 PERIOD = 0.2
-#: Seconds between two looks at what others started.
+#: Seconds between two looks at what was started in shells, of which the registry knows nothing.
 SLOW_PERIOD = 2.0
 #: Lines of one process in one update; more than a person reads in that time.
 BATCH_LINES = 300
 #: Characters of all processes in one update: Jupyter stops passing on what comes faster than
 #: a megabyte a second.
 ROUND_CHARACTERS = 100_000
-#: Bytes read of one stream at once, and shown at first of what was written before.
-BATCH_BYTES = 256 * 1024
-FIRST_BYTES = 32 * 1024
-#: Bytes without a newline after which a line is shown all the same.
-LONGEST_LINE = 64 * 1024
+#: Bytes of output that are shown at first of what was written before, and that we may be behind.
+BACKLOG = 1024 * 1024
 
 
 def components_of(status: Status) -> Components:
@@ -54,6 +48,8 @@ def _component(status: ComponentStatus) -> dict[str, Any]:
         "ready": status.ready,
         "own": status.own,
         "master": status.master,
+        "reason": status.reason,
+        "kernel": status.kernel,
         "functions": list(status.functions),
         "processes": [
             {
@@ -63,152 +59,158 @@ def _component(status: ComponentStatus) -> dict[str, Any]:
                 "restarts": process.restarts,
                 "started": process.started,
                 "reason": process.reason,
+                "node": process.node,
             }
             for process in status.processes
         ],
     }
 
 
-class _Follower:
-    """What a process wrote to one stream since we last looked.
+@dataclass(slots=True)
+class _Written:
+    """What a process wrote to one stream since the last update."""
 
-    ``instances`` is shared by all followers: the first one that meets a new instance of a process
-    says so, for both streams.
-    """
+    lines: list[str] = field(default_factory=list)
+    fresh: bool = False
+    skipped: int = 0
 
-    def __init__(
-        self, cluster: Cluster, process: str, stream: Stream, instances: dict[str, str]
-    ) -> None:
-        self._cluster = cluster
-        self._process = process
-        self._stream = stream
-        self._instances = instances
-        self._begin("")
+    def add(self, line: str) -> None:
+        self.lines.append(line)
+        if len(self.lines) > BATCH_LINES:
+            del self.lines[0]
+            self.skip(1)
 
-    def _begin(self, instance: str) -> None:
-        """Go on near the end of an instance's output."""
-        self._instance = instance
-        self._offset = -FIRST_BYTES
-        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
-        self._rest = ""
+    def skip(self, count: int) -> None:
+        uncounted = UNCOUNTED in (count, self.skipped)
+        self.skipped = UNCOUNTED if uncounted else self.skipped + count
 
-    def look(self) -> Lines | None:
-        """The next lines, or None if there is nothing new."""
-        try:
-            lines, skipped = self._read()
-        except PalmError:  # forgotten meanwhile
-            return None
-        known = self._instances.get(self._process, self._instance)
-        self._instances[self._process] = self._instance
-        fresh = known != self._instance
-        if len(lines) > BATCH_LINES:
-            skipped = UNCOUNTED if skipped else len(lines) - BATCH_LINES
-            lines = lines[-BATCH_LINES:]
-        if not (lines or fresh):
-            return None
-        return Lines(self._process, self._stream, lines, fresh, skipped)
 
-    def _read(self) -> tuple[list[str], int]:
-        """New lines, and how many before them were skipped."""
-        instance, start, data = self._output()
-        if instance != self._instance:
-            self._begin(instance)
-            instance, start, data = self._output()
-        skipped = 0
-        if len(data) == BATCH_BYTES:  # it writes faster than anybody reads
-            self._begin(instance)
-            instance, start, data = self._output()
-            skipped = UNCOUNTED
-        within = start > 0 and self._offset < 0
-        self._offset = start + len(data)
-        lines = self._lines(data)
-        return lines[1:] if within else lines, skipped
+class _Collector:
+    """Collects output until it is time to show it."""
 
-    def _output(self) -> tuple[str, int, bytes]:
-        return self._cluster.output(self._process, self._stream, self._offset, BATCH_BYTES)
+    def __init__(self) -> None:
+        self._reader = LineReader()
+        self._instances: dict[str, str] = {}
+        self._written: dict[tuple[str, str], _Written] = {}
 
-    def _lines(self, data: bytes) -> list[str]:
-        text = self._rest + self._decoder.decode(data)
-        *lines, self._rest = text.split("\n")
-        if len(self._rest) > LONGEST_LINE:
-            lines.append(self._rest)
-            self._rest = ""
-        return [printable(line) for line in lines]
+    def __bool__(self) -> bool:
+        return bool(self._written)
+
+    def add(self, record: OutputRecord) -> None:
+        """Take what a process wrote."""
+        if self._instances.get(record.name, record.instance) != record.instance:
+            # What it wrote in an earlier life is no longer shown.
+            self._written = {k: w for k, w in self._written.items() if k[0] != record.name}
+            self._of(record).fresh = True
+        self._instances[record.name] = record.instance
+        if self._reader.skips(record):
+            self._of(record).skip(UNCOUNTED)
+        for line in self._reader.read(record):
+            self._of(record).add(line.text)
+
+    def _of(self, record: OutputRecord) -> _Written:
+        return self._written.setdefault((record.name, record.stream), _Written())
+
+    def take(self) -> list[Lines]:
+        """Return what there is, and begin anew."""
+        written, self._written = self._written, {}
+        entries = [
+            Lines(process, stream, each.lines, each.fresh, each.skipped)
+            for (process, stream), each in written.items()
+        ]
+        # The first entry of a new life clears what was before; others come after it.
+        entries.sort(key=lambda entry: not entry.fresh)
+        return entries
 
 
 class Feed:
-    """Watches a cluster for a view until it is closed.
-
-    The supervisor says when a process changed its state; output has to be looked for.
-    """
+    """Watches a cluster for a view until it is closed."""
 
     def __init__(self, cluster: Cluster, view: ClusterView) -> None:
         self._cluster = cluster
         self.view = view
-        self._news = threading.Event()
         self._closed = threading.Event()
-        self._followers: dict[tuple[str, str], _Follower] = {}
-        self._instances: dict[str, str] = {}
+        self._collector = _Collector()
         self._lock = threading.Lock()
-        self._unsubscribe: Callable[[], None] | None = None
+        self._live: LiveFeed | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Bring the view up to date, and keep it so from now on."""
         self.refresh()
-        self._unsubscribe = self._cluster.subscribe(lambda state: self._news.set())
+        self._live = self._cluster.live(since="start", backlog=BACKLOG)
         self._thread = threading.Thread(target=self._serve, name="palm-panel", daemon=True)
         self._thread.start()
 
     def refresh(self) -> None:
-        """Look at everything now."""
-        with self._lock:
-            self._look_at_components()
-            self._look_at_output()
+        """Look at the components now."""
+        self._show(self._cluster.status())
 
     def close(self) -> None:
         """Freeze the view as it is and end the thread. Idempotent."""
         if self._closed.is_set():
             return
         self._closed.set()
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        if self._live is not None:
+            self._live.close()
         if self._thread is not None:
             self._thread.join()
-        self.refresh()
-        self.view.apply(Frozen(time.time()))
+        self._flush()
+        self._freeze()
+
+    def _freeze(self) -> None:
+        reason = ""
+        try:
+            self.refresh()
+        except PalmError as error:  # the registry is gone: what was seen last is what is kept
+            reason = str(error)
+        self.view.apply(Frozen(time.time(), reason))
+
+    def _show(self, status: Status) -> None:
+        with self._lock:
+            self.view.apply(components_of(status))
+
+    # In the thread
 
     def _serve(self) -> None:
-        looked = time.monotonic()
-        while not self._closed.wait(PERIOD):
-            now = time.monotonic()
-            news = self._news.is_set() or now - looked >= SLOW_PERIOD
-            self._news.clear()
-            looked = now if news else looked
-            try:
-                with self._lock:
-                    if news:
-                        self._look_at_components()
-                    self._look_at_output()
-            except (OSError, PalmError) as error:  # the folders are gone, or no longer ours
+        try:
+            self._follow()
+        except (OSError, PalmError) as error:  # the registry refuses, or the folders are gone
+            if not self._closed.is_set():
                 self.view.apply(Frozen(time.time(), f"cannot be watched any more: {error}"))
-                return
 
-    def _look_at_components(self) -> None:
-        status = self._cluster.status()
-        self.view.apply(components_of(status))
-        present = {p.name for c in status.components if c.own for p in c.processes}
-        for key in [key for key in self._followers if key[0] not in present]:
-            del self._followers[key]
-        for name in sorted(present):
-            for stream in STREAMS:
-                if (name, stream) not in self._followers:
-                    follower = _Follower(self._cluster, name, stream, self._instances)
-                    self._followers[name, stream] = follower
+    def _follow(self) -> None:
+        live = self._live
+        assert live is not None  # noqa: S101 - for the type checker
+        flushed = looked = time.monotonic()
+        while not self._closed.is_set():
+            frame = live.next_frame(PERIOD if self._collector else SLOW_PERIOD / 2)
+            if frame is not None:
+                self._take(frame)
+            now = time.monotonic()
+            if self._collector and now - flushed >= PERIOD:
+                self._flush()
+                flushed = now
+            if now - looked >= SLOW_PERIOD:
+                self._look()
+                looked = now
 
-    def _look_at_output(self) -> None:
-        looks = (follower.look() for follower in self._followers.values())
-        self.view.apply(Output(_limited([entry for entry in looks if entry is not None])))
+    def _take(self, frame: Frame) -> None:
+        if frame.topic == "status":
+            self._show(self._cluster.status_of(frame.data))
+        elif frame.topic == "output":
+            for record in frame.data:
+                self._collector.add(record)
+
+    def _look(self) -> None:
+        try:
+            self.refresh()
+        except PalmError:
+            return  # the registry is away: that nothing comes is what the panel shows
+
+    def _flush(self) -> None:
+        with self._lock:
+            self.view.apply(Output(_limited(self._collector.take())))
 
 
 def _limited(entries: list[Lines]) -> list[Lines]:

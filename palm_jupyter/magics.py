@@ -79,6 +79,7 @@ class PalmMagics(Magics):
             replicas=options.replicas,
             push=options.push,
             replace=options.replace,
+            kernel=options.kernel,
         )
         component = self.session.worker(worker, cell, f"%%palm_worker {line}".rstrip())
         if not (self._rich or silent):  # else it is part of what is shown
@@ -94,16 +95,38 @@ class PalmMagics(Magics):
     def _master(self, options: argparse.Namespace) -> Component:
         addresses = ((f"--{port}", getattr(options, port)) for port in _PORTS)
         args = [word for option, address in addresses if address for word in (option, address)]
-        return self.session.master(options.name, args=args, replace=options.replace)
+        return self.session.master(
+            options.name, args=args, replace=options.replace, kernel=options.kernel
+        )
+
+    def _up(self, options: argparse.Namespace) -> Cluster:
+        return self.session.up(options.file, options.linger)
+
+    def _down(self, options: argparse.Namespace) -> None:
+        self.session.down()
+
+    def _attach(self, options: argparse.Namespace) -> Cluster:
+        return self.session.attach(options.name)
+
+    def _restart(self, options: argparse.Namespace) -> Component:
+        return self.session.restart(options.name)
 
     def _status(self, options: argparse.Namespace) -> Status:
         return self.session.status()
 
-    def _logs(self, options: argparse.Namespace) -> str:
-        return self.session.logs(options.name, options.n, options.grep)
+    def _logs(self, options: argparse.Namespace) -> str | None:
+        if not options.follow:
+            return self.session.logs(options.name, options.n, options.grep)
+        try:
+            for line in self.session.follow(options.name, options.n, options.grep):
+                name = f"{line.process} | " if line.process != options.name else ""
+                print(f"{name}{line.text}", flush=True)  # noqa: T201 - into the cell's output
+        except KeyboardInterrupt:  # how one stops to follow
+            return None
+        return None
 
     def _stop(self, options: argparse.Namespace) -> None:
-        self.session.stop(options.names, everything=options.all)
+        self.session.stop(options.names, everything=options.all, everyone=options.everyone)
 
 
 class _Extension:
@@ -121,7 +144,7 @@ class _Extension:
         for formatter in self._formatters():
             for kind in _SHOWN:
                 formatter.for_type(kind, self.session.show)
-        # Components end with the kernel in any case; this way they end before it, in order.
+        # The lease ends with the kernel in any case; given back, it ends at once.
         atexit.register(self.session.close)
 
     def remove(self) -> None:
@@ -165,7 +188,7 @@ def load(shell: InteractiveShell) -> None:
 
 
 def unload(shell: InteractiveShell) -> None:
-    """Take palm away from a shell, if it is there, and end its components."""
+    """Take palm away from a shell, if it is there, and let go of its cluster."""
     extension = getattr(shell, _ATTRIBUTE, None)
     if extension is not None:
         delattr(shell, _ATTRIBUTE)

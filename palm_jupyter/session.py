@@ -7,12 +7,22 @@ IPython; the panel is drawn by what `Session` is given.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from palm.clusters import CellSource, Change, Cluster, Component, Status
-from palm.clusters.status import ComponentStatus
+from palm.clusters import (
+    CellSource,
+    Change,
+    Cluster,
+    Component,
+    ComponentStatus,
+    Line,
+    Status,
+    connect,
+    follow,
+    up,
+)
 from palm.errors import ConfigError
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name, nearest
@@ -25,8 +35,6 @@ __all__ = ["Canvas", "LogText", "Panel", "Session", "WorkerOptions"]
 
 #: Seconds a start may take before it is given up.
 START_TIMEOUT = 30.0
-#: Seconds for components to end when the kernel ends: Jupyter kills a kernel after about five.
-EXIT_GRACE = 2.0
 #: Seconds for which a status is the present one, and shown live.
 PRESENT = 5.0
 
@@ -78,6 +86,7 @@ class WorkerOptions:
     replicas: int = 1
     push: tuple[str, ...] = ()
     replace: bool = False
+    kernel: bool = False
 
     @property
     def group(self) -> str:
@@ -120,16 +129,43 @@ class Session:
 
     @property
     def cluster(self) -> Cluster:
-        """The cluster of this kernel, made when first needed."""
+        """The cluster of this notebook, started or found again when first needed."""
         if self._cluster is None:
-            self._cluster = Cluster()
+            self._cluster = up()
         return self._cluster
 
     # Magics
 
-    def master(self, name: str, *, args: Sequence[str] = (), replace: bool = False) -> Component:
+    def up(self, file: str | None = None, linger: str | None = None) -> Cluster:
+        """Start the cluster, if it does not run; put a cluster file in force."""
+        if linger is not None:
+            up(linger, hold=False).close()
+        if file is not None:
+            self.cluster.apply(file)
+        return self.cluster
+
+    def down(self) -> None:
+        """End the cluster; what it wrote stays."""
+        self.freeze()
+        cluster, self._cluster = self.cluster, None
+        try:
+            cluster.down()
+        finally:
+            cluster.close()
+
+    def attach(self, name: str | None = None) -> Cluster:
+        """Use a cluster that runs, from now on."""
+        cluster = connect(name)
+        self.close()
+        self._cluster = cluster
+        return cluster
+
+    def master(
+        self, name: str, *, args: Sequence[str] = (), replace: bool = False, kernel: bool = False
+    ) -> Component:
         """Start a master and wait until it is ready."""
-        return self._ready(self.cluster.start("master", name, args=args, replace=replace))
+        component = self.cluster.start("master", name, args=args, replace=replace, kernel=kernel)
+        return self._ready(component)
 
     def worker(self, options: WorkerOptions, cell: str, header: str) -> Component:
         """Serve the functions of a cell and wait until all replicas are ready.
@@ -158,6 +194,7 @@ class Session:
             replicas=options.replicas,
             args=("--master", options.master),
             replace=options.replace,
+            kernel=options.kernel,
         )
         return self._ready(component)
 
@@ -169,26 +206,46 @@ class Session:
         """The last lines of a component, or of one of its processes."""
         return LogText(self.cluster.logs(name, n, grep=grep))
 
-    def stop(self, names: Sequence[str], *, everything: bool = False) -> None:
-        """Stop components by name, or all that this notebook started."""
+    def follow(self, name: str, n: int = 100, grep: str | None = None) -> Iterator[Line]:
+        """The last lines of a component, and then those that come, until it is over."""
+        lines, cursor = self.cluster.lines(name, n, grep=grep)
+        yield from lines
+        yield from follow(self.cluster, name, cursor, grep)
+
+    def stop(
+        self, names: Sequence[str], *, everything: bool = False, everyone: bool = False
+    ) -> None:
+        """Stop components by name, or all that this notebook started, or all there are."""
         if everything == bool(names):
             raise ConfigError("stop takes names of components, or --all")
         if everything:
-            self.cluster.stop_all()
+            self.cluster.stop_all(everyone=everyone)
         else:
             self.cluster.stop(*names)
+        self._refresh()
+
+    def restart(self, name: str) -> Component:
+        """Replace the processes of a component by new ones, and wait until they are ready."""
+        self.cluster.restart(name)
+        return self._ready(self.cluster[name])
 
     def names(self) -> list[str]:
         """Names of components and of their processes, for completion."""
-        if self._cluster is None:
-            return []
-        status = self._cluster.status()
-        found = {c.name for c in status.components}
-        return sorted(found | {p.name for c in status.components for p in c.processes})
+        components = self._components()
+        found = {component["name"] for component in components}
+        return sorted(found | {p["name"] for c in components for p in c["processes"]})
 
     def masters(self) -> list[str]:
-        """Names of masters that run, for completion."""
-        return [c.name for c in self.cluster.status().components if c.role == "master"]
+        """Names of masters, for completion."""
+        return [c["name"] for c in self._components() if c["role"] == "master"]
+
+    def _components(self) -> Sequence[Mapping[str, Any]]:
+        """The components as last seen: who completes a name must not wait for a registry."""
+        if self._live is not None:
+            return list(self._live[1].view.snapshot(0)["components"])
+        if self._cluster is None:
+            return []
+        return components_of(self._cluster.status()).components
 
     # Showing
 
@@ -245,13 +302,13 @@ class Session:
             panel.freeze()
 
     def close(self) -> None:
-        """End all components of this kernel. Idempotent."""
+        """Let go of the cluster, which goes on for as long as it lingers. Idempotent."""
         try:
             self.freeze()
         finally:
             cluster, self._cluster = self._cluster, None
             if cluster is not None:
-                cluster.close(EXIT_GRACE)
+                cluster.close()
 
     def _refresh(self) -> None:
         if self._live is not None:
@@ -267,7 +324,8 @@ class Session:
         try:
             component.wait_ready(START_TIMEOUT)
         except BaseException:
-            component.stop(grace=1.0)
+            if component.change.kind != "kept":  # else others may be at work with it
+                component.stop(grace=1.0)
             raise
         else:
             if component.change.kind == "kept":
@@ -294,11 +352,12 @@ class Session:
         """A worker waits for its master for ever; in a notebook, that is a typing error."""
         if isinstance(parse_address(master), Endpoint):
             return
-        records = self.cluster.records()
-        record = records.get(master)
-        if record is not None and record.role != "worker":
+        components = self.cluster.status().components
+        masters = sorted(
+            c.name for c in components if c.role != "worker" and (c.desired or not c.own)
+        )
+        if master in masters:
             return
-        masters = sorted(name for name, r in records.items() if r.role != "worker")
         close = nearest(master, masters)
         if close:
             hint = f"did you mean {close!r}?"
@@ -313,11 +372,22 @@ def _happened(change: Change, component: Component, status: ComponentStatus) -> 
     """The line that says what a start did."""
     if change.kind == "kept":
         return "runs already, unchanged"
-    if change.kind != "replaced" or change.before is None:
+    if change.kind != "replaced":
         return f"is {status.state}"
     differences = _differences(change, component, status)
     text = "was stopped and started anew"
+    before, after = set(change.functions), set(status.functions)
+    if change.replicas != status.desired and before == after and not _is_other(change, component):
+        text = "was scaled"
     return f"{text}: {differences}" if differences else text
+
+
+def _is_other(change: Change, component: Component) -> bool:
+    """Whether something but the number of replicas is different."""
+    now = component.declared
+    return (
+        change.before is None or now is None or replace(change.before, replicas=now.replicas) != now
+    )
 
 
 def _differences(change: Change, component: Component, status: ComponentStatus) -> str:
@@ -325,7 +395,7 @@ def _differences(change: Change, component: Component, status: ComponentStatus) 
     parts = [f"+ {name}" for name in sorted(after - before)]
     parts += [f"\N{MINUS SIGN} {name}" for name in sorted(before - after)]
     old = change.before.target if change.before is not None else None
-    new = component.declared.target
+    new = component.declared.target if component.declared is not None else None
     if isinstance(old, CellSource) and isinstance(new, CellSource):
         changed = cellcode.changes(old.source, new.source, sorted(before & after))
         parts += [f"changed {name}" for name in changed]
@@ -333,6 +403,10 @@ def _differences(change: Change, component: Component, status: ComponentStatus) 
             parts.append("another cell, the same functions")
         if old.pushed != new.pushed:
             parts.append("other values pushed")
-    if change.before is not None and change.before.replicas != component.replicas:
-        parts.append(f"{change.before.replicas} to {component.replicas} replicas")
+    if change.replicas != status.desired:
+        parts.append(f"{change.replicas} to {status.desired} replicas")
+    if change.before is not None and component.declared is not None:
+        kernel = {True: "in a kernel", False: "as a process"}
+        if change.before.kernel is not component.declared.kernel:
+            parts.append(f"now {kernel[component.declared.kernel]}")
     return ", ".join(parts)

@@ -20,8 +20,11 @@ __all__ = ["main"]
 
 _COMMANDS = {
     name: f"palm.cli.commands.{name}"
-    for name in ("logs", "master", "runner", "status", "stop", "version", "worker")
-}
+    for name in (
+        "down", "logs", "master", "ps", "restart", "runner", "status", "stop", "up", "version",
+        "worker",
+    )
+}  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,6 +49,8 @@ def _main(argv: Sequence[str] | None) -> int:
         return _complain(f"{error.prog}: {error.args[0]} ({error.hint})", USAGE)
     if arguments.cluster:
         os.environ["PALM_CLUSTER"] = arguments.cluster  # for all that looks for the cluster
+    if arguments.registry:
+        os.environ["PALM_REGISTRY"] = arguments.registry
     try:
         run: Callable[[Namespace], int] = import_module(_COMMANDS[arguments.command]).run
         return run(arguments)

@@ -98,13 +98,20 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         dest="command", metavar="COMMAND", title="commands", parser_class=Parser
     )
     tree = _Tree(prog, notebook, commands)
+    _add_up(tree)
+    _add_down(tree)
     _add_master(tree)
-    if not notebook:
+    if notebook:
+        _add_attach(tree)
+    else:
         _add_worker(tree)
         _add_runner(tree)
     _add_status(tree)
+    if not notebook:
+        _add_ps(tree)
     _add_logs(tree)
     _add_stop(tree)
+    _add_restart(tree)
     if notebook:
         _add_help(tree)
     else:
@@ -147,7 +154,35 @@ def _add_common(parser: Parser, default: Any) -> None:
     parser.add_argument(
         "--cluster", metavar="NAME", default=default, help="the cluster (PALM_CLUSTER, default)"
     )
+    parser.add_argument(
+        "--registry", metavar="URL", default=default,
+        help="address of its registry (PALM_REGISTRY, your own)",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", default=default or False, help="print JSON")
+
+
+def _add_up(tree: _Tree) -> None:
+    parser = tree.add("up", "start the cluster, in the background, if it does not run")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a cluster file to put in force")
+    parser.add_argument(
+        "--linger", metavar="TIME", default=None,
+        help="how long it goes on after the last notebook that used it: 0, 90s, 2m, forever"
+        + (" (2m)" if tree.notebook else " (a new one: forever)"),
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=60.0,
+        help="with FILE: seconds in which all must be ready (60)",
+    )  # fmt: skip
+
+
+def _add_down(tree: _Tree) -> None:
+    tree.add("down", "end the cluster: its components, its runner and, if it was the last, the"
+             " registry")  # fmt: skip
+
+
+def _add_attach(tree: _Tree) -> None:
+    parser = tree.add("attach", "use a cluster that runs")
+    parser.add_argument("name", metavar="CLUSTER", nargs="?", help="its name (the only one)")
 
 
 def _add_master(tree: _Tree) -> None:
@@ -174,14 +209,26 @@ def _add_worker(tree: _Tree) -> None:
 
 def _add_runner(tree: _Tree) -> None:
     parser = tree.add("runner", "run what a registry assigns to this machine")
-    parser.add_argument(
-        "--registry", metavar="URL", help="address of the registry (PALM_REGISTRY, your own)"
-    )
     parser.add_argument("--name", metavar="NODE", help="name as a node (that of the machine)")
+    # For a registry and a cluster that are being made by whoever started this one.
+    parser.add_argument("--patience", type=_seconds, default=0.0, help=argparse.SUPPRESS)
 
 
 def _add_status(tree: _Tree) -> None:
-    tree.add("status", "show what runs in the cluster")
+    tree.add("status", "show the components of the cluster, and what is missing")
+
+
+def _add_ps(tree: _Tree) -> None:
+    tree.add("ps", "show the processes of the cluster")
+
+
+def _add_restart(tree: _Tree) -> None:
+    parser = tree.add("restart", "replace the processes of a component by new ones")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=30.0,
+        help="seconds in which it must be ready (30)",
+    )  # fmt: skip
 
 
 def _add_logs(tree: _Tree) -> None:
@@ -189,8 +236,7 @@ def _add_logs(tree: _Tree) -> None:
     parser.add_argument("name", metavar="NAME", help="name of the component")
     parser.add_argument("-n", metavar="N", type=_number, default=100, help="how many lines (100)")
     parser.add_argument("--grep", metavar="RE", help="only lines that match this expression")
-    if not tree.notebook:
-        parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
 
 
 def _add_stop(tree: _Tree) -> None:
@@ -198,7 +244,11 @@ def _add_stop(tree: _Tree) -> None:
     parser.add_argument("names", metavar="NAME", nargs="*", help="names of the components")
     what = "all that this notebook started" if tree.notebook else "all of the cluster"
     parser.add_argument("--all", action="store_true", help=what)
-    if not tree.notebook:
+    if tree.notebook:
+        parser.add_argument(
+            "--everyone", action="store_true", help="with --all: what others started, too"
+        )
+    else:
         parser.add_argument(
             "--grace", metavar="S", type=_seconds, default=5.0, help="seconds before a kill (5)"
         )
@@ -208,6 +258,8 @@ def _add_stop(tree: _Tree) -> None:
 def _check_stop(parser: Parser, found: argparse.Namespace) -> None:
     if bool(found.names) == found.all:
         parser.error("give either names or --all")
+    if getattr(found, "everyone", False) and not found.all:
+        parser.error("--everyone belongs to --all")
 
 
 def _add_help(tree: _Tree) -> None:
@@ -224,12 +276,14 @@ def _add_detach(parser: Parser) -> None:
         "--timeout", metavar="S", type=_seconds, default=30.0,
         help="with -d: seconds in which it must be ready (30)",
     )  # fmt: skip
+    parser.add_argument("--kernel", action="store_true", help="with -d: as an ipykernel")
 
 
 def _add_start(parser: Parser) -> None:
     parser.add_argument(
         "--replace", action="store_true", help="start anew, in place of what runs under the name"
     )
+    parser.add_argument("--kernel", action="store_true", help="run it as an ipykernel")
     parser.add_argument(
         "-o", "--out", metavar="VAR", default="", help="put the component into this variable"
     )

@@ -1,15 +1,25 @@
 """Clusters from Python: start components, look at them, stop them.
 
-The magics and the command line call this. Processes run under a supervisor in this process and
-end with it; see `palm.clusters.local` for the one place that knows.
+The magics and the command line call this. ``palm.up``, ``palm.connect`` and ``palm.clusters()``
+are here; the last is this very module, called.
 """
 
 from __future__ import annotations
 
-from palm.clusters.cluster import Cluster
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from palm.clusters.cluster import Cluster, Diff
 from palm.clusters.component import Change, Component
+from palm.clusters.finding import attach, clusters, connect, up
+from palm.clusters.follow import follow
+from palm.clusters.output import Line, LineReader
 from palm.clusters.source import CellSource
 from palm.clusters.status import ComponentStatus, ProcessStatus, Status
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = [
     "CellSource",
@@ -17,6 +27,25 @@ __all__ = [
     "Cluster",
     "Component",
     "ComponentStatus",
+    "Diff",
+    "Line",
+    "LineReader",
     "ProcessStatus",
     "Status",
+    "attach",
+    "clusters",
+    "connect",
+    "follow",
+    "up",
 ]
+
+
+class _Module(ModuleType):
+    # ``palm.clusters`` is the package, and what a user calls: one name for two things that belong
+    # together.
+    def __call__(self) -> pandas.DataFrame:
+        """Return all clusters, one a row."""
+        return clusters()
+
+
+sys.modules[__name__].__class__ = _Module

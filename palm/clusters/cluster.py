@@ -1,53 +1,93 @@
-"""A cluster of named components on this machine."""
+"""A cluster of named components, as its registry knows it."""
 
 from __future__ import annotations
 
-import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from palm.clusters.component import Change, Component
-from palm.clusters.declaration import Declaration
-from palm.clusters.local import LocalHost
-from palm.clusters.source import CellSource, prune_pushed, pushed_path
-from palm.clusters.status import ComponentStatus, ProcessStatus, Status
-from palm.errors import ConfigError
-from palm.runner.spool import Stream
+from palm.clusters.declaration import Declaration, own_environment
+from palm.clusters.lease import LeaseKeeper
+from palm.clusters.output import Line, last_lines, shown
+from palm.clusters.source import CellSource, pushed_path
+from palm.clusters.status import ComponentStatus, Status, cluster_status
+from palm.errors import ConfigError, PalmError
+from palm.registry_api import schema
+from palm.registry_api.client import Refused, RegistryClient
+from palm.runner.ending import end_processes
+from palm.runner.spool import STREAMS, Stream, compile_pattern
 from palm.runtime.folders import Folders
-from palm.runtime.records import ComponentRecord, is_running, live_records
+from palm.runtime.records import ComponentRecord, live_records
+from palm.spec.component import SINGLE_ROLES
 from palm.spec.names import nearest
-from palm.spec.process import ProcessState
+from palm.spec.process import StartFailed
 
 if TYPE_CHECKING:
     from palm.clients import Client
+    from palm.registry_api.live import LiveFeed
 
-__all__ = ["Cluster"]
+__all__ = ["Cluster", "Diff"]
+
+#: Seconds between two looks at a component that is awaited.
+_POLL = 0.01
+#: Seconds for a stop beyond its grace, and for the last words of what ended.
+_MARGIN = 10.0
+_LAST_WORDS = 3.0
+_STDERR_LINES = 20
+#: Lines among which a regular expression is looked for: the registry reads no more of them.
+_GREP_LINES = 100_000
+#: States in which a process may be running.
+_LIVING = ("starting", "ready", "stopping", "backing-off", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """What a cluster file changed: names of components."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+    def __repr__(self) -> str:
+        parts = [f"+ {name}" for name in self.added]
+        parts += [f"changed {name}" for name in self.changed]
+        parts += [f"\N{MINUS SIGN} {name}" for name in self.removed]
+        return ", ".join(parts) or "nothing changed"
 
 
 class Cluster:
     """Starts components and knows how they are; ``cluster[name]`` is one of them.
 
-    What it starts ends with this process. Components of the same cluster that others started
-    (in a shell, in another notebook) show in `status` and can be stopped by name.
-
-    Parameters
-    ----------
-    name
-        Name of the cluster; ``PALM_CLUSTER``, else "default".
-    folders
-        Where its files are; found by the environment.
+    Made by `palm.up` and `palm.connect`. Components belong to the cluster, not to this process:
+    they go on without it, for as long as the cluster's leases and its linger say. Components
+    that somebody started in a shell show in `status`, and can be stopped by name.
     """
 
-    def __init__(self, name: str | None = None, *, folders: Folders | None = None) -> None:
-        self.folders = folders or Folders.find(cluster=name)
-        self.host = LocalHost(self.folders)
-        self._components: dict[str, Component] = {}
+    def __init__(
+        self,
+        client: RegistryClient,
+        folders: Folders,
+        *,
+        keeper: LeaseKeeper,
+        owner: str,
+        runner: Callable[[], Mapping[str, str]],
+        down: Callable[[float], None],
+    ) -> None:
+        self.registry = client
+        self.folders = folders
+        self._keeper = keeper
+        self._owner = owner
+        self._runner = runner
+        self._down = down
+        self._known: dict[str, Component] = {}
         self._starting = threading.RLock()
-        prune_pushed(self.folders)
 
     @property
     def name(self) -> str:
@@ -72,8 +112,8 @@ class Cluster:
     ) -> Component:
         """Start a component and return at once; `Component.wait_ready` waits.
 
-        What runs already and was asked for in the same way is returned as it is. If it was asked
-        for differently, it is stopped and the new one started in its place.
+        What runs already and was asked for in the same way is returned as it is, whoever asked.
+        If it was asked for differently, the new one takes its place.
 
         Parameters
         ----------
@@ -86,68 +126,104 @@ class Cluster:
             Further arguments of its command, such as ``("--master", "foo")``.
         env, cwd
             Additions to this process's environment; the folder it runs in, by default ours.
+        kernel
+            Run it in an ipykernel, which `Component.connection_file` leads into.
         replace
-            Start it anew even if nothing changed, and stop what others run under its name.
+            Start it anew even if nothing changed, and stop what runs under its name in a shell.
 
         Raises
         ------
         ConfigError
-            The name is taken, by another role here or by a process of someone else's, or an
-            argument cannot be used.
+            The name is taken, or an argument cannot be used.
+        RegistryError
+            The registry cannot be asked.
         """
-        if kernel or node is not None:
-            what = "kernel=True" if kernel else "node="
-            raise ConfigError(f"{what} is not available yet", hint="components run as processes")
+        if node is not None:
+            raise ConfigError("node= is not available yet", hint="one node runs everything")
         declared = Declaration(
-            role, name, target, replicas, tuple(args), dict(env or {}), cwd
-        )  # fmt: skip
+            role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel
+        )
         with self._starting:
+            self._ensure_alive()
             return self._start(declared, replace)
 
     def _start(self, declared: Declaration, replace: bool) -> Component:
-        self._check_names(declared)
-        old = self._components.get(declared.name)
-        running = old is not None and bool(old.pids)
-        if old is not None and running and old.declared == declared and not replace:
-            old.change = Change("kept", declared, old.functions)
-            self._launch(declared)  # a replica that had given up gets another chance
-            return old
-        change = Change("started")
-        if old is not None and running:
-            change = Change("replaced", old.declared, old.functions)
-            self.host.stop(old.declared.instances, grace=5.0)
-        self._clear_names(declared, replace)
-        component = Component(self, declared, change)
-        self._components[declared.name] = component
-        if old is not None:
-            self._forget_pushed(old)
-        self._launch(declared)
+        before = self._find(declared.name)
+        self._check_role(declared, before)
+        spec = declared.spec(self.folders, self._owner, own_environment(self._runner()))
+        self._clear_names(spec, before, replace)
+        now = self.registry.declare(self.name, spec)
+        component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
+        component.change = self._change(component, before, now)
+        gave_up = any(r.state == "failed" and r.replica < now.desired for r in now.replicas)
+        if component.change.kind == "kept" and (replace or gave_up):
+            now = self.registry.restart(self.name, declared.name)
+            kind = "replaced" if replace else "started"
+            component.change = self._change(component, before, now, kind)
+        self._forget_pushed(component, declared)
+        component.declared, component.generation = declared, now.generation
+        self._known[declared.name] = component
         return component
 
-    def _launch(self, declared: Declaration) -> None:
-        for spec in declared.processes(self.folders):
-            self.host.start(spec)
+    def _change(
+        self,
+        component: Component,
+        before: schema.ComponentStatus | None,
+        now: schema.ComponentStatus,
+        kind: str = "",
+    ) -> Change:
+        if before is None or not before.desired:
+            return Change("started")
+        if not kind:
+            kept = before.generation == now.generation and before.desired == now.desired
+            kind = "kept" if kept else "replaced"
+        return Change(kind, component.declared, tuple(before.functions), before.desired)
+
+    def _find(self, name: str) -> schema.ComponentStatus | None:
+        try:
+            return self.registry.component(self.name, name)
+        except Refused as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def _ensure_alive(self) -> None:
+        """Have the cluster go on, if it has ended, and a runner to run what is wanted."""
+        if self._keeper.ended or self.registry.view_cluster(self.name).state != "alive":
+            self.registry.create_cluster(self.name)
+            self._keeper.begin()
+        else:
+            self._keeper.ensure_runner()
 
     def __getitem__(self, name: str) -> Component:
-        component = self._components.get(name)
-        if component is None:
-            raise self._unknown(name)
-        return component
+        if name not in self._known:
+            found = self._find(name)
+            if found is None:
+                raise self._unknown(name)
+            component = Component(self, found.name, found.role)
+            component.generation = found.generation
+            self._known[name] = component
+        return self._known[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._components
+        return isinstance(name, str) and self._find(name) is not None
 
     def __iter__(self) -> Iterator[Component]:
-        return iter(list(self._components.values()))
+        return iter([self[found.name] for found in self.registry.components(self.name)])
 
     def __len__(self) -> int:
-        return len(self._components)
+        return len(self.registry.components(self.name))
 
     def _ipython_key_completions_(self) -> list[str]:
-        return list(self._components)
+        return [found.name for found in self.registry.components(self.name)]
+
+    @property
+    def started(self) -> tuple[str, ...]:
+        """Names of the components that were started, or found again, from here."""
+        return tuple(name for name, component in self._known.items() if component.declared)
 
     def _unknown(self, name: str) -> ConfigError:
-        known = {*self._components, *self.records()}
+        known = {each.name for each in self.registry.components(self.name)} | set(self.records())
         close = nearest(name, known)
         if close:
             hint = f"did you mean {close!r}?"
@@ -160,21 +236,36 @@ class Cluster:
     # Looking
 
     def status(self) -> Status:
-        """All components at this moment, those that others started included."""
-        records = self.records()
-        states = self.host.states()
-        own = [self._own_status(c, states, records) for c in self]
-        mine = {process.name for status in own for process in status.processes}
-        foreign = [_foreign(record) for name, record in records.items() if name not in mine]
-        return Status(self.name, time.time(), (*own, *foreign))
+        """All components at this moment, those that somebody started in a shell included."""
+        return self.status_of(self.registry.cluster_status(self.name))
+
+    def status_of(self, found: schema.ClusterStatus) -> Status:
+        """The same of what the registry said, as in a frame of `live`."""
+        return cluster_status(found, live_records(self.folders))
 
     def component_status(self, name: str) -> ComponentStatus:
-        """One component started here."""
-        return self._own_status(self[name], self.host.states(), self.records())
+        """One component."""
+        found = self._find(name)
+        if found is None:
+            raise self._unknown(name)
+        return ComponentStatus.of(found)
 
     def records(self) -> dict[str, ComponentRecord]:
-        """What running processes of this cluster say of themselves, by name."""
+        """What running processes of this cluster on this machine say of themselves, by name."""
         return {record.name: record for record in live_records(self.folders)}
+
+    def endpoints(self, name: str) -> dict[str, str]:
+        """Addresses of a component's first process."""
+        return dict(self._first(name).endpoints)
+
+    def connection_file(self, name: str) -> str:
+        """Where Jupyter finds the kernel that a component runs in; "" if it runs in none."""
+        return self._first(name).kernel_file
+
+    def _first(self, name: str) -> schema.ReplicaStatus:
+        found = self._find(name)
+        replicas = found.replicas if found is not None else []
+        return replicas[0] if replicas else schema.ReplicaStatus(name=name, component=name)
 
     def client(self, name: str, **options: Any) -> Client:
         """A client of the server or master of this name."""
@@ -182,101 +273,226 @@ class Cluster:
 
         return Client(name, **options)
 
-    def output(
-        self, process: str, stream: Stream, offset: int, limit: int
-    ) -> tuple[str, int, bytes]:
-        """What a process that was started here wrote, as (instance, offset, bytes).
-
-        A negative ``offset`` counts from the end. A name that is started anew gets another
-        instance, whose output begins at 0 again; a restart by the supervisor keeps it.
-        """
-        spool = self.host.spool(process)
-        start = max(0, spool.size(stream) + offset) if offset < 0 else offset
-        return spool.instance, start, spool.read(stream, start, limit)
+    def live(
+        self,
+        topics: Sequence[str] = ("status", "output"),
+        since: str = "",
+        *,
+        components: Sequence[str] = (),
+        backlog: int | None = None,
+    ) -> LiveFeed:
+        """Status and output as they come; see `RegistryClient.live`. It is to be closed."""
+        return self.registry.live(self.name, topics, since, components=components, backlog=backlog)
 
     def logs(
         self, name: str, n: int = 100, stream: Stream | None = None, grep: str | None = None
     ) -> str:
         """The last lines of a component, or of one of its processes; see `Component.logs`."""
-        if name not in self._components and name in self.host.states():
-            return self.host.spool(name).logs(n, stream, grep).rstrip("\n")
-        return self[name].logs(n, stream, grep)
+        lines, _ = self.lines(name, n, stream, grep)
+        several = len({line.process for line in lines}) > 1
+        return "\n".join(shown(lines, tell_apart=several))
 
-    def subscribe(self, callback: Callable[[ProcessState], None]) -> Callable[[], None]:
-        """Call back, from another thread, when a process changes its state."""
-        return self.host.subscribe(callback)
+    def lines(
+        self, name: str, n: int = 100, stream: str | None = None, grep: str | None = None
+    ) -> tuple[list[Line], str]:
+        """The same as values, and the cursor from which `live` goes on."""
+        if stream is not None and stream not in STREAMS:
+            raise ConfigError(f"no such stream: {stream!r}", hint="stdout or stderr")
+        compile_pattern(grep)  # before anything is read
+        count = _GREP_LINES if grep else n
+        component, process = self._selection(name)
+        page = self.registry.output(self.name, component, name=process, stream=stream, lines=count)
+        return last_lines(page.records, n, grep), page.cursor
 
-    def _own_status(
-        self,
-        component: Component,
-        states: Mapping[str, ProcessState],
-        records: Mapping[str, ComponentRecord],
-    ) -> ComponentStatus:
-        declared = component.declared
-        processes = tuple(
-            ProcessStatus.of(states[name]) for name in declared.instances if name in states
-        )
-        pids = {process.pid for process in processes}
-        functions: dict[str, None] = {}
-        master = declared.master
-        for name in declared.instances:
-            record = records.get(name)
-            if record is not None and record.pid in pids:
-                functions |= dict.fromkeys(record.functions)
-                master = record.master or master
-        # Between two runs nobody says what is served; it is what was served before.
-        component.served = tuple(functions) or component.served
-        over = all(process.state == "stopped" for process in processes)
-        desired = 0 if over else declared.replicas
-        return ComponentStatus(
-            declared.name, declared.role, desired, processes, component.served, master
-        )
+    def has_output(self, name: str) -> bool:
+        """Whether palm keeps the output of a component, or process, of this name."""
+        try:
+            self._selection(name)
+        except ConfigError:
+            return False
+        return True
+
+    def _selection(self, name: str) -> tuple[str | None, str | None]:
+        """Which component, or else process, is meant; what is gone may have written too."""
+        components = self.registry.components(self.name)
+        if any(each.name == name for each in components):
+            return name, None
+        if any(replica.name == name for each in components for replica in each.replicas):
+            return None, name
+        for component, process in ((name, None), (None, name)):
+            if self.registry.output(self.name, component, name=process, lines=1).records:
+                return component, process
+        record = self.records().get(name)
+        if record is not None:
+            raise ConfigError(
+                f"{name} (pid {record.pid}) was started in a shell: its output is there,"
+                " and palm keeps none"
+            )
+        raise self._unknown(name)
+
+    # Waiting
+
+    def wait_ready(self, name: str, timeout: float = 30.0) -> None:
+        """Wait until a component is ready; see `Component.wait_ready`."""
+        component = self[name]
+        deadline = time.monotonic() + timeout
+        while True:
+            found = self._find(name)
+            if found is None or not found.desired:
+                raise StartFailed(name, "was stopped before it was ready")
+            if found.generation >= component.generation and found.actual >= found.desired:
+                return
+            self._check_failed(component, found)
+            if time.monotonic() > deadline:
+                raise self._too_slow(found, timeout)
+            time.sleep(_POLL)
+
+    def _check_failed(self, component: Component, found: schema.ComponentStatus) -> None:
+        """Raise if a replica is known not to become ready.
+
+        One that was ready before and has to be started again gets its chances.
+        """
+        states = ("failed",) if component.change.kind == "kept" else ("failed", "backing-off")
+        for replica in found.replicas:
+            if replica.generation >= component.generation and replica.state in states:
+                raise StartFailed(replica.name, replica.reason, self._stderr(replica))
+
+    def _too_slow(self, found: schema.ComponentStatus, timeout: float) -> PalmError:
+        if problem := self._keeper.problem:
+            return PalmError(f"{found.name} cannot be started: {problem}")
+        reason = f"was not ready within {timeout:g} s"
+        for replica in found.replicas:
+            if replica.state != "ready":
+                return StartFailed(
+                    replica.name, reason, self._stderr(replica), timed_out=True
+                )  # fmt: skip
+        why = f" ({found.reason})" if found.reason else ""
+        return StartFailed(found.name, f"{reason}{why}", timed_out=True)
+
+    def _stderr(self, replica: schema.ReplicaStatus) -> str:
+        """The last error output of a process, once all of it has arrived."""
+        end = replica.written.get("stderr")
+        deadline = time.monotonic() + _LAST_WORDS
+        while True:
+            page = self.registry.output(
+                self.name, name=replica.name, stream="stderr", lines=_STDERR_LINES
+            )
+            records = [each for each in page.records if each.instance == replica.instance]
+            last = records[-1] if records else None
+            have = last.offset + len(last.raw) if last is not None else 0
+            if end is None or have >= end or time.monotonic() > deadline:
+                return "\n".join(line.text for line in last_lines(records, _STDERR_LINES))
+            time.sleep(_POLL)
 
     # Stopping
 
     def stop(self, *names: str, grace: float = 5.0) -> None:
-        """End components by name, those of others included, and wait until they are gone."""
+        """End components by name, and wait until they are gone.
+
+        Raises
+        ------
+        ConfigError
+            Nothing has the name, or only a part of a component has.
+        PalmError
+            Something did not end.
+        """
+        known = {each.name for each in self.registry.components(self.name)}
         records = self.records()
         for name in names:
-            if name not in self._components and name not in records:
-                raise self._unknown(name)
-        own = [self._components[name] for name in names if name in self._components]
-        instances = [i for component in own for i in component.declared.instances]
-        others = [records[name] for name in names if name not in self._components]
-        self.host.stop(instances + [r.name for r in others], grace)
-        for component in own:
-            self._forget_pushed(component)
-        mine = self.host.states()
-        _end([record for record in others if record.name not in mine], grace)
+            if name not in known:
+                self._check_foreign(name, records)
+        own = [name for name in names if name in known]
+        for name in own:
+            self.registry.stop(self.name, name, grace)
+        end_processes([records[name] for name in names if name not in known], grace)
+        self._wait_stopped(own, grace)
+        for name in own:
+            if name in self._known:
+                self._forget_pushed(self._known[name], None)
 
-    def stop_all(self, grace: float = 5.0) -> None:
-        """End all that was started here, workers before masters."""
-        for role in ("worker", "master"):
-            self.stop(*(c.name for c in self if c.role == role), grace=grace)
+    def _check_foreign(self, name: str, records: Mapping[str, ComponentRecord]) -> None:
+        if name not in records:
+            raise self._unknown(name)
+        for component in self.registry.components(self.name):
+            if any(replica.instance == records[name].instance for replica in component.replicas):
+                raise ConfigError(
+                    f"{name!r} is one of the processes of {component.name!r}",
+                    hint="stop that one, or scale it",
+                )
+
+    def _wait_stopped(self, names: Sequence[str], grace: float) -> None:
+        deadline = time.monotonic() + grace + _MARGIN
+        left = list(names)
+        while left:
+            found = {each.name: each for each in self.registry.components(self.name)}
+            left = [name for name in left if name in found and _lives(found[name])]
+            if left and time.monotonic() > deadline:
+                why = self._keeper.problem or "its runner has not said that they are gone"
+                raise PalmError(f"{', '.join(left)} did not end: {why}")
+            time.sleep(_POLL if left else 0)
+
+    def stop_all(self, grace: float = 5.0, *, everyone: bool = False) -> None:
+        """End what was started, or found again, from here; or all that the cluster has.
+
+        Workers end before their masters, so that these take what is given back.
+        """
+        mine = set(self.started)
+        found = [each for each in self.registry.components(self.name) if each.desired]
+        chosen = [each for each in found if everyone or each.name in mine]
+        for single in (False, True):
+            names = [each.name for each in chosen if (each.role in SINGLE_ROLES) is single]
+            self.stop(*names, grace=grace)
 
     def restart(self, name: str) -> None:
-        """Stop a component and start it as it was; does not wait until it is ready."""
+        """Replace the processes of a component by new ones; does not wait for them."""
         component = self[name]
-        with self._starting:
-            self.host.stop(component.declared.instances, grace=5.0)
-            component.change = Change("started")
-            self._launch(component.declared)
+        now = self.registry.restart(self.name, name)
+        component.change = Change("started")
+        component.generation = now.generation
 
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
-        component = self[name]
-        declared = component.declared.scaled(replicas)
-        with self._starting:
-            surplus = set(component.declared.instances) - set(declared.instances)
-            self.host.stop(sorted(surplus), grace=5.0)
-            component.declared = declared
-            self._launch(declared)
+        self.registry.scale(self.name, name, replicas)
 
-    def close(self, grace: float = 5.0) -> None:
-        """End all that was started here; nothing can be started afterwards. Idempotent."""
-        self.host.close(grace)
-        for component in self:
-            self._forget_pushed(component)
+    def apply(self, path: str | Path) -> Diff:
+        """Put a cluster file in force: what it names is started, changed or stopped.
+
+        Raises
+        ------
+        ConfigError
+            With file, line and key of what is wrong.
+        """
+        file = Path(path)
+        try:
+            text = file.read_text("utf-8")
+        except OSError as error:
+            raise ConfigError(f"{file} cannot be read: {error.strerror}", key="FILE") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{file} is not UTF-8 text", key="FILE") from error
+        self._ensure_alive()
+        before = {each.name: each for each in self.registry.components(self.name)}
+        self.registry.set_cluster(self.name, text, str(file), str(file.absolute().parent))
+        after = {each.name: each for each in self.registry.components(self.name)}
+        return Diff(
+            added=tuple(n for n in after if n not in before or not before[n].desired),
+            changed=tuple(n for n in after if n in before and before[n].desired
+                          and _differs(before[n], after[n])),
+            removed=tuple(n for n in before if n not in after),
+        )  # fmt: skip
+
+    def down(self, grace: float = 5.0) -> None:
+        """End the cluster: its components, its runner and, if it was the last, the registry.
+
+        What it wrote stays, and so does its file.
+        """
+        self.registry.end_cluster(self.name, self._owner or "user")
+        self._keeper.ended = True
+        self._down(grace)
+
+    def close(self) -> None:
+        """Let go of the cluster: it goes on as long as its other leases and its linger say."""
+        self._keeper.release()
+        self.registry.close()
 
     def __enter__(self) -> Self:
         return self
@@ -289,77 +505,54 @@ class Cluster:
 
     # Names
 
-    def _check_names(self, declared: Declaration) -> None:
-        """Two components here may not get in each other's way."""
-        old = self._components.get(declared.name)
-        if old is not None and old.role != declared.role:
+    def _check_role(self, declared: Declaration, before: schema.ComponentStatus | None) -> None:
+        if before is not None and before.desired and before.role != declared.role:
             raise ConfigError(
-                f"{declared.name!r} is a {old.role} here, and cannot be a {declared.role} too",
+                f"{declared.name!r} is a {before.role} here, and cannot be a {declared.role} too",
                 hint="choose another name",
             )
-        wanted = set(declared.instances)
-        for other in self:
-            clash = wanted & set(other.declared.instances)
-            if other.name != declared.name and clash and other.pids:
-                raise ConfigError(
-                    f"{min(clash)!r} is a process of {other.name!r} already",
-                    hint="choose another name",
-                )
 
-    def _clear_names(self, declared: Declaration, replace: bool) -> None:
-        """Processes of others under our names: refuse, or end them if told to."""
+    def _clear_names(
+        self,
+        spec: schema.ComponentSpec,
+        before: schema.ComponentStatus | None,
+        replace: bool,
+    ) -> None:
+        """Processes in shells under our names: refuse, or end them if told to."""
         records = self.records()
-        taken = [records[name] for name in declared.instances if name in records]
-        mine = {state.pid for state in self.host.states().values()}
-        taken = [record for record in taken if record.pid not in mine]
+        names = [spec.replica_name(number) for number in range(spec.replicas)]
+        ours = {replica.instance for replica in before.replicas} if before is not None else set()
+        taken = [records[n] for n in names if n in records and records[n].instance not in ours]
         if not taken:
             return
-        if replace:
-            _end(taken, grace=5.0)
+        # A process of another component is the registry's affair, which knows both.
+        managed = {r.instance for each in self.registry.components(self.name)
+                   for r in each.replicas}  # fmt: skip
+        taken = [record for record in taken if record.instance not in managed]
+        if taken and not replace:
+            first = taken[0]
+            since = first.started.partition(".")[0].replace("T", " ")
+            raise ConfigError(
+                f"a {first.role} named {first.name!r} already runs, started elsewhere"
+                f" (pid {first.pid}, since {since} UTC)",
+                hint="use it as it is, stop it, choose another name, or replace it (--replace)",
+            )
+        end_processes(taken)
+
+    def _forget_pushed(self, component: Component, now: Declaration | None) -> None:
+        """Remove the values pushed to what is over."""
+        old = component.declared.target if component.declared is not None else None
+        if not isinstance(old, CellSource) or not old.pushed:
             return
-        first = taken[0]
-        since = first.started.partition(".")[0].replace("T", " ")
-        raise ConfigError(
-            f"a {first.role} named {first.name!r} already runs, started elsewhere"
-            f" (pid {first.pid}, since {since} UTC)",
-            hint="use it as it is, stop it, choose another name, or replace it (--replace)",
-        )
-
-    def _forget_pushed(self, component: Component) -> None:
-        """Remove the values pushed to a component that is over."""
-        target = component.declared.target
-        if not isinstance(target, CellSource) or not target.pushed:
-            return
-        others = [c.declared.target for c in self if c is not component and c.pids]
-        if any(isinstance(o, CellSource) and o.pushed == target.pushed for o in others):
-            return
-        pushed_path(self.folders, target).unlink(missing_ok=True)
+        used = [each.declared for each in self._known.values() if each is not component]
+        targets = [each.target for each in (*used, now) if each is not None]
+        if not any(isinstance(t, CellSource) and t.pushed == old.pushed for t in targets):
+            pushed_path(self.folders, old).unlink(missing_ok=True)
 
 
-def _foreign(record: ComponentRecord) -> ComponentStatus:
-    process = ProcessStatus(record.name, "ready", record.pid, started=record.start_time)
-    return ComponentStatus(
-        record.name,
-        record.role,
-        desired=0,
-        processes=(process,),
-        functions=tuple(record.functions),
-        master=record.master,
-        own=False,
-    )
+def _lives(component: schema.ComponentStatus) -> bool:
+    return any(replica.state in _LIVING for replica in component.replicas)
 
 
-def _end(records: Sequence[ComponentRecord], grace: float) -> None:
-    """SIGTERM, and SIGKILL after the grace, to processes that are not our children."""
-    for name, limit in (("SIGTERM", grace), ("SIGKILL", 5.0)):
-        left = [record for record in records if _runs(record)]
-        for record in left:
-            with suppress(ProcessLookupError):
-                os.kill(record.pid, signal.Signals[name])
-        deadline = time.monotonic() + limit
-        while any(map(_runs, left)) and time.monotonic() < deadline:
-            time.sleep(0.02)  # not our children: nothing to wait on but their end
-
-
-def _runs(record: ComponentRecord) -> bool:
-    return is_running(record.pid, record.start_time, record.identity)
+def _differs(before: schema.ComponentStatus, after: schema.ComponentStatus) -> bool:
+    return (before.generation, before.desired) != (after.generation, after.desired)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from palm.clusters.declaration import Declaration
 from palm.clusters.status import ComponentStatus, Status, table
-from palm.errors import ConfigError
-from palm.runner.spool import STREAMS, Stream
+from palm.runner.spool import Stream
 
 if TYPE_CHECKING:
     from palm.clusters.cluster import Cluster
@@ -22,24 +20,29 @@ __all__ = ["Change", "Component"]
 class Change:
     """What the latest `Cluster.start` did: "started", "kept" or "replaced" something.
 
-    ``before`` and ``functions`` describe what was replaced.
+    ``functions`` and ``replicas`` are those of what was replaced, ``before`` its declaration if
+    it was made here.
     """
 
     kind: str
     before: Declaration | None = None
     functions: tuple[str, ...] = ()
+    replicas: int = 0
 
 
 class Component:
     """One component; made by `Cluster.start`. Its properties show the present state."""
 
-    def __init__(self, cluster: Cluster, declared: Declaration, change: Change) -> None:
+    def __init__(self, cluster: Cluster, name: str, role: str) -> None:
         self._cluster = cluster
-        self.declared = declared
+        self._name = name
+        self._role = role
+        #: What was asked for, if it was here.
+        self.declared: Declaration | None = None
         #: What the latest `Cluster.start` of this name did.
-        self.change = change
-        #: Functions that its processes serve, as last seen.
-        self.served: tuple[str, ...] = ()
+        self.change = Change("kept")
+        #: The version of it that was asked for last.
+        self.generation = 0
 
     @property
     def cluster(self) -> Cluster:
@@ -49,17 +52,17 @@ class Component:
     @property
     def name(self) -> str:
         """Its name; the processes of a worker are called ``NAME-0``, ``NAME-1`` and so on."""
-        return self.declared.name
+        return self._name
 
     @property
     def role(self) -> str:
-        """What it is: "master" or "worker"."""
-        return self.declared.role
+        """What it is: "master", "worker", ..., or "process"."""
+        return self._role
 
     @property
     def replicas(self) -> int:
         """How many processes are wanted."""
-        return self.declared.replicas
+        return self.status().desired
 
     @property
     def state(self) -> str:
@@ -84,12 +87,16 @@ class Component:
     @property
     def endpoints(self) -> dict[str, str]:
         """Addresses of its first process, by port ("pull", "db", ...)."""
-        record = self._cluster.records().get(self.declared.instances[0])
-        return dict(record.endpoints) if record is not None else {}
+        return self._cluster.endpoints(self._name)
+
+    @property
+    def connection_file(self) -> str:
+        """For ``jupyter console --existing``, if it runs as a kernel; else ""."""
+        return self._cluster.connection_file(self._name)
 
     def status(self) -> ComponentStatus:
         """Its processes at this moment."""
-        return self._cluster.component_status(self.name)
+        return self._cluster.component_status(self._name)
 
     def wait_ready(self, timeout: float = 30.0) -> Component:
         """Wait until all replicas are ready.
@@ -99,66 +106,42 @@ class Component:
         StartFailed
             With the last error output of the first replica that ended, or was too slow.
         """
-        self._cluster.host.wait_ready(self.declared.instances, timeout)
+        self._cluster.wait_ready(self._name, timeout)
         return self
 
     def stop(self, grace: float = 5.0) -> None:
         """End its processes: SIGTERM, and SIGKILL after ``grace`` seconds."""
-        self._cluster.stop(self.name, grace=grace)
+        self._cluster.stop(self._name, grace=grace)
 
     def restart(self, timeout: float = 30.0) -> Component:
-        """Stop it, start it as it was, and wait until it is ready."""
-        self._cluster.restart(self.name)
+        """Replace its processes by new ones, and wait until they are ready."""
+        self._cluster.restart(self._name)
         return self.wait_ready(timeout)
 
     def scale(self, n: int) -> Component:
         """Change the number of replicas; those that stay are not touched."""
-        self._cluster.scale(self.name, n)
+        self._cluster.scale(self._name, n)
         return self
 
     def logs(self, n: int = 100, stream: Stream | None = None, grep: str | None = None) -> str:
-        """The last ``n`` lines of output, of all replicas.
+        """The last ``n`` lines of output, of all replicas, in the order they came.
 
         Parameters
         ----------
         stream
-            "stdout" or "stderr"; both by default, stderr last.
+            "stdout" or "stderr"; both by default.
         grep
             A regular expression; only lines in which it is found.
-        """
-        if stream is None:
-            out, err = self._stream("stdout", n, grep), self._stream("stderr", n, grep)
-            lines = [*out, "--- stderr ---", *err] if err else out
-        elif stream in STREAMS:
-            lines = self._stream(stream, n, grep)
-        else:
-            raise ConfigError(f"no such stream: {stream!r}", hint="stdout or stderr")
-        return "\n".join(lines)
 
-    def _stream(self, stream: Stream, n: int, grep: str | None) -> list[str]:
-        """The last lines of all replicas by time; those without one follow the line before."""
-        tails = {i: self._cluster.host.tail(i, stream, n, grep) for i in self.declared.instances}
-        if len(tails) == 1:
-            return next(iter(tails.values()))
-        stamped: list[tuple[str, str]] = []
-        for instance, tail in tails.items():
-            stamp = ""
-            for line in tail:
-                found = _STAMP.match(line)
-                stamp = found[0] if found else stamp
-                stamped.append((stamp, f"{instance} | {line}"))
-        stamped.sort(key=_by_stamp)
-        return [line for _, line in stamped][-n:]
+        Raises
+        ------
+        ConfigError
+            There is no such stream, or ``grep`` is not a regular expression.
+        """
+        return self._cluster.logs(self._name, n, stream, grep)
 
     def __repr__(self) -> str:
         return table(Status(self._cluster.name, time.time(), (self.status(),)))
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(repr(self))
-
-
-_STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:,\d+)?")
-
-
-def _by_stamp(entry: tuple[str, str]) -> str:
-    return entry[0]

@@ -1,30 +1,38 @@
-"""What is wanted of a component, and the processes that follow from it."""
+"""What is wanted of a component, and what the registry is told of it."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from palm.clusters.source import CellSource, write_pushed, write_source
 from palm.errors import ConfigError
 from palm.runtime.folders import Folders
+from palm.spec.component import MAX_REPLICAS, ComponentSpec
 from palm.spec.names import check_name, nearest
-from palm.spec.process import ProcessSpec
 
-__all__ = ["ROLES", "Declaration"]
+__all__ = ["ROLES", "Declaration", "own_environment"]
 
 ROLES = ("master", "worker")
 
-#: Replicas of one component on one machine; beyond it, a typing error is more likely.
-MAX_REPLICAS = 1024
+#: Variables that say something of a shell, a terminal or a kernel, and nothing to a component.
+_OF_THE_SHELL = (
+    "_", "COLUMNS", "DISPLAY", "GIT_PAGER", "INVOCATION_ID", "JOURNAL_STREAM", "LINES", "MANPATH",
+    "OLDPWD", "PAGER", "PWD", "PYTHONPATH", "SHLVL", "TERM", "TTY", "WAYLAND_DISPLAY", "WINDOWID",
+    "MPLBACKEND",
+)  # fmt: skip
+_OF_THE_SHELL_PREFIXES = (
+    "CLICOLOR", "COV_CORE", "FORCE_COLOR", "JPY_", "JUPYTER", "KERNEL_", "PALM_", "PYDEVD_",
+    "PYTEST_", "SSH_", "TERM_", "VSCODE_", "XDG_",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One component as it was asked for. Equal declarations are the same component."""
+    """One component as it was asked for."""
 
     role: str
     name: str
@@ -33,6 +41,7 @@ class Declaration:
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
+    kernel: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -62,36 +71,27 @@ class Declaration:
             raise ConfigError("a master takes no target", key="target")
 
     @property
-    def instances(self) -> tuple[str, ...]:
-        """Names of the processes: the component's own for a master, else ``NAME-0`` and so on."""
-        if self.role == "master":
-            return (self.name,)
-        return tuple(f"{self.name}-{index}" for index in range(self.replicas))
-
-    @property
     def master(self) -> str:
         """The master a worker was given, "" if it is to find one."""
         return _option(self.args, "--master") or self.env.get("PALM_MASTER", "")
 
-    def scaled(self, replicas: int) -> Declaration:
-        """The same component with another number of replicas."""
-        return replace(self, replicas=replicas)
+    def spec(self, folders: Folders, owner: str, inherited: Mapping[str, str]) -> ComponentSpec:
+        """What the registry is told; writes the source of a cell into the cluster's folder.
 
-    def processes(self, folders: Folders) -> tuple[ProcessSpec, ...]:
-        """One process a replica; writes the source of a cell into the cluster's folder."""
-        command = (sys.executable, "-m", "palm", self.role)
-        target = self._target_arguments(folders)
-        env = _environment(self.env, folders, self.master)
-        cwd = str(Path(self.cwd or os.getcwd()).absolute())
-        return tuple(
-            ProcessSpec(
-                name=instance,
-                argv=(*command, *target, "--name", instance, *self.args),
-                env={**env, "PALM_REPLICA": str(index)},
-                cwd=cwd,
-                role=self.role,
-            )
-            for index, instance in enumerate(self.instances)
+        ``inherited`` is what the component is to have of our environment.
+        """
+        command = [sys.executable, "-m", "palm", self.role, *self._target_arguments(folders)]
+        args = [*map(_literal, command), "--name", "${name}", *map(_literal, self.args)]
+        return ComponentSpec(
+            name=self.name,
+            role="master" if self.role == "master" else "worker",
+            replicas=self.replicas,
+            argv=args,
+            env={**inherited, **self.env},
+            cwd=str(Path(self.cwd or os.getcwd()).absolute()),
+            kernel=self.kernel,
+            owner=owner,
+            master=self.master if self.role == "worker" else "",
         )
 
     def _target_arguments(self, folders: Folders) -> tuple[str, ...]:
@@ -105,6 +105,11 @@ class Declaration:
         return (*arguments, "--push-file", str(pushed)) if pushed else tuple(arguments)
 
 
+def _literal(argument: str) -> str:
+    """An argument in which nothing is to be filled in."""
+    return argument.replace("${", "$${")
+
+
 def _option(args: Sequence[str], option: str) -> str:
     for index, arg in enumerate(args):
         if arg == option and index + 1 < len(args):
@@ -114,17 +119,25 @@ def _option(args: Sequence[str], option: str) -> str:
     return ""
 
 
-def _environment(own: Mapping[str, str], folders: Folders, master: str) -> dict[str, str]:
-    """What a component gets on top of this process's environment."""
+def own_environment(runner: Mapping[str, str]) -> dict[str, str]:
+    """What a component is to have of our environment and would not get from its runner.
+
+    So an unchanged cell means an unchanged component, from whichever kernel it comes, and what
+    is the same everywhere is not written down.
+    """
     env = {
-        "PALM_RUN_DIR": str(folders.run),
-        "PALM_STATE_DIR": str(folders.state),
-        "PALM_CLUSTER": folders.cluster,
-        # Imports find what they find here. An empty entry means the current folder.
-        "PYTHONPATH": os.pathsep.join(entry or os.getcwd() for entry in sys.path),
+        key: value
+        for key, value in os.environ.items()
+        if runner.get(key) != value
+        and key not in _OF_THE_SHELL
+        and not key.startswith(_OF_THE_SHELL_PREFIXES)
     }
-    if master:
-        env["PALM_MASTER"] = master
-    if "inline" in os.environ.get("MPLBACKEND", ""):
-        env["MPLBACKEND"] = "agg"  # the notebook's backend draws into a notebook
-    return {**env, **own}
+    # Imports find what they find here. An empty entry means the current folder.
+    env["PYTHONPATH"] = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
+    backend = os.environ.get("MPLBACKEND", "")
+    if backend:
+        # The notebook's backend draws into a notebook.
+        env["MPLBACKEND"] = "agg" if "inline" in backend else backend
+    if level := os.environ.get("PALM_LOG_LEVEL"):
+        env["PALM_LOG_LEVEL"] = level
+    return env

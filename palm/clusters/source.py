@@ -12,9 +12,8 @@ from typing import Any
 
 from palm.errors import ConfigError
 from palm.runtime.folders import Folders
-from palm.runtime.records import is_running, process_start_time
 
-__all__ = ["CellSource", "prune_pushed", "pushed_path", "write_pushed", "write_source"]
+__all__ = ["CellSource", "pushed_path", "write_pushed", "write_source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ def write_source(folders: Folders, cell: CellSource) -> Path:
 
 
 def write_pushed(folders: Folders, cell: CellSource) -> Path | None:
-    """Write the pushed values into a file of this process, or return None without any."""
+    """Write the pushed values into a file, or return None without any."""
     if not cell.pushed:
         return None
     path = pushed_path(folders, cell)
@@ -66,21 +65,8 @@ def write_pushed(folders: Folders, cell: CellSource) -> Path | None:
 
 
 def pushed_path(folders: Folders, cell: CellSource) -> Path:
-    """Where this process keeps the pushed values of a cell.
-
-    The name says whose they are, so that `prune_pushed` can remove them after a crash.
-    """
-    pid = os.getpid()
-    owner = f"{pid}-{int(process_start_time(pid) or 0)}"
-    return folders.cells / f"{sha256(cell.pushed).hexdigest()[:16]}.{owner}.push"
-
-
-def prune_pushed(folders: Folders) -> None:
-    """Remove values that processes which are gone have pushed: they may be large, or secret."""
-    for path in folders.cells.glob("*.push"):
-        pid, _, start = path.name.split(".")[1].partition("-")
-        if not (pid.isdigit() and start.isdigit() and is_running(int(pid), float(start))):
-            path.unlink(missing_ok=True)
+    """Where the pushed values of a cell are kept, until the component or the cluster ends."""
+    return folders.cells / f"{sha256(cell.pushed).hexdigest()[:16]}.push"
 
 
 def _holds(path: Path, data: bytes) -> bool:

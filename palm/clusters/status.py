@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from palm.spec.process import ProcessState
+from palm.registry_api import schema
+from palm.registry_api.schema import Missing
+from palm.runtime.records import ComponentRecord
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["ComponentStatus", "ProcessStatus", "Status", "joint_state"]
+__all__ = [
+    "ComponentStatus",
+    "ProcessStatus",
+    "Status",
+    "cluster_status",
+    "clusters_frame",
+    "table",
+]
 
 _COLUMNS = [
     "component",
@@ -22,16 +31,9 @@ _COLUMNS = [
     "started",
     "functions",
     "reason",
+    "node",
     "own",
 ]
-
-#: States of processes, the one that needs attention most first.
-_ATTENTION = ("failed", "backing-off", "starting", "stopping", "stopped", "ready")
-
-
-def joint_state(states: Sequence[str]) -> str:
-    """The state of a component: that of the process which needs attention most."""
-    return min(states, key=_ATTENTION.index, default="stopped")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,88 +46,113 @@ class ProcessStatus:
     restarts: int = 0
     started: float | None = None
     reason: str = ""
+    node: str = ""
+    instance: str = ""
 
     @classmethod
-    def of(cls, state: ProcessState) -> ProcessStatus:
-        """What a supervisor knows, as far as it is worth showing."""
-        running = state.pid is not None
+    def of(cls, replica: schema.ReplicaStatus) -> ProcessStatus:
+        """What the registry knows, as far as it is worth showing."""
         return cls(
-            name=state.name,
-            state=state.state,
-            pid=state.pid,
-            restarts=state.restarts,
-            started=state.started if running else None,
-            reason=state.reason,
+            name=replica.name,
+            state=replica.state,
+            pid=replica.pid,
+            restarts=replica.restarts,
+            started=replica.started if replica.pid is not None else None,
+            reason=replica.reason,
+            node=replica.node,
+            instance=replica.instance,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentStatus:
-    """One component. ``own`` tells those started here from those found in the run folder."""
+    """One component. ``own`` tells those of the cluster from what somebody started in a shell.
+
+    ``desired`` is how many processes are wanted, ``ready`` how many of them are ready; ``reason``
+    says why they are not all. ``owner`` declared it: "" means a cluster file.
+    """
 
     name: str
     role: str
-    desired: int
+    state: str
+    desired: int = 0
+    ready: int = 0
     processes: tuple[ProcessStatus, ...] = ()
     functions: tuple[str, ...] = ()
     master: str = ""
+    reason: str = ""
+    owner: str = ""
+    kernel: bool = False
     own: bool = True
-
-    @property
-    def state(self) -> str:
-        """The joint state of its processes."""
-        return joint_state([process.state for process in self.processes])
-
-    @property
-    def ready(self) -> int:
-        """How many processes are ready."""
-        return sum(process.state == "ready" for process in self.processes)
 
     @property
     def missing(self) -> int:
         """How many processes are wanted and not ready."""
         return max(0, self.desired - self.ready)
 
+    @classmethod
+    def of(cls, component: schema.ComponentStatus) -> ComponentStatus:
+        """What the registry knows of a component."""
+        return cls(
+            name=component.name,
+            role=component.role,
+            state=component.state,
+            desired=component.desired,
+            ready=component.actual,
+            processes=tuple(ProcessStatus.of(replica) for replica in component.replicas),
+            functions=tuple(component.functions),
+            master=component.master,
+            reason=component.reason,
+            owner=component.owner,
+            kernel=component.kernel,
+        )
+
+    @classmethod
+    def elsewhere(cls, record: ComponentRecord) -> ComponentStatus:
+        """What a component says of itself that somebody started in a shell."""
+        process = ProcessStatus(
+            record.name, "ready", record.pid, started=record.start_time, instance=record.instance
+        )
+        return cls(
+            name=record.name,
+            role=record.role,
+            state="ready",
+            processes=(process,),
+            functions=tuple(record.functions),
+            master=record.master,
+            own=False,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A cluster at one moment; ``time`` is in seconds since the epoch."""
+    """A cluster at one moment; ``time`` is in seconds since the epoch.
+
+    ``ready`` says whether all that is wanted is ready, ``missing`` what is not, and why.
+    ``state`` is "alive", "ending" or "ended".
+    """
 
     cluster: str
     time: float
     components: tuple[ComponentStatus, ...] = ()
-
-    @property
-    def missing(self) -> int:
-        """How many processes are wanted and not ready."""
-        return sum(component.missing for component in self.components)
+    missing: tuple[Missing, ...] = ()
+    state: str = "alive"
 
     @property
     def ready(self) -> bool:
         """Whether all that is wanted is ready."""
-        return self.missing == 0
+        return not self.missing and self.state == "alive"
 
     def to_frame(self) -> pandas.DataFrame:
-        """One row a process."""
+        """One row a process; a component without any has a row of its own."""
         import pandas as pd  # heavy, and only here
 
-        rows = [
-            {
-                "component": component.name,
-                "role": component.role,
-                "state": process.state,
-                "pid": process.pid,
-                "restarts": process.restarts,
-                "started": process.started,
-                "functions": ", ".join(component.functions),
-                "reason": process.reason,
-                "own": component.own,
-            }
-            for component in self.components
-            for process in component.processes
-        ]
-        names = [p.name for c in self.components for p in c.processes]
-        frame = pd.DataFrame(rows, index=pd.Index(names, name="process"), columns=_COLUMNS)
+        rows = [_cells(component, p) for component in self.components for p in _shown(component)]
+        frame = pd.DataFrame(
+            [cells[1:] for cells in rows],
+            index=pd.Index([cells[0] for cells in rows], name="process"),
+            columns=_COLUMNS,
+        )
         frame["pid"] = frame["pid"].astype("Int64")
         frame["started"] = pd.to_datetime(frame["started"].astype("Float64"), unit="s", utc=True)
         return frame
@@ -134,16 +161,72 @@ class Status:
         return table(self)
 
 
+def cluster_status(found: schema.ClusterStatus, records: Iterable[ComponentRecord] = ()) -> Status:
+    """What the registry knows, and what else says that it runs."""
+    known = {replica.instance for component in found.components for replica in component.replicas}
+    own = [ComponentStatus.of(component) for component in found.components]
+    others = [ComponentStatus.elsewhere(each) for each in records if each.instance not in known]
+    return Status(
+        found.cluster, found.time, (*own, *others), tuple(found.missing), found.state
+    )  # fmt: skip
+
+
+def clusters_frame(found: Sequence[schema.ClusterInfo]) -> pandas.DataFrame:
+    """One row a cluster."""
+    import pandas as pd  # heavy, and only here
+
+    rows = [
+        (
+            info.state,
+            info.components,
+            info.nodes,
+            info.created,
+            info.linger,
+            ", ".join(info.holders),
+        )
+        for info in found
+    ]
+    index = pd.Index([info.key for info in found], name="cluster")
+    columns = ["state", "components", "nodes", "created", "linger", "holders"]
+    frame = pd.DataFrame(rows, index=index, columns=columns)
+    frame["created"] = pd.to_datetime(frame["created"].astype("Float64"), unit="s", utc=True)
+    return frame
+
+
+def _shown(component: ComponentStatus) -> Sequence[ProcessStatus]:
+    """Its processes; while there is none, a line that says why."""
+    if component.processes:
+        return component.processes
+    return (ProcessStatus(component.name, component.state, reason=component.reason),)
+
+
+def _cells(component: ComponentStatus, process: ProcessStatus) -> tuple[object, ...]:
+    return (
+        process.name,
+        component.name,
+        component.role,
+        process.state,
+        process.pid,
+        process.restarts,
+        process.started,
+        ", ".join(component.functions),
+        process.reason,
+        process.node,
+        component.own,
+    )
+
+
 def table(status: Status) -> str:
     """The status as aligned text."""
     head = f"cluster {status.cluster}: {_summary(status)}"
-    if not status.components:
-        return head
     rows: list[tuple[str, ...]] = [("name", "role", "state", "pid", "restarts", "functions")]
     for component in status.components:
-        rows += [_row(component, process) for process in component.processes]
+        rows += [_row(component, process) for process in _shown(component)]
+    if len(rows) == 1:
+        return head
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    lines += [f"missing: {m.count} of {m.component}: {m.why}" for m in status.missing]
     return "\n".join([head, *(f"  {line.rstrip()}" for line in lines)])
 
 
@@ -155,9 +238,11 @@ def _row(component: ComponentStatus, process: ProcessStatus) -> tuple[str, ...]:
 
 
 def _summary(status: Status) -> str:
+    if status.state != "alive":
+        return status.state
     if not status.components:
         return "no components"
     if status.missing:
-        return f"not ready, {status.missing} missing"
+        return f"not ready, {sum(m.count for m in status.missing)} missing"
     wanted = sum(component.desired for component in status.components)
     return "ready" if wanted else "stopped"

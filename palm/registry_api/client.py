@@ -6,7 +6,8 @@ import http.client
 import select
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -57,6 +58,12 @@ class RegistryClient:
 
     Calls that can be repeated without harm are, for ``retry`` seconds while the registry is away.
 
+    Parameters
+    ----------
+    relocate
+        Asked when nobody answers: gives the address and the token that hold by now, or None if
+        nothing better is known. A local registry that was started again has another port.
+
     Raises
     ------
     Refused
@@ -67,23 +74,28 @@ class RegistryClient:
         A cluster file or a component cannot be used.
     """
 
-    def __init__(self, url: str, token: str, *, retry: float = RETRY_FOR) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(f"{url!r} is not the address of a registry", hint="http://HOST:PORT/")
-        self.url = url if url.endswith("/") else f"{url}/"
-        self._https = parts.scheme == "https"
-        self._host = parts.hostname
-        self._port = parts.port
-        self._path = parts.path if parts.path.endswith("/") else f"{parts.path}/"
-        self._token = token
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        retry: float = RETRY_FOR,
+        relocate: Callable[[], tuple[str, str] | None] | None = None,
+    ) -> None:
+        self._site = _Site.parse(url, token)
         self._retry = retry
+        self._relocate = relocate
         self._lock = threading.Lock()
         self._idle: list[http.client.HTTPConnection] = []
         self._closed = False
 
     def __repr__(self) -> str:
         return f"RegistryClient({self.url!r})"
+
+    @property
+    def url(self) -> str:
+        """Where the registry is, with a slash at the end."""
+        return self._site.url
 
     def __enter__(self) -> RegistryClient:
         return self
@@ -158,9 +170,14 @@ class RegistryClient:
         ttl: float = 30.0,
         *,
         linger: float | msgspec.UnsetType | None = msgspec.UNSET,
+        revive: bool = True,
     ) -> schema.LeaseReply:
-        """Keep a cluster alive for `ttl` seconds from now."""
-        return self._lease(key, schema.Lease(holder=holder, ttl=ttl, linger=linger))
+        """Keep a cluster alive for `ttl` seconds from now.
+
+        One that has ended goes on, unless `revive` is false: then that is `Refused`.
+        """
+        lease = schema.Lease(holder=holder, ttl=ttl, linger=linger, revive=revive)
+        return self._lease(key, lease)
 
     def release(self, key: str, holder: str) -> schema.LeaseReply:
         """Give a lease back."""
@@ -304,8 +321,13 @@ class RegistryClient:
         from palm.registry_api.live import LiveFeed
 
         query = {"topics": ",".join(topics), "component": list(components), "backlog": backlog}
-        url = "ws" + self.url.removeprefix("http") + _of(key, "live", query=query)
-        return LiveFeed(url, self._token, since)
+        path = _of(key, "live", query=query)
+
+        def site() -> tuple[str, str]:
+            self._look_elsewhere(self._site)
+            return "ws" + self.url.removeprefix("http") + path, self._site.token
+
+        return LiveFeed(site, since)
 
     # ---- the service
 
@@ -326,7 +348,7 @@ class RegistryClient:
         packed: bool = False,
         timeout: float = ANSWER_TIMEOUT,
     ) -> T:
-        headers = {"Authorization": f"Bearer {self._token}"}
+        headers = {}
         body = None
         if packed:
             headers["Accept"] = _MSGPACK
@@ -336,70 +358,111 @@ class RegistryClient:
         repeat = repeat or method in ("GET", "PUT")
         end = time.monotonic() + self._retry
         while True:
+            site = self._site
             try:
-                status, kind, data = self._exchange(method, path, body, headers, timeout)
+                status, kind, data = self._exchange(site, method, path, body, headers, timeout)
                 if status != 503 or not repeat or time.monotonic() > end:
                     return _read(status, kind, data, reply)
             except Unreachable:
+                self._look_elsewhere(site)
                 if not repeat or time.monotonic() > end:
                     raise
             time.sleep(0.05)
 
+    def _look_elsewhere(self, site: _Site) -> None:
+        """Go where the registry is by now, if it is not at ``site`` any more."""
+        found = self._relocate() if self._relocate is not None else None
+        if found is None:
+            return
+        now = _Site.parse(*found)
+        with self._lock:
+            if self._site is not site or now == site:
+                return
+            self._site = now
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
     def _exchange(
         self,
+        site: _Site,
         method: str,
         path: str,
         body: bytes | None,
         headers: Mapping[str, str],
         timeout: float,
     ) -> tuple[int, str, bytes]:
-        connection = self._take()
+        connection = self._take(site)
+        headers = {"Authorization": f"Bearer {site.token}", **headers}
         try:
-            return self._send(connection, method, path, body, headers, timeout)
+            answer = _send(connection, method, site.path + path, body, headers, timeout)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise Unreachable(f"the registry at {self.url} does not answer: {error}") from error
+            raise Unreachable(f"the registry at {site.url} does not answer: {error}") from error
         except BaseException:
             connection.close()  # an answer may still be under way on it
             raise
+        self._give_back(site, connection)
+        return answer
 
-    def _send(
-        self,
-        connection: http.client.HTTPConnection,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        timeout: float,
-    ) -> tuple[int, str, bytes]:
-        if connection.sock is None:
-            connection.connect()
-        connection.sock.settimeout(timeout)
-        connection.request(method, self._path + path, body, dict(headers))
-        response = connection.getresponse()
-        data = response.read()
-        self._give_back(connection)
-        return response.status, response.headers.get("Content-Type", ""), data
-
-    def _take(self) -> http.client.HTTPConnection:
+    def _take(self, site: _Site) -> http.client.HTTPConnection:
         while True:
             with self._lock:
-                if not self._idle:
+                if not self._idle or site is not self._site:
                     break
                 connection = self._idle.pop()
             # Nothing is expected on it, so what can be read is its end.
             if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
                 return connection
             connection.close()
-        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
-        return kind(self._host, self._port, timeout=CONNECT_TIMEOUT)
+        kind = http.client.HTTPSConnection if site.https else http.client.HTTPConnection
+        return kind(site.host, site.port, timeout=CONNECT_TIMEOUT)
 
-    def _give_back(self, connection: http.client.HTTPConnection) -> None:
+    def _give_back(self, site: _Site, connection: http.client.HTTPConnection) -> None:
         with self._lock:
-            if not self._closed and len(self._idle) < _KEPT:
+            if not self._closed and site is self._site and len(self._idle) < _KEPT:
                 self._idle.append(connection)
                 return
         connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a registry is, and what it wants to see."""
+
+    url: str
+    https: bool
+    host: str
+    port: int | None
+    path: str
+    token: str
+
+    @classmethod
+    def parse(cls, url: str, token: str) -> _Site:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(f"{url!r} is not the address of a registry", hint="http://HOST:PORT/")
+        slash = "" if url.endswith("/") else "/"
+        path = parts.path if parts.path.endswith("/") else f"{parts.path}/"
+        https = parts.scheme == "https"
+        return cls(url + slash, https, parts.hostname, parts.port, path, token)
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: float,
+) -> tuple[int, str, bytes]:
+    if connection.sock is None:
+        connection.connect()
+    connection.sock.settimeout(timeout)
+    connection.request(method, path, body, dict(headers))
+    response = connection.getresponse()
+    data = response.read()
+    return response.status, response.headers.get("Content-Type", ""), data
 
 
 class _Events(msgspec.Struct):

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import url_concat
@@ -34,11 +34,17 @@ class LiveFeed:
 
     Iterate it, or call `next_frame`. `close` ends it, from any thread; so does the registry when
     it refuses (RegistryError).
+
+    Parameters
+    ----------
+    site
+        Gives the address and the token, anew for each connection.
+    since
+        Where to begin: the cursor of a frame, "start", or "now" (if empty).
     """
 
-    def __init__(self, url: str, token: str, since: str = "") -> None:
-        self._url = url
-        self._token = token
+    def __init__(self, site: Callable[[], tuple[str, str]], since: str = "") -> None:
+        self._site = site
         self._since = since
         self._frames: queue.Queue[Frame | RegistryError | None] = queue.Queue(_WAITING + 1)
         self._loop = asyncio.new_event_loop()
@@ -130,9 +136,11 @@ class LiveFeed:
             await self._wait(self._stop, pause)
 
     async def _connection(self) -> None:
-        url = url_concat(self._url, {"since": self._since}) if self._since else self._url
+        url, token = self._site()
         request = HTTPRequest(
-            url, headers={"Authorization": f"Bearer {self._token}"}, connect_timeout=5.0
+            url_concat(url, {"since": self._since}) if self._since else url,
+            headers={"Authorization": f"Bearer {token}"},
+            connect_timeout=5.0,
         )
         try:
             connection = await websocket_connect(

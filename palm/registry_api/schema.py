@@ -142,6 +142,7 @@ class Lease(_Value):
 
     ``release`` gives the lease back. ``linger`` (left out: as it is) is how long the cluster
     goes on after its last lease, None for ever. ``end`` ends the cluster now, whoever holds it.
+    A cluster that has ended goes on, unless ``revive`` is false: then it is 409 "cluster-ended".
     """
 
     holder: str
@@ -149,6 +150,7 @@ class Lease(_Value):
     release: bool = False
     linger: float | msgspec.UnsetType | None = msgspec.UNSET
     end: bool = False
+    revive: bool = True
 
 
 class LeaseReply(_Value):
@@ -167,7 +169,9 @@ class ReplicaStatus(_Value):
 
     ``name`` is that of the process ("foo-worker-0"), ``instance`` that of this life of it, with
     output of its own. ``exit`` is a code, or minus the number of a signal. ``reason`` continues
-    the word "it". ``generation`` is that of the ComponentSpec it was started with.
+    the word "it". ``generation`` is that of the ComponentSpec it was started with. ``written`` is
+    how many bytes of each stream there are, once no process writes them: whoever wants to see the
+    last words of one reads the output up to there.
     """
 
     name: str
@@ -185,6 +189,7 @@ class ReplicaStatus(_Value):
     functions: list[str] = []
     endpoints: dict[str, str] = {}
     kernel_file: str = ""
+    written: dict[str, int] = {}
     updated: float = 0.0
 
 

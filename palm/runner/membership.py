@@ -15,7 +15,7 @@ from typing import Protocol
 from palm.errors import RegistryError
 from palm.registry_api.client import Refused
 from palm.registry_api.schema import Assignments, Heartbeat, NodeJoin, ReplicaStatus
-from palm.runner.link import Registry
+from palm.runner.registry import Registry
 
 __all__ = ["Membership", "Orders"]
 

@@ -22,9 +22,10 @@ from palm.errors import PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
-from palm.runner.link import Registry
 from palm.runner.membership import WAIT, Membership
+from palm.runner.registry import Registry
 from palm.runner.service import ProcessSupervisor
+from palm.runner.spool import STREAMS, Spool
 from palm.runner.upload import Uploader
 from palm.runner.wanted import NodePlan, NodeProcess, stand_in, unstarted
 from palm.runtime.folders import Folders, socket_path
@@ -194,9 +195,16 @@ class Node:
             self._membership.flush(LAST_REPORT)
         if not self._uploader.flush(PARTING if plan.dismissed else LAST_OUTPUT):
             _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
+        self._clear_cells()
         if not plan.dismissed:
             self._membership.leave()
         _log.info("the runner ends with its cluster")
+
+    def _clear_cells(self) -> None:
+        """Remove what notebooks handed to their components: it may be large, or secret."""
+        for path in self.folders.cells.iterdir():
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _adopt(self) -> None:
         for spool, state in left_behind(self.folders, self.name):
@@ -346,6 +354,7 @@ class Node:
             functions=record.functions if record else [],
             endpoints=record.endpoints if record else {},
             kernel_file=spec.kernel_file if state.state == "ready" else "",
+            written=_written(state),
             updated=time.time(),
         )
 
@@ -367,6 +376,14 @@ class Node:
         if self._by_instance is None:
             self._by_instance = {each.instance: each for each in live_records(self.folders)}
         return self._by_instance.get(instance)
+
+
+def _written(state: ProcessState) -> dict[str, int]:
+    """How much a process wrote that is gone."""
+    if state.pid is not None or not state.spool:
+        return {}
+    spool = Spool(Path(state.spool))
+    return {stream: spool.size(stream) for stream in STREAMS}
 
 
 def _same(one: ProcessSpec, other: ProcessSpec) -> bool:

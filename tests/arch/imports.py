@@ -54,7 +54,7 @@ DIRECT: dict[str, tuple[str, ...]] = {
     "palm_jupyter": ("palm.clients", "palm.clusters", "palm.cli.arguments", "palm.registry_api"),
 }
 #: Names that are imported where they are used: the user of ``palm`` should not wait for them.
-LAZY_PARTS = {"palm": ("palm.clients", "palm.servers", "palm.errors")}
+LAZY_PARTS = {"palm": ("palm.clients", "palm.clusters", "palm.servers", "palm.errors")}
 
 #: Packages and modules whose rules must run without a machine.
 PURE = (
@@ -110,7 +110,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "pandas": ("palm.clusters.status",),
     "psutil": ("palm.runtime.records",),
-    "rich": ("palm.cli.commands.status",),
+    "rich": ("palm.cli.tables",),
 }
 
 

@@ -3,99 +3,64 @@
 from __future__ import annotations
 
 import json
-import re
-import time
 from argparse import Namespace
+from collections.abc import Iterable
 
+from palm.cli.attach import attached, past
 from palm.cli.failures import FAILED, OK, CommandFailed, no_such_name
-from palm.runner.spool import STREAMS, Spool, Stream, compile_pattern, find_spool, list_spools
+from palm.clusters import Cluster, Line, follow
+from palm.runner.spool import compile_pattern
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
-from palm.spec.text import printable
 
 __all__ = ["run"]
-
-#: Seconds between two looks at the files.
-_POLL = 0.1
-#: Bytes read at once while following.
-_PART = 256 * 1024
-_OVER = ("stopped", "failed")
 
 
 def run(arguments: Namespace) -> int:
     """Show the last lines of a component, and with -f those that come."""
-    compile_pattern(arguments.grep)
-    folders = Folders.find()
-    spool = _find(folders, arguments.name)
-    ends = {stream: spool.complete(stream) for stream in STREAMS} if arguments.follow else {}
-    for stream in STREAMS:
-        text = spool.tail(stream, arguments.n, until=ends.get(stream), grep=arguments.grep)
-        if text and stream == "stderr" and not (arguments.json or arguments.follow):
-            print("--- stderr ---")
-        _print(stream, text, arguments.json)
-    if arguments.follow:
-        _follow(spool, ends, arguments)
+    compile_pattern(arguments.grep)  # before anything is started
+    past()
+    with attached() as cluster:
+        if cluster is None:
+            raise _unknown(arguments.name, [])
+        _check(cluster, arguments.name)
+        lines, cursor = cluster.lines(arguments.name, arguments.n, grep=arguments.grep)
+        several = _has_several(cluster, arguments.name, lines)
+        for line in lines:
+            _print(line, arguments, several=several)
+        if arguments.follow:
+            for line in follow(cluster, arguments.name, cursor, arguments.grep):
+                _print(line, arguments, several=several)
     return OK
 
 
-def _find(folders: Folders, name: str) -> Spool:
-    live = {record.name: record for record in live_records(folders)}
-    if name in live:
-        spool = Spool(folders.spool / live[name].instance)
-        if spool.folder.is_dir():
-            return spool
-        raise CommandFailed(
-            f"{name} (pid {live[name].pid}) was started in a shell: its output is there,"
+def _check(cluster: Cluster, name: str) -> None:
+    if not cluster.has_output(name):
+        raise _unknown(name, [component.name for component in cluster.status().components])
+
+
+def _unknown(name: str, known: list[str]) -> CommandFailed:
+    folders = Folders.find()
+    records = {record.name: record for record in live_records(folders)}
+    if name in records:
+        return CommandFailed(
+            f"{name} (pid {records[name].pid}) was started in a shell: its output is there,"
             " and palm keeps none",
             FAILED,
         )
-    if found := find_spool(folders.spool, name, folders.cluster):
-        return found
-    spooled = (s.name for _, s in list_spools(folders.spool) if s.cluster == folders.cluster)
-    raise no_such_name(name, [*live, *spooled], folders.cluster)
+    return no_such_name(name, [*known, *records], folders.cluster)
 
 
-def _print(stream: Stream, text: str, as_json: bool) -> None:
-    if not as_json:
-        print(text, end="", flush=True)
-        return
-    for line in text.splitlines():
-        print(json.dumps({"stream": stream, "text": line}), flush=True)
+def _has_several(cluster: Cluster, name: str, lines: Iterable[Line]) -> bool:
+    """Whether lines of several processes are to be told apart."""
+    if any(line.process != name for line in lines) and name in cluster:
+        return cluster[name].replicas > 1 or len({line.process for line in lines}) > 1
+    return False
 
 
-def _follow(spool: Spool, ends: dict[Stream, int], arguments: Namespace) -> None:
-    """Print whole lines as they come, until the component is over."""
-    pattern = compile_pattern(arguments.grep)
-    while True:
-        over = _is_over(spool)  # looked at first: what was written before it is still read
-        read = [_print_new(spool, stream, ends, pattern, arguments) for stream in STREAMS]
-        if any(read):
-            continue
-        if over:
-            return
-        time.sleep(_POLL)
-
-
-def _print_new(
-    spool: Spool,
-    stream: Stream,
-    ends: dict[Stream, int],
-    pattern: re.Pattern[str] | None,
-    arguments: Namespace,
-) -> bool:
-    data = spool.read(stream, ends[stream], _PART)
-    whole = len(data) if len(data) == _PART else data.rfind(b"\n") + 1
-    ends[stream] += whole
-    for line in data[:whole].decode("utf-8", "backslashreplace").splitlines():
-        shown = printable(line)
-        if pattern is None or pattern.search(shown):
-            _print(stream, f"{shown}\n", arguments.json)
-    return whole > 0
-
-
-def _is_over(spool: Spool) -> bool:
-    """Whether nothing will be written any more; a component that will be restarted is not over."""
-    state = spool.read_state()
-    if state is None or state.state in _OVER:
-        return True
-    return state.state != "backing-off" and state.exit is None and not state.is_running
+def _print(line: Line, arguments: Namespace, *, several: bool) -> None:
+    if arguments.json:
+        found = {"process": line.process, "stream": line.stream, "text": line.text}
+        print(json.dumps({**found, "time": line.time}), flush=True)
+    else:
+        print(f"{line.process} | {line.text}" if several else line.text, flush=True)

@@ -34,8 +34,6 @@ def run(arguments: Namespace) -> int:
 def _detach(arguments: Namespace) -> int:
     from palm.cli.background import start  # loads what a component does not need
 
-    command = ["master", "--name", arguments.name]
-    for port in _PORTS:
-        if address := getattr(arguments, port):
-            command += [f"--{port}", address]
-    return start(arguments.name, "master", command, arguments)
+    addresses = ((f"--{port}", getattr(arguments, port)) for port in _PORTS)
+    args = [word for option, address in addresses if address for word in (option, address)]
+    return start("master", arguments.name, None, args, arguments)

@@ -6,15 +6,20 @@ import logging
 import os
 import signal
 import sys
+import time
 from argparse import Namespace
 
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
-from palm.runner.link import RegistryLink
+from palm.errors import ConfigError, RegistryError
+from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.node import Node
+from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
 
 __all__ = ["run"]
+
+_POLL = 0.01
 
 
 def run(arguments: Namespace) -> int:
@@ -25,12 +30,34 @@ def run(arguments: Namespace) -> int:
         level=log_level(),
     )
     folders = Folders.find()
-    link = RegistryLink(folders, arguments.registry or os.environ.get("PALM_REGISTRY", ""))
-    node = Node(folders, link, arguments.name or "")
+    client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
+    node = Node(folders, client, arguments.name or "")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.stop())
     try:
         node.run()
     finally:
-        link.close()
+        client.close()
     return OK
+
+
+def _connect(folders: Folders, url: str, patience: float) -> RegistryClient:
+    if not url:
+        wait_for_registry(folders, patience)
+    # Where nobody else looks after the registry, we do: it may be killed like any process.
+    client = find_registry(folders, url, retry=0.0, revive=True)
+    if client is None:
+        raise ConfigError("no registry runs here", key="--registry", hint="start one: palm up")
+    deadline = time.monotonic() + patience
+    while not _knows(client, folders.cluster) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    return client
+
+
+def _knows(client: RegistryClient, cluster: str) -> bool:
+    try:
+        return client.view_cluster(cluster).state == "alive"
+    except Refused as error:
+        return error.code != "no-such-cluster"
+    except RegistryError:
+        return False

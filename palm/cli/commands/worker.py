@@ -55,11 +55,8 @@ def _make_name(target: str) -> str:
 def _detach(arguments: Namespace, name: str) -> int:
     from palm.cli.background import start  # loads what a component does not need
 
-    command = ["worker", arguments.target, "--name", name]
-    for option in ("master", "push_file", "source_name"):
-        if value := getattr(arguments, option):
-            command += [f"--{option.replace('_', '-')}", value]
-    return start(name, "worker", command, arguments)
+    args = ["--master", arguments.master] if arguments.master else []
+    return start("worker", name, arguments.target, args, arguments)
 
 
 def _show_failure(error: Exception, shown: str) -> int:

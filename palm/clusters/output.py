@@ -1,0 +1,94 @@
+"""What components wrote, as lines: from the registry's records, whole or as they come."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from palm.registry_api.schema import OutputRecord
+from palm.runner.spool import compile_pattern
+from palm.spec.text import printable
+
+__all__ = ["Line", "LineReader", "last_lines", "shown"]
+
+#: Characters without a newline after which a line is shown all the same.
+LONGEST_LINE = 64 * 1024
+
+
+class Line(NamedTuple):
+    """A line that a process wrote, safe to show. ``instance`` is the life of it that did."""
+
+    process: str
+    stream: str
+    text: str
+    time: float
+    instance: str = ""
+
+
+class LineReader:
+    """Makes lines of records as they come, for each stream of each instance by itself."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], _OpenLine] = {}
+
+    def skips(self, record: OutputRecord) -> bool:
+        """Whether bytes before a record were left out."""
+        line = self._open.get((record.instance, record.stream))
+        return record.offset != (0 if line is None else line.offset)
+
+    def read(self, record: OutputRecord) -> Iterator[Line]:
+        """Yield the lines that a record completes."""
+        key = (record.instance, record.stream)
+        line = self._open.get(key)
+        if line is None or line.offset != record.offset:
+            # Bytes before it were left out, so it may begin within a line, or a character.
+            line = self._open[key] = _OpenLine(record.offset)
+        for text in line.take(record.raw):
+            yield _line(record, text)
+
+    def rest(self, instance: str) -> Iterator[tuple[str, str]]:
+        """Yield stream and text of what an instance that is over left without a newline."""
+        for (whose, stream), line in list(self._open.items()):
+            if whose == instance:
+                del self._open[whose, stream]
+                if line.text:
+                    yield stream, printable(line.text)
+
+
+class _OpenLine:
+    def __init__(self, offset: int) -> None:
+        self.offset = offset
+        self.text = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def take(self, data: bytes) -> list[str]:
+        self.offset += len(data)
+        *lines, self.text = (self.text + self._decoder.decode(data)).split("\n")
+        if len(self.text) > LONGEST_LINE:
+            lines.append(self.text)
+            self.text = ""
+        return lines
+
+
+def last_lines(records: Iterable[OutputRecord], n: int, grep: str | None = None) -> list[Line]:
+    """Return the last ``n`` of records that are lines, of those in which ``grep`` is found.
+
+    Raises
+    ------
+    ConfigError
+        ``grep`` is not a regular expression.
+    """
+    pattern = compile_pattern(grep)
+    lines = (_line(r, r.raw.decode("utf-8", "backslashreplace").rstrip("\n")) for r in records)
+    found = [line for line in lines if pattern is None or pattern.search(line.text)]
+    return found[-n:] if n else []
+
+
+def shown(lines: Iterable[Line], *, tell_apart: bool) -> list[str]:
+    """Return lines as text; ``tell_apart`` puts the name of its process before each."""
+    return [f"{line.process} | {line.text}" if tell_apart else line.text for line in lines]
+
+
+def _line(record: OutputRecord, text: str) -> Line:
+    return Line(record.name, record.stream, printable(text), record.time, record.instance)

@@ -1,0 +1,208 @@
+"""The registry of this user, wherever it is by now; started in the background where there is none.
+
+A registry that was killed leaves its record behind, one that ended does not. So whoever finds the
+record of a dead one may start it again, and nobody starts again what was ended on purpose.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from palm.errors import ConfigError, PalmError, RegistryError
+from palm.registry_api.client import RETRY_FOR, RegistryClient
+from palm.registry_api.schema import (
+    Assignments,
+    Heartbeat,
+    NodeJoin,
+    NodeJoined,
+    OutputAck,
+    OutputPiece,
+)
+from palm.runner.background import Background
+from palm.runtime.folders import Folders
+from palm.runtime.records import is_running
+from palm.transport import privatefile
+
+__all__ = [
+    "Registry",
+    "RegistryRecord",
+    "ensure_registry",
+    "find_registry",
+    "has_database",
+    "read_registry",
+    "revive_registry",
+    "wait_for_registry",
+]
+
+_MAX_FILE = 64 * 1024
+#: Seconds for a registry to listen, and for another one that was started at the same time.
+_START = 30.0
+_OTHER = 5.0
+_POLL = 0.005
+#: Seconds after the end of the last cluster until a registry of our own making ends.
+LINGER = 60.0
+
+
+class Registry(Protocol):
+    """What a node needs of a registry: these methods of `RegistryClient`."""
+
+    def join(self, key: str, node: NodeJoin) -> NodeJoined:
+        """Be a node of a cluster."""
+
+    def heartbeat(self, key: str, node: str, beat: Heartbeat) -> Assignments:
+        """Report, and ask what to run."""
+
+    def leave(self, key: str, node: str) -> None:
+        """Be a node no more."""
+
+    def send_output(self, key: str, pieces: Sequence[OutputPiece]) -> list[OutputAck]:
+        """Store output."""
+
+
+class RegistryRecord(msgspec.Struct, kw_only=True):
+    """What the file ``registry.json`` of the run folder says."""
+
+    url: str
+    token_file: str
+    pid: int = 0
+    start_time: float = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        """Whether that very process is still there."""
+        return is_running(self.pid, self.start_time)
+
+
+def read_registry(folders: Folders) -> RegistryRecord | None:
+    """Return where this user's registry was last seen, None if there is none."""
+    path = folders.run / "registry.json"
+    try:
+        data = privatefile.read(path, "record of the registry", _MAX_FILE)
+        return msgspec.json.decode(data, type=RegistryRecord)
+    except (PalmError, msgspec.DecodeError):
+        return None
+
+
+def find_registry(
+    folders: Folders, url: str = "", *, retry: float = RETRY_FOR, revive: bool = False
+) -> RegistryClient | None:
+    """Return a client of the registry at ``url``; without one, of this user's, if it runs.
+
+    The client follows this user's registry to another address. With ``revive`` it also starts it
+    again after it was killed.
+
+    Raises
+    ------
+    PalmError
+        The token cannot be read.
+    """
+    record = read_registry(folders)
+    ours = record is not None and (not url or _same(record.url, url))
+    if url and not ours:
+        return RegistryClient(url, _read_token(folders, ""), retry=retry)
+    if record is None or not (record.is_running or revive):
+        return None
+
+    one_at_a_time = threading.Lock()
+
+    def relocate() -> tuple[str, str] | None:
+        try:
+            with one_at_a_time:
+                now = revive_registry(folders) if revive else read_registry(folders)
+            return (now.url, _read_token(folders, now.token_file)) if now is not None else None
+        except PalmError:  # half of it may be written yet, and the next call looks again
+            return None
+
+    token = _read_token(folders, record.token_file)
+    return RegistryClient(record.url, token, retry=retry, relocate=relocate)
+
+
+def ensure_registry(folders: Folders) -> RegistryClient:
+    """Return a client of this user's registry; start it, if there is none.
+
+    Raises
+    ------
+    RegistryError
+        It did not start; with what it said.
+    """
+    record = read_registry(folders)
+    if record is None or not record.is_running:
+        _start(folders, record)
+    client = find_registry(folders, revive=True)
+    if client is None:
+        raise RegistryError("the registry ended as soon as it was started")
+    return client
+
+
+def revive_registry(folders: Folders) -> RegistryRecord | None:
+    """Start a registry that was killed; return where it is, None if none ran."""
+    record = read_registry(folders)
+    if record is None or record.is_running:
+        return record
+    _start(folders, record)
+    return read_registry(folders)
+
+
+def wait_for_registry(folders: Folders, patience: float) -> None:
+    """Wait for so many seconds until this user's registry is there."""
+    deadline = time.monotonic() + patience
+    while (record := read_registry(folders)) is None or not record.is_running:
+        if time.monotonic() > deadline:
+            raise ConfigError("no registry runs here", key="--registry", hint="start one: palm up")
+        time.sleep(2 * _POLL)
+
+
+def has_database(folders: Folders) -> bool:
+    """Whether there ever was a registry: then what clusters wrote can be read by another."""
+    return (folders.state / "registry.db").exists()
+
+
+def _start(folders: Folders, before: RegistryRecord | None) -> None:
+    """Start a registry, and wait until it, or another one, listens."""
+    port = _port(before.url) if before is not None else 0
+    process = _spawn(folders, port)
+    deadline = time.monotonic() + _START
+    while (record := read_registry(folders)) is None or not record.is_running:
+        now = time.monotonic()
+        if not process.is_running:
+            if port:  # somebody else may have it by now
+                port, process = 0, _spawn(folders, 0)
+                continue
+            # Another one that was started at the same time may be about to listen.
+            deadline = min(deadline, process.ended() + _OTHER)
+        if now > deadline:
+            raise RegistryError(f"the registry did not start:\n{process.log_tail()}")
+        time.sleep(_POLL)
+
+
+def _spawn(folders: Folders, port: int) -> Background:
+    command = [sys.executable, "-m", "palm_registry", "--linger", f"{LINGER:g}"]
+    command += ["--port", str(port), "--run-dir", str(folders.run)]
+    command += ["--state-dir", str(folders.state)]
+    return Background.start(command, folders.state / "registry.log", folders.state)
+
+
+def _port(url: str) -> int:
+    try:
+        return urlsplit(url).port or 0
+    except ValueError:
+        return 0
+
+
+def _read_token(folders: Folders, token_file: str) -> str:
+    path = os.environ.get("PALM_TOKEN_FILE") or token_file
+    file = Path(path) if path else folders.state / "tokens" / "owner"
+    return privatefile.read(file, "token", _MAX_FILE).decode("ascii", "replace").strip()
+
+
+def _same(one: str, other: str) -> bool:
+    return one.rstrip("/") == other.rstrip("/")
