@@ -269,7 +269,7 @@ class ClientMachine:
 
 def _as_text(function: object) -> str:
     """Return what a message can carry for a name; nothing serves one that has to be changed."""
-    return str(function)[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()
+    return str(function)[:MAX_TEXT].encode("utf-8", "backslashreplace").decode()[:MAX_TEXT]
 
 
 def _is_data(event: Received) -> bool:

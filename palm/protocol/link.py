@@ -10,17 +10,21 @@ import logging
 from enum import Enum
 from typing import Final
 
-from palm.errors import AuthenticationError, PalmError, ProtocolError
+from palm.errors import AuthenticationError, PalmError, ProtocolError, WireError
 from palm.protocol.effects import Effect, Log, Ready, Reconnect, Send
 from palm.protocol.events import Connected, Disconnected, Event, LookedUp, Received, Refused
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
-from palm.wire.message import VERSION, Bye, Fault, Hello, Reset, Welcome
+from palm.wire.message import VERSION, Bye, Fault, Hello, Reset, Welcome, decode, encode
 
 __all__ = ["Identity", "Link", "State"]
 
 #: Codes of the faults that answer a greeting which no repetition makes better.
 REFUSALS: Final = ("version", "role", "name")
+
+#: Messages that the server may refuse before it is given up, and seconds after which one that
+#: was refused does not count any more.
+MAX_FAULTS, FAULT_MEMORY = 3, 60.0
 
 #: Seconds after which a greeting that got no answer is repeated.
 HELLO_DEADLINE: Final = 5.0
@@ -78,6 +82,8 @@ class Link:
         self._found = False
         self._down_since = 0.0
         self._waits: list[Timer] = []
+        self._faults = 0
+        self._blamed_at = 0.0
 
     @property
     def up(self) -> bool:
@@ -127,9 +133,23 @@ class Link:
         elif isinstance(message, Bye):
             if self.up and message.link == self.id:
                 self.lost(now)
-        elif isinstance(message, Fault) and message.code in REFUSALS:
-            self.fail(ProtocolError(shown(message.text, LINE)))
+        elif isinstance(message, Fault):
+            self._blamed(message, now)
         return None
+
+    def _blamed(self, fault: Fault, now: float) -> None:
+        """Give up when what we send is refused: it would be sent, and refused, for ever."""
+        text = shown(fault.text, LINE)
+        if fault.code in REFUSALS:
+            self.fail(ProtocolError(text))
+            return
+        self._faults = self._faults + 1 if now - self._blamed_at <= FAULT_MEMORY else 1
+        self._blamed_at = now
+        text = f"{self._who()} refuses what we send: {text}"
+        if self._faults >= MAX_FAULTS:
+            self.fail(ProtocolError(text))
+        else:
+            self._effects.append(Log(logging.WARNING, text))
 
     def _greet(self, holds: list[int], now: float) -> None:
         self.state, self.id = State.GREETING, 0
@@ -137,6 +157,11 @@ class Link:
         hello = Hello(
             0, VERSION, me.role, me.name, me.session, me.server, me.functions, holds, self.epoch
         )
+        try:
+            decode(encode(hello))  # what we could not read ourselves is refused each time it comes
+        except WireError as error:
+            self.fail(ProtocolError(f"{self._who()} could not read our greeting: {error}"))
+            return
         self._effects.append(Send(b"", hello))
         self._waits.append(self._timers.at(now + HELLO_DEADLINE, self._hello_late, holds))
 

@@ -16,7 +16,6 @@ from palm.protocol.events import (
     Event,
     Garbled,
     Received,
-    Refused,
     StopRequested,
     Tick,
     Wanted,
@@ -88,6 +87,9 @@ class WorkerMachine:
             self._requests.add(event, self.link.id if self.link.up else 0)
         elif not isinstance(event, Garbled):
             self._link_event(event, now)
+        if self.link.state is State.FAILED and not self._stopped:
+            self._stopped = True
+            self._effects.append(Stopped(self.link.error))
         return self._take_effects()
 
     def _take_effects(self) -> list[Effect]:
@@ -99,12 +101,8 @@ class WorkerMachine:
         welcome = self.link.handle(event, self._holds(), now)
         if welcome is not None:
             self._welcomed(welcome)
-        elif isinstance(event, Refused) and self.link.state is State.FAILED:
-            self._effects.append(Stopped(self.link.error))
         elif isinstance(event, Received):
-            if self.link.state is State.FAILED:
-                self._effects.append(Stopped(self.link.error))
-            elif self.link.up and event.message.link == self.link.id:
+            if self.link.up and event.message.link == self.link.id:
                 self._receive(event)
         elif isinstance(event, Connected):
             for held in self._held.values():

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
 
-from palm.errors import PalmError
+from palm.errors import PalmError, PayloadTooLarge
 from palm.protocol.effects import Reply
 from palm.protocol.events import Event, Wanted
-from palm.wire.batch import Batch
+from palm.wire.batch import MAX_PAYLOAD, Batch
 from palm.wire.codec import decode_value, encode_value
 
 __all__ = ["SharedValues"]
@@ -49,6 +49,9 @@ class SharedValues:
         """Keep a value; return its key, a new one if none is given."""
         key = uuid4().hex if key is None else key
         codec, payload = encode_value(value)
+        if len(payload) > MAX_PAYLOAD:  # the master would refuse it, each time it comes
+            text = f"a value of {len(payload):,} bytes is more than the limit of {MAX_PAYLOAD:,}"
+            raise PayloadTooLarge(text, limit=MAX_PAYLOAD)
         self._ask(lambda answer: Wanted(key, answer, codec, Batch.pack([payload])))
         return key
 

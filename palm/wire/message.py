@@ -36,7 +36,7 @@ earlier connection are known for what they are.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
@@ -76,6 +76,14 @@ MAX_HEADER: Final = 256 * 1024
 #: Longest name of a function and longest key, characters: a header has room for some of them.
 MAX_TEXT: Final = 16 * 1024
 
+#: Longest identifier of a session, a job or an epoch, bytes.
+MAX_ID: Final = 64
+
+# What one message may carry on to the next is bounded, so that the next has room for it: nobody
+# can be made to send a header that its receiver refuses.
+_Id = Annotated[bytes, msgspec.Meta(max_length=MAX_ID)]
+_Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+
 
 class Message(msgspec.Struct, array_like=True):
     """Base of every message; ``link`` is 0 only before WELCOME."""
@@ -92,18 +100,18 @@ class Hello(Message, tag="hello"):
     version: int
     role: str
     name: str
-    session: bytes
-    server: str
-    functions: list[str]
+    session: _Id
+    server: _Text
+    functions: list[_Text]
     holds: list[int]
-    epoch: bytes = b""
+    epoch: _Id = b""
 
 
 class Welcome(Message, tag="welcome"):
     """``keep`` are those of the connector's leases that still count in this ``epoch``."""
 
     version: int
-    epoch: bytes
+    epoch: _Id
     name: str
     endpoints: dict[str, str]
     keep: list[int]
@@ -116,10 +124,10 @@ class Reset(Message, tag="reset"):
 class Submit(Message, tag="submit"):
     """Messages ``first .. first+n-1`` of a job; ``last`` says that no more will come."""
 
-    job: bytes
+    job: _Id
     first: int
     n: int
-    function: str
+    function: _Text
     codec: int
     last: bool
 
@@ -128,7 +136,7 @@ class Outcome(Message, tag="outcome"):
     """``serial`` counts the outcomes of a session; for the other fields see `Result`."""
 
     serial: int
-    job: bytes
+    job: _Id
     first: int
     n: int
     attempt: int
@@ -151,13 +159,13 @@ class Close(Message, tag="close"):
     An empty ``job`` means all those of which nothing was submitted over this link.
     """
 
-    job: bytes
+    job: _Id
 
 
 class Notice(Message, tag="notice"):
     """``text`` is one sentence; ``job`` may be empty."""
 
-    job: bytes
+    job: _Id
     text: str
 
 
@@ -165,12 +173,12 @@ class Task(Message, tag="task"):
     """``attempt`` counts the starts of these messages, this one included."""
 
     lease: int
-    session: bytes
-    job: bytes
+    session: _Id
+    job: _Id
     first: int
     n: int
     attempt: int
-    function: str
+    function: _Text
     codec: int
 
 
@@ -183,8 +191,8 @@ class Result(Message, tag="result"):
     """
 
     lease: int
-    session: bytes
-    job: bytes
+    session: _Id
+    job: _Id
     first: int
     n: int
     attempt: int
@@ -216,7 +224,7 @@ class Keep(Message, tag="keep"):
     """``op`` numbers the operations of a session: a repeat gets the first answer."""
 
     op: int
-    key: str
+    key: _Text
     codec: int
 
 
@@ -224,7 +232,7 @@ class Fetch(Message, tag="fetch"):
     """With ``delete`` the value is removed and only its existence reported."""
 
     op: int
-    key: str
+    key: _Text
     delete: bool
 
 
@@ -236,7 +244,7 @@ class Kept(Message, tag="kept"):
     """
 
     op: int
-    key: str
+    key: _Text
     found: bool
     codec: int
     kinds: bytes = b""

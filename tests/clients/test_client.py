@@ -24,9 +24,11 @@ from palm.errors import (
     FunctionNotFound,
     JobError,
     PalmError,
+    PayloadTooLarge,
     TaskError,
 )
 from palm.protocol.effects import Fail
+from palm.runtime import shared
 from tests.support.cluster import ThreadCluster, interrupted, is_waited_for, until
 
 Serve = Callable[..., Client]
@@ -174,6 +176,18 @@ def test_a_value_that_cannot_be_pickled_is_refused(foo: Serve) -> None:
     with pytest.raises(TypeError, match="lock"):
         client.set(threading.Lock(), "key")
     assert client.get("key") is None
+
+
+def test_a_value_that_no_message_can_carry_is_refused(
+    foo: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = foo(identity)
+    monkeypatch.setattr(shared, "MAX_PAYLOAD", 100)
+    with pytest.raises(PayloadTooLarge, match="101 bytes") as caught:
+        client.set(bytes(101), "key")
+    assert caught.value.limit == 100
+    client.set(bytes(100), "key")
+    assert client.get("key") == bytes(100)
 
 
 def test_a_large_value_is_kept(foo: Serve) -> None:

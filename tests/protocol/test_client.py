@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from palm.errors import AuthenticationError, ConnectTimeout
+from palm.errors import AuthenticationError, ConnectTimeout, ProtocolError
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Deliver, Effect, Fail, Note, Reply, Send, Stopped
 from palm.protocol.events import (
@@ -19,7 +19,7 @@ from palm.protocol.events import (
     Tick,
     Wanted,
 )
-from palm.protocol.link import Identity
+from palm.protocol.link import MAX_FAULTS, Identity
 from palm.wire import framing
 from palm.wire.batch import Batch
 from palm.wire.message import (
@@ -27,6 +27,7 @@ from palm.wire.message import (
     Ack,
     Bye,
     Close,
+    Fault,
     Fetch,
     Keep,
     Kept,
@@ -35,6 +36,8 @@ from palm.wire.message import (
     Outcome,
     Submit,
     Welcome,
+    decode,
+    encode,
 )
 from tests.support.machines import payloads
 
@@ -187,6 +190,31 @@ def test_a_refused_key_fails_what_waits_and_what_comes(bench: Bench) -> None:
     bench.handle(Refused("tcp://x refuses our client key"))
     bench.submit(1)
     assert [type(fail.error) for fail in bench.all(Fail)] == [AuthenticationError] * 2
+
+
+def test_what_the_master_refuses_again_and_again_fails(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(1)
+    bench.handle(Wanted("k", print))
+    for _ in range(MAX_FAULTS):
+        bench.receive(Fault(0, "broken", "a header of 300000 bytes"))
+    bench.submit(1, job=b"next")
+    failed, replies = bench.all(Fail), bench.all(Reply)
+    assert [fail.job for fail in failed] == [JOB, b"next"]
+    for each in (*failed, *replies):
+        assert isinstance(each.error, ProtocolError)
+        assert "a header of 300000 bytes" in str(each.error)
+    assert len(replies) == 1
+
+
+@pytest.mark.parametrize("function", ["f" * 10**6, "\udc80" * 10**6, "\U0001f600" * 10**6])
+def test_function_of_any_length_is_asked_for_in_a_message_that_can_be_read(
+    bench: Bench, function: str
+) -> None:
+    bench.connect()
+    bench.handle(Submitted(JOB, 0, Batch.pack(payloads(1)), function, 0, True))
+    (submit,) = bench.sent(Submit)
+    assert decode(encode(submit)) == submit
 
 
 def test_notices_of_the_master_reach_the_job(bench: Bench) -> None:

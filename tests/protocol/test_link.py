@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import pytest
 
@@ -16,7 +17,15 @@ from palm.protocol.events import (
     Received,
     Refused,
 )
-from palm.protocol.link import HELLO_DEADLINE, LOG_EVERY, Identity, Link, State
+from palm.protocol.link import (
+    FAULT_MEMORY,
+    HELLO_DEADLINE,
+    LOG_EVERY,
+    MAX_FAULTS,
+    Identity,
+    Link,
+    State,
+)
 from palm.protocol.timers import Timers
 from palm.wire.message import VERSION, Bye, Fault, Hello, Reset, Welcome
 
@@ -26,11 +35,11 @@ WELCOME = Welcome(7, VERSION, b"epoch", "foo", {}, [])
 class Bench:
     """A link, its timers and its effects."""
 
-    def __init__(self, server: str = "foo") -> None:
+    def __init__(self, server: str = "foo", functions: Sequence[str] = ()) -> None:
         self.now = 0.0
         self.effects: list[object] = []
         self.timers = Timers()
-        identity = Identity("client", "c", b"s" * 16, server, [])
+        identity = Identity("client", "c", b"s" * 16, server, list(functions))
         self.link = Link(identity, self.timers, self.effects)  # type: ignore[arg-type]
         self.link.start(0.0)
 
@@ -146,6 +155,36 @@ def test_server_that_leaves_is_looked_for_again(link: Bench) -> None:
     assert link.link.state is State.DOWN and link.link.id == 0
     link.pass_time(0.1)
     assert link.all(Reconnect)
+
+
+def test_greeting_that_nobody_could_read_is_not_sent() -> None:
+    link = Bench(functions=["f" * 1000] * 300)
+    link.handle(Connected())
+    assert not link.all(Send)
+    assert link.link.state is State.FAILED
+    assert isinstance(link.link.error, ProtocolError)
+    assert "header" in str(link.link.error)
+
+
+def test_server_that_refuses_what_comes_again_and_again_is_given_up(link: Bench) -> None:
+    for round_ in range(MAX_FAULTS):
+        link.handle(Connected())
+        link.receive(WELCOME)
+        assert link.link.state is State.UP
+        link.receive(Fault(0, "broken", f"no header\n{round_}"))
+    assert link.link.state is State.FAILED
+    assert str(link.link.error) == "'foo' refuses what we send: no header\\n2"
+    warnings = [log.text for log in link.all(Log) if log.level == logging.WARNING]
+    assert warnings == [f"'foo' refuses what we send: no header\\n{at}" for at in (0, 1)]
+
+
+def test_what_was_refused_long_ago_does_not_count(link: Bench) -> None:
+    link.handle(Connected())
+    link.receive(WELCOME)
+    for _ in range(3 * MAX_FAULTS):
+        link.receive(Fault(0, "broken", "no header"))
+        link.pass_time(FAULT_MEMORY + 1.0)
+    assert link.link.state is State.UP
 
 
 @pytest.mark.parametrize("code", ["version", "role", "name"])

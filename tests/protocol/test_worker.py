@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from palm.errors import AuthenticationError
+from palm.errors import AuthenticationError, ProtocolError
 from palm.protocol.effects import Effect, Invoke, Ready, Reconnect, Send, Stopped
 from palm.protocol.events import (
     Completed,
@@ -15,12 +15,13 @@ from palm.protocol.events import (
     StopRequested,
     Tick,
 )
-from palm.protocol.link import HELLO_DEADLINE, Identity
+from palm.protocol.link import HELLO_DEADLINE, MAX_FAULTS, Identity
 from palm.protocol.worker import WorkerMachine
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
     Bye,
+    Fault,
     Hello,
     Message,
     Recall,
@@ -68,6 +69,15 @@ class Bench:
 
     def sent(self, kind: type) -> list:
         return [e.message for e in self.effects if isinstance(e, Send) and type(e.message) is kind]
+
+
+def test_worker_that_is_refused_again_and_again_ends_with_an_error() -> None:
+    bench = Bench()
+    bench.connect()
+    for _ in range(MAX_FAULTS + 1):
+        bench.receive(Fault(0, "broken", "no header"))
+    (stopped,) = [effect for effect in bench.effects if isinstance(effect, Stopped)]
+    assert isinstance(stopped.error, ProtocolError)
 
 
 @pytest.fixture

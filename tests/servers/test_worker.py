@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from palm.clients import Client
-from palm.errors import ConfigError, FunctionNotFound, PalmError, TaskError
+from palm.errors import ConfigError, FunctionNotFound, PalmError, ProtocolError, TaskError
 from palm.servers import Worker
 from palm.wire.outcome import MAX_TEXT
 from tests.support.cluster import ThreadCluster, until
@@ -302,6 +302,15 @@ def test_a_function_that_waits_for_a_value_ends_with_its_worker(cluster: ThreadC
     until(lambda: served.component._values._open)  # type: ignore[attr-defined]
     served.stop(grace=0.1)
     assert ["stopped before its master answered" in str(error) for error in errors] == [True]
+
+
+def test_functions_that_no_greeting_can_carry_are_an_error(cluster: ThreadCluster) -> None:
+    cluster.master()
+    functions = {"f" * length: identity for length in range(9_000, 9_040)}
+    served = cluster.serve(Worker("w", master="foo", functions=functions))
+    served.join(20)
+    assert isinstance(served.error, ProtocolError)
+    assert "greeting" in str(served.error)
 
 
 # For whom

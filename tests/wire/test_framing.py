@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 
 from palm.errors import WireError
 from palm.wire import framing
-from palm.wire.batch import Batch
+from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.message import (
     MAX_HEADER,
+    MAX_ID,
+    MAX_TEXT,
     Ack,
     Bye,
+    Fetch,
     Hello,
     Keep,
     Kept,
@@ -24,6 +27,7 @@ from palm.wire.message import (
     Outcome,
     Result,
     Submit,
+    Task,
     decode,
     encode,
 )
@@ -132,6 +136,47 @@ def test_huge_headers_are_refused_unread() -> None:
     with pytest.raises(WireError, match="header of"):
         decode(header)
     decode(encode(Bye(1, "x" * (MAX_HEADER - 100))))
+
+
+WIDE = "\U0001f600" * MAX_TEXT
+ID, N = bytes(MAX_ID), MAX_MESSAGES
+NUMBER = 1 << 62
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Submit(NUMBER, ID, NUMBER, N, WIDE, 255, True),
+        Task(NUMBER, NUMBER, ID, ID, NUMBER, N, NUMBER, WIDE, 255),
+        Result(NUMBER, NUMBER, ID, ID, NUMBER, N, 9, 255, 1.0, durations(N), bytes(N)),
+        Outcome(NUMBER, NUMBER, ID, NUMBER, N, 9, 255, "w" * 64, 1.0, durations(N), bytes(N)),
+        Keep(NUMBER, NUMBER, WIDE, 255),
+        Fetch(NUMBER, NUMBER, WIDE, True),
+        Kept(NUMBER, NUMBER, WIDE, True, 255, b"\1"),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_largest_message_of_a_kind_can_be_read(message: Message) -> None:
+    header = encode(message)
+    assert len(header) < MAX_HEADER // 2
+    assert decode(header) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Hello(0, 1, "client", "c", ID + b"x", "foo", [], []),
+        Hello(0, 1, "worker", "w", b"s", "foo", [WIDE + "x"], []),
+        Submit(1, ID + b"x", 0, 0, "f", 0, True),
+        Submit(1, b"j", 0, 0, WIDE + "x", 0, True),
+        Keep(1, 1, WIDE + "x", 0),
+        Fetch(1, 1, WIDE + "x", False),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_message_that_its_receiver_could_not_pass_on_is_refused(message: Message) -> None:
+    with pytest.raises(WireError):
+        decode(encode(message))
 
 
 @pytest.mark.parametrize(
