@@ -38,6 +38,9 @@ _INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
 _SCALARS: Final = frozenset({str, float, bool, type(None), bytes})
 _BYTES_ONLY: Final = {bytes}
 
+#: Lists and dicts within one another that are still looked into.
+MAX_DEPTH: Final = 8
+
 _NO_BUFFERS: Final = struct.pack("<I", 0)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -82,18 +85,40 @@ def decode_value(codec: int, payload: Buffer) -> Any:
     return decode_values(codec, [payload])[0]
 
 
-def is_plain(value: Any, depth: int = 8) -> bool:
-    """Tell whether MessagePack keeps ``value`` with all its types; nesting beyond 8 does not."""
+def is_plain(value: Any) -> bool:
+    """Tell whether MessagePack keeps ``value`` with all its types.
+
+    A list or dict that occurs twice in it is not plain: MessagePack would write it out each time
+    (few lists of a few items can stand for billions), where pickle refers to the first.
+    """
     kind = type(value)
     if kind in _SCALARS:
         return True
     if kind is int:
         return bool(_INT_MIN <= value <= _INT_MAX)
-    if depth == 0:
+    return (kind is list or kind is dict) and _holds_plain(value, MAX_DEPTH, set())
+
+
+def _holds_plain(value: Any, depth: int, seen: set[int]) -> bool:
+    """Tell it of a list or dict, which adds itself and those within to ``seen``."""
+    if depth == 0 or id(value) in seen:
         return False
-    if kind is dict:
-        return all(type(k) is str and is_plain(v, depth - 1) for k, v in value.items())
-    return kind is list and all(is_plain(item, depth - 1) for item in value)
+    seen.add(id(value))
+    if type(value) is dict:
+        for key in value:
+            if type(key) is not str:
+                return False
+        value = value.values()
+    for item in value:
+        kind = type(item)
+        if kind in _SCALARS:
+            continue
+        if kind is int:
+            if not _INT_MIN <= item <= _INT_MAX:
+                return False
+        elif not ((kind is list or kind is dict) and _holds_plain(item, depth - 1, seen)):
+            return False
+    return True
 
 
 def _decode_raw(payload: Buffer) -> bytes:

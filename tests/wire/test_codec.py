@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import textwrap
+import time
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType
@@ -106,6 +107,54 @@ def test_value_that_holds_itself_arrives() -> None:
     knot.append(knot)
     arrived = decode_value(*encode_value(knot))
     assert arrived[0] == 1 and arrived[1] is arrived
+
+
+def aliased(levels: int, width: int) -> list[Any]:
+    """Return a list that holds the one below it ``width`` times, and so on."""
+    value: list[Any] = [1]
+    for _ in range(levels):
+        value = [value] * width
+    return value
+
+
+@pytest.mark.parametrize(("levels", "width"), [(60, 2), (7, 500), (2, 3)])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_value_that_holds_another_many_times_arrives_at_once(
+    kind: type, levels: int, width: int
+) -> None:
+    value: Any = aliased(levels, width)
+    if kind is dict:
+        value = {"a": value, "b": value, "c": {"d": value}}
+    started = time.monotonic()
+    codec, payload = encode_value(value)
+    arrived = decode_value(codec, payload)
+    assert time.monotonic() - started < 5.0
+    assert len(payload) < 50_000
+    if kind is dict:
+        assert arrived["a"] is arrived["b"] is arrived["c"]["d"]
+        arrived = arrived["a"]
+    for _ in range(levels):
+        assert len(arrived) == width
+        assert all(item is arrived[0] for item in arrived)
+        arrived = arrived[0]
+    assert arrived == [1]
+
+
+@pytest.mark.parametrize("before", [0, 3])
+def test_dicts_and_lists_that_hold_each_other_arrive(before: int) -> None:
+    one: dict[str, Any] = {}
+    other: list[Any] = [*range(before), one]
+    one["other"] = other
+    arrived = decode_value(*encode_value(other))
+    assert arrived[:before] == list(range(before))
+    assert arrived[before]["other"] is arrived
+
+
+def test_equal_lists_that_are_not_the_same_stay_plain() -> None:
+    value = [[1, 2], [1, 2], {"a": [1, 2]}, [], []]
+    codec, payload = encode_value(value)
+    assert codec == Codec.MSGPACK
+    assert decode_value(codec, payload) == value
 
 
 def test_deep_nesting_arrives() -> None:
