@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -38,6 +39,8 @@ LINGER = 120.0
 #: Seconds for a cluster to end, beyond the grace of its components.
 _END = 30.0
 _POLL = 0.01
+#: Clusters that this process has opened.
+_numbers = itertools.count(1)
 
 
 def up(
@@ -81,8 +84,7 @@ def up(
             client.create_cluster(folders.cluster, seconds)
         elif not _is_alive(client, folders.cluster):
             client.create_cluster(folders.cluster, default_linger)
-        holder = holder_name() if hold else ""
-        keeper = LeaseKeeper(client, folders, holder, local=True, runner=runner)
+        keeper = LeaseKeeper(client, folders, holder_name(), hold=hold, local=True, runner=runner)
         keeper.begin()
     except BaseException:
         client.close()
@@ -123,7 +125,7 @@ def connect(
             raise _unknown(name, found)
         folders = Folders.find(cluster=name)
         local = not url or _is_ours(folders, url)
-        keeper = LeaseKeeper(client, folders, holder_name() if hold else "", local=local)
+        keeper = LeaseKeeper(client, folders, holder_name(), hold=hold, local=local)
         if hold:
             keeper.begin()
     except BaseException:
@@ -154,7 +156,7 @@ def attach(cluster: str | None = None, registry: str | None = None) -> Cluster |
         client.close()
         raise
     local = not registry or _is_ours(folders, registry)
-    keeper = LeaseKeeper(client, folders, "", local=local)
+    keeper = LeaseKeeper(client, folders, holder_name(), hold=False, local=local)
     return _cluster(client, folders, keeper, local=local)
 
 
@@ -168,11 +170,13 @@ def clusters() -> pandas.DataFrame:
 
 
 def holder_name() -> str:
-    """Who we are to others that look at a cluster: a notebook, or a program."""
+    """Who we are to others that look at a cluster: a notebook, or a program; each time another."""
     notebook = os.environ.get("JPY_SESSION_NAME", "")
     what = Path(notebook or sys.argv[0] or "python").name
     printable = "".join(c for c in what if c.isprintable())[:80]
-    return f"{printable or 'python'} (pid {os.getpid()})"
+    number = next(_numbers)
+    several = f" #{number}" if number > 1 else ""
+    return f"{printable or 'python'} (pid {os.getpid()}{several})"
 
 
 def _begin_runner(folders: Folders) -> Background | None:
@@ -199,7 +203,7 @@ def _cluster(
         client,
         folders,
         keeper=keeper,
-        owner=holder_name(),
+        owner=keeper.holder,
         runner=partial(_runner_environment, folders) if local else dict,
         down=partial(_down, client, folders, local=local),
     )

@@ -32,7 +32,9 @@ class LeaseKeeper:
     Parameters
     ----------
     holder
-        Who holds it, for people to read; "" for nobody, then only registry and runner are kept.
+        Who holds it, for people to read.
+    hold
+        Whether to hold it at all; else a runner is started where one is needed, and that is all.
     local
         Whether the registry, and a runner for this machine, are ours to start again.
     runner
@@ -45,12 +47,14 @@ class LeaseKeeper:
         folders: Folders,
         holder: str,
         *,
+        hold: bool,
         local: bool,
         runner: Background | None = None,
     ) -> None:
         self._client = client
         self._folders = folders
-        self._holder = holder
+        self.holder = holder
+        self._hold = hold
         self._local = local
         self._over = threading.Event()
         self._runner = runner
@@ -65,11 +69,11 @@ class LeaseKeeper:
 
         To be called again when the cluster has ended, and is to go on.
         """
-        if self._holder:
-            self._client.lease(self._folders.cluster, self._holder, TTL)
+        if self._hold:
+            self._client.lease(self._folders.cluster, self.holder, TTL)
         self.ended = False
         self.ensure_runner()
-        if self._holder and self._thread is None:
+        if self._hold and self._thread is None:
             self._thread = threading.Thread(target=self._serve, name="palm-lease", daemon=True)
             self._thread.start()
             atexit.register(self.release)
@@ -82,10 +86,10 @@ class LeaseKeeper:
         self._over.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(PARTING)
-        if self.ended:
+        if self.ended or (self._local and read_registry(self._folders) is None):
             return
         try:
-            self._client.release(self._folders.cluster, self._holder)
+            self._client.release(self._folders.cluster, self.holder)
         except RegistryError:
             return  # without renewal it ends by itself
 
@@ -144,7 +148,7 @@ class LeaseKeeper:
 
     def _renew(self) -> None:
         try:
-            self._client.lease(self._folders.cluster, self._holder, TTL, revive=False)
+            self._client.lease(self._folders.cluster, self.holder, TTL, revive=False)
         except Refused as error:
             self.ended = error.code in ("cluster-ended", "no-such-cluster")
             if not self.ended:
