@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from palm.runtime.folders import Folders
-from palm.runtime.records import live_records, process_start_time
+from tests.support.local import end_clusters
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,17 +28,9 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.env = {
-            key: value
-            for key, value in os.environ.items()
-            if not key.startswith(("PALM_", "PYTHONPATH"))
-        }
-        self.env |= {
-            "PALM_RUN_DIR": str(folder / "r"),
-            "PALM_STATE_DIR": str(folder / "s"),
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-        }
+        self.env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        path = os.pathsep.join([str(ROOT), str(ROOT / "registry")])
+        self.env |= {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
         self._started: list[subprocess.Popen[str]] = []
 
     def palm(self, *args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
@@ -69,13 +60,15 @@ class Shell:
         (self.folder / name).write_text(source)
         return name
 
-    def status(self) -> list[dict[str, object]]:
+    def status(self) -> list[dict[str, Any]]:
         return list(json.loads(self.palm("status", "--json").stdout)["components"])
 
+    def processes(self) -> dict[str, dict[str, Any]]:
+        found = json.loads(self.palm("ps", "--json").stdout)["processes"]
+        return {process["name"]: process for process in found}
+
     def close(self) -> None:
-        for record in live_records(Folders.find(self.env)):
-            if process_start_time(record.pid) is not None:
-                os.kill(record.pid, signal.SIGKILL)
+        end_clusters()
         for process in self._started:
             if process.poll() is None:
                 process.kill()
@@ -94,7 +87,7 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
+def shell(tmp_path: Path, palm_home: Path) -> Iterator[Shell]:
     shell = Shell(tmp_path)
     yield shell
     shell.close()

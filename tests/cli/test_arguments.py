@@ -31,6 +31,13 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("stop a b", {"names": ["a", "b"], "all": False, "grace": 5.0}),
         ("stop --all --grace 0.5", {"names": [], "all": True, "grace": 0.5}),
         ("version", {"command": "version"}),
+        ("up", {"file": None, "linger": None, "timeout": 60.0}),
+        ("up c.toml --linger 2m --timeout 5", {"file": "c.toml", "linger": "2m", "timeout": 5.0}),
+        ("down --json", {"json": True}),
+        ("ps", {"command": "ps"}),
+        ("restart foo", {"name": "foo", "timeout": 30.0}),
+        ("--registry http://h:1/ status", {"registry": "http://h:1/"}),
+        ("worker w.py --master foo -d --kernel", {"kernel": True}),
     ],
 )
 def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
@@ -45,7 +52,13 @@ def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
         ("status", {"command": "status"}),
         ("logs foo -n 5 --grep x", {"name": "foo", "n": 5, "grep": "x"}),
         ("stop a b", {"names": ["a", "b"], "all": False}),
-        ("stop --all", {"names": [], "all": True}),
+        ("stop --all", {"names": [], "all": True, "everyone": False}),
+        ("stop --all --everyone", {"everyone": True}),
+        ("master --name foo --kernel", {"kernel": True}),
+        ("logs foo -f", {"follow": True}),
+        ("attach", {"name": None}),
+        ("attach other", {"name": "other"}),
+        ("restart foo", {"name": "foo"}),
     ],
 )
 def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None:
@@ -56,7 +69,8 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
     ("line", "text"),
     [
         ("stauts", r"no such command: stauts; did you mean status\? \(see palm --help\)"),
-        ("xyz", r"no such command: xyz; there is master, worker, runner, status, logs, stop"),
+        ("xyz", r"no such command: xyz; there is up, down, master, worker, runner, status, ps"),
+        ("stop a --everyone", r"no such option: --everyone"),
         ("status --jsno", r"no such option: --jsno; did you mean --json\? \(see palm status"),
         ("master --nmae=foo --name foo", r"no such option: --nmae; did you mean --name\?"),
         ("master --nam foo", r"required: --name"),  # no abbreviations: they change meaning
@@ -76,7 +90,7 @@ def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -
     assert isinstance(caught.value, ConfigError)
 
 
-@pytest.mark.parametrize("line", ["worker w.py", "master --name foo -d", "logs foo -f", "version"])
+@pytest.mark.parametrize("line", ["worker w.py", "master --name foo -d", "ps", "version"])
 def test_notebook_has_a_subset(line: str) -> None:
     with pytest.raises(ArgumentsError):
         parse(line, notebook=True)

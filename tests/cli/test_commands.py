@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from palm._version import __version__
-from palm.runtime.records import process_start_time
+from palm.clusters import attach
 from tests.cli.conftest import WORK, Shell, wait_for_line
+from tests.support.cluster import until
 
 
 def test_version(shell: Shell) -> None:
@@ -64,22 +65,26 @@ def test_foreground_component_has_no_spool_and_logs_say_so(shell: Shell) -> None
 @pytest.mark.slow
 def test_background_components_from_start_to_stop(shell: Shell) -> None:
     done = shell.palm("master", "--name", "foo", "-d")
-    master = shell.status()[0]
-    assert done.stdout == f"foo is ready (pid {master['pid']}); see palm logs foo\n"
+    pid = shell.processes()["foo"]["pid"]
+    assert done.stdout == f"foo is ready (pid {pid}); see palm logs foo\n"
     target = shell.write("work.py", WORK)
     done = shell.palm("--json", "worker", target, "--master", "foo", "--name", "w", "-d")
     worker = next(each for each in shell.status() if each["name"] == "w")
-    assert json.loads(done.stdout).items() <= worker.items()
-    assert worker["functions"] == ["double"]
-    assert worker["master"] == "foo"
+    assert json.loads(done.stdout)["pids"] == [shell.processes()["w-0"]["pid"]]
+    assert (worker["functions"], worker["master"]) == (["double"], "foo")
 
     plain = shell.palm("status").stdout.splitlines()
-    assert plain[0].split() == ["NAME", "ROLE", "PID", "UP", "MASTER", "FUNCTIONS"]
-    assert plain[1].split()[:3] == ["foo", "master", str(master["pid"])]
-    assert plain[2].split()[0] == "w"
+    assert plain[0].split() == ["NAME", "ROLE", "STATE", "READY", "MASTER", "FUNCTIONS"]
+    assert plain[1].split() == ["foo", "master", "ready", "1/1"]
+    assert plain[2].split() == ["w", "worker", "ready", "1/1", "foo", "double"]
+    plain = shell.palm("ps").stdout.splitlines()
+    assert plain[0].split() == ["PROCESS", "STATE", "PID", "UP", "RESTARTS", "NODE", "REASON"]
+    assert plain[1].split()[:3] == ["foo", "ready", str(pid)]
 
-    for pid in (int(str(master["pid"])), int(str(worker["pid"]))):
-        assert os.getsid(pid) == pid  # nothing that happens to a shell's session reaches it
+    for process in shell.processes().values():
+        assert (
+            os.getsid(process["pid"]) == process["pid"]
+        )  # nothing of a shell's session reaches it
 
     client = (
         "from palm.clients import Client\nwith Client('foo') as c: print(c.eval('foo.double', 4))"
@@ -88,21 +93,28 @@ def test_background_components_from_start_to_stop(shell: Shell) -> None:
         [sys.executable, "-c", client], capture_output=True, text=True, env=shell.env, timeout=60
     )
     assert done.stdout.splitlines()[-1] == "8", done.stderr
-    assert "doubling 4\n" in shell.palm("logs", "w").stdout
+    until(lambda: "doubling 4\n" in shell.palm("logs", "w").stdout)
     assert shell.palm("logs", "w", "--grep", "doubling", "-n", "1").stdout == "doubling 4\n"
-    lines = shell.palm("--json", "logs", "w", "--grep", "doubling").stdout.splitlines()
-    assert [json.loads(line) for line in lines] == [{"stream": "stdout", "text": "doubling 4"}]
+    lines = shell.palm("--json", "logs", "w-0", "--grep", "doubling").stdout.splitlines()
+    (line,) = [json.loads(line) for line in lines]
+    assert (line["process"], line["stream"], line["text"]) == ("w-0", "stdout", "doubling 4")
 
     done = shell.palm("stop", "fo", code=3)
     assert done.stderr == "palm: no component named 'fo' in cluster 'default'; did you mean foo?\n"
     assert shell.palm("stop", "--all").stdout == "stopped foo, w\n"
-    assert shell.status() == []
-    assert process_start_time(int(str(master["pid"]))) is None or not _runs(master)
+    assert {each["state"] for each in shell.status()} == {"stopped"}
+    assert not _runs({"pid": pid})
     assert "stopped" in shell.palm("logs", "foo").stdout  # the output of what is gone stays
+    assert shell.palm("down").stdout == "the cluster 'default' has ended\n"
+    assert shell.palm("status").stdout == "nothing runs in cluster 'default'\n"
+    assert "stopped" in shell.palm("logs", "foo").stdout, "also when the cluster has ended"
 
 
 def _runs(component: dict[str, object]) -> bool:
-    stat = Path(f"/proc/{component['pid']}/stat").read_text()
+    try:
+        stat = Path(f"/proc/{component['pid']}/stat").read_text()
+    except FileNotFoundError:
+        return False
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
@@ -110,7 +122,7 @@ def _runs(component: dict[str, object]) -> bool:
 def test_background_start_that_fails_shows_why(shell: Shell) -> None:
     target = shell.write("work.py", "def f(x): pass\nraise RuntimeError('no luck')\n")
     done = shell.palm("worker", target, "--master", "foo", "--name", "w", "-d", code=1)
-    assert "w did not become ready: it ended with exit code 1 before it was ready" in done.stderr
+    assert "w-0 did not become ready: it ended with exit code 1 before it was ready" in done.stderr
     assert "RuntimeError: no luck" in done.stderr
     assert "worker.py" not in done.stderr  # our own frames say nothing
     assert "palm logs" not in done.stdout
@@ -122,9 +134,9 @@ def test_background_start_that_is_too_slow_is_ended(shell: Shell) -> None:
     done = shell.palm(
         "worker", target, "--master", "foo", "--name", "w", "-d", "--timeout", "2", code=4
     )
-    assert "w did not become ready: it was not ready within 2 s" in done.stderr
+    assert "w-0 did not become ready: it was not ready within 2 s" in done.stderr
     pid = int(shell.palm("logs", "w", "--grep", r"^\d+$").stdout)
-    assert process_start_time(pid) is None or not _runs({"pid": pid})
+    assert not _runs({"pid": pid})
 
 
 @pytest.mark.slow
@@ -133,8 +145,7 @@ def test_name_in_use_is_refused(shell: Shell) -> None:
     done = shell.palm("master", "--name", "foo", code=1)
     assert done.stderr.startswith("palm: a component named 'foo' already runs: pid ")
     assert "Traceback" not in done.stderr
-    done = shell.palm("master", "--name", "foo", "-d", code=1)
-    assert "a component named 'foo' already runs" in done.stderr
+    assert shell.palm("master", "--name", "foo", "-d").stdout.startswith("foo runs already (pid ")
     assert "stopped foo" in shell.palm("stop", "foo").stdout
 
 
@@ -147,15 +158,18 @@ def test_clusters_are_apart(shell: Shell) -> None:
     assert "ready" in shell.palm("--cluster", "one", "logs", "foo").stdout
     assert shell.palm("stop", "--all").stdout == "nothing runs in cluster 'default'\n"
     assert shell.palm("--cluster", "one", "stop", "--all").stdout == "stopped foo\n"
+    shell.palm("--cluster", "two", "up")
+    assert shell.palm("--cluster", "one", "down").stdout == "the cluster 'one' has ended\n"
+    assert shell.palm("--cluster", "two", "up", "--json").stdout, "the registry serves the other"
 
 
 @pytest.mark.slow
 def test_stop_ends_by_force_what_does_not_end(shell: Shell) -> None:
     shell.palm("master", "--name", "foo", "-d")
-    pid = int(str(shell.status()[0]["pid"]))
+    pid = shell.processes()["foo"]["pid"]
     os.kill(pid, signal.SIGSTOP)
     assert shell.palm("stop", "foo", "--grace", "0.2").stdout == "stopped foo\n"
-    assert process_start_time(pid) is None or not _runs({"pid": pid})
+    assert not _runs({"pid": pid})
 
 
 @pytest.mark.slow
@@ -165,7 +179,7 @@ def test_follow_prints_what_comes_and_ends_with_the_component(shell: Shell) -> N
     wait_for_line(follower, "ready")
     target = shell.write("work.py", WORK)
     shell.palm("worker", target, "--master", "foo", "--name", "w", "-d")
-    wait_for_line(follower, "w joined")
+    wait_for_line(follower, "w-0 joined")
     shell.palm("stop", "--all")
     out, err = follower.communicate(timeout=30)
     assert out.splitlines()[-1].endswith("stopped")
@@ -281,3 +295,71 @@ def test_foreground_start_loads_nothing_heavy(shell: Shell) -> None:
     for module in ("rich", "psutil", "asyncio", "pandas", "subprocess", "multiprocessing",
                    "selectors", "tornado", "cloudpickle", "palm.runner.process"):  # fmt: skip
         assert f"'{module}'" not in loaded
+
+
+@pytest.mark.slow
+def test_restart_gives_other_processes(shell: Shell) -> None:
+    shell.palm("master", "--name", "foo", "-d")
+    before = shell.processes()["foo"]["pid"]
+    done = shell.palm("restart", "foo")
+    after = shell.processes()["foo"]["pid"]
+    assert done.stdout == f"foo is ready (pid {after})\n" and after != before
+    assert "did you mean foo?" in shell.palm("restart", "fooo", code=3).stderr
+
+
+@pytest.mark.slow
+def test_cluster_of_a_shell_stays_until_it_is_ended(shell: Shell) -> None:
+    first = json.loads(shell.palm("up", "--json").stdout)
+    assert first["cluster"] == "default" and first["registry"].startswith("http://127.0.0.1:")
+    assert json.loads(shell.palm("up", "--json").stdout) == first
+    found = attach()
+    assert found is not None
+    with found:
+        assert found.registry.view_cluster("default").linger is None
+        shell.palm("up", "--linger", "1h30m")
+        assert found.registry.view_cluster("default").linger == 5400
+    assert "is not a duration" in shell.palm("up", "--linger", "soon", code=1).stderr
+    done = json.loads(shell.palm("down", "--json").stdout)
+    assert done == {"cluster": "default", "ended": True, "stopped": []}
+    assert shell.palm("down").stdout == "no cluster 'default' runs\n"
+
+
+CLUSTER = """
+[components.foo]
+role = "master"
+module = "palm"
+args = ["master", "--name", "foo"]
+[components.w]
+role = "worker"
+module = "palm"
+args = ["worker", "work.py", "--master", "foo", "--name", "${{name}}"]
+replicas = {replicas}
+needs = ["foo"]
+"""
+
+
+@pytest.mark.slow
+def test_cluster_file_is_put_in_force_and_awaited(shell: Shell) -> None:
+    shell.write("work.py", WORK)
+    shell.write("cluster.toml", CLUSTER.format(replicas=2))
+    done = shell.palm("up", "cluster.toml")
+    assert done.stdout.splitlines()[0] == "cluster.toml: + foo, + w"
+    assert done.stdout.splitlines()[-1].split()[:4] == ["w", "worker", "ready", "2/2"]
+    pids = {name: process["pid"] for name, process in shell.processes().items()}
+    assert sorted(pids) == ["foo", "w-0", "w-1"]
+    assert "nothing changed" in shell.palm("up", "cluster.toml").stdout
+    shell.write("cluster.toml", CLUSTER.format(replicas=1))
+    assert "changed w" in shell.palm("up", "cluster.toml").stdout
+    until(lambda: sorted(shell.processes()) == ["foo", "w-0"])
+    assert shell.processes()["foo"]["pid"] == pids["foo"]
+
+
+@pytest.mark.slow
+def test_cluster_file_that_cannot_work_says_where_and_why(shell: Shell) -> None:
+    assert "cannot be read" in shell.palm("up", "absent.toml", code=1).stderr
+    shell.write("cluster.toml", CLUSTER.format(replicas=0).replace("role", "rule", 1))
+    done = shell.palm("up", "cluster.toml", code=1)
+    assert "cluster.toml" in done.stderr and "did you mean 'role'?" in done.stderr
+    shell.write("cluster.toml", CLUSTER.format(replicas=1).replace("work.py", "wrok.py"))
+    done = shell.palm("up", "cluster.toml", "--timeout", "3", code=4)
+    assert "the cluster 'default' is not complete: 1 of w: " in done.stderr
