@@ -155,8 +155,7 @@ class Cluster:
         now = self.registry.declare(self.name, spec)
         component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
         component.change = self._change(component, before, now)
-        gave_up = any(r.state == "failed" and r.replica < now.desired for r in now.replicas)
-        if component.change.kind == "kept" and (replace or gave_up):
+        if component.change.kind == "kept" and (replace or _gave_up(now)):
             now = self.registry.restart(self.name, declared.name)
             kind = "replaced" if replace else "started"
             component.change = self._change(component, before, now, kind)
@@ -473,12 +472,18 @@ class Cluster:
         before = {each.name: each for each in self.registry.components(self.name)}
         self.registry.set_cluster(self.name, text, str(file), str(file.absolute().parent))
         after = {each.name: each for each in self.registry.components(self.name)}
+        for each in [*after.values()]:
+            # What gave up gets another chance, as with `start`: a script may be there by now.
+            if not each.owner and _gave_up(each):
+                after[each.name] = self.registry.restart(self.name, each.name)
+        # What is no longer declared is listed, too, until it has ended; nothing of it is desired.
+        old = {name for name, each in before.items() if each.desired}
+        new = {name for name, each in after.items() if each.desired}
         return Diff(
-            added=tuple(n for n in after if n not in before or not before[n].desired),
-            changed=tuple(n for n in after if n in before and before[n].desired
-                          and _differs(before[n], after[n])),
-            removed=tuple(n for n in before if n not in after),
-        )  # fmt: skip
+            added=tuple(n for n in after if n in new - old),
+            changed=tuple(n for n in after if n in new & old and _differs(before[n], after[n])),
+            removed=tuple(n for n in before if n in old - new),
+        )
 
     def down(self, grace: float = 5.0) -> None:
         """End the cluster: its components, its runner and, if it was the last, the registry.
@@ -552,6 +557,11 @@ class Cluster:
 
 def _lives(component: schema.ComponentStatus) -> bool:
     return any(replica.state in _LIVING for replica in component.replicas)
+
+
+def _gave_up(component: schema.ComponentStatus) -> bool:
+    wanted = [r for r in component.replicas if r.replica < component.desired]
+    return any(r.state == "failed" and r.generation == component.generation for r in wanted)
 
 
 def _differs(before: schema.ComponentStatus, after: schema.ComponentStatus) -> bool:

@@ -81,8 +81,8 @@ def _progress(status: Status) -> str:
 
 
 def _has_failed(status: Status) -> bool:
-    return any(process.state == "failed" and component.own and component.desired
-               for component in status.components for process in component.processes)  # fmt: skip
+    # Of the component, not of its processes: what failed may be about to be replaced.
+    return any(each.own and each.desired and each.state == "failed" for each in status.components)
 
 
 def _judge(status: Status) -> int:
