@@ -13,35 +13,16 @@ from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "parallel"
-#: The ancestor's documentation page with the three scripts, which is not ours to include.
-DOCUMENT = os.environ.get("PALM_SEED_DOCUMENT", "")
-SEEDS = Path(__file__).parents[3] / "shared" / "seed"
-SCRIPTS = ("master", "worker", "launcher")
+from tests.support.seed import KINDS, SCRIPTS, copy_scripts
+
 LOG_LINE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - (\S+ - )?[A-Z]+ - .+$")
 BOUND = 30  # seconds; far beyond what any of this takes
 
 
-def seed_document() -> Path | None:
-    if DOCUMENT:
-        return Path(DOCUMENT)
-    return next(iter(sorted(SEEDS.glob("*.txt"))), None) if SEEDS.is_dir() else None
-
-
-@pytest.fixture(params=["examples", "document"])
+@pytest.fixture(params=KINDS)
 def scripts(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A folder with master.py, worker.py and launcher.py."""
-    if request.param == "examples":
-        return EXAMPLES
-    document = seed_document()
-    if document is None:
-        pytest.skip("the ancestor's page is not here: set PALM_SEED_DOCUMENT to its path")
-    pattern = r"^from pylm.*?^if __name__ == '__main__':\n    main\(\)\n"
-    found = re.findall(pattern, document.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(found) == 3
-    for name, text in zip(SCRIPTS, found, strict=True):
-        (tmp_path / f"{name}.py").write_text(text.replace("pylm", "palm"))
-    return tmp_path
+    return copy_scripts(request.param, tmp_path)
 
 
 class Run:
