@@ -132,6 +132,9 @@ class Feed:
         self._closed = threading.Event()
         self._collector = _Collector()
         self._lock = threading.Lock()
+        #: Processes that there are, and those that are known not to be there any more.
+        self._present: set[str] = set()
+        self._gone: set[str] = set()
         self._live: LiveFeed | None = None
         self._thread: threading.Thread | None = None
 
@@ -168,6 +171,8 @@ class Feed:
 
     def _show(self, status: Status) -> None:
         with self._lock:
+            self._present = {p.name for c in status.components for p in c.processes}
+            self._gone -= self._present
             self.view.apply(components_of(status))
 
     # In the thread
@@ -200,7 +205,16 @@ class Feed:
             self._show(self._cluster.status_of(frame.data))
         elif frame.topic == "output":
             for record in frame.data:
-                self._collector.add(record)
+                if self._is_there(record.name):
+                    self._collector.add(record)
+
+    def _is_there(self, process: str) -> bool:
+        """Whether a process that has written something is one of those shown."""
+        if process not in self._present and process not in self._gone:
+            self._look()  # its first words may be faster than the news of its start
+            if process not in self._present:
+                self._gone.add(process)
+        return process in self._present
 
     def _look(self) -> None:
         try:

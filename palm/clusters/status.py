@@ -164,11 +164,15 @@ class Status:
 def cluster_status(found: schema.ClusterStatus, records: Iterable[ComponentRecord] = ()) -> Status:
     """What the registry knows, and what else says that it runs."""
     known = {replica.instance for component in found.components for replica in component.replicas}
-    own = [ComponentStatus.of(component) for component in found.components]
-    others = [ComponentStatus.elsewhere(each) for each in records if each.instance not in known]
-    return Status(
-        found.cluster, found.time, (*own, *others), tuple(found.missing), found.state
-    )  # fmt: skip
+    components = [ComponentStatus.of(component) for component in found.components]
+    components += [ComponentStatus.elsewhere(r) for r in records if r.instance not in known]
+    components.sort(key=_place)
+    return Status(found.cluster, found.time, tuple(components), tuple(found.missing), found.state)
+
+
+def _place(component: ComponentStatus) -> tuple[str, bool, str]:
+    """Masters stand before their workers."""
+    return (component.master or component.name, bool(component.master), component.name)
 
 
 def clusters_frame(found: Sequence[schema.ClusterInfo]) -> pandas.DataFrame:

@@ -148,10 +148,7 @@ class ClusterView:
         return True
 
     def _append(self, update: Output) -> bool:
-        present = {p["name"] for c in self._components for p in c["processes"]}
         for entry in update.entries:
-            if entry.process not in present:
-                continue  # of a component that was here before
             kept = self._output.setdefault(entry.process, deque(maxlen=KEPT_LINES))
             if entry.fresh:
                 kept.clear()

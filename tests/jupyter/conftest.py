@@ -18,6 +18,8 @@ from IPython.utils.capture import capture_output
 from jupyter_client.manager import KernelManager
 from traitlets.config import Config
 
+from tests.support.local import end_clusters
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,12 +67,14 @@ def shell(palm_home: Path) -> Iterator[Shell]:
     instance.atexit_operations()
     atexit.unregister(instance.atexit_operations)
     InteractiveShell.clear_instance()
+    end_clusters()
 
 
 class Kernel:
     """A kernel in a process of its own, and what it answers."""
 
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        self.folder = folder
         # A short absolute path: the sockets lie beside the connection file.
         self.manager = KernelManager(
             kernel_name="python3", transport="ipc", connection_file=str(folder / "k.json")
@@ -136,11 +140,11 @@ class Kernel:
         if self.manager.is_alive():
             self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-@pytest.fixture
-def kernel(palm_home: Path) -> Iterator[Kernel]:
-    """A fresh kernel."""
+def make_kernel() -> Kernel:
+    """A fresh kernel, in a folder of its own, which it removes when it is closed."""
     folder = Path(tempfile.mkdtemp(prefix="k-", dir="/tmp"))
     path = os.pathsep.join([str(ROOT), str(ROOT / "registry")])
     environment = {
@@ -149,7 +153,13 @@ def kernel(palm_home: Path) -> Iterator[Kernel]:
         "IPYTHONDIR": str(folder / "ipython"),
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }
-    kernel = Kernel(folder, environment)
+    return Kernel(folder, environment)
+
+
+@pytest.fixture
+def kernel(palm_home: Path) -> Iterator[Kernel]:
+    """A fresh kernel."""
+    kernel = make_kernel()
     yield kernel
     kernel.close()
-    shutil.rmtree(folder, ignore_errors=True)
+    end_clusters()

@@ -1,183 +1,198 @@
-"""The feed follows a cluster: output once, in order, bounded, and it ends when told."""
+"""The feed follows a cluster through its registry: output once, in order, bounded, to the end."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from palm.clusters import ComponentStatus, ProcessStatus, Status
-from palm.errors import ConfigError
-from palm_jupyter.feed import (
-    BATCH_BYTES,
-    BATCH_LINES,
-    FIRST_BYTES,
-    LONGEST_LINE,
-    ROUND_CHARACTERS,
-    STREAMS,
-    Feed,
-)
-from palm_jupyter.viewmodels import ClusterView, Output
+from palm.clusters import Cluster, attach
+from palm.clusters.output import LONGEST_LINE
+from palm.registry_api.client import RegistryClient
+from palm_jupyter.feed import BATCH_LINES, PERIOD, ROUND_CHARACTERS, Feed
+from palm_jupyter.viewmodels import ClusterView, Output, Update
 from tests.support.cluster import until
+from tests.support.registry import RegistryThread, Runner, piece, spec
 
 
-class FakeCluster:
-    """A cluster of one process whose output is bytes."""
+class Written:
+    """A component that is said to run, and what it is said to write."""
 
-    name = "lab"
+    def __init__(self, client: RegistryClient) -> None:
+        client.create_cluster("default")
+        self.client = client
+        self.runner = Runner(client, "default").join()
+        client.declare("default", spec("foo", role="master"))
+        self.runner.run_all()
+        self.offsets: dict[tuple[str, str], int] = {}
 
-    def __init__(self) -> None:
-        self.instance = "w-0.aaaaaa"
-        self.written = {"stdout": b"", "stderr": b""}
-        self.state = "ready"
-        self.callbacks: list[Callable[[Any], None]] = []
-        self.broken: Exception | None = None
-
-    def status(self) -> Status:
-        if self.broken is not None:
-            raise self.broken
-        process = ProcessStatus("w-0", self.state, 7, 0, 1.0)
-        return Status("lab", 10.0, (ComponentStatus("w", "worker", 1, (process,)),))
-
-    def output(self, process: str, stream: str, offset: int, limit: int) -> tuple[str, int, bytes]:
-        data = self.written[stream]
-        start = max(0, len(data) + offset) if offset < 0 else offset
-        return self.instance, start, data[start : start + limit]
-
-    def subscribe(self, callback: Callable[[Any], None]) -> Callable[[], None]:
-        self.callbacks.append(callback)
-        return lambda: self.callbacks.remove(callback)
-
-    def change(self, state: str) -> None:
-        self.state = state
-        for callback in self.callbacks:
-            callback(None)
+    def write(self, data: bytes, stream: str = "stdout", instance: str = "foo.1") -> None:
+        offset = self.offsets.get((instance, stream), 0)
+        self.client.send_output("default", [piece(offset, data, instance, stream=stream)])
+        self.offsets[instance, stream] = offset + len(data)
 
 
 @pytest.fixture
-def cluster() -> FakeCluster:
-    return FakeCluster()
+def registry(palm_home: Path) -> Iterator[RegistryThread]:
+    registry = RegistryThread(palm_home).start()
+    yield registry
+    registry.stop()
 
 
-def feed(cluster: FakeCluster) -> Feed:
-    given: Any = cluster
-    return Feed(given, ClusterView("lab"))
+@pytest.fixture
+def foo(registry: RegistryThread) -> Iterator[Written]:
+    with registry.client() as client:
+        yield Written(client)
+
+
+@pytest.fixture
+def cluster(foo: Written) -> Iterator[Cluster]:
+    cluster = attach()
+    assert cluster is not None
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def feed(cluster: Cluster) -> Iterator[Feed]:
+    feed = Feed(cluster, ClusterView("default"))
+    feed.start()
+    yield feed
+    feed.close()
 
 
 def shown(feed: Feed) -> list[str]:
-    return [text for _, text in feed.view.snapshot(1000)["output"].get("w-0", [])]
+    return [text for _, text in feed.view.snapshot(100_000)["output"].get("foo", [])]
 
 
-def test_lines_come_once_and_whole(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    cluster.written["stdout"] = b"one\ntw"
-    followed.refresh()
-    assert shown(followed) == ["one"]
-    cluster.written["stdout"] += b"o\n"
-    followed.refresh()
-    followed.refresh()
-    assert shown(followed) == ["one", "two"]
+def shows(feed: Feed, *lines: str) -> bool:
+    return until(lambda: shown(feed) == list(lines), what=f"{lines}") is True
 
 
-def test_characters_cut_between_two_looks_are_whole(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
+def test_lines_come_once_and_whole(foo: Written, feed: Feed) -> None:
+    foo.write(b"one\ntw")
+    shows(feed, "one")
+    foo.write(b"o\n")
+    foo.client.send_output("default", [piece(0, b"one\n")])  # sent again after a lost answer
+    foo.write(b"three\n")
+    shows(feed, "one", "two", "three")
+
+
+def test_characters_cut_between_two_pieces_are_whole(foo: Written, feed: Feed) -> None:
     text = "naïve\n".encode()
-    cluster.written["stdout"] = text[:3]
-    followed.refresh()
-    cluster.written["stdout"] = text + b"\xff\n"
-    followed.refresh()
-    assert shown(followed) == ["naïve", "\\xff"]
+    foo.write(text[:3])
+    foo.write(text[3:] + b"\xff\n")
+    shows(feed, "naïve", "\\xff")
 
 
-def test_escape_sequences_are_removed(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    cluster.written["stderr"] = b"\x1b[31mred\x1b[0m \x1b]0;title\x07\x00<b>\n"
-    followed.refresh()
-    assert shown(followed) == ["red <b>"]
+def test_escape_sequences_are_removed(foo: Written, feed: Feed) -> None:
+    foo.write(b"\x1b[31mred\x1b[0m \x1b]0;title\x07\x00<b>\n", "stderr")
+    shows(feed, "red <b>")
 
 
-def test_what_was_written_long_before_is_not_read(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    cluster.written["stdout"] = b"old\n" * FIRST_BYTES + b"latest\n"
-    followed.refresh()
-    lines = shown(followed)
-    assert lines[-1] == "latest" and lines[0].endswith("lines skipped ...")
+def test_what_was_written_before_is_replayed(foo: Written, cluster: Cluster) -> None:
+    foo.write(b"".join(b"%d\n" % n for n in range(100)))
+    foo.write(b"and errors\n", "stderr")
+    feed = Feed(cluster, ClusterView("default"))
+    feed.start()
+    try:
+        until(lambda: len(shown(feed)) == 101)
+        assert [line for line in shown(feed) if line != "and errors"] == list(map(str, range(100)))
+    finally:
+        feed.close()
 
 
-def test_flood_is_cut_and_told(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    followed.refresh()
-    cluster.written["stdout"] = b"".join(b"%d\n" % n for n in range(BATCH_LINES + 10))
-    followed.refresh()
-    lines = shown(followed)
-    assert lines[0] == "... 10 lines skipped ..." and lines[-1] == str(BATCH_LINES + 9)
+def test_another_life_shows_its_own_output_only(foo: Written, feed: Feed) -> None:
+    foo.write(b"old\n")
+    shows(feed, "old")
+    foo.write(b"new\n", instance="foo.2")
+    foo.write(b"more\n", instance="foo.2")
+    shows(feed, "new", "more")
 
 
-def test_who_writes_faster_than_anybody_reads_is_followed_at_the_end(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    followed.refresh()
-    for n in range(3):
-        cluster.written["stdout"] += b"%d filler\n" % n * (BATCH_BYTES // 6) + b"end %d\n" % n
-        followed.refresh()
-        assert shown(followed)[-1] == f"end {n}"
-    assert "... lines skipped ..." in shown(followed)
+def test_output_of_what_is_no_longer_there_is_not_shown(foo: Written, feed: Feed) -> None:
+    gone = piece(0, b"gone\n", "bar.1", component="bar", name="bar")
+    foo.client.send_output("default", [gone])
+    foo.write(b"here\n")
+    shows(feed, "here")
+    assert list(feed.view.snapshot()["output"]) == ["foo"]
 
 
-def test_one_update_a_round_and_not_more_than_jupyter_passes_on(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    followed.refresh()
-    heard: list[Any] = []
-    followed.view.subscribe(heard.append)
-    for stream in STREAMS:
-        cluster.written[stream] = b"".join(b"%0900d\n" % n for n in range(200))
-    followed.refresh()
-    (update,) = [each for each in heard if isinstance(each, Output)]
-    assert len(update.entries) == 2
-    assert sum(len(text) for e in update.entries for _, text in e.shown()) <= ROUND_CHARACTERS
-    assert all(e.skipped > 0 and e.lines[-1].endswith("199") for e in update.entries)
+def test_flood_is_cut_and_told(foo: Written, feed: Feed) -> None:
+    foo.write(b"".join(b"%d\n" % n for n in range(BATCH_LINES + 10)))
+    until(lambda: shown(feed)[-1:] == [str(BATCH_LINES + 9)])
+    assert shown(feed)[0] == "... 10 lines skipped ..."
 
 
-def test_endless_line_is_shown_in_parts(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    followed.refresh()
-    cluster.written["stdout"] = b"x" * (LONGEST_LINE + 1)
-    followed.refresh()
-    assert len(shown(followed)) == 1
+def test_all_processes_together_stay_within_what_jupyter_passes_on(
+    foo: Written, feed: Feed
+) -> None:
+    entries: list[int] = []
+
+    def note(update: Update) -> None:
+        if isinstance(update, Output):
+            entries.append(sum(len(text) for e in update.entries for _, text in e.shown()))
+
+    feed.view.subscribe(note)
+    for stream in ("stdout", "stderr"):
+        foo.write((b"x" * 1000 + b"\n") * BATCH_LINES, stream)
+    foo.write(b"end\n")
+    until(lambda: "end" in shown(feed))
+    assert max(entries) <= ROUND_CHARACTERS + 100
 
 
-def test_new_instance_begins_anew(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    cluster.written["stdout"] = b"old line\n"
-    followed.refresh()
-    cluster.instance = "w-0.bbbbbb"
-    cluster.written["stdout"] = b"new\n"
-    followed.refresh()
-    assert shown(followed) == ["new"]
+def test_updates_come_a_few_times_a_second_however_much_is_written(
+    foo: Written, feed: Feed
+) -> None:
+    times: list[float] = []
+    feed.view.subscribe(
+        lambda update: times.append(time.monotonic()) if isinstance(update, Output) else None
+    )
+    began = time.monotonic()
+    for number in range(100):
+        foo.write(b"%d\n" % number)
+    until(lambda: shown(feed)[-1:] == ["99"])
+    assert len(shown(feed)) == 100
+    assert len(times) <= (time.monotonic() - began) / PERIOD + 2
 
 
-def test_thread_brings_news_and_ends(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    followed.start()
-    cluster.change("failed")
-    until(lambda: followed.view.snapshot()["components"][0]["state"] == "failed")
-    cluster.written["stdout"] = b"last words\n"
-    until(lambda: shown(followed) == ["last words"])
-    cluster.written["stdout"] += b"too late?\n"
-    followed.close()
-    followed.close()
-    assert shown(followed) == ["last words", "too late?"]
-    assert not followed.view.live and not cluster.callbacks
-    assert "palm-panel" not in {thread.name for thread in threading.enumerate()}
+def test_line_without_an_end_is_shown_once_it_is_long(foo: Written, feed: Feed) -> None:
+    foo.write(b"x" * (LONGEST_LINE + 1))
+    until(lambda: len(shown(feed)) == 1)
+    assert shown(feed)[0].startswith("xxx")
 
 
-def test_cluster_that_cannot_be_watched_freezes_the_view(cluster: FakeCluster) -> None:
-    followed = feed(cluster)
-    followed.start()
-    cluster.broken = ConfigError("the folder is open to other users")
-    cluster.change("ready")
-    until(lambda: not followed.view.live)
-    assert "open to other users" in followed.view.note
-    cluster.broken = None
-    followed.close()
+def test_registry_that_was_away_costs_nothing(
+    registry: RegistryThread, foo: Written, feed: Feed
+) -> None:
+    foo.write(b"before\n")
+    shows(feed, "before")
+    registry.stop()
+    registry.start()
+    foo.write(b"after\n")
+    shows(feed, "before", "after")
+
+
+def test_state_of_components_comes_by_itself(foo: Written, feed: Feed) -> None:
+    foo.client.declare("default", spec("bar", role="worker", replicas=2))
+    until(lambda: [c["name"] for c in feed.view.snapshot()["components"]] == ["bar", "foo"])
+    foo.runner.run_all()
+    until(lambda: feed.view.snapshot()["components"][0]["ready"] == 2)
+
+
+def test_closing_freezes_the_view(foo: Written, cluster: Cluster) -> None:
+    feed = Feed(cluster, ClusterView("default"))
+    feed.start()
+    feed.close()
+    feed.close()
+    assert feed.view.live is False and feed.view.note == ""
+    assert [c["name"] for c in feed.view.snapshot()["components"]] == ["foo"]
+
+
+def test_cluster_that_was_deleted_freezes_the_view(foo: Written, feed: Feed) -> None:
+    foo.client.leave("default", foo.runner.name)
+    foo.client.delete_cluster("default")
+    until(lambda: not feed.view.live)
+    assert "cannot be watched any more" in feed.view.note

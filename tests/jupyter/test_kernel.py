@@ -9,7 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.jupyter.conftest import Kernel
+from palm.clusters import attach
+from palm.runner.local import runner_pid
+from palm.runtime.folders import Folders
+from tests.jupyter.conftest import Kernel, make_kernel
 from tests.support.cluster import until
 from tests.support.leaks import processes_of
 
@@ -42,7 +45,7 @@ def components(home: Path) -> list[psutil.Process]:
     found = []
     for process in processes_of(home):
         try:
-            if process.cmdline()[1:3] == ["-m", "palm"]:
+            if process.cmdline()[1:3] == ["-m", "palm"] and process.cmdline()[3] != "runner":
                 found.append(process)
         except psutil.NoSuchProcess:
             continue
@@ -58,20 +61,40 @@ def cluster(kernel: Kernel, palm_home: Path) -> Kernel:
     return kernel
 
 
-def test_killed_kernel_leaves_nothing(cluster: Kernel, palm_home: Path) -> None:
-    os.kill(cluster.pid, signal.SIGKILL)
-    until(lambda: not components(palm_home), within=15, what="components end with their kernel")
-
-
-def test_restarted_kernel_leaves_nothing_and_starts_again(cluster: Kernel, palm_home: Path) -> None:
+def test_components_outlive_their_kernel_and_are_found_again(
+    cluster: Kernel, palm_home: Path
+) -> None:
     before = {process.pid for process in components(palm_home)}
+    os.kill(cluster.pid, signal.SIGKILL)
     cluster.restart()
-    until(lambda: not components(palm_home), within=15, what="components end with their kernel")
+    assert "foo" in cluster.ok("%load_ext palm_jupyter\ns = %palm status\nprint(s)").text
     cluster.ok(START)
-    cluster.ok(WORKER)
+    assert "runs already, unchanged" in cluster.ok(WORKER).bundles[-1]["text/plain"]
     cluster.ok("from palm import Client\nclient = Client('foo')")
     cluster.ok("assert client.eval('foo.double', 4) == 8")
-    assert not before & {process.pid for process in components(palm_home)}
+    assert before == {process.pid for process in components(palm_home)}
+
+
+def test_second_notebook_finds_them_and_they_end_after_the_last_one(
+    cluster: Kernel, palm_home: Path
+) -> None:
+    folders = Folders.find()
+    other = make_kernel()
+    try:
+        other.ok("%load_ext palm_jupyter\n%palm attach")
+        other.ok("%palm up --linger 0")
+        found = attach()
+        assert found is not None
+        with found:
+            assert len(found.registry.view_cluster("default").holders) == 2
+            cluster.close()
+            until(lambda: len(found.registry.view_cluster("default").holders) == 1, within=60)
+            other.ok("from palm import Client\nassert Client('foo').eval('foo.double', 4) == 8")
+            assert len(components(palm_home)) == 3
+    finally:
+        other.close()
+    until(lambda: not components(palm_home), within=60, what="components end after their linger")
+    until(lambda: runner_pid(folders) is None, within=60)
 
 
 def test_interrupt_of_a_job_reaches_no_component_and_keeps_what_was_done(

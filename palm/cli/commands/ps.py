@@ -8,7 +8,6 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from palm.cli.attach import present
-from palm.cli.commands.status import ordered
 from palm.cli.failures import OK
 from palm.cli.tables import duration, show_table
 from palm.clusters import ProcessStatus
@@ -22,9 +21,7 @@ def run(arguments: Namespace) -> int:
     """Show the processes of the cluster."""
     status = present()
     processes = [
-        (component, process)
-        for component in ordered(status.components)
-        for process in component.processes
+        (component, process) for component in status.components for process in component.processes
     ]
     if arguments.json:
         found = [{"component": component.name, **asdict(p)} for component, p in processes]

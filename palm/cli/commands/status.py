@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Sequence
 from dataclasses import asdict
 
 import msgspec
@@ -32,7 +31,7 @@ def show(status: Status, *, as_json: bool) -> None:
     elif not status.components:
         print(f"nothing runs in cluster {status.cluster!r}")
     else:
-        show_table(_HEAD, [_row(each) for each in ordered(status.components)])
+        show_table(_HEAD, [_row(each) for each in status.components])
         for missing in status.missing:
             print(f"missing: {missing.count} of {missing.component}: {missing.why}")
 
@@ -44,13 +43,8 @@ def as_values(status: Status) -> dict[str, object]:
         "state": status.state,
         "ready": status.ready,
         "missing": [msgspec.to_builtins(missing) for missing in status.missing],
-        "components": [asdict(component) for component in ordered(status.components)],
+        "components": [asdict(component) for component in status.components],
     }
-
-
-def ordered(components: Sequence[ComponentStatus]) -> list[ComponentStatus]:
-    """Masters, each before its workers."""
-    return sorted(components, key=lambda c: (c.master or c.name, bool(c.master), c.name))
 
 
 def _row(component: ComponentStatus) -> tuple[str, ...]:
