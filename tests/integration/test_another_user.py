@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,10 @@ import pytest
 import zmq
 
 from palm.clients import Client
+from palm.clusters import CellSource
 from palm.errors import AuthenticationError, ConfigError
+from palm.runner.local import runner_pid
+from palm.runner.registry import read_registry
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.namelock import NameLock
 from palm.runtime.records import ComponentRecord, process_start_time, publish_record
@@ -36,6 +40,9 @@ from palm.transport.security import (
     secure_ipc_bind,
     secure_tcp_bind,
 )
+from palm_registry.handlers import ROUTES
+from tests.support.cluster import until
+from tests.support.local import local_cluster
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
 
@@ -291,3 +298,165 @@ def test_another_user_cannot_call_a_function(
             },
         )
     assert done == {"their own keys": "AuthenticationError", "our folders": "ConfigError"}
+
+
+INTRUDER_OF_THE_HOUSE = (
+    BECOME_NOBODY.replace(
+        "import zmq\n",
+        "import zmq\nimport encodings.idna, http.client\nimport palm.clusters.finding\n",
+    )
+    + """
+done = {}
+
+def attempt(what, act):
+    try:
+        done[what] = act()
+    except Exception as error:
+        done[what] = type(error).__name__
+
+def ask(method, path, headers):
+    connection = http.client.HTTPConnection("127.0.0.1", plan["port"], timeout=10)
+    body = None if method == "GET" else b"{}"
+    connection.request(method, path, body, {"Content-Type": "application/json", **headers})
+    answer = connection.getresponse()
+    data = answer.read()
+    connection.close()
+    return "leaked" if plan["secret"].encode() in data else answer.status
+
+def connect(**environment):
+    os.environ.update(environment)
+    with palm.clusters.connect(hold=False) as cluster:
+        return repr(cluster.status())
+
+for what, (method, path, headers) in plan["requests"].items():
+    attempt(what, lambda: ask(method, path, headers))
+for path in plan["files"]:
+    attempt(f"read {path}", lambda: len(open(path, "rb").read()))
+    attempt(f"remove {path}", lambda: os.unlink(path))
+for path in plan["folders"]:
+    attempt(f"list {path}", lambda: os.listdir(path))
+    attempt(f"write {path}", lambda: open(path + "/x", "w").close())
+for name, pid in plan["pids"].items():
+    attempt(f"environment of {name}", lambda: len(open(f"/proc/{pid}/environ", "rb").read()))
+    attempt(f"memory of {name}", lambda: len(open(f"/proc/{pid}/maps", "rb").read()))
+    attempt(f"signal {name}", lambda: os.kill(pid, 15))
+    with open(f"/proc/{pid}/cmdline") as file:
+        done[f"token on the line of {name}"] = plan["token"] in file.read()
+own = {"PALM_RUN_DIR": plan["own"], "PALM_STATE_DIR": plan["own"]}
+attempt("palm, their own folders", lambda: connect(**own))
+attempt("palm, our registry", lambda: connect(**own, PALM_REGISTRY=plan["url"]))
+attempt("palm, our token file", lambda: connect(PALM_TOKEN_FILE=plan["token file"]))
+attempt("palm, our folders", lambda: connect(
+    PALM_RUN_DIR=plan["run"], PALM_STATE_DIR=plan["state"], PALM_REGISTRY="", PALM_TOKEN_FILE=""))
+print(json.dumps(done))
+"""
+)
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+
+
+def paths() -> list[str]:
+    """An address of each route of the registry."""
+    names = {"key": "default", "name": "foo", "node": "here", "action": "stop", "path": "page.js"}
+
+    def fill(route: str) -> str:
+        for name, value in names.items():
+            route = re.sub(rf"\(\?P<{name}>[^()]*\)", value, route)
+        return "/" + route.replace("\\", "").replace(".*", "nothing/here")
+
+    return [fill(route) for route, _ in ROUTES]
+
+
+def requests(port: int, token: str) -> dict[str, tuple[str, str, dict[str, str]]]:
+    """Requests without a token, with wrong ones, and with all but the right address."""
+    right = {"Authorization": f"Bearer {token}"}
+    wrong = {
+        "no token": {},
+        "wrong token": {"Authorization": f"Bearer {token[:-1]}{'A' if token[-1] != 'A' else 'B'}"},
+        "no bearer": {"Authorization": token},
+        "wrong cookie": {"Cookie": f"palm-session-{port}={token}"},
+    }
+    found = {
+        f"{method} {path}, {name}": (method, path, headers)
+        for path in paths()
+        for method in METHODS
+        if path != "/health" and (method, path) != ("GET", "/login")
+        for name, headers in wrong.items()
+    }
+    status = "/api/clusters/default/status"
+    for name, headers in {
+        "foreign host": {"Host": "evil.example"},
+        "foreign host with a port": {"Host": f"evil.example:{port}"},
+        "foreign origin": {"Origin": "http://evil.example"},
+        "no origin": {"Origin": "null"},
+    }.items():
+        found[f"stolen token, {name}"] = ("GET", status, right | headers)
+    found["stolen token"] = ("GET", status, right)
+    found["health"] = ("GET", "/health", {})
+    found["login"] = ("GET", "/login?code=" + "A" * 43, {})
+    return found
+
+
+def test_another_user_gets_nothing_of_a_cluster(
+    public: Path, folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALM_RUN_DIR", str(folders.run))
+    monkeypatch.setenv("PALM_STATE_DIR", str(folders.state))
+    own = public / "nobody"
+    own.mkdir(mode=0o700)
+    os.chown(own, NOBODY, NOBODY)
+    previous = os.umask(0)  # what palm makes is private whatever the umask
+    try:
+        with local_cluster() as cluster:
+            cluster.start("master", "foo")
+            source = CellSource("print('a secret line')\ndef f(x):\n    return x\n", "<cell>")
+            worker = cluster.start("worker", "w", source, args=("--master", "foo")).wait_ready()
+            until(lambda: "a secret line" in worker.logs())
+            record = read_registry(folders)
+            runner = runner_pid(folders)
+            assert record is not None and runner is not None
+            token = Path(record.token_file).read_text().strip()
+            port = int(record.url.rsplit(":", 1)[1].strip("/"))
+            private = [folders.run, folders.state]
+            private += [path for folder in list(private) for path in folder.rglob("*")]
+            done = act_as_nobody(
+                INTRUDER_OF_THE_HOUSE,
+                {
+                    "requests": requests(port, token),
+                    "files": [str(path) for path in private if path.is_file()],
+                    "folders": [str(path) for path in private if path.is_dir()],
+                    "pids": {"registry": record.pid, "runner": runner, "worker": worker.pid},
+                    "secret": "secret line",
+                    "port": port,
+                    "token": token,
+                    "token file": record.token_file,
+                    "url": record.url,
+                    "own": str(own),
+                    "run": str(folders.run),
+                    "state": str(folders.state),
+                },
+            )
+            assert cluster.status().ready, "nothing was changed"
+            assert read_registry(folders) == record
+    finally:
+        os.umask(previous)
+
+    # The two controls: the intruder reaches the registry, and would get in with our token.
+    assert done.pop("health") == 200
+    assert done.pop("stolen token") == 200
+    assert done.pop("login") == 403
+    stolen = {done.pop(what) for what in list(done) if what.startswith("stolen token, ")}
+    assert stolen == {403}
+    asked = {what: done.pop(what) for what in list(done) if what.partition(" ")[0] in METHODS}
+    assert len(asked) >= 20 * len(METHODS) * 4
+    assert {what: how for what, how in asked.items() if how != 401} == {}
+
+    assert done.pop("palm, their own folders") == "ConfigError"  # no cluster of theirs runs
+    refusals = {"ConfigError", "AuthenticationError", "RegistryError", "PermissionError"}
+    assert {done.pop(what) for what in list(done) if what.startswith("palm, our")} <= refusals
+    lines = {done.pop(what) for what in list(done) if what.startswith("token on the line")}
+    assert lines == {False}
+    names = {path.name for path in private}
+    assert names >= {"registry.json", "registry.db", "owner", "registry.log", "runner.log"}
+    assert names >= {"stdout", "state.json", "foo.json", "cells", "spool"}
+    assert {what: how for what, how in done.items() if how != "PermissionError"} == {}
