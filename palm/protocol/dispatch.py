@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from palm.protocol.effects import Effect, Log, Probe, Send
-from palm.protocol.jobs import JobState, Piece
+from palm.protocol.jobs import Fate, JobState, Piece
 from palm.protocol.pool import Lease, Pool, WorkerSession
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timers
@@ -59,6 +59,8 @@ class Dispatcher:
         self._function_grace = function_grace
         #: Jobs with something to lease, by function, in turn.
         self._waiting: dict[str, deque[JobState]] = {}
+        #: Jobs with messages that wait for the fates of workers.
+        self._doubtful: dict[JobState, None] = {}
         #: Workers with something they cannot have begun.
         self._loaded: dict[bytes, WorkerSession] = {}
         self._next_lease = 1
@@ -143,17 +145,45 @@ class Dispatcher:
             self.end(worker, lease)
         return leases
 
-    def requeue(self, leases: Iterable[Lease], now: float, *, begun: bool) -> None:
-        """Queue what is left of leases again; ``begun``: their worker died running them."""
+    def requeue(self, leases: Iterable[Lease], now: float, fate: Fate | None = None) -> None:
+        """Queue what is left of leases again; ``fate`` is that of who was lost running them."""
         jobs = {}
         for lease in reversed(list(leases)):
             job = lease.job
             if job.dropped:
                 continue
-            for piece in reversed(lease.rest(begun=begun)):
+            for piece in reversed(lease.rest(fate)):
                 self._put_back(job, piece)
             jobs[id(job)] = job
         for job in jobs.values():
+            if job.waiting:
+                self.enqueue(job, now)
+
+    def restore(self, worker: WorkerSession, lease: Lease, now: float) -> None:
+        """Let a worker that is back go on with a lease, unless others were given some of it."""
+        job = lease.job
+        if job.dropped:
+            return
+        pieces = job.take_alone(lease.first + lease.done, lease.first + lease.batch.n)
+        if lease.alone and pieces:
+            lease.fates = pieces[0].fates
+        elif not pieces or any(piece.deaths or piece.doubts for piece in pieces):
+            for piece in reversed(pieces):  # others were lost running one of them alone
+                self._put_back(job, piece)
+            return
+        lease.recalled = False
+        worker.leases[lease.id] = lease
+        worker.heard = now
+        self.leased += 1
+        self._start_sweep(now)
+
+    def fate_known(self, now: float) -> None:
+        """Look at what waits for the fates of workers again: one of them is known."""
+        doubtful, self._doubtful = self._doubtful, {}
+        for job in doubtful:
+            pieces, job.doubtful = job.doubtful, []
+            for piece in reversed(pieces):
+                self._put_back(job, piece)
             if job.waiting:
                 self.enqueue(job, now)
 
@@ -260,7 +290,7 @@ class Dispatcher:
             piece.batch,
             piece.codec,
             piece.attempts + 1,
-            piece.deaths,
+            piece.fates,
             piece.alone,
         )
         self._next_lease += 1
@@ -278,6 +308,9 @@ class Dispatcher:
         if piece.alone and piece.deaths >= MAX_DEATHS:
             text = f"it ended {piece.deaths} workers that ran it alone"
             self._fail(job, piece, Kind.POISON_TASK, Failure("PoisonTask", text))
+        elif piece.alone and piece.deaths + piece.doubts >= MAX_DEATHS:
+            job.doubtful.insert(0, piece)
+            self._doubtful[job] = None
         else:
             job.late = job.late or job.done.total > 0
             job.put_back(piece)

@@ -10,15 +10,22 @@ from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
 from palm.wire.message import Kept, Outcome
 
-__all__ = ["ClientSession", "JobState", "Piece"]
+__all__ = ["ClientSession", "Fate", "JobState", "Piece"]
+
+
+@dataclass(slots=True)
+class Fate:
+    """What became of a worker whose connection broke: ``died`` is None until that is known."""
+
+    died: bool | None = None
 
 
 @dataclass(slots=True)
 class Piece:
     """Messages of a job that wait: those of ``batch`` from ``start`` on, the first is ``first``.
 
-    ``attempts`` counts their starts so far, ``deaths`` the workers that died while they ran
-    alone; pieces to be run ``alone`` hold one message.
+    ``attempts`` counts their starts so far, ``fates`` are those of the workers that were lost
+    while they ran alone; pieces to be run ``alone`` hold one message.
     """
 
     first: int
@@ -26,13 +33,23 @@ class Piece:
     codec: int
     start: int = 0
     attempts: int = 0
-    deaths: int = 0
+    fates: tuple[Fate, ...] = ()
     alone: bool = False
 
     @property
     def n(self) -> int:
         """Messages left."""
         return self.batch.n - self.start
+
+    @property
+    def deaths(self) -> int:
+        """Workers that died while they ran alone."""
+        return sum(fate.died is True for fate in self.fates)
+
+    @property
+    def doubts(self) -> int:
+        """Workers that may have died so, or may come back."""
+        return sum(fate.died is None for fate in self.fates)
 
     def split(self, n: int) -> Piece:
         """Take the first ``n`` messages off."""
@@ -42,7 +59,7 @@ class Piece:
             self.batch.cut(self.start, stop),
             self.codec,
             attempts=self.attempts,
-            deaths=self.deaths,
+            fates=self.fates,
             alone=self.alone,
         )
         self.first += n
@@ -56,6 +73,7 @@ class JobState:
     __slots__ = (
         "closed",
         "done",
+        "doubtful",
         "dropped",
         "function",
         "granted",
@@ -84,6 +102,8 @@ class JobState:
         self.done = RangeSet()
         self.queue: deque[Piece] = deque()
         self.suspects: deque[Piece] = deque()
+        #: Those that must not run before the fates of more workers are known.
+        self.doubtful: list[Piece] = []
         #: Messages in the queue; suspects are not counted.
         self.queued = 0
         #: The client has said that no more will come.
@@ -156,10 +176,24 @@ class JobState:
                 return piece
         return None
 
+    def take_alone(self, first: int, stop: int) -> list[Piece]:
+        """Take what is open of messages ``first .. stop-1``; nothing unless all of it is here.
+
+        They are those that were given to one worker, and are to be run alone since it was lost.
+        """
+        wanted = {seq for a, b in self.done.missing(first, stop) for seq in range(a, b)}
+        pieces = [p for p in (*self.suspects, *self.doubtful) if p.first in wanted]
+        if len(pieces) < len(wanted):
+            return []
+        self.suspects = deque(p for p in self.suspects if p.first not in wanted)
+        self.doubtful = [p for p in self.doubtful if p.first not in wanted]
+        return pieces
+
     def clear(self) -> None:
         """Forget all that waits."""
         self.queue.clear()
         self.suspects.clear()
+        self.doubtful.clear()
         self.queued = 0
         if self.wait is not None:
             self.wait.cancel()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Final
 
 from palm.errors import ConfigError, PalmError
@@ -18,7 +19,7 @@ from palm.protocol import cache
 from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, Log, Send, Stopped
 from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequested, Tick
-from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.jobs import ClientSession, Fate, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.settlement import Settlement
 from palm.protocol.shown import LINE, shown
@@ -53,10 +54,24 @@ SESSION_TTL: Final = 60.0
 #: Seconds for which a worker on another host may be away before its work is given to others.
 REMOTE_GRACE: Final = 2.0
 
+#: Seconds for which a worker on this host may be away before it counts as dead. Its work goes to
+#: others at once.
+RETURN_WITHIN: Final = 2.0
+
 #: Broken messages after which a peer is not listened to before it greets again.
 MAX_STRIKES: Final = 3
 
 Session = ClientSession | WorkerSession
+
+
+@dataclass(slots=True)
+class _Absence:
+    """A worker that is away, with what it was running; it died, or it comes back."""
+
+    worker: WorkerSession
+    lease: Lease | None
+    fate: Fate
+    expiry: Timer | None = None
 
 
 class MasterMachine:
@@ -102,6 +117,7 @@ class MasterMachine:
         )
         self._pool = self._dispatcher.pool
         self._workers: dict[bytes, WorkerSession] = {}
+        self._absent: dict[bytes, _Absence] = {}
         self._peers: dict[bytes, Session] = {}
         self._strangers: dict[bytes, int] = {}
         self._stopping: Timer | None = None
@@ -156,7 +172,7 @@ class MasterMachine:
             self._send(event.peer, refusal)
             return
         self._strangers.pop(event.peer, None)
-        session = self._session(hello)
+        session = self._session(hello, now)
         if self._peers.get(event.peer, session) is not session:
             self._lose(event.peer, now)  # a session has a connection of its own
         if session.peer is not None:
@@ -181,12 +197,12 @@ class MasterMachine:
         if not _is_name(hello.name):
             text = f"'{shown(hello.name)}' cannot be the name of a {hello.role}"
             return Fault(0, "name", text)
-        other = self._workers if hello.role == "client" else self._clients
-        if hello.session in other:
+        workers = hello.session in self._workers or hello.session in self._absent
+        if workers if hello.role == "client" else hello.session in self._clients:
             return Fault(0, "role", "this session has another role")
         return None
 
-    def _session(self, hello: Hello) -> Session:
+    def _session(self, hello: Hello, now: float) -> Session:
         if hello.role == "client":
             client = self._clients.get(hello.session)
             if client is None:
@@ -194,7 +210,11 @@ class MasterMachine:
                 self._clients[hello.session] = client
             return client
         worker = self._workers.get(hello.session)
+        if worker is None and hello.session in self._absent:
+            return self._take_back(self._absent[hello.session], hello, now)
         if worker is None:
+            for absence in [a for a in self._absent.values() if a.worker.name == hello.name]:
+                self._give_up(absence, now)  # it was started anew
             functions = tuple(dict.fromkeys(hello.functions))
             worker = WorkerSession(hello.session, hello.name, functions)
             self._workers[hello.session] = worker
@@ -221,9 +241,10 @@ class MasterMachine:
         lost = [lease for lease in leases if lease.id not in keep]
         for lease in lost:
             self._dispatcher.end(worker, lease)
-        self._dispatcher.requeue(lost, now, begun=False)
+        self._dispatcher.requeue(lost, now)
         self._dispatcher.resumed(worker, now)
         self._dispatcher.feed(worker, now)
+        self._dispatcher.fate_known(now)
 
     def _welcome_client(self, client: ClientSession) -> None:
         self._welcome(client, [])
@@ -255,21 +276,51 @@ class MasterMachine:
             expiry = now + self._session_ttl
             session.expiry = self._timers.at(expiry, self._forget_client, session)
         elif session.local or not self._remote_grace:
-            self._lose_worker(session, now)
+            self._miss_worker(session, now)
         else:
             self._pool.set_hungry(session, False)
             expiry = now + self._remote_grace
             session.expiry = self._timers.at(expiry, self._lose_worker, session)
 
-    def _lose_worker(self, worker: WorkerSession, now: float) -> None:
+    def _miss_worker(self, worker: WorkerSession, now: float) -> None:
+        """Give the work of a worker to others at once; whether it died is known later."""
+        lease = next(iter(worker.leases.values()), None)
+        absence = _Absence(worker, lease, Fate())
+        self._absent[worker.id] = absence
+        absence.expiry = self._timers.at(now + RETURN_WITHIN, self._give_up, absence)
+        self._lose_worker(worker, now, absence.fate)
+
+    def _lose_worker(self, worker: WorkerSession, now: float, fate: Fate | None = None) -> None:
         leases = self._remove_worker(worker)
         left = sum(lease.left for lease in leases)
         what = f"; {left} of its messages go to others" if left else ""
         self._log(logging.WARNING, f"worker {worker.name} was lost{what}")
-        self._dispatcher.requeue(leases[1:], now, begun=False)
-        self._dispatcher.requeue(leases[:1], now, begun=True)
+        self._dispatcher.requeue(leases[1:], now)
+        self._dispatcher.requeue(leases[:1], now, fate or Fate(died=True))
         self._dispatcher.workers_changed(now)
         self._finish_if_drained(now)
+
+    def _give_up(self, absence: _Absence, now: float) -> None:
+        """Take a worker that is away for dead."""
+        self._end_absence(absence, died=True)
+        self._dispatcher.fate_known(now)
+
+    def _take_back(self, absence: _Absence, hello: Hello, now: float) -> WorkerSession:
+        """Let a worker that did not die go on where it was."""
+        self._end_absence(absence, died=False)
+        worker, lease = absence.worker, absence.lease
+        self._workers[worker.id] = worker
+        self._pool.add(worker)
+        self._log(logging.INFO, f"worker {worker.name} is back")
+        if lease is not None and lease.id in hello.holds and hello.epoch == self.epoch:
+            self._dispatcher.restore(worker, lease, now)
+        return worker
+
+    def _end_absence(self, absence: _Absence, *, died: bool) -> None:
+        absence.fate.died = died
+        del self._absent[absence.worker.id]
+        if absence.expiry is not None:
+            absence.expiry.cancel()
 
     def _remove_worker(self, worker: WorkerSession) -> list[Lease]:
         del self._workers[worker.id]
@@ -394,7 +445,7 @@ class MasterMachine:
         leases = [worker.leases[lease] for lease in ids if lease in worker.leases]
         for lease in leases:
             self._dispatcher.end(worker, lease)
-        self._dispatcher.requeue(leases, now, begun=False)
+        self._dispatcher.requeue(leases, now)
         self._dispatcher.feed(worker, now)
         self._finish_if_drained(now)
 
@@ -403,7 +454,7 @@ class MasterMachine:
     ) -> None:
         leases = self._remove_worker(worker)
         self._log(logging.INFO, f"worker {worker.name} left: {shown(message.reason, LINE)}")
-        self._dispatcher.requeue(leases, now, begun=False)
+        self._dispatcher.requeue(leases, now)
         self._dispatcher.workers_changed(now)
         self._finish_if_drained(now)
 
@@ -466,7 +517,9 @@ class MasterMachine:
                 self._check_job(job, leased.get(id(job), []))
 
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
-        spans = leased + [(p.first, p.first + p.n) for p in (*job.queue, *job.suspects)]
+        spans = leased + [
+            (p.first, p.first + p.n) for p in (*job.queue, *job.suspects, *job.doubtful)
+        ]
         held = [seq for start, stop in spans for seq in range(start, stop)]
         open_ = {
             seq

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Final
 
-from palm.protocol.jobs import JobState, Piece
+from palm.protocol.jobs import Fate, JobState, Piece
 from palm.protocol.timers import Timer
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.message import Kept
@@ -33,7 +33,7 @@ WEIGHT: Final = 0.3
 class Lease:
     """Messages that a worker holds; it answers them in order, ``done`` counts those answered.
 
-    ``attempt`` counts their starts including this one; see `Piece` for ``deaths`` and ``alone``.
+    ``attempt`` counts their starts including this one; see `Piece` for ``fates`` and ``alone``.
     """
 
     id: int
@@ -42,7 +42,7 @@ class Lease:
     batch: Batch
     codec: int
     attempt: int
-    deaths: int
+    fates: tuple[Fate, ...]
     alone: bool
     done: int = 0
     #: Nobody wants it any more; the worker has still to let it go.
@@ -55,19 +55,20 @@ class Lease:
         """Messages not answered yet."""
         return self.batch.n - self.done
 
-    def rest(self, *, begun: bool) -> list[Piece]:
+    def rest(self, fate: Fate | None) -> list[Piece]:
         """Return what is left as pieces to queue again.
 
-        When the worker died on them (``begun``) each message becomes a piece of its own, to be
-        run alone: only then is it known which of them kills.
+        When the worker was lost while it ran them, and may have died of them (``fate``), each
+        message becomes a piece of its own, to be run alone: only then is it known which of them
+        kills.
         """
         first, n = self.first + self.done, self.batch.n
-        if not begun:
+        if fate is None:
             batch, attempts = self.batch.cut(self.done, n), self.attempt - 1
-            return [Piece(first, batch, self.codec, 0, attempts, self.deaths, self.alone)]
-        deaths = self.deaths + (1 if self.alone else 0)
+            return [Piece(first, batch, self.codec, 0, attempts, self.fates, self.alone)]
+        fates = (*self.fates, fate) if self.alone else self.fates
         return [
-            Piece(first + i, self.batch.cut(at, at + 1), self.codec, 0, self.attempt, deaths, True)
+            Piece(first + i, self.batch.cut(at, at + 1), self.codec, 0, self.attempt, fates, True)
             for i, at in enumerate(range(self.done, n))
         ]
 

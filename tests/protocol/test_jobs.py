@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.jobs import ClientSession, Fate, JobState, Piece
 from palm.wire.batch import Batch
 
 
@@ -14,7 +16,7 @@ def new_job() -> JobState:
     return JobState(ClientSession(b"session", "client", "foo"), b"job", "f")
 
 
-def piece(first: int, n: int, **fields: int) -> Piece:
+def piece(first: int, n: int, **fields: Any) -> Piece:
     return Piece(first, Batch.pack([b"%d" % at for at in range(first, first + n)]), 0, **fields)
 
 
@@ -66,6 +68,19 @@ class WaitingMessages(RuleBasedStateMachine):
             each.alone = alone or back.alone
             self.job.put_back(each)
 
+    @precondition(lambda self: self.next)
+    @rule(data=st.data())
+    def take_alone(self, data: st.DataObject) -> None:
+        first = data.draw(st.integers(0, self.next - 1))
+        stop = data.draw(st.integers(first, self.next))
+        waiting = {piece.first for piece in self.job.suspects}
+        wanted = {n for n in range(first, stop) if n not in self.job.done}
+        pieces = self.job.take_alone(first, stop)
+        assert sorted(piece.first for piece in pieces) == sorted(
+            wanted if wanted <= waiting else ()
+        )
+        self.taken += pieces
+
     @precondition(lambda self: self.taken)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
@@ -95,10 +110,12 @@ TestWaitingMessages = WaitingMessages.TestCase
 
 @given(st.integers(1, 20), st.data())
 def test_piece_is_split_without_a_message_lost(n: int, data: st.DataObject) -> None:
-    whole, found = piece(100, n, attempts=2, deaths=1), []
+    fates = Fate(), Fate(died=True), Fate(died=False)
+    whole, found = piece(100, n, attempts=2, fates=fates), []
     while whole.n:
         head = whole.split(data.draw(st.integers(1, whole.n)))
-        assert (head.attempts, head.deaths, head.codec) == (2, 1, 0)
+        assert (head.attempts, head.codec) == (2, 0)
+        assert (head.deaths, head.doubts, head.fates) == (1, 1, fates)
         found += numbers(head)
     assert found == list(range(100, 100 + n))
 

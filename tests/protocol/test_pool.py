@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.jobs import ClientSession, Fate, JobState, Piece
 from palm.protocol.pool import (
     AHEAD_SECONDS,
     GROWTH,
@@ -43,7 +43,7 @@ def new_job(n: int = 0, function: str = "f") -> JobState:
 
 def give(worker: WorkerSession, n: int, *, alone: bool = False) -> Lease:
     batch = Batch.pack([b"x"] * n)
-    lease = Lease(next(ids), new_job(), 0, batch, 0, attempt=1, deaths=0, alone=alone)
+    lease = Lease(next(ids), new_job(), 0, batch, 0, attempt=1, fates=(), alone=alone)
     worker.leases[lease.id] = lease
     return lease
 
@@ -154,9 +154,10 @@ def test_rest_of_a_lease_holds_what_was_not_answered(
     n: int, data: st.DataObject, begun: bool, alone: bool
 ) -> None:
     batch = Batch.pack([b"%d" % at for at in range(n)])
-    lease = Lease(1, new_job(), 10, batch, 2, attempt=3, deaths=1, alone=alone)
+    before, fate = (Fate(died=True),), Fate()
+    lease = Lease(1, new_job(), 10, batch, 2, attempt=3, fates=before, alone=alone)
     lease.done = data.draw(st.integers(0, n))
-    rest = [piece for piece in lease.rest(begun=begun) if piece.n]
+    rest = [piece for piece in lease.rest(fate if begun else None) if piece.n]
     held = [int(payload) for piece in rest for payload in piece.batch.payloads()]
     assert held == list(range(lease.done, n))
     assert [piece.first for piece in rest][:1] == [10 + lease.done][: len(rest)]
@@ -164,5 +165,6 @@ def test_rest_of_a_lease_holds_what_was_not_answered(
         assert piece.codec == 2
         assert piece.alone == (begun or alone)
         assert piece.attempts == (3 if begun else 2), "a start that never was does not count"
-        assert piece.deaths == (2 if begun and alone else 1), "only who dies alone is to blame"
+        blamed = (*before, fate) if begun and alone else before
+        assert piece.fates == blamed, "only what ran alone is to blame"
         assert not begun or piece.n == 1

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import signal
+import threading
 import time
 
 import pytest
 
 from palm.clients import Client
+from palm.protocol.dispatch import MAX_DEATHS
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
-from tests.support.cluster import ProcessCluster
+from tests.support.cluster import ProcessCluster, ThreadCluster, until
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 
@@ -60,6 +62,39 @@ def test_what_components_log(processes: ProcessCluster) -> None:
     assert re.fullmatch(rf"{TIME} - INFO - Fetching configuration from the server", fetching)
     assert re.fullmatch(rf"{TIME} - INFO - CLIENT [0-9a-f-]{{36}} .*", mine)
     assert rest[-1] == "result 42"
+
+
+@pytest.mark.slow
+def test_a_master_that_stands_still_again_and_again_costs_no_message_its_result(
+    processes: ProcessCluster, cluster: ThreadCluster
+) -> None:
+    master = processes.master("foo")
+    begun, go_on = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def slow(value: int) -> int:
+        calls.append(value)
+        begun.set()
+        assert go_on.wait(120)
+        return 2 * value
+
+    worker = cluster.worker({"slow": slow}, "w").component
+    link = worker._loop._driver._machine.link  # type: ignore[attr-defined]
+    job = cluster.client().job("foo.slow", [21], errors="return")
+    try:
+        assert begun.wait(20)
+        for _ in range(MAX_DEATHS + 2):
+            before = link.id
+            master.process.send_signal(signal.SIGSTOP)
+            try:
+                until(lambda: not link.up, within=30, what="the connection breaks")
+            finally:
+                master.process.send_signal(signal.SIGCONT)
+            until(lambda b=before: link.up and link.id != b, within=30, what="the worker is back")
+    finally:
+        go_on.set()
+    assert list(job) == [42]
+    assert calls == [21], "it went on with what it ran"
 
 
 def split_at(lines: list[str], text: str) -> tuple[list[str], str, *tuple[str, ...]]:
