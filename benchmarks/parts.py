@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import psutil
 
 from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from benchmarks.report import Goal, Report
-from benchmarks.systems import PalmCluster, RelayCluster
+from benchmarks.systems import PalmCluster, PalmHouse, RelayCluster
 
 __all__ = ["PARTS"]
 
@@ -91,6 +92,25 @@ def start(report: Report) -> None:
     )
     goals = {IPC: Goal(0.3)}
     report.add("start to first result", "s", runs, goals, relay=RELAY, executor=EXECUTOR)
+
+
+def house(report: Report) -> None:
+    """from nothing - registry, runner, master, two workers, client - to the first result"""
+    firsts: list[float] = []
+    ups: list[float] = []
+    commands: list[float] = []
+    for at in range(-1, 3 if report.quick else 5):
+        with Place() as place, closing(PalmHouse(place)) as palm:
+            found = palm.first()
+        with Place() as place, closing(PalmHouse(place)) as palm:
+            seconds = palm.command("up")
+        if at >= 0:  # a round before them has compiled the modules
+            firsts.append(found["first"])
+            ups.append(found["up"])
+            commands.append(seconds)
+    name = "palm, registry + runner"
+    report.add("a whole cluster, to first result", "s", {name: firsts}, {name: Goal(1.0)})
+    report.add("of it: registry and runner", "s", {"palm.up()": ups, "palm up": commands})
 
 
 def echo(report: Report) -> None:
@@ -212,6 +232,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "throughput": throughput,
     "eval": evaluation,
     "start": start,
+    "house": house,
     "echo": echo,
     "tasks": tasks,
     "kill": kill,

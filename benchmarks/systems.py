@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
+import time
 
-from benchmarks.processes import Caller, Place
+from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records, read_record
 
-__all__ = ["PalmCluster", "RelayCluster", "free_ports"]
+__all__ = ["PalmCluster", "PalmHouse", "RelayCluster", "free_ports"]
 
 MASTER = """
 import sys
@@ -21,6 +23,31 @@ import sys
 from benchmarks.work import FUNCTIONS
 from palm.servers import Worker
 Worker(sys.argv[1], master=sys.argv[2], functions=FUNCTIONS).start()
+"""
+# A program as a user writes it; the clock runs from the call that has everything started.
+HOUSE = """
+import json, time
+import palm
+begun = time.perf_counter()
+with palm.up() as cluster:
+    up = time.perf_counter() - begun
+    cluster.start("master", "foo")
+    source = "def stamp(payload):\\n    return b'ok ' + payload\\n"
+    cell = palm.clusters.CellSource(source, "<cell>")
+    cluster.start("worker", "foo-worker", cell, replicas=2, args=("--master", "foo"))
+    with cluster.client("foo", logging_level=30) as client:
+        job = client.job("foo.stamp", [b"x"] * 10)
+        result = next(job)
+        first = time.perf_counter() - begun
+        rest = list(job)
+    cluster.down(grace=1.0)
+right = [result, *rest] == [b"ok x"] * 10
+print(json.dumps({"up": up, "first": first, "right": right}), flush=True)
+"""
+COMMAND = """
+import sys
+from palm.cli import main
+sys.exit(main(sys.argv[1:]))
 """
 RELAY = """
 import sys
@@ -65,6 +92,36 @@ class PalmCluster:
 
     def _ready(self) -> int:
         return sum(record.role == "worker" for record in live_records(self._folders))
+
+
+class PalmHouse:
+    """A registry and a runner in the background, from nothing; `close` ends what is left."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+
+    def first(self) -> dict[str, float]:
+        """Return the seconds until `palm.up` was back, and until a first result was there."""
+        process = self._place.spawn(HOUSE, talk=True)
+        answer, _ = process.communicate(timeout=BOUND)
+        if process.returncode:
+            raise BrokenError(f"no result of a whole cluster\n{self._place.complaints()}")
+        found = json.loads(answer)
+        if not found.pop("right"):
+            raise BrokenError("wrong results of a whole cluster")
+        return dict(found)
+
+    def command(self, *args: str) -> float:
+        """Run ``palm`` as a shell does, and return the seconds that it takes."""
+        begun = time.perf_counter()
+        process = self._place.spawn(COMMAND, *args)
+        if code := process.wait(BOUND):
+            raise BrokenError(f"palm {args[0]}: exit code {code}\n{self._place.complaints()}")
+        return time.perf_counter() - begun
+
+    def close(self) -> None:
+        """End it; what has ended stays so."""
+        self.command("down")
 
 
 class RelayCluster:
