@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -143,6 +144,12 @@ def environment(home: Path) -> Mapping[str, str]:
     }
 
 
+def end_cluster(home: Path) -> None:
+    """End the cluster, which would linger for a while after its notebook."""
+    command = [sys.executable, "-m", "palm", "down"]
+    subprocess.run(command, env=environment(home), stdout=subprocess.DEVNULL, check=True)
+
+
 def page_of(notebook: nbformat.NotebookNode) -> str:
     """Render the notebook as one HTML page that is complete without a network."""
     config = Config({"NbConvertBase": {"display_data_priority": SHOWN}})
@@ -195,6 +202,7 @@ def make_demo() -> int:
             print(failure_text(error), file=sys.stderr)
             return 1
         finally:
+            end_cluster(Path(home))
             nbformat.write(notebook, paths["ipynb"])
             paths["html"].write_text(page_of(notebook), "utf-8")
     if not paths["csv"].exists():

@@ -154,6 +154,15 @@ class Notebook:
         """Begin one of JupyterLab's commands; those that run cells end when the cells do."""
         self.page.evaluate("(name) => { window.jupyterapp.commands.execute(name); }", name)
 
+    def reload(self) -> None:
+        """Save, and load the page again: what it shows then comes from the file and the kernel."""
+        self.page.evaluate(
+            "async () => { await window.jupyterapp.commands.execute('docmanager:save'); }"
+        )
+        self.page.reload()
+        self.root.locator(".jp-CodeCell").first.wait_for()
+        self.wait_until_idle()
+
     def run_all(self, timeout: float = 120) -> None:
         """Run all cells and wait until the last one is done."""
         before = self.page.evaluate(COUNTS)

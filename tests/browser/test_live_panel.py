@@ -12,6 +12,7 @@ import nbformat
 import pytest
 
 from tests.browser.lab import Lab, Notebook, serve
+from tests.support.local import end_clusters
 
 # Playwright's event loop lives as long as the browser, and keeps threads for its files.
 pytestmark = [
@@ -48,6 +49,9 @@ while not workers.status().processes[0].restarts:
 time.sleep(3)
 """,
     "master",
+    """client.job("foo.say", ["said while the cell runs"] * 12).collect()
+time.sleep(3)
+""",
 ]
 
 
@@ -60,6 +64,7 @@ def lab(request: pytest.FixtureRequest, palm_home: Path) -> Iterator[Lab]:
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
         nbformat.write(notebook, lab.notebooks / "live.ipynb")
         yield lab
+    end_clusters()
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -103,6 +108,18 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
         panel.get_by_role("button", name="foo-worker-0").click()
         page.screenshot(path=str(screenshots / f"live-{theme}-busy.png"))
         wait_for_cell(notebook, 4)
+
+        notebook.reload()
+        panel.locator('.palm-summary:has-text("4 processes ready")').wait_for()
+        panel.get_by_role("button", name="foo-worker-2").click()
+        panel.locator('.palm-text:has-text("<img src=x onerror=alert(1)> red")').first.wait_for()
+        panel.locator('.palm-text:has-text("Got worker push address")').first.wait_for()
+
+        run_cell(notebook, 6, wait=False)  # blocks for as long as the output does not come
+        panel.locator('.palm-text:has-text("said while the cell runs")').first.wait_for()
+        prompt = notebook.root.locator(".jp-Cell").nth(6).locator(".jp-InputPrompt")
+        assert prompt.inner_text() == "[*]:", "output arrives while a cell runs, after a reload too"
+        wait_for_cell(notebook, 6)
 
         run_cell(notebook, 5)
         notebook.root.locator(".jp-Cell").nth(5).locator(".palm-panel").wait_for()

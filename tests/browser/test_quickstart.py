@@ -12,6 +12,7 @@ import pytest
 
 from tests.browser.conftest import ROOT
 from tests.browser.lab import Lab, Notebook, serve
+from tests.support.local import end_clusters
 
 # Playwright's event loop lives as long as the browser, and keeps threads for its files.
 pytestmark = [
@@ -35,6 +36,7 @@ def lab(request: pytest.FixtureRequest, palm_home: Path) -> Iterator[Lab]:
     with serve(folder, request.param) as lab:
         shutil.copy(ROOT / "notebooks" / "quickstart.ipynb", lab.notebooks)
         yield lab
+    end_clusters()
     shutil.rmtree(folder, ignore_errors=True)
 
 
