@@ -187,6 +187,17 @@ class Dispatcher:
             if job.waiting:
                 self.enqueue(job, now)
 
+    def close(self, job: JobState) -> None:
+        """Let go of a job that nobody wants any more, and of what became of it."""
+        session = job.session
+        session.jobs.pop(job.id, None)
+        job.clear()
+        self.forget(job)
+        session.outcomes = deque(pair for pair in session.outcomes if pair[0].job != job.id)
+        job.dropped = True
+        if job.open:
+            self.revoke(job)
+
     def revoke(self, job: JobState) -> None:
         """Tell workers that nobody wants a job any more."""
         for worker in self.pool.serving(job.function):

@@ -1,4 +1,4 @@
-"""The master's rules: who may connect, what clients and workers may say, what comes of it.
+"""The master's rules: what clients and workers may say, and what comes of it.
 
 The master never opens a payload. It holds what is queued, leased, or not yet acknowledged by the
 client; all of that can be rebuilt from what clients and workers hold, so it may be killed at any
@@ -9,69 +9,38 @@ an outcome goes out when, and only when, it grows.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Final
 
-from palm.errors import ConfigError, PalmError
+from palm.errors import PalmError
 from palm.protocol import cache
 from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, Log, Send, Stopped
 from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequested, Tick
-from palm.protocol.jobs import ClientSession, Fate, JobState, Piece
+from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL, Host, Session, Sessions
 from palm.protocol.settlement import Settlement
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
-from palm.spec.names import check_name
 from palm.wire.batch import Batch
 from palm.wire.message import (
-    VERSION,
     Ack,
     Bye,
     Close,
-    Fault,
     Fetch,
     Hello,
     Keep,
     Message,
-    Reset,
     Result,
     Returned,
     Submit,
-    Welcome,
 )
 
 __all__ = ["MasterMachine"]
 
 #: Seconds a job waits for a worker that serves its function before anything is said of it.
 FUNCTION_GRACE: Final = 2.0
-
-#: Seconds for which a client that vanished is remembered.
-SESSION_TTL: Final = 60.0
-
-#: Seconds for which a worker on another host may be away before its work is given to others.
-REMOTE_GRACE: Final = 2.0
-
-#: Seconds for which a worker on this host may be away before it counts as dead. Its work goes to
-#: others at once.
-RETURN_WITHIN: Final = 2.0
-
-#: Broken messages after which a peer is not listened to before it greets again.
-MAX_STRIKES: Final = 3
-
-Session = ClientSession | WorkerSession
-
-
-@dataclass(slots=True)
-class _Absence:
-    """A worker that is away, with what it was running; it died, or it comes back."""
-
-    worker: WorkerSession
-    lease: Lease | None
-    fate: Fate
-    expiry: Timer | None = None
 
 
 class MasterMachine:
@@ -103,11 +72,7 @@ class MasterMachine:
     ) -> None:
         self.name = name
         self.epoch = epoch
-        self.endpoints = endpoints
-        self._new_link = new_link
         self._values = values
-        self._remote_grace = remote_grace
-        self._session_ttl = session_ttl
         self._effects: list[Effect] = []
         self._timers = Timers()
         self._clients: dict[bytes, ClientSession] = {}
@@ -115,12 +80,12 @@ class MasterMachine:
         self._dispatcher = Dispatcher(
             name, self._timers, self._effects, self._settlement.fail, function_grace
         )
-        self._pool = self._dispatcher.pool
-        self._workers: dict[bytes, WorkerSession] = {}
-        self._absent: dict[bytes, _Absence] = {}
-        self._peers: dict[bytes, Session] = {}
-        self._strangers: dict[bytes, int] = {}
+        host = Host(name, epoch, endpoints, new_link, remote_grace, session_ttl)
+        self._sessions = Sessions(
+            host, self._clients, self._dispatcher, self._timers, self._effects
+        )
         self._stopping: Timer | None = None
+        self._stopped = False
 
     @property
     def late_results(self) -> int:
@@ -138,205 +103,34 @@ class MasterMachine:
         if isinstance(event, Received):
             self._receive(event, now)
         elif isinstance(event, PeerLost):
-            self._lose(event.peer, now)
+            self._sessions.lose(event.peer, now)
         elif isinstance(event, Garbled):
-            self._strike(event.peer, event.reason)
+            self._sessions.strike(event.peer, event.reason)
         elif isinstance(event, Tick):
             self._timers.run(now)
         elif isinstance(event, StopRequested):
             self._stop(event.grace, now)
+        if self._stopping is not None and not self._dispatcher.leased:
+            self._finish(now)
         effects = self._effects[:]
         self._effects.clear()
         return effects
 
-    # Peers: greetings, strangers, losses
-
     def _receive(self, event: Received, now: float) -> None:
         message = event.message
         if isinstance(message, Hello):
-            self._greet(event, message, now)
+            session = self._sessions.greet(event, message, now)
+            if isinstance(session, ClientSession):
+                self._settlement.resend(session)
             return
-        session = self._peers.get(event.peer)
-        if session is None or message.link != session.link:
-            self._reset(event.peer, message.link)
+        session = self._sessions.find(event.peer, message)
+        if session is None:
             return
         handler = _HANDLERS.get((session.role, type(message)))
         if handler is None:
-            self._strike(event.peer, f"a {session.role} may not send {_kind(message)}")
+            self._sessions.strike(event.peer, f"a {session.role} may not send {_kind(message)}")
             return
         handler(self, session, message, event.batch, now)
-
-    def _greet(self, event: Received, hello: Hello, now: float) -> None:
-        refusal = self._refusal(event, hello)
-        if refusal is not None:
-            self._send(event.peer, refusal)
-            return
-        self._strangers.pop(event.peer, None)
-        session = self._session(hello, now)
-        if self._peers.get(event.peer, session) is not session:
-            self._lose(event.peer, now)  # a session has a connection of its own
-        if session.peer is not None:
-            self._peers.pop(session.peer, None)
-        if session.expiry is not None:
-            session.expiry.cancel()
-            session.expiry = None
-        session.peer, session.link, session.strikes = event.peer, self._new_link(), 0
-        self._peers[event.peer] = session
-        if isinstance(session, WorkerSession):
-            self._welcome_worker(session, hello, event.local, now)
-        else:
-            self._welcome_client(session)
-
-    def _refusal(self, event: Received, hello: Hello) -> Fault | None:
-        if hello.version != VERSION:
-            text = f"'{self.name}' speaks version {VERSION} of the protocol, you {hello.version}"
-            return Fault(0, "version", text)
-        if hello.role not in ("client", "worker") or hello.role not in event.roles:
-            text = f"your key does not allow you to be a {shown(hello.role)} here"
-            return Fault(0, "role", text)
-        if not _is_name(hello.name):
-            text = f"'{shown(hello.name)}' cannot be the name of a {hello.role}"
-            return Fault(0, "name", text)
-        workers = hello.session in self._workers or hello.session in self._absent
-        if workers if hello.role == "client" else hello.session in self._clients:
-            return Fault(0, "role", "this session has another role")
-        return None
-
-    def _session(self, hello: Hello, now: float) -> Session:
-        if hello.role == "client":
-            client = self._clients.get(hello.session)
-            if client is None:
-                client = ClientSession(hello.session, hello.name, hello.server)
-                self._clients[hello.session] = client
-            return client
-        worker = self._workers.get(hello.session)
-        if worker is None and hello.session in self._absent:
-            return self._take_back(self._absent[hello.session], hello, now)
-        if worker is None:
-            for absence in [a for a in self._absent.values() if a.worker.name == hello.name]:
-                self._give_up(absence, now)  # it was started anew
-            functions = tuple(dict.fromkeys(hello.functions))
-            worker = WorkerSession(hello.session, hello.name, functions)
-            self._workers[hello.session] = worker
-            self._pool.add(worker)
-            served = shown(", ".join(functions), LINE) or "nothing"
-            self._log(logging.INFO, f"worker {worker.name} joined, serves {served}")
-        return worker
-
-    def _welcome(self, session: Session, keep: list[int]) -> None:
-        if session.peer is not None:
-            self._send(
-                session.peer,
-                Welcome(session.link, VERSION, self.epoch, self.name, self.endpoints, keep),
-            )
-
-    def _welcome_worker(self, worker: WorkerSession, hello: Hello, local: bool, now: float) -> None:
-        worker.local = local
-        self._dispatcher.workers_changed(now)
-        held = set(hello.holds) if hello.epoch == self.epoch else set()
-        leases = worker.leases.values()
-        keep = [lease.id for lease in leases if lease.id in held and not lease.job.dropped]
-        self._welcome(worker, keep)
-        # What was on its way when the connection broke never began.
-        lost = [lease for lease in leases if lease.id not in keep]
-        for lease in lost:
-            self._dispatcher.end(worker, lease)
-        self._dispatcher.requeue(lost, now)
-        self._dispatcher.resumed(worker, now)
-        self._dispatcher.feed(worker, now)
-        self._dispatcher.fate_known(now)
-
-    def _welcome_client(self, client: ClientSession) -> None:
-        self._welcome(client, [])
-        self._settlement.resend(client)
-
-    def _reset(self, peer: bytes, link: int) -> None:
-        if self._strangers.get(peer) != link:
-            self._strangers[peer] = link
-            self._send(peer, Reset(link))
-
-    def _strike(self, peer: bytes, reason: str) -> None:
-        reason = shown(reason, LINE)
-        self._send(peer, Fault(0, "broken", reason))
-        session = self._peers.get(peer)
-        name = session.name if session is not None else "a stranger"
-        self._log(logging.WARNING, f"broken message from {name}: {reason}")
-        if session is not None:
-            session.strikes += 1
-            if session.strikes >= MAX_STRIKES:
-                session.link = self._new_link()  # what follows is a stranger's
-
-    def _lose(self, peer: bytes, now: float) -> None:
-        self._strangers.pop(peer, None)
-        session = self._peers.pop(peer, None)
-        if session is None:
-            return
-        session.peer = None
-        if isinstance(session, ClientSession):
-            expiry = now + self._session_ttl
-            session.expiry = self._timers.at(expiry, self._forget_client, session)
-        elif session.local or not self._remote_grace:
-            self._miss_worker(session, now)
-        else:
-            self._pool.set_hungry(session, False)
-            expiry = now + self._remote_grace
-            session.expiry = self._timers.at(expiry, self._lose_worker, session)
-
-    def _miss_worker(self, worker: WorkerSession, now: float) -> None:
-        """Give the work of a worker to others at once; whether it died is known later."""
-        lease = next(iter(worker.leases.values()), None)
-        absence = _Absence(worker, lease, Fate())
-        self._absent[worker.id] = absence
-        absence.expiry = self._timers.at(now + RETURN_WITHIN, self._give_up, absence)
-        self._lose_worker(worker, now, absence.fate)
-
-    def _lose_worker(self, worker: WorkerSession, now: float, fate: Fate | None = None) -> None:
-        leases = self._remove_worker(worker)
-        left = sum(lease.left for lease in leases)
-        what = f"; {left} of its messages go to others" if left else ""
-        self._log(logging.WARNING, f"worker {worker.name} was lost{what}")
-        self._dispatcher.requeue(leases[1:], now)
-        self._dispatcher.requeue(leases[:1], now, fate or Fate(died=True))
-        self._dispatcher.workers_changed(now)
-        self._finish_if_drained(now)
-
-    def _give_up(self, absence: _Absence, now: float) -> None:
-        """Take a worker that is away for dead."""
-        self._end_absence(absence, died=True)
-        self._dispatcher.fate_known(now)
-
-    def _take_back(self, absence: _Absence, hello: Hello, now: float) -> WorkerSession:
-        """Let a worker that did not die go on where it was."""
-        self._end_absence(absence, died=False)
-        worker, lease = absence.worker, absence.lease
-        self._workers[worker.id] = worker
-        self._pool.add(worker)
-        self._log(logging.INFO, f"worker {worker.name} is back")
-        if lease is not None and lease.id in hello.holds and hello.epoch == self.epoch:
-            self._dispatcher.restore(worker, lease, now)
-        return worker
-
-    def _end_absence(self, absence: _Absence, *, died: bool) -> None:
-        absence.fate.died = died
-        del self._absent[absence.worker.id]
-        if absence.expiry is not None:
-            absence.expiry.cancel()
-
-    def _remove_worker(self, worker: WorkerSession) -> list[Lease]:
-        del self._workers[worker.id]
-        self._pool.remove(worker)
-        if worker.peer is not None:
-            self._peers.pop(worker.peer, None)
-        if worker.expiry is not None:
-            worker.expiry.cancel()
-        return self._dispatcher.end_all(worker)
-
-    def _forget_client(self, client: ClientSession, now: float) -> None:
-        self._clients.pop(client.id, None)
-        if client.peer is not None:
-            self._peers.pop(client.peer, None)
-        for job in list(client.jobs.values()):
-            self._close_job(job)
 
     # What clients send
 
@@ -383,17 +177,7 @@ class MasterMachine:
         else:
             jobs = [client.jobs[message.job]] if message.job in client.jobs else []
         for job in jobs:
-            self._close_job(job)
-
-    def _close_job(self, job: JobState) -> None:
-        session = job.session
-        session.jobs.pop(job.id, None)
-        job.clear()
-        self._dispatcher.forget(job)
-        session.outcomes = deque(pair for pair in session.outcomes if pair[0].job != job.id)
-        job.dropped = True
-        if job.open:
-            self._dispatcher.revoke(job)
+            self._dispatcher.close(job)
 
     def _cache(
         self, session: Session, message: Keep | Fetch, batch: Batch | None, now: float
@@ -402,7 +186,8 @@ class MasterMachine:
         failure = cache.failure_in(kept, value)
         if failure is not None:
             text = f"{failure.type}: {failure.text}"
-            self._log(logging.ERROR, f"the cache failed at {shown(kept.key)}: {shown(text, LINE)}")
+            text = f"the cache failed at {shown(kept.key)}: {shown(text, LINE)}"
+            self._effects.append(Log(logging.ERROR, text))
         kept.link = session.link
         if session.peer is not None:
             self._effects.append(Send(session.peer, kept, value))
@@ -410,7 +195,7 @@ class MasterMachine:
     def _client_bye(
         self, client: ClientSession, message: Bye, batch: Batch | None, now: float
     ) -> None:
-        self._forget_client(client, now)
+        self._sessions.forget_client(client, now)
 
     # What workers send
 
@@ -422,7 +207,7 @@ class MasterMachine:
         lease = worker.leases.get(message.lease)
         if message.n < 1 or (lease is not None and not _fits(message, lease)):
             if worker.peer is not None:
-                self._strike(worker.peer, "a result that does not fit its lease")
+                self._sessions.strike(worker.peer, "a result that does not fit its lease")
             return
         worker.heard = now
         if lease is not None:
@@ -436,7 +221,6 @@ class MasterMachine:
         late = lease is None or lease.job.dropped
         self._settlement.settle(message, batch, worker.name, now, late=late)
         self._dispatcher.feed(worker, now)
-        self._finish_if_drained(now)
 
     def _returned(
         self, worker: WorkerSession, message: Returned, batch: Batch | None, now: float
@@ -447,16 +231,11 @@ class MasterMachine:
             self._dispatcher.end(worker, lease)
         self._dispatcher.requeue(leases, now)
         self._dispatcher.feed(worker, now)
-        self._finish_if_drained(now)
 
     def _worker_bye(
         self, worker: WorkerSession, message: Bye, batch: Batch | None, now: float
     ) -> None:
-        leases = self._remove_worker(worker)
-        self._log(logging.INFO, f"worker {worker.name} left: {shown(message.reason, LINE)}")
-        self._dispatcher.requeue(leases, now)
-        self._dispatcher.workers_changed(now)
-        self._finish_if_drained(now)
+        self._sessions.dismiss_worker(worker, message.reason, now)
 
     # The end of jobs, and of the master
 
@@ -468,31 +247,23 @@ class MasterMachine:
 
     def _stop(self, grace: float, now: float) -> None:
         if self._stopping is None:
-            self._dispatcher.drain(self._workers.values())
+            self._dispatcher.drain(self._sessions.workers.values())
         elif self._stopping.when <= now + grace:
             return
         else:
             self._stopping.cancel()
         self._stopping = self._timers.at(now + grace, self._finish)
-        self._finish_if_drained(now)
-
-    def _finish_if_drained(self, now: float) -> None:
-        if self._stopping is not None and not self._dispatcher.leased:
-            self._finish(now)
 
     def _finish(self, now: float) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
         if self._stopping is not None:
             self._stopping.cancel()
-        for peer, session in self._peers.items():
-            self._send(peer, Bye(session.link, f"'{self.name}' stops"))
-        self._peers.clear()
+        for peer, session in self._sessions.peers.items():
+            self._effects.append(Send(peer, Bye(session.link, f"'{self.name}' stops")))
+        self._sessions.peers.clear()
         self._effects.append(Stopped())
-
-    def _send(self, peer: bytes, message: Message) -> None:
-        self._effects.append(Send(peer, message))
-
-    def _log(self, level: int, text: str) -> None:
-        self._effects.append(Log(level, text))
 
     def holdings(self) -> dict[str, int]:
         """Return how much is held, by kind, without what is 0; empty when nothing is under way."""
@@ -508,7 +279,7 @@ class MasterMachine:
     def check_invariants(self) -> None:
         """Raise `PalmError` where a message is lost or doubled; for tests."""
         leased: dict[int, list[tuple[int, int]]] = {}
-        for worker in self._workers.values():
+        for worker in self._sessions.workers.values():
             for lease in worker.leases.values():
                 span = (lease.first + lease.done, lease.first + lease.batch.n)
                 leased.setdefault(id(lease.job), []).append(span)
@@ -541,14 +312,6 @@ def _fits(message: Result, lease: Lease) -> bool:
         and lease.first + lease.done <= message.first
         and message.first + message.n <= lease.first + lease.batch.n
     )
-
-
-def _is_name(name: str) -> bool:
-    try:
-        check_name(name)
-    except ConfigError:
-        return False
-    return True
 
 
 def _kind(message: Message) -> str:

@@ -313,4 +313,4 @@ def test_stranger_may_leave(bench: MasterBench) -> None:
     stranger.send(Fetch(0, 1, "k", delete=False))
     stranger.lose()
     stranger.lose()
-    assert not bench.master._strangers
+    assert not bench.master._sessions.strangers

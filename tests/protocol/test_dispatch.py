@@ -204,15 +204,17 @@ def test_nothing_is_left_in_the_machine_when_all_have_gone(bench: MasterBench) -
     master = bench.master
     held = {
         "clients": master._clients,
-        "workers": master._workers,
-        "peers": master._peers,
-        "strangers": master._strangers,
+        "workers": master._sessions.workers,
+        "peers": master._sessions.peers,
+        "strangers": master._sessions.strangers,
+        "away": master._sessions.away,
+        "doubtful": master._dispatcher._doubtful,
         "parked": master._settlement._parked,
         "waiting": waiting_lines(bench),
         "loaded": master._dispatcher._loaded,
-        "pool": master._pool.workers(),
-        "serving": master._pool._serving,
-        "hungry": [w for line in master._pool._hungry.values() for w in line],
+        "pool": master._dispatcher.pool.workers(),
+        "serving": master._dispatcher.pool._serving,
+        "hungry": [w for line in master._dispatcher.pool._hungry.values() for w in line],
         "timers": master._timers._heap,
     }
     assert {name: what for name, what in held.items() if what} == {}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from palm.protocol.effects import Log, Note, Probe, Stopped
 from palm.protocol.events import Garbled, Received
-from palm.protocol.master import RETURN_WITHIN
+from palm.protocol.sessions import RETURN_WITHIN
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
 from palm.wire.message import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palm.protocol.events import Cancelled, Connected, Disconnected, PeerLost, Received
-from palm.protocol.master import REMOTE_GRACE, SESSION_TTL
+from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,

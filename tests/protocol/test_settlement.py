@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from palm.protocol.master import SESSION_TTL
+from palm.protocol.sessions import SESSION_TTL
 from palm.protocol.settlement import PARK_FOR
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from palm.protocol.master import RETURN_WITHIN
+from palm.protocol.sessions import RETURN_WITHIN
 from tests.support.simulation import Simulation
 
 STEPS = 300

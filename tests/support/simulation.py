@@ -321,7 +321,7 @@ class Simulation:
 
     def _send_as_master(self, effect: Send) -> None:
         """Send; an outcome may be repeated, but no message of a session gets another one."""
-        outcome, session = effect.message, self.master._peers.get(effect.peer)
+        outcome, session = effect.message, self.master._sessions.peers.get(effect.peer)
         if isinstance(outcome, Outcome) and session is not None:  # None: the master has stopped
             for index in range(outcome.first, outcome.first + outcome.n):
                 key = (id(session), outcome.job, index)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from palm.protocol.dispatch import MAX_DEATHS
 from palm.protocol.effects import Log
 from palm.protocol.events import PeerLost
-from palm.protocol.master import RETURN_WITHIN
+from palm.protocol.sessions import RETURN_WITHIN
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
 from palm.wire.message import Close, Fetch, Keep, Kept, Welcome

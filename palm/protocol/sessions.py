@@ -1,0 +1,308 @@
+"""Who is with a master: greetings, the sessions behind connections, and who is away.
+
+A session is one life of a client or a worker. Its connection may break; what it has belongs to
+the session and moves to the next connection, which begins with a greeting of its own. A worker on
+the master's host that is away loses its work to others at once, one on another host after a
+while. Whether it died is known when it is back, when another greets under its name, or when it
+was away for too long.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from palm.errors import ConfigError
+from palm.protocol.dispatch import Dispatcher
+from palm.protocol.effects import Effect, Log, Send
+from palm.protocol.events import Received
+from palm.protocol.jobs import ClientSession, Fate
+from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.shown import LINE, shown
+from palm.protocol.timers import Timer, Timers
+from palm.spec.names import check_name
+from palm.wire.message import VERSION, Fault, Hello, Message, Reset, Welcome
+
+__all__ = ["REMOTE_GRACE", "RETURN_WITHIN", "SESSION_TTL", "Host", "Session", "Sessions"]
+
+#: Seconds for which a client that vanished is remembered.
+SESSION_TTL: Final = 60.0
+
+#: Seconds for which a worker on another host may be away before its work is given to others.
+REMOTE_GRACE: Final = 2.0
+
+#: Seconds for which a worker on this host may be away before it counts as dead.
+RETURN_WITHIN: Final = 2.0
+
+#: Broken messages after which a peer is not listened to before it greets again.
+MAX_STRIKES: Final = 3
+
+Session = ClientSession | WorkerSession
+
+
+@dataclass(slots=True)
+class Host:
+    """What a master says of itself in WELCOME, and how long (seconds) it waits for whom."""
+
+    name: str
+    epoch: bytes
+    endpoints: dict[str, str]
+    new_link: Callable[[], int]
+    remote_grace: float = REMOTE_GRACE
+    session_ttl: float = SESSION_TTL
+
+
+@dataclass(slots=True)
+class _Absence:
+    """A worker that is away, with what it was running; it died, or it comes back."""
+
+    worker: WorkerSession
+    lease: Lease | None
+    fate: Fate
+    expiry: Timer | None = None
+
+
+class Sessions:
+    """The sessions of a master; effects are added to the list of the machine it serves."""
+
+    def __init__(
+        self,
+        host: Host,
+        clients: dict[bytes, ClientSession],
+        dispatcher: Dispatcher,
+        timers: Timers,
+        effects: list[Effect],
+    ) -> None:
+        self.clients = clients
+        #: Those that may hold leases; see `away` for the others.
+        self.workers: dict[bytes, WorkerSession] = {}
+        #: Workers of which it is not known whether they died.
+        self.away: dict[bytes, _Absence] = {}
+        #: Those with a connection, by its routing id.
+        self.peers: dict[bytes, Session] = {}
+        #: The links over which others were last told to greet, by routing id.
+        self.strangers: dict[bytes, int] = {}
+        self._host = host
+        self._dispatcher = dispatcher
+        self._timers = timers
+        self._effects = effects
+
+    # Those who are there
+
+    def find(self, peer: bytes, message: Message) -> Session | None:
+        """Return whose message it is; who did not greet over this link is told to, once."""
+        session = self.peers.get(peer)
+        if session is not None and message.link == session.link:
+            return session
+        if self.strangers.get(peer) != message.link:
+            self.strangers[peer] = message.link
+            self._send(peer, Reset(message.link))
+        return None
+
+    def strike(self, peer: bytes, reason: str) -> None:
+        """Note that a peer broke the protocol, and tell it so."""
+        reason = shown(reason, LINE)
+        self._send(peer, Fault(0, "broken", reason))
+        session = self.peers.get(peer)
+        name = session.name if session is not None else "a stranger"
+        self._log(logging.WARNING, f"broken message from {name}: {reason}")
+        if session is not None:
+            session.strikes += 1
+            if session.strikes >= MAX_STRIKES:
+                session.link = self._host.new_link()  # what follows is a stranger's
+
+    # Greetings
+
+    def greet(self, event: Received, hello: Hello, now: float) -> Session | None:
+        """Answer a greeting; return the session that has a new link."""
+        refusal = self._refusal(event, hello)
+        if refusal is not None:
+            self._send(event.peer, refusal)
+            return None
+        self.strangers.pop(event.peer, None)
+        session = self._client(hello) if hello.role == "client" else self._worker(hello, now)
+        self._connect(session, event.peer, now)
+        if isinstance(session, WorkerSession):
+            session.local = event.local
+            self._welcome_worker(session, hello, now)
+        else:
+            self._welcome(session, [])
+        return session
+
+    def _refusal(self, event: Received, hello: Hello) -> Fault | None:
+        if hello.version != VERSION:
+            name = self._host.name
+            text = f"'{name}' speaks version {VERSION} of the protocol, you {hello.version}"
+            return Fault(0, "version", text)
+        if hello.role not in ("client", "worker") or hello.role not in event.roles:
+            text = f"your key does not allow you to be a {shown(hello.role)} here"
+            return Fault(0, "role", text)
+        if not _is_name(hello.name):
+            text = f"'{shown(hello.name)}' cannot be the name of a {hello.role}"
+            return Fault(0, "name", text)
+        is_worker = hello.session in self.workers or hello.session in self.away
+        if is_worker if hello.role == "client" else hello.session in self.clients:
+            return Fault(0, "role", "this session has another role")
+        return None
+
+    def _client(self, hello: Hello) -> ClientSession:
+        client = self.clients.get(hello.session)
+        if client is None:
+            client = ClientSession(hello.session, hello.name, hello.server)
+            self.clients[hello.session] = client
+        return client
+
+    def _worker(self, hello: Hello, now: float) -> WorkerSession:
+        worker = self.workers.get(hello.session)
+        if worker is not None:
+            return worker
+        absence = self.away.get(hello.session)
+        return self._new_worker(hello, now) if absence is None else self._back(absence, hello, now)
+
+    def _new_worker(self, hello: Hello, now: float) -> WorkerSession:
+        for absence in [a for a in self.away.values() if a.worker.name == hello.name]:
+            self._give_up(absence, now)  # it was started anew
+        functions = tuple(dict.fromkeys(hello.functions))
+        worker = WorkerSession(hello.session, hello.name, functions)
+        self._add(worker)
+        served = shown(", ".join(functions), LINE) or "nothing"
+        self._log(logging.INFO, f"worker {worker.name} joined, serves {served}")
+        return worker
+
+    def _connect(self, session: Session, peer: bytes, now: float) -> None:
+        if self.peers.get(peer, session) is not session:
+            self.lose(peer, now)  # a session has a connection of its own
+        if session.peer is not None:
+            self.peers.pop(session.peer, None)
+        if session.expiry is not None:
+            session.expiry.cancel()
+            session.expiry = None
+        session.peer, session.link, session.strikes = peer, self._host.new_link(), 0
+        self.peers[peer] = session
+
+    def _welcome(self, session: Session, keep: list[int]) -> None:
+        host = self._host
+        if session.peer is not None:
+            welcome = Welcome(session.link, VERSION, host.epoch, host.name, host.endpoints, keep)
+            self._send(session.peer, welcome)
+
+    def _welcome_worker(self, worker: WorkerSession, hello: Hello, now: float) -> None:
+        self._dispatcher.workers_changed(now)
+        held = self._held(hello)
+        leases = worker.leases.values()
+        keep = [lease.id for lease in leases if lease.id in held and not lease.job.dropped]
+        self._welcome(worker, keep)
+        # What was on its way when the connection broke never began.
+        lost = [lease for lease in leases if lease.id not in keep]
+        for lease in lost:
+            self._dispatcher.end(worker, lease)
+        self._dispatcher.requeue(lost, now)
+        self._dispatcher.resumed(worker, now)
+        self._dispatcher.feed(worker, now)
+        self._dispatcher.fate_known(now)
+
+    def _held(self, hello: Hello) -> set[int]:
+        """Return the leases that a worker still has, none if they are another master's."""
+        return set(hello.holds) if hello.epoch == self._host.epoch else set()
+
+    # Those who are lost, or leave
+
+    def lose(self, peer: bytes, now: float) -> None:
+        """Note that a connection is gone."""
+        self.strangers.pop(peer, None)
+        session = self.peers.pop(peer, None)
+        if session is None:
+            return
+        session.peer = None
+        if isinstance(session, ClientSession):
+            due = now + self._host.session_ttl
+            session.expiry = self._timers.at(due, self.forget_client, session)
+        elif session.local or not self._host.remote_grace:
+            self._miss(session, now)
+        else:
+            self._dispatcher.pool.set_hungry(session, False)
+            due = now + self._host.remote_grace
+            session.expiry = self._timers.at(due, self._lose_worker, session)
+
+    def forget_client(self, client: ClientSession, now: float) -> None:
+        """Let go of a client and of its jobs."""
+        self.clients.pop(client.id, None)
+        if client.peer is not None:
+            self.peers.pop(client.peer, None)
+        for job in list(client.jobs.values()):
+            self._dispatcher.close(job)
+
+    def dismiss_worker(self, worker: WorkerSession, reason: str, now: float) -> None:
+        """Let go of a worker that leaves on purpose."""
+        leases = self._remove(worker)
+        self._log(logging.INFO, f"worker {worker.name} left: {shown(reason, LINE)}")
+        self._dispatcher.requeue(leases, now)
+        self._dispatcher.workers_changed(now)
+
+    def _lose_worker(self, worker: WorkerSession, now: float, fate: Fate | None = None) -> None:
+        leases = self._remove(worker)
+        left = sum(lease.left for lease in leases)
+        what = f"; {left} of its messages go to others" if left else ""
+        self._log(logging.WARNING, f"worker {worker.name} was lost{what}")
+        self._dispatcher.requeue(leases[1:], now)
+        self._dispatcher.requeue(leases[:1], now, fate or Fate(died=True))
+        self._dispatcher.workers_changed(now)
+
+    def _add(self, worker: WorkerSession) -> None:
+        self.workers[worker.id] = worker
+        self._dispatcher.pool.add(worker)
+
+    def _remove(self, worker: WorkerSession) -> list[Lease]:
+        del self.workers[worker.id]
+        self._dispatcher.pool.remove(worker)
+        if worker.peer is not None:
+            self.peers.pop(worker.peer, None)
+        if worker.expiry is not None:
+            worker.expiry.cancel()
+        return self._dispatcher.end_all(worker)
+
+    # Those who are away
+
+    def _miss(self, worker: WorkerSession, now: float) -> None:
+        """Give the work of a worker to others at once; whether it died is known later."""
+        absence = _Absence(worker, next(iter(worker.leases.values()), None), Fate())
+        absence.expiry = self._timers.at(now + RETURN_WITHIN, self._give_up, absence)
+        self.away[worker.id] = absence
+        self._lose_worker(worker, now, absence.fate)
+
+    def _give_up(self, absence: _Absence, now: float) -> None:
+        """Take a worker that is away for dead."""
+        self._end_absence(absence, died=True)
+        self._dispatcher.fate_known(now)
+
+    def _back(self, absence: _Absence, hello: Hello, now: float) -> WorkerSession:
+        """Let a worker that did not die go on where it was."""
+        self._end_absence(absence, died=False)
+        worker, lease = absence.worker, absence.lease
+        self._add(worker)
+        self._log(logging.INFO, f"worker {worker.name} is back")
+        if lease is not None and lease.id in self._held(hello):
+            self._dispatcher.restore(worker, lease, now)
+        return worker
+
+    def _end_absence(self, absence: _Absence, *, died: bool) -> None:
+        absence.fate.died = died
+        del self.away[absence.worker.id]
+        if absence.expiry is not None:
+            absence.expiry.cancel()
+
+    def _send(self, peer: bytes, message: Message) -> None:
+        self._effects.append(Send(peer, message))
+
+    def _log(self, level: int, text: str) -> None:
+        self._effects.append(Log(level, text))
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except ConfigError:
+        return False
+    return True
