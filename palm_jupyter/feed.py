@@ -44,7 +44,7 @@ def _component(status: ComponentStatus) -> dict[str, Any]:
         "name": status.name,
         "role": status.role,
         "state": status.state,
-        "desired": status.desired,
+        "desired": status.desired - status.done,
         "ready": status.ready,
         "own": status.own,
         "master": status.master,
@@ -61,7 +61,7 @@ def _component(status: ComponentStatus) -> dict[str, Any]:
                 "reason": process.reason,
                 "node": process.node,
             }
-            for process in status.processes
+            for process in status.lines
         ],
     }
 

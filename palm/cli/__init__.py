@@ -21,8 +21,8 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name}"
     for name in (
-        "down", "logs", "master", "ps", "restart", "runner", "status", "stop", "up", "version",
-        "worker",
+        "down", "logs", "master", "ps", "restart", "runner", "status", "stop", "ui", "up",
+        "version", "worker",
     )
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from palm._version import __version__
 from palm.errors import ConfigError
+from palm.spec.duration import parse_duration
 from palm.spec.names import nearest
 
 __all__ = ["ArgumentsError", "HelpRequested", "Parser", "build_parser"]
@@ -115,6 +116,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if notebook:
         _add_help(tree)
     else:
+        tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
         tree.add("version", "show the version")
     parser.check = lambda found: _explain(parser, commands, found)
     return parser
@@ -142,7 +144,10 @@ class _Tree:
     def add(self, name: str, summary: str) -> Parser:
         """A command, with the options that all share."""
         parser = self.commands.add_parser(
-            name, prog=f"{self._prog} {name}", help=summary, description=f"{summary}."
+            name,
+            prog=f"{self._prog} {name}",
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
         )
         if not self.notebook:
             _add_common(parser, default=argparse.SUPPRESS)
@@ -165,7 +170,7 @@ def _add_up(tree: _Tree) -> None:
     parser = tree.add("up", "start the cluster, in the background, if it does not run")
     parser.add_argument("file", metavar="FILE", nargs="?", help="a cluster file to put in force")
     parser.add_argument(
-        "--linger", metavar="TIME", default=None,
+        "--linger", metavar="TIME", type=_duration, default=None,
         help="how long it goes on after the last notebook that used it: 0, 90s, 2m, forever"
         + (" (2m)" if tree.notebook else " (a new one: forever)"),
     )  # fmt: skip
@@ -277,6 +282,10 @@ def _add_detach(parser: Parser) -> None:
         help="with -d: seconds in which it must be ready (30)",
     )  # fmt: skip
     parser.add_argument("--kernel", action="store_true", help="with -d: as an ipykernel")
+    parser.add_argument(
+        "--replace", action="store_true",
+        help="with -d: start anew, in place of what runs under the name",
+    )  # fmt: skip
 
 
 def _add_start(parser: Parser) -> None:
@@ -298,6 +307,14 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _duration(text: str) -> str:
+    try:
+        parse_duration(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _seconds(text: str) -> float:

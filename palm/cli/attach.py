@@ -33,7 +33,7 @@ def present() -> Status:
             return cluster.status()
     folders = Folders.find()
     found = tuple(ComponentStatus.elsewhere(record) for record in live_records(folders))
-    return Status(folders.cluster, time.time(), found)
+    return Status(folders.cluster, time.time(), found, state="ended")
 
 
 def past() -> None:

@@ -19,22 +19,27 @@ def start(
     """Start a component, wait until it is ready, and leave it to the cluster."""
     # Who starts something from a shell expects it to be there until it is stopped.
     with up(hold=False, default_linger=None) as cluster:
-        component = cluster.start(role, name, target, args=args, kernel=arguments.kernel)
-        wait_ready(component, arguments.timeout)
+        component = cluster.start(
+            role, name, target, args=args, kernel=arguments.kernel, replace=arguments.replace
+        )
+        try:
+            wait_ready(component, arguments.timeout)
+        except BaseException:  # an interrupt, too
+            if component.change.kind != "kept":
+                component.stop(grace=1.0)
+            if component.change.kind == "started":
+                cluster.remove(name)
+            raise
         _report(component, arguments.json)
     return OK
 
 
 def wait_ready(component: Component, timeout: float) -> None:
-    """Wait for a start; one that fails is ended, unless it ran before."""
+    """Wait until a component is ready; say by the exit code whether it failed or is too slow."""
     try:
         component.wait_ready(timeout)
     except StartFailed as error:
-        component.stop(grace=1.0)
         raise CommandFailed(str(error), NOT_READY if error.timed_out else FAILED) from error
-    except BaseException:  # an interrupt
-        component.stop(grace=1.0)
-        raise
 
 
 def _report(component: Component, as_json: bool) -> None:

@@ -339,7 +339,9 @@ class Cluster:
             found = self._find(name)
             if found is None or not found.desired:
                 raise StartFailed(name, "was stopped before it was ready")
-            if found.generation >= component.generation and found.actual >= found.desired:
+            done = found.done if found.role == "process" else 0
+            complete = found.actual + done >= found.desired
+            if found.generation >= component.generation and complete:
                 return
             self._check_failed(component, found)
             if time.monotonic() > deadline:
@@ -351,7 +353,9 @@ class Cluster:
 
         One that was ready before and has to be started again gets its chances.
         """
-        states = ("failed",) if component.change.kind == "kept" else ("failed", "backing-off")
+        states = ["failed"] if component.change.kind == "kept" else ["failed", "backing-off"]
+        if found.role != "process":
+            states.append("stopped")
         for replica in found.replicas:
             if replica.generation >= component.generation and replica.state in states:
                 raise StartFailed(replica.name, replica.reason, self._stderr(replica))
@@ -367,6 +371,15 @@ class Cluster:
                 )  # fmt: skip
         why = f" ({found.reason})" if found.reason else ""
         return StartFailed(found.name, f"{reason}{why}", timed_out=True)
+
+    def last_errors(self) -> dict[str, str]:
+        """The last error output of each process that failed, or is about to be tried again."""
+        return {
+            replica.name: self._stderr(replica)
+            for component in self.registry.components(self.name)
+            for replica in component.replicas
+            if component.desired and replica.state in ("failed", "backing-off")
+        }
 
     def _stderr(self, replica: schema.ReplicaStatus) -> str:
         """The last error output of a process, once all of it has arrived."""
@@ -401,6 +414,8 @@ class Cluster:
             if name not in known:
                 self._check_foreign(name, records)
         own = [name for name in names if name in known]
+        if own:
+            self._keeper.ensure_runner()
         for name in own:
             self.registry.stop(self.name, name, grace)
         end_processes([records[name] for name in names if name not in known], grace)
@@ -445,13 +460,20 @@ class Cluster:
     def restart(self, name: str) -> None:
         """Replace the processes of a component by new ones; does not wait for them."""
         component = self[name]
+        self._ensure_alive()
         now = self.registry.restart(self.name, name)
         component.change = Change("started")
         component.generation = now.generation
 
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
+        self._ensure_alive()
         self.registry.scale(self.name, name, replicas)
+
+    def remove(self, name: str) -> None:
+        """Stop a component and forget it; what it wrote stays."""
+        self.registry.remove(self.name, name)
+        self._known.pop(name, None)
 
     def apply(self, path: str | Path) -> Diff:
         """Put a cluster file in force: what it names is started, changed or stopped.

@@ -86,6 +86,10 @@ def up(
             client.create_cluster(folders.cluster, default_linger)
         keeper = LeaseKeeper(client, folders, holder_name(), hold=hold, local=True, runner=runner)
         keeper.begin()
+        if linger is not None and not hold:
+            # The time counts from the last lease on, and there may never have been one.
+            client.lease(folders.cluster, keeper.holder, 1.0)
+            client.release(folders.cluster, keeper.holder)
     except BaseException:
         client.close()
         raise

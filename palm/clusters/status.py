@@ -68,8 +68,9 @@ class ProcessStatus:
 class ComponentStatus:
     """One component. ``own`` tells those of the cluster from what somebody started in a shell.
 
-    ``desired`` is how many processes are wanted, ``ready`` how many of them are ready; ``reason``
-    says why they are not all. ``owner`` declared it: "" means a cluster file.
+    ``desired`` is how many processes are wanted, ``ready`` how many of them are ready, ``done``
+    how many ended by themselves with exit code 0; ``reason`` says why the rest is not ready.
+    ``owner`` declared it: "" means a cluster file.
     """
 
     name: str
@@ -77,6 +78,7 @@ class ComponentStatus:
     state: str
     desired: int = 0
     ready: int = 0
+    done: int = 0
     processes: tuple[ProcessStatus, ...] = ()
     functions: tuple[str, ...] = ()
     master: str = ""
@@ -88,7 +90,14 @@ class ComponentStatus:
     @property
     def missing(self) -> int:
         """How many processes are wanted and not ready."""
-        return max(0, self.desired - self.ready)
+        return max(0, self.desired - self.ready - self.done)
+
+    @property
+    def lines(self) -> Sequence[ProcessStatus]:
+        """Its processes; while there is none, a line that says why."""
+        if self.processes:
+            return self.processes
+        return (ProcessStatus(self.name, self.state, reason=self.reason),)
 
     @classmethod
     def of(cls, component: schema.ComponentStatus) -> ComponentStatus:
@@ -99,6 +108,7 @@ class ComponentStatus:
             state=component.state,
             desired=component.desired,
             ready=component.actual,
+            done=component.done,
             processes=tuple(ProcessStatus.of(replica) for replica in component.replicas),
             functions=tuple(component.functions),
             master=component.master,
@@ -147,7 +157,7 @@ class Status:
         """One row a process; a component without any has a row of its own."""
         import pandas as pd  # heavy, and only here
 
-        rows = [_cells(component, p) for component in self.components for p in _shown(component)]
+        rows = [_cells(component, p) for component in self.components for p in component.lines]
         frame = pd.DataFrame(
             [cells[1:] for cells in rows],
             index=pd.Index([cells[0] for cells in rows], name="process"),
@@ -197,13 +207,6 @@ def clusters_frame(found: Sequence[schema.ClusterInfo]) -> pandas.DataFrame:
     return frame
 
 
-def _shown(component: ComponentStatus) -> Sequence[ProcessStatus]:
-    """Its processes; while there is none, a line that says why."""
-    if component.processes:
-        return component.processes
-    return (ProcessStatus(component.name, component.state, reason=component.reason),)
-
-
 def _cells(component: ComponentStatus, process: ProcessStatus) -> tuple[object, ...]:
     return (
         process.name,
@@ -225,7 +228,7 @@ def table(status: Status) -> str:
     head = f"cluster {status.cluster}: {_summary(status)}"
     rows: list[tuple[str, ...]] = [("name", "role", "state", "pid", "restarts", "functions")]
     for component in status.components:
-        rows += [_row(component, process) for process in _shown(component)]
+        rows += [_row(component, process) for process in component.lines]
     if len(rows) == 1:
         return head
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]

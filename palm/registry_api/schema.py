@@ -188,19 +188,24 @@ class ReplicaStatus(_Value):
     started: float | None = None
     functions: list[str] = []
     endpoints: dict[str, str] = {}
+    master: str = ""
     kernel_file: str = ""
     written: dict[str, int] = {}
     updated: float = 0.0
 
 
 class ComponentStatus(_Value):
-    """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each."""
+    """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
+
+    ``done`` replicas ended by themselves with exit code 0, and are not missing.
+    """
 
     name: str
     role: str
     desired: int
     actual: int
     state: str
+    done: int = 0
     conditions: list[str] = []
     reason: str = ""
     replicas: list[ReplicaStatus] = []

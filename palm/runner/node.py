@@ -353,6 +353,7 @@ class Node:
             started=state.started,
             functions=record.functions if record else [],
             endpoints=record.endpoints if record else {},
+            master=record.master if record else "",
             kernel_file=spec.kernel_file if state.state == "ready" else "",
             written=_written(state),
             updated=time.time(),

@@ -52,9 +52,9 @@ class Facts:
 
 
 def is_ready(facts: Facts, name: str) -> bool:
-    """Whether all wanted replicas of a component are ready, and at least one is wanted."""
+    """Whether all wanted replicas of a component are ready, or done, and there are any."""
     row = facts.components.get(name)
-    return row is not None and 0 < row.desired <= _actual(facts, row)
+    return row is not None and 0 < row.desired <= _actual(facts, row) + _done(facts, row)
 
 
 def unmet_needs(facts: Facts, row: ComponentRow) -> list[str]:
@@ -110,13 +110,14 @@ def _component(facts: Facts, row: ComponentRow) -> ComponentStatus:
         role=spec.role,
         desired=row.desired,
         actual=_actual(facts, row),
+        done=_done(facts, row),
         state=_state(facts, row, replicas),
         conditions=[f"{count} missing: {why}" for why, count in reasons.items()],
         reason="; ".join(reasons),
         replicas=replicas,
         functions=sorted({f for r in replicas if r.state == "ready" for f in r.functions}),
         owner=spec.owner,
-        master=spec.master,
+        master=spec.master or next((r.master for r in replicas if r.master), ""),
         generation=spec.generation,
         kernel=spec.kernel,
     )
@@ -147,6 +148,16 @@ def _actual(facts: Facts, row: ComponentRow) -> int:
     return sum(s is not None and s.state == "ready" and not _is_old(row, s) for s in found)
 
 
+def _done(facts: Facts, row: ComponentRow) -> int:
+    """How many wanted replicas have done what they were there for."""
+    found = (facts.replica(row, number) for number in range(row.desired))
+    return sum(s is not None and _is_done(s) and not _is_old(row, s) for s in found)
+
+
+def _is_done(status: ReplicaStatus) -> bool:
+    return status.state == "stopped" and status.exit == 0
+
+
 def _reasons(facts: Facts, row: ComponentRow) -> Counter[str]:
     """How many wanted replicas are not ready, by why."""
     why = (_why(facts, row, number) for number in range(row.desired))
@@ -156,7 +167,7 @@ def _reasons(facts: Facts, row: ComponentRow) -> Counter[str]:
 def _why(facts: Facts, row: ComponentRow, number: int) -> str:
     status = facts.replica(row, number)
     if status is not None and not _is_old(row, status):
-        if status.state == "ready":
+        if status.state == "ready" or _is_done(status):
             return ""
         reason = f": it {status.reason}" if status.reason else ""
         return f"{status.state}{reason}"

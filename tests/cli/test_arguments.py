@@ -32,6 +32,8 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("stop --all --grace 0.5", {"names": [], "all": True, "grace": 0.5}),
         ("version", {"command": "version"}),
         ("up", {"file": None, "linger": None, "timeout": 60.0}),
+        ("ui", {"command": "ui"}),
+        ("master --name foo -d --replace", {"replace": True}),
         ("up c.toml --linger 2m --timeout 5", {"file": "c.toml", "linger": "2m", "timeout": 5.0}),
         ("down --json", {"json": True}),
         ("ps", {"command": "ps"}),

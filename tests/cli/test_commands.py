@@ -8,12 +8,16 @@ import pty
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 from palm._version import __version__
 from palm.clusters import attach
+from palm.runner.local import runner_pid
+from palm.runtime.folders import Folders
 from tests.cli.conftest import WORK, Shell, wait_for_line
 from tests.support.cluster import until
 
@@ -318,7 +322,7 @@ def test_cluster_of_a_shell_stays_until_it_is_ended(shell: Shell) -> None:
         assert found.registry.view_cluster("default").linger is None
         shell.palm("up", "--linger", "1h30m")
         assert found.registry.view_cluster("default").linger == 5400
-    assert "is not a duration" in shell.palm("up", "--linger", "soon", code=1).stderr
+    assert "is not a duration" in shell.palm("up", "--linger", "soon", code=2).stderr
     done = json.loads(shell.palm("down", "--json").stdout)
     assert done == {"cluster": "default", "ended": True, "stopped": []}
     assert shell.palm("down").stdout == "no cluster 'default' runs\n"
@@ -360,6 +364,71 @@ def test_cluster_file_that_cannot_work_says_where_and_why(shell: Shell) -> None:
     shell.write("cluster.toml", CLUSTER.format(replicas=0).replace("role", "rule", 1))
     done = shell.palm("up", "cluster.toml", code=1)
     assert "cluster.toml" in done.stderr and "did you mean 'role'?" in done.stderr
-    shell.write("cluster.toml", CLUSTER.format(replicas=1).replace("work.py", "wrok.py"))
-    done = shell.palm("up", "cluster.toml", "--timeout", "3", code=4)
-    assert "the cluster 'default' is not complete: 1 of w: " in done.stderr
+    absent = CLUSTER.format(replicas=1).replace("work.py", "wrok.py")
+    shell.write("cluster.toml", absent)
+    shell.palm("up", "cluster.toml", "--timeout", "1", code=4)
+    shell.write("cluster.toml", absent + 'restart = "never"\n')
+    done = shell.palm("up", "cluster.toml", code=1)
+    assert "missing: 1 of w: failed: it ended with exit code 1" in done.stdout
+    assert "the cluster 'default' is not complete" in done.stderr
+    assert "there is no file wrok.py" in done.stderr, "its last words are shown"
+    text = CLUSTER.format(replicas=0).replace("role", "rule", 1).replace("needs", "neds")
+    shell.write("cluster.toml", text)
+    assert len(shell.palm("up", "cluster.toml", code=1).stderr.splitlines()) == 2, "all errors"
+
+
+ONCE = """
+[components.once]
+command = ["sh", "-c", "echo done"]
+ready = "delay:60"
+[components.after]
+command = ["sleep", "60"]
+ready = "delay:0"
+needs = ["once"]
+"""
+
+
+@pytest.mark.slow
+def test_what_has_done_its_work_is_not_missing(shell: Shell) -> None:
+    shell.write("cluster.toml", ONCE)
+    assert "missing" not in shell.palm("up", "cluster.toml").stdout
+    states = {each["name"]: each["state"] for each in shell.status()}
+    assert states == {"after": "ready", "once": "stopped"}
+
+
+@pytest.mark.slow
+def test_start_that_failed_leaves_no_name_behind(shell: Shell) -> None:
+    shell.palm("worker", "absent.py", "--master", "foo", "--name", "w", "-d", code=1)
+    assert shell.status() == []
+    assert "there is no file absent.py" in shell.palm("logs", "w").stdout
+
+
+@pytest.mark.slow
+def test_killed_runner_is_started_again_by_what_needs_it(shell: Shell) -> None:
+    shell.palm("master", "--name", "foo", "-d")
+    before = shell.processes()["foo"]["pid"]
+    folders = Folders.find()
+    kill(runner_pid(folders))
+    shell.palm("restart", "foo")
+    assert shell.processes()["foo"]["pid"] != before
+    kill(runner_pid(folders))
+    assert shell.palm("stop", "foo").stdout == "stopped foo\n"
+    kill(runner_pid(folders))
+    assert shell.palm("down").stdout == "the cluster 'default' has ended\n"
+
+
+def kill(pid: int | None) -> None:
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not _runs({"pid": pid}))
+
+
+@pytest.mark.slow
+def test_ui_prints_an_address_that_logs_in_once(shell: Shell) -> None:
+    assert "start one: palm up" in shell.palm("ui", code=1).stderr
+    shell.palm("up")
+    url = shell.palm("ui").stdout.strip()
+    with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(url) as page:
+        assert page.status == 200 and "palm" in page.read().decode()
+    with pytest.raises(urllib.error.HTTPError):
+        urllib.request.urlopen(url)

@@ -12,7 +12,7 @@ from argparse import Namespace
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
-from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.client import RegistryClient
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
@@ -49,15 +49,18 @@ def _connect(folders: Folders, url: str, patience: float) -> RegistryClient:
     if client is None:
         raise ConfigError("no registry runs here", key="--registry", hint="start one: palm up")
     deadline = time.monotonic() + patience
-    while not _knows(client, folders.cluster) and time.monotonic() < deadline:
+    while time.monotonic() < deadline and _state(client, folders.cluster) in ("", "ended"):
         time.sleep(_POLL)
+    if _state(client, folders.cluster) == "ended":
+        client.close()
+        text = f"the cluster {folders.cluster!r} has ended"
+        raise ConfigError(text, hint="start it again: palm up")
     return client
 
 
-def _knows(client: RegistryClient, cluster: str) -> bool:
+def _state(client: RegistryClient, cluster: str) -> str:
+    """The state of a cluster; "" if nothing is known of it."""
     try:
-        return client.view_cluster(cluster).state == "alive"
-    except Refused as error:
-        return error.code != "no-such-cluster"
+        return client.view_cluster(cluster).state
     except RegistryError:
-        return False
+        return ""

@@ -20,7 +20,11 @@ _HEAD = ("NAME", "ROLE", "STATE", "READY", "MASTER", "FUNCTIONS")
 
 def run(arguments: Namespace) -> int:
     """Show the components of the cluster, and what is missing."""
-    show(present(), as_json=arguments.json)
+    status = present()
+    show(status, as_json=arguments.json)
+    if not arguments.json and any(p.state == "unknown" for c in status.components
+                                  for p in c.processes):  # fmt: skip
+        print("a node is lost: if it is this machine, palm up starts its runner again")
     return OK
 
 

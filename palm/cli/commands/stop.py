@@ -36,9 +36,9 @@ def run(arguments: Namespace) -> int:
 
 def _stop(cluster: Cluster, arguments: Namespace) -> list[str]:
     components = cluster.status().components
-    known = {each.name for each in components} | set(cluster.records())
+    known = {each.name for each in components}
     for name in arguments.names:
-        if name not in known:
+        if name not in known and name not in cluster.records():
             raise no_such_name(name, known, cluster.name)
     running = [each.name for each in _workers_first(components) if each.desired or not each.own]
     chosen = running if arguments.all else list(dict.fromkeys(arguments.names))

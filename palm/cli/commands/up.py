@@ -22,7 +22,7 @@ _POLL = 0.05
 
 def run(arguments: Namespace) -> int:
     """Start the cluster, if need be; with a file, put it in force and wait for all of it."""
-    name = _cluster_name(arguments.file)
+    name = None if arguments.file is None else _check(arguments.file)
     # Who starts a cluster from a shell expects it to be there until it is ended.
     with up(arguments.linger, cluster=name, hold=False, default_linger=None) as cluster:
         if arguments.file is None:
@@ -33,21 +33,26 @@ def run(arguments: Namespace) -> int:
             print(f"{arguments.file}: {diff!r}", flush=True)
         status = _wait(cluster, arguments.timeout)
         show(status, as_json=arguments.json)
-        return _judge(status)
+        if not status.ready:
+            raise _incomplete(cluster, status)
+    return OK
 
 
-def _cluster_name(file: str | None) -> str | None:
-    """The cluster that is meant: an option beats the environment, which beats the file."""
-    if file is None or os.environ.get("PALM_CLUSTER"):
-        return None
+def _check(file: str) -> str | None:
+    """Read the file, and return the cluster that is meant; say all that is wrong with it.
+
+    An option beats the environment, which beats the file.
+    """
     try:
         text = Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}", key="FILE") from error
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8 text") from error
     config, errors = check_cluster(text, file, str(Path(file).absolute().parent))
     if config is None or errors:
-        raise errors[0]
-    return config.name
+        raise CommandFailed("\npalm: ".join(str(error) for error in errors), FAILED)
+    return None if os.environ.get("PALM_CLUSTER") else config.name
 
 
 def _report(cluster: Cluster, as_json: bool) -> None:
@@ -63,7 +68,8 @@ def _wait(cluster: Cluster, timeout: float) -> Status:
     shown = ""
     while True:
         status = cluster.status()
-        if status.ready or _has_failed(status) or time.monotonic() > deadline:
+        complete = status.ready and not any(c.state == "stopping" for c in status.components)
+        if complete or _has_failed(status) or time.monotonic() > deadline:
             break
         line = _progress(status)
         if line != shown and sys.stderr.isatty():
@@ -85,9 +91,12 @@ def _has_failed(status: Status) -> bool:
     return any(each.own and each.desired and each.state == "failed" for each in status.components)
 
 
-def _judge(status: Status) -> int:
-    if status.ready:
-        return OK
-    why = "; ".join(f"{m.count} of {m.component}: {m.why}" for m in status.missing)
+def _incomplete(cluster: Cluster, status: Status) -> CommandFailed:
+    """What is said of a cluster that did not become ready: why, as far as anybody wrote it."""
+    text = [f"the cluster {cluster.name!r} is not complete"]
+    if status.state == "alive":
+        for name, stderr in cluster.last_errors().items():
+            said = f"wrote last:\n\n{stderr}\n" if stderr else "wrote nothing to stderr"
+            text.append(f"{name} {said}")
     code = FAILED if _has_failed(status) else NOT_READY
-    raise CommandFailed(f"the cluster {status.cluster!r} is not complete: {why}", code)
+    return CommandFailed("\n".join(text), code)
