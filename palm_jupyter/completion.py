@@ -58,7 +58,7 @@ def _palm(words: list[str], session: Session) -> list[str]:
     sub = commands[chosen]
     if words[-1] in _valued(sub):
         return []
-    takes_names = any(not action.option_strings for action in sub._actions)
+    takes_names = any(not a.option_strings and a.metavar == "NAME" for a in sub._actions)
     names = [name for name in session.names() if name not in words] if takes_names else []
     return [*names, *_flags(sub, words)]
 

@@ -304,10 +304,11 @@ def test_ended_cluster_goes_on_with_the_next_start(cluster: Cluster) -> None:
         assert "ready" in again.logs("foo"), "what the first one wrote is there, too"
 
 
-def test_lease_ends_with_its_last_holder_after_the_linger(palm_home: Path) -> None:
+@pytest.mark.parametrize("kernel", [False, True], ids=["process", "kernel"])
+def test_lease_ends_with_its_last_holder_after_the_linger(palm_home: Path, kernel: bool) -> None:
     folders = Folders.find()
     with up(linger=0) as cluster:
-        (pid,) = master(cluster).pids
+        (pid,) = cluster.start("master", "foo", kernel=kernel).wait_ready().pids
         with up() as other:
             assert len(other.registry.view_cluster("default").holders) == 2
         cluster.registry.lease("default", "another notebook", 30.0)

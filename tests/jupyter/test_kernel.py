@@ -163,3 +163,40 @@ def test_classes_of_a_cell_come_back_as_results(cluster: Kernel) -> None:
     frame = cluster.ok("print(list(client.job('foo.pair', [1, 2]).to_frame().columns[:2]))")
     assert "['a', 'b']" in frame.text
     assert "Point(x=3)" in cluster.ok("print(client.eval('foo.point', 3))").text
+
+
+LIVE = """%%palm_worker foo --name live --kernel -o live
+step = 1
+def up(x):
+    return x + step
+"""
+
+
+def test_component_in_a_kernel_is_shown_and_its_change_said(cluster: Kernel) -> None:
+    cluster.ok(LIVE)
+    cluster.ok("assert client.eval('foo.up', 1) == 2")
+    cluster.ok("import json\nassert json.load(open(live.connection_file))['transport'] == 'ipc'")
+    plain = cluster.ok(LIVE.replace("--kernel ", "")).bundles[-1]["text/plain"]
+    assert "now as a process" in plain
+    assert "is ready" in cluster.ok("%palm restart live").bundles[-1]["text/plain"]
+
+
+def test_following_shows_lines_as_they_come_and_ends_at_an_interrupt(cluster: Kernel) -> None:
+    running = cluster.start("%palm logs foo -f -n 1")
+    wait_for_output(cluster, "joined")
+    other = attach()
+    assert other is not None
+    with other:
+        other["foo-worker"].restart()  # the cell that follows blocks the kernel meanwhile
+    wait_for_output(cluster, "worker foo-worker-0 joined")
+    cluster.manager.interrupt_kernel()
+    result = cluster.finish(running)
+    assert result.error is None and "Traceback" not in result.errors
+
+
+def wait_for_output(kernel: Kernel, text: str) -> None:
+    """Read what the running cell prints, up to a text."""
+    while True:
+        got = kernel.client.get_iopub_msg(timeout=60)
+        if got["msg_type"] == "stream" and text in got["content"]["text"]:
+            return
