@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING, Any, Self
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
 from palm.clusters.lease import LeaseKeeper
-from palm.clusters.output import Line, last_lines, shown
+from palm.clusters.output import Line, read_lines, select_output, shown
+from palm.clusters.readiness import Readiness
 from palm.clusters.source import CellSource, pushed_path
 from palm.clusters.status import ComponentStatus, Status, cluster_status
 from palm.errors import ConfigError, PalmError
 from palm.registry_api import schema
 from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.ending import end_processes
-from palm.runner.spool import STREAMS, Stream, compile_pattern
+from palm.runner.spool import Stream
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, live_records
 from palm.spec.component import SINGLE_ROLES
 from palm.spec.names import nearest
-from palm.spec.process import StartFailed
+from palm.spec.process import OVER
 
 if TYPE_CHECKING:
     from palm.clients import Client
@@ -32,14 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Cluster", "Diff"]
 
-#: Seconds between two looks at a component that is awaited.
+#: Seconds between two looks at components that are to end.
 _POLL = 0.01
-#: Seconds for a stop beyond its grace, and for the last words of what ended.
+#: Seconds for a stop beyond its grace.
 _MARGIN = 10.0
-_LAST_WORDS = 3.0
-_STDERR_LINES = 20
-#: Lines among which a regular expression is looked for: the registry reads no more of them.
-_GREP_LINES = 100_000
 #: States in which a process may be running.
 _LIVING = ("starting", "ready", "stopping", "backing-off", "unknown")
 
@@ -83,6 +80,7 @@ class Cluster:
         self.registry = client
         self.folders = folders
         self._keeper = keeper
+        self._readiness = Readiness(client, folders.cluster, lambda: keeper.problem)
         self._owner = owner
         self._runner = runner
         self._down = down
@@ -161,6 +159,7 @@ class Cluster:
             component.change = self._change(component, before, now, kind)
         self._forget_pushed(component, declared)
         component.declared, component.generation = declared, now.generation
+        component.over = _over(before)
         self._known[declared.name] = component
         return component
 
@@ -295,106 +294,35 @@ class Cluster:
         self, name: str, n: int = 100, stream: str | None = None, grep: str | None = None
     ) -> tuple[list[Line], str]:
         """The same as values, and the cursor from which `live` goes on."""
-        if stream is not None and stream not in STREAMS:
-            raise ConfigError(f"no such stream: {stream!r}", hint="stdout or stderr")
-        compile_pattern(grep)  # before anything is read
-        count = _GREP_LINES if grep else n
-        component, process = self._selection(name)
-        page = self.registry.output(self.name, component, name=process, stream=stream, lines=count)
-        return last_lines(page.records, n, grep), page.cursor
+        selection = select_output(self.registry, self.name, name)
+        if selection is None:
+            raise self._without_output(name)
+        return read_lines(self.registry, self.name, selection, n, stream, grep)
 
     def has_output(self, name: str) -> bool:
         """Whether palm keeps the output of a component, or process, of this name."""
-        try:
-            self._selection(name)
-        except ConfigError:
-            return False
-        return True
+        return select_output(self.registry, self.name, name) is not None
 
-    def _selection(self, name: str) -> tuple[str | None, str | None]:
-        """Which component, or else process, is meant; what is gone may have written too."""
-        components = self.registry.components(self.name)
-        if any(each.name == name for each in components):
-            return name, None
-        if any(replica.name == name for each in components for replica in each.replicas):
-            return None, name
-        for component, process in ((name, None), (None, name)):
-            if self.registry.output(self.name, component, name=process, lines=1).records:
-                return component, process
+    def _without_output(self, name: str) -> ConfigError:
         record = self.records().get(name)
-        if record is not None:
-            raise ConfigError(
-                f"{name} (pid {record.pid}) was started in a shell: its output is there,"
-                " and palm keeps none"
-            )
-        raise self._unknown(name)
-
-    # Waiting
+        if record is None:
+            return self._unknown(name)
+        return ConfigError(
+            f"{name} (pid {record.pid}) was started in a shell: its output is there,"
+            " and palm keeps none"
+        )
 
     def wait_ready(self, name: str, timeout: float = 30.0) -> None:
         """Wait until a component is ready; see `Component.wait_ready`."""
         component = self[name]
-        deadline = time.monotonic() + timeout
-        while True:
-            found = self._find(name)
-            if found is None or not found.desired:
-                raise StartFailed(name, "was stopped before it was ready")
-            done = found.done if found.role == "process" else 0
-            complete = found.actual + done >= found.desired
-            if found.generation >= component.generation and complete:
-                return
-            self._check_failed(component, found)
-            if time.monotonic() > deadline:
-                raise self._too_slow(found, timeout)
-            time.sleep(_POLL)
-
-    def _check_failed(self, component: Component, found: schema.ComponentStatus) -> None:
-        """Raise if a replica is known not to become ready.
-
-        One that was ready before and has to be started again gets its chances.
-        """
-        states = ["failed"] if component.change.kind == "kept" else ["failed", "backing-off"]
-        if found.role != "process":
-            states.append("stopped")
-        for replica in found.replicas:
-            if replica.generation >= component.generation and replica.state in states:
-                raise StartFailed(replica.name, replica.reason, self._stderr(replica))
-
-    def _too_slow(self, found: schema.ComponentStatus, timeout: float) -> PalmError:
-        if problem := self._keeper.problem:
-            return PalmError(f"{found.name} cannot be started: {problem}")
-        reason = f"was not ready within {timeout:g} s"
-        for replica in found.replicas:
-            if replica.state != "ready":
-                return StartFailed(
-                    replica.name, reason, self._stderr(replica), timed_out=True
-                )  # fmt: skip
-        why = f" ({found.reason})" if found.reason else ""
-        return StartFailed(found.name, f"{reason}{why}", timed_out=True)
+        is_new = component.change.kind != "kept"
+        self._readiness.wait(
+            name, component.generation, timeout, is_new=is_new, over=component.over
+        )
 
     def last_errors(self) -> dict[str, str]:
         """The last error output of each process that failed, or is about to be tried again."""
-        return {
-            replica.name: self._stderr(replica)
-            for component in self.registry.components(self.name)
-            for replica in component.replicas
-            if component.desired and replica.state in ("failed", "backing-off")
-        }
-
-    def _stderr(self, replica: schema.ReplicaStatus) -> str:
-        """The last error output of a process, once all of it has arrived."""
-        end = replica.written.get("stderr")
-        deadline = time.monotonic() + _LAST_WORDS
-        while True:
-            page = self.registry.output(
-                self.name, name=replica.name, stream="stderr", lines=_STDERR_LINES
-            )
-            records = [each for each in page.records if each.instance == replica.instance]
-            last = records[-1] if records else None
-            have = last.offset + len(last.raw) if last is not None else 0
-            if end is None or have >= end or time.monotonic() > deadline:
-                return "\n".join(line.text for line in last_lines(records, _STDERR_LINES))
-            time.sleep(_POLL)
+        return self._readiness.last_errors()
 
     # Stopping
 
@@ -463,7 +391,7 @@ class Cluster:
         self._ensure_alive()
         now = self.registry.restart(self.name, name)
         component.change = Change("started")
-        component.generation = now.generation
+        component.generation, component.over = now.generation, _over(now)
 
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
@@ -575,6 +503,12 @@ class Cluster:
         targets = [each.target for each in (*used, now) if each is not None]
         if not any(isinstance(t, CellSource) and t.pushed == old.pushed for t in targets):
             pushed_path(self.folders, old).unlink(missing_ok=True)
+
+
+def _over(component: schema.ComponentStatus | None) -> frozenset[str]:
+    """Instances that had ended."""
+    replicas = component.replicas if component is not None else []
+    return frozenset(replica.instance for replica in replicas if replica.state in OVER)
 
 
 def _lives(component: schema.ComponentStatus) -> bool:

@@ -43,6 +43,8 @@ class Component:
         self.change = Change("kept")
         #: The version of it that was asked for last.
         self.generation = 0
+        #: Its instances that had ended by then.
+        self.over: frozenset[str] = frozenset()
 
     @property
     def cluster(self) -> Cluster:

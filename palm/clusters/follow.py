@@ -102,7 +102,7 @@ def _is_over(component: schema.ComponentStatus | None, name: str) -> bool:
 def _is_stored(cluster: Cluster, replica: schema.ReplicaStatus) -> bool:
     for stream, size in replica.written.items():
         page = cluster.registry.output(cluster.name, name=replica.name, stream=stream, lines=1)
-        ends = [r.offset + len(r.raw) for r in page.records if r.instance == replica.instance]
+        ends = [record.end for record in page.records if record.instance == replica.instance]
         if size > max(ends, default=0):
             return False
     return True

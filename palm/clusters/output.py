@@ -6,12 +6,24 @@ import codecs
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from palm.errors import ConfigError
+from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import OutputRecord
-from palm.runner.spool import compile_pattern
+from palm.runner.spool import STREAMS, compile_pattern
 from palm.spec.text import printable
 
-__all__ = ["Line", "LineReader", "last_lines", "shown"]
+__all__ = [
+    "Line",
+    "LineReader",
+    "Selection",
+    "last_lines",
+    "read_lines",
+    "select_output",
+    "shown",
+]
 
+#: Lines among which a regular expression is looked for: the registry reads no more of them.
+_GREP_LINES = 100_000
 #: Characters without a newline after which a line is shown all the same.
 LONGEST_LINE = 64 * 1024
 
@@ -83,6 +95,54 @@ def last_lines(records: Iterable[OutputRecord], n: int, grep: str | None = None)
     lines = (_line(r, r.raw.decode("utf-8", "backslashreplace").rstrip("\n")) for r in records)
     found = [line for line in lines if pattern is None or pattern.search(line.text)]
     return found[-n:] if n else []
+
+
+class Selection(NamedTuple):
+    """Whose output is meant: that of a component, or else of one process."""
+
+    component: str | None = None
+    process: str | None = None
+
+
+def select_output(client: RegistryClient, cluster: str, name: str) -> Selection | None:
+    """Return what is meant by a name; None if nothing of that name ever wrote anything."""
+    components = client.components(cluster)
+    if any(each.name == name for each in components):
+        return Selection(component=name)
+    if any(replica.name == name for each in components for replica in each.replicas):
+        return Selection(process=name)
+    for selection in (Selection(component=name), Selection(process=name)):
+        if client.output(cluster, selection.component, name=selection.process, lines=1).records:
+            return selection
+    return None
+
+
+def read_lines(
+    client: RegistryClient,
+    cluster: str,
+    selection: Selection,
+    n: int,
+    stream: str | None = None,
+    grep: str | None = None,
+) -> tuple[list[Line], str]:
+    """Return the last ``n`` lines, and the cursor from which the live feed goes on.
+
+    Raises
+    ------
+    ConfigError
+        There is no such stream, or ``grep`` is not a regular expression.
+    """
+    if stream is not None and stream not in STREAMS:
+        raise ConfigError(f"no such stream: {stream!r}", hint="stdout or stderr")
+    compile_pattern(grep)  # before anything is read
+    page = client.output(
+        cluster,
+        selection.component,
+        name=selection.process,
+        stream=stream,
+        lines=_GREP_LINES if grep else n,
+    )
+    return last_lines(page.records, n, grep), page.cursor
 
 
 def shown(lines: Iterable[Line], *, tell_apart: bool) -> list[str]:

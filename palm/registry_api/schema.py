@@ -355,6 +355,11 @@ class OutputRecord(_Value):
         """What the component wrote."""
         return self.data if self.data is not None else (self.text or "").encode()
 
+    @property
+    def end(self) -> int:
+        """The offset of what the component wrote next."""
+        return self.offset + len(self.raw)
+
 
 class OutputPage(_Value):
     """Records in the order they were stored; ``more``: ask again from ``cursor``."""
