@@ -130,6 +130,8 @@ class Session:
     @property
     def cluster(self) -> Cluster:
         """The cluster of this notebook, started or found again when first needed."""
+        if self._cluster is not None and self._cluster.ended:
+            self.close()  # somebody ended it; what comes now is another one
         if self._cluster is None:
             self._cluster = up()
         return self._cluster

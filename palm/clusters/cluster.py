@@ -92,6 +92,11 @@ class Cluster:
         """Name of the cluster."""
         return self.folders.cluster
 
+    @property
+    def ended(self) -> bool:
+        """Whether somebody has ended it, as far as is known here; `start` has it go on."""
+        return self._keeper.ended
+
     # Components
 
     def start(
@@ -142,7 +147,16 @@ class Cluster:
             role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel
         )
         with self._starting:
-            self._ensure_alive()
+            if self._keeper.is_over:
+                self._revive()
+            else:
+                self._keeper.ensure_runner()
+            try:
+                return self._start(declared, replace)
+            except Refused as error:
+                if error.code not in ("cluster-ended", "no-such-cluster"):
+                    raise
+            self._revive()
             return self._start(declared, replace)
 
     def _start(self, declared: Declaration, replace: bool) -> Component:
@@ -187,11 +201,15 @@ class Cluster:
 
     def _ensure_alive(self) -> None:
         """Have the cluster go on, if it has ended, and a runner to run what is wanted."""
-        if self._keeper.ended or self.registry.view_cluster(self.name).state != "alive":
-            self.registry.create_cluster(self.name)
-            self._keeper.begin()
+        if self._keeper.is_over or self.registry.view_cluster(self.name).state != "alive":
+            self._revive()
         else:
             self._keeper.ensure_runner()
+
+    def _revive(self) -> None:
+        self._keeper.ensure_registry()
+        self.registry.create_cluster(self.name)
+        self._keeper.begin()
 
     def __getitem__(self, name: str) -> Component:
         if name not in self._known:

@@ -21,8 +21,7 @@ from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.adoption import left_behind
 from palm.runner.background import Background
 from palm.runner.ending import end_processes
-from palm.runner.local import runner_pid, start_runner
-from palm.runner.node import node_name
+from palm.runner.local import node_name, runner_pid, start_runner
 from palm.runner.registry import RegistryRecord, ensure_registry, find_registry, read_registry
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, process_environment
@@ -77,14 +76,19 @@ def up(
     url = os.environ.get("PALM_REGISTRY", "")
     if url and not _is_ours(folders, url):
         return connect(cluster, url, hold=hold)
-    runner = _begin_runner(folders)
-    client = ensure_registry(folders)
+    runners: list[Background] = []
+
+    def begin_runner() -> None:
+        if runner_pid(folders) is None:
+            runners.append(start_runner(folders))
+
+    client = ensure_registry(folders, begin_runner)
     try:
         if linger is not None:
             client.create_cluster(folders.cluster, seconds)
         elif not _is_alive(client, folders.cluster):
             client.create_cluster(folders.cluster, default_linger)
-        keeper = LeaseKeeper(client, folders, holder_name(), hold=hold, local=True, runner=runner)
+        keeper = LeaseKeeper(client, folders, holder_name(), hold=hold, local=True, runners=runners)
         keeper.begin()
         if linger is not None and not hold:
             # The time counts from the last lease on, and there may never have been one.
@@ -181,14 +185,6 @@ def holder_name() -> str:
     number = next(_numbers)
     several = f" #{number}" if number > 1 else ""
     return f"{printable or 'python'} (pid {os.getpid()}{several})"
-
-
-def _begin_runner(folders: Folders) -> Background | None:
-    """Start the runner before its registry is there: both take a while to load."""
-    record = read_registry(folders)
-    if record is not None and record.is_running:
-        return None  # whether a runner is needed, it knows
-    return start_runner(folders) if runner_pid(folders) is None else None
 
 
 def _is_alive(client: RegistryClient, name: str) -> bool:

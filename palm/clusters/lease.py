@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import time
+from collections.abc import Sequence
 
 from palm.errors import PalmError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.background import Background
 from palm.runner.local import runner_pid, start_runner
-from palm.runner.registry import read_registry, revive_registry
+from palm.runner.registry import ensure_registry, read_registry, revive_registry
 from palm.runtime.folders import Folders
 
 __all__ = ["LeaseKeeper"]
@@ -37,8 +39,8 @@ class LeaseKeeper:
         Whether to hold it at all; else a runner is started where one is needed, and that is all.
     local
         Whether the registry, and a runner for this machine, are ours to start again.
-    runner
-        One that was started already.
+    runners
+        One that was started already, if any.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class LeaseKeeper:
         *,
         hold: bool,
         local: bool,
-        runner: Background | None = None,
+        runners: Sequence[Background] = (),
     ) -> None:
         self._client = client
         self._folders = folders
@@ -57,10 +59,11 @@ class LeaseKeeper:
         self._hold = hold
         self._local = local
         self._over = threading.Event()
-        self._runner = runner
+        self._runner = runners[-1] if runners else None
         self._tried = -PAUSE
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._pid = 0
         #: Whether somebody has ended the cluster.
         self.ended = False
 
@@ -74,24 +77,35 @@ class LeaseKeeper:
         self.ended = False
         self.ensure_runner()
         if self._hold and self._thread is None:
+            self._pid = os.getpid()
             self._thread = threading.Thread(target=self._serve, name="palm-lease", daemon=True)
             self._thread.start()
             atexit.register(self.release)
 
     def release(self) -> None:
         """Give the lease back: the cluster ends after its linger, unless others hold it."""
-        if self._thread is None or self._over.is_set():
-            return
+        if self._thread is None or self._over.is_set() or self._pid != os.getpid():
+            return  # a forked child holds nothing
         atexit.unregister(self.release)
         self._over.set()
         if threading.current_thread() is not self._thread:
             self._thread.join(PARTING)
-        if self.ended or (self._local and read_registry(self._folders) is None):
+        if self.is_over:
             return
         try:
             self._client.release(self._folders.cluster, self.holder)
         except RegistryError:
             return  # without renewal it ends by itself
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the cluster has ended, as far as can be told without asking."""
+        return self.ended or (self._local and read_registry(self._folders) is None)
+
+    def ensure_registry(self) -> None:
+        """Start the registry, unless it is there: it ends with the last cluster."""
+        if self._local:
+            ensure_registry(self._folders).close()
 
     def ensure_runner(self) -> None:
         """Start the runner of this machine, unless it is there."""

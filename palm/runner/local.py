@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 
 from palm.runner.adoption import RunnerLock
 from palm.runner.background import Background
-from palm.runner.node import node_name
 from palm.runtime.folders import Folders
 
-__all__ = ["runner_pid", "start_runner"]
+__all__ = ["node_name", "runner_pid", "start_runner"]
 
 #: Seconds that a runner waits for a registry and a cluster which are being made.
 PATIENCE = 30.0
+
+
+def node_name() -> str:
+    """The name of this machine as a node."""
+    host = re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename.partition(".")[0])
+    return host[:64].strip("-") or "localhost"
 
 
 def runner_pid(folders: Folders) -> int | None:

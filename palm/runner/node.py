@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from palm.errors import PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
+from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
 from palm.runner.service import ProcessSupervisor
@@ -34,7 +34,7 @@ from palm.spec.names import check_name
 from palm.spec.plan import Step, Wanted, steps
 from palm.spec.process import OVER, ProcessSpec, ProcessState
 
-__all__ = ["Node", "node_name"]
+__all__ = ["Node"]
 
 #: Seconds between two looks at what ready components say of themselves.
 REFRESH = 2.0
@@ -45,12 +45,6 @@ LAST_OUTPUT = 10.0
 PARTING = 1.0
 
 _log = logging.getLogger("palm.runner")
-
-
-def node_name() -> str:
-    """The name of this machine as a node."""
-    host = re.sub(r"[^A-Za-z0-9_-]", "-", os.uname().nodename.partition(".")[0])
-    return host[:64].strip("-") or "localhost"
 
 
 class Node:

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -126,8 +126,12 @@ def find_registry(
     return RegistryClient(record.url, token, retry=retry, relocate=relocate)
 
 
-def ensure_registry(folders: Folders) -> RegistryClient:
+def ensure_registry(
+    folders: Folders, meanwhile: Callable[[], object] = lambda: None
+) -> RegistryClient:
     """Return a client of this user's registry; start it, if there is none.
+
+    ``meanwhile`` is called once it is about to start: that takes a while.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def ensure_registry(folders: Folders) -> RegistryClient:
     """
     record = read_registry(folders)
     if record is None or not record.is_running:
-        _start(folders, record)
+        _start(folders, record, meanwhile)
     client = find_registry(folders, revive=True)
     if client is None:
         raise RegistryError("the registry ended as soon as it was started")
@@ -166,10 +170,15 @@ def has_database(folders: Folders) -> bool:
     return (folders.state / "registry.db").exists()
 
 
-def _start(folders: Folders, before: RegistryRecord | None) -> None:
+def _start(
+    folders: Folders,
+    before: RegistryRecord | None,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
     """Start a registry, and wait until it, or another one, listens."""
     port = _port(before.url) if before is not None else 0
     process = _spawn(folders, port)
+    meanwhile()
     deadline = time.monotonic() + _START
     while (record := read_registry(folders)) is None or not record.is_running:
         now = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -75,7 +76,7 @@ def read(path: Path, what: str, limit: int) -> bytes:
         # O_NONBLOCK: opening a pipe put there instead must not wait for its writer.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
     except OSError as error:
-        if path.is_symlink():
+        if error.errno == errno.ELOOP:
             raise AuthenticationError(
                 f"the {what} {path} is a symbolic link: put the file itself there"
             ) from error

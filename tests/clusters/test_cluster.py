@@ -231,7 +231,10 @@ def in_shell(name: str) -> Iterator[int]:
 
 
 def runs(pid: int) -> bool:
-    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.parametrize(
@@ -302,6 +305,8 @@ def test_ended_cluster_goes_on_with_the_next_start(cluster: Cluster) -> None:
     with up() as again:
         assert master(again).state == "ready"
         assert "ready" in again.logs("foo"), "what the first one wrote is there, too"
+        again.down()
+        assert again.ended and master(again).state == "ready"
 
 
 @pytest.mark.parametrize("kernel", [False, True], ids=["process", "kernel"])

@@ -165,6 +165,15 @@ def test_classes_of_a_cell_come_back_as_results(cluster: Kernel) -> None:
     assert "Point(x=3)" in cluster.ok("print(client.eval('foo.point', 3))").text
 
 
+def test_notebook_goes_on_after_somebody_ended_the_cluster(cluster: Kernel) -> None:
+    other = attach()
+    assert other is not None
+    with other:
+        other.down()
+    cluster.ok("%palm master --name foo -o m\nassert m.state == 'ready'")
+    cluster.ok("s = %palm status\nassert [c.name for c in s.components] == ['foo']")
+
+
 LIVE = """%%palm_worker foo --name live --kernel -o live
 step = 1
 def up(x):

@@ -14,6 +14,7 @@ from palm.clusters import Component, Status
 from palm.errors import ConfigError
 from palm_jupyter.magics import _ATTRIBUTE
 from tests.jupyter.conftest import Shell
+from tests.support.cluster import until
 
 WORKER = "%%palm_worker foo --replicas 2{options}\ndef double(x):\n    return {factor} * x\n{more}"
 
@@ -240,9 +241,9 @@ def test_errors_of_a_start_can_be_pickled(foo: Shell) -> None:
 def test_logs_are_text_and_shown_as_they_are(foo: Shell) -> None:
     evil = "<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m"
     foo.ok(f"%%palm_worker foo;\nprint('{evil}', flush=True)\ndef f(x):\n    return x\n")
-    result = foo.ok("%palm logs foo-worker-0 -n 3")
+    shown = "<img src=x onerror=alert(1)> red"
+    result = until(lambda: shown in (r := foo.ok("%palm logs foo-worker-0 -n 3")).value and r)
     assert isinstance(result.value, str)
-    assert "<img src=x onerror=alert(1)> red" in result.value
     assert repr(result.value) == str(result.value)
     assert "push address" not in foo.ok("%palm logs foo-worker --grep img").value
     assert "did you mean 'foo-worker'" in foo.run("%palm logs foo-workr").text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from palm.registry_api.schema import (
     ReplicaStatus,
 )
 from palm.runner.node import Node
+from palm.runner.registry import find_registry, read_registry
 from palm.runtime.folders import Folders
 from tests.support.registry import RegistryProcess
 
@@ -203,6 +205,20 @@ class House:
         self.client.create_cluster("default")
         self.runner = Runner(home)
 
+    def follow_registry(self) -> None:
+        """Go on with the registry that the runner has started in the place of a dead one."""
+        folders = Folders.find()
+
+        def is_back() -> bool:
+            record = read_registry(folders)
+            return record is not None and record.is_running
+
+        assert eventually(is_back)
+        self.client.close()
+        client = find_registry(folders, retry=5.0)
+        assert client is not None
+        self.client = client
+
     def ready(self, timeout: float = SOON) -> bool:
         return eventually(lambda: self.client.cluster_status("default").ready, timeout)
 
@@ -225,4 +241,14 @@ class House:
                 self.runner.start()
             assert self.runner.wait() == 0
         self.client.close()
-        self.registry.stop()
+        self._end_registry()
+
+    def _end_registry(self) -> None:
+        """End the registry, be it ours or one that the runner has started."""
+        assert self.registry.process is not None
+        if self.registry.process.poll() is None:
+            self.registry.stop()
+        record = read_registry(Folders.find())
+        if record is not None and record.is_running:
+            os.kill(record.pid, signal.SIGTERM)
+            assert eventually(lambda: not record.is_running)
