@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from palm.spec.process import ProcessSpec, State
+from palm.spec.process import START_AGAIN, ProcessSpec, State
 
 __all__ = [
     "Effect",
@@ -136,6 +136,8 @@ def describe_exit(code: int | None, signal: str = "") -> str:
     """Why a process is gone, in words that continue "it"."""
     if code is None:
         return "ended, and its exit code is not known"
+    if code == START_AGAIN:
+        return "ended, to be started again"
     if not signal:
         return f"ended with exit code {code}"
     verb = "was ended by" if signal in ("SIGTERM", "SIGINT", "SIGHUP") else "was killed by"
@@ -236,6 +238,8 @@ class Supervisor:
         return []
 
     def _exited(self, event: Exited, now: float) -> list[Effect]:
+        if event.code == START_AGAIN and self._ready_at is not None:
+            return self._wants_another_life(event, now)
         return self._ended(event, describe_exit(event.code, event.signal), now)
 
     def _ended(self, event: Exited, reason: str, now: float) -> list[Effect]:
@@ -247,6 +251,16 @@ class Supervisor:
         elif now - self._ready_at >= STABLE_AFTER:
             self._failures = 0
         return self._again_or_give_up(reason, now, failed=event.code != 0 or bool(self._blame))
+
+    def _wants_another_life(self, event: Exited, now: float) -> list[Effect]:
+        """A run that was well is over: no failure, and nothing to wait for."""
+        self.pid, self.exit = None, event.code
+        self._failures = 0
+        if self.spec.restart == "never":
+            self._enter("stopped", describe_exit(event.code), None)
+            return []
+        self.restarts += 1
+        return self._spawn(now)
 
     def _attempt_failed(self) -> None:
         self._failed_starts += 1

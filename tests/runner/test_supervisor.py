@@ -30,7 +30,7 @@ from palm.runner.supervisor import (
     Tick,
     describe_exit,
 )
-from palm.spec.process import RESTART_POLICIES, ProcessSpec, Restart, State
+from palm.spec.process import RESTART_POLICIES, START_AGAIN, ProcessSpec, Restart, State
 
 TERM, KILL = "SIGTERM", "SIGKILL"
 
@@ -178,6 +178,40 @@ def test_restart_policy(restart: Restart, code: int, state: State) -> None:
     make_ready(machine)
     machine.handle(Exited(1, code), 1.0)
     assert machine.state == state
+
+
+@pytest.mark.parametrize("restart", ["on-failure", "always"])
+def test_one_that_wants_to_be_started_again_is_started_at_once(restart: Restart) -> None:
+    machine = make(restart)
+    make_ready(machine)
+    for life in range(2, 3 * MAX_FAILURES):
+        assert machine.handle(Exited(machine.run, START_AGAIN), 1.0) == [Spawn(life)]
+        assert machine.state == "starting"
+        machine.handle(Spawned(life, 77), 1.0)
+        machine.handle(Ready(life), 1.1)
+    assert (machine.state, machine.start_failed) == ("ready", False)
+
+
+def test_one_that_is_never_restarted_is_not_started_again_either() -> None:
+    machine = make("never")
+    make_ready(machine)
+    assert machine.handle(Exited(1, START_AGAIN), 1.0) == []
+    assert (machine.state, machine.reason) == ("stopped", "ended, to be started again")
+
+
+def test_one_that_was_not_ready_and_wants_to_be_started_again_failed() -> None:
+    machine = make()
+    start(machine)
+    assert machine.handle(Exited(1, START_AGAIN), 1.0) == []
+    assert (machine.state, machine.start_failed) == ("backing-off", True)
+
+
+def test_one_that_is_being_stopped_is_not_started_again() -> None:
+    machine = make()
+    make_ready(machine)
+    machine.handle(StopRequested(), 1.0)
+    assert machine.handle(Exited(1, START_AGAIN), 1.1) == []
+    assert machine.state == "stopped"
 
 
 def test_too_slow_a_start_is_ended_and_tried_again() -> None:
