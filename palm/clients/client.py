@@ -16,6 +16,7 @@ from palm.clients.feeder import Feeder
 from palm.clients.job import Job
 from palm.clients.outcomes import Chunk
 from palm.clients.source import Source
+from palm.clients.terms import terms_of
 from palm.errors import Cancelled, ConfigError, DeadlineExceeded, PalmError
 from palm.protocol import events
 from palm.protocol.client import ClientMachine
@@ -29,6 +30,7 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
+from palm.wire.message import Terms
 
 __all__ = ["Client"]
 
@@ -139,9 +141,11 @@ class Client:
         errors
             What a failed message is when the job is iterated: ``raise`` its error (and `next`
             may go on), ``return`` it in place of a result, or ``coerce`` it to None.
+        timeout
+            Seconds that the call for one message may take; `DeadlineExceeded` is the outcome of
+            one that takes longer.
         """
         _refuse(
-            timeout=timeout,
             deadline=deadline,
             retries=retries,
             retry_on=retry_on,
@@ -153,8 +157,9 @@ class Client:
         )
         if messages is not None and messages < 0:
             raise ConfigError(f"messages={messages}", hint="not negative, or None")
+        terms = terms_of(timeout=timeout)
         source = Source(items)
-        job = self._new_job(function, source, messages, errors=errors, ordered=ordered)
+        job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
         feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake)
         self._add(job, feeder)
         if source.size == 1 and source.is_at_hand:
@@ -264,7 +269,14 @@ class Client:
             self.logger.info("CLIENT %s of %s", self.uuid, self.server_name)
 
     def _new_job(
-        self, function: str, source: Source, messages: int | None, *, errors: str, ordered: bool
+        self,
+        function: str,
+        source: Source,
+        messages: int | None,
+        terms: Terms | None,
+        *,
+        errors: str,
+        ordered: bool,
     ) -> Job:
         if self._closed:
             raise PalmError("this client is closed")
@@ -280,6 +292,7 @@ class Client:
             ordered=ordered,
             total=total,
             index=source.index,
+            terms=terms,
             cancel=self._cancel,
             logger=self.logger,
         )

@@ -186,7 +186,8 @@ class Feeder:
         batch = Batch.pack(payloads)
         self._told_end = last = self._exhausted and first + batch.n == self._next
         self._job.submitted(batch.n, batch.size)
-        self._post(Submitted(self._job.key, first, batch, self._job.function, codec, last))
+        job = self._job
+        self._post(Submitted(job.key, first, batch, job.function, codec, last, job.terms))
 
     def _refuse(self, index: int, error: BaseException) -> None:
         self._job.refused(index, error)

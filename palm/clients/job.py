@@ -14,7 +14,7 @@ from palm.clients.outcomes import Chunk, Failed
 from palm.clients.window import Window
 from palm.errors import ConfigError, JobError, PalmError, PayloadTooLarge
 from palm.wire.batch import Batch
-from palm.wire.message import Outcome
+from palm.wire.message import Outcome, Terms
 from palm.wire.outcome import Failure, Kind, describe, encode_failure
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ class Job:
         ordered: bool = False,
         total: int | None = None,
         index: Any = None,
+        terms: Terms | None = None,
         cancel: Callable[[bytes], None],
         logger: logging.Logger,
     ) -> None:
@@ -79,6 +80,7 @@ class Job:
             raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
         self.key = key
         self.function = function
+        self.terms = terms
         self._errors = errors
         self._ordered = ordered
         self._total = total

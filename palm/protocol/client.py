@@ -28,7 +28,7 @@ from palm.protocol.requests import Requests
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
-from palm.wire.message import MAX_TEXT, Ack, Bye, Close, Kept, Notice, Outcome, Submit
+from palm.wire.message import MAX_TEXT, Ack, Bye, Close, Kept, Notice, Outcome, Submit, Terms
 
 __all__ = ["ClientMachine"]
 
@@ -50,11 +50,12 @@ class _Sent:
 
 
 class _Job:
-    __slots__ = ("answered", "closed", "firsts", "function", "id", "sent", "submitted")
+    __slots__ = ("answered", "closed", "firsts", "function", "id", "sent", "submitted", "terms")
 
-    def __init__(self, job: bytes, function: str) -> None:
+    def __init__(self, job: bytes, function: str, terms: Terms | None) -> None:
         self.id = job
         self.function = function
+        self.terms = terms
         self.answered = RangeSet()
         self.submitted = RangeSet()
         self.closed = False
@@ -162,9 +163,19 @@ class ClientMachine:
             return
         job = self._jobs.get(event.job)
         if job is None:
-            job = self._jobs[event.job] = _Job(event.job, _as_text(event.function))
+            job = self._jobs[event.job] = _Job(event.job, _as_text(event.function), event.terms)
         batch = event.batch
-        submit = Submit(0, event.job, event.first, batch.n, job.function, event.codec, event.last)
+        submit = Submit(
+            0,
+            event.job,
+            event.first,
+            batch.n,
+            job.function,
+            event.codec,
+            event.last,
+            job.terms,
+            event.partitions,
+        )
         job.add(submit, batch)
         if self.link.up and job.submitted.total:
             self._send(_Sent(submit, batch, batch.n))
@@ -174,7 +185,7 @@ class ClientMachine:
         for sent in job.sent.values():
             self._send(sent)
         if job.closed:  # the batch that said so may have had its outcomes already
-            end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True)
+            end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True, job.terms)
             self._send(_Sent(end, Batch.pack([]), 0))
 
     def _send(self, sent: _Sent) -> None:

@@ -287,6 +287,7 @@ class Dispatcher:
             lease.attempt,
             job.function,
             piece.codec,
+            job.terms.timeout,
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))

@@ -12,7 +12,7 @@ import msgspec
 
 from palm.protocol.cache import check_key
 from palm.wire.batch import Batch
-from palm.wire.message import Message
+from palm.wire.message import Message, Terms
 
 __all__ = [
     "Cancelled",
@@ -90,7 +90,10 @@ class StopRequested(msgspec.Struct):
 
 
 class Submitted(msgspec.Struct):
-    """A client's caller hands over messages ``first .. first+batch.n-1`` of a job."""
+    """A client's caller hands over messages ``first .. first+batch.n-1`` of a job.
+
+    ``partitions`` has a byte for each message of a job with keys; see `Submit`.
+    """
 
     job: bytes
     first: int
@@ -98,6 +101,8 @@ class Submitted(msgspec.Struct):
     function: str
     codec: int
     last: bool
+    terms: Terms | None = None
+    partitions: bytes = b""
 
 
 class Cancelled(msgspec.Struct):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
-from palm.wire.message import Kept, Outcome
+from palm.wire.message import Kept, Outcome, Terms
 
-__all__ = ["ClientSession", "Fate", "JobState", "Piece"]
+__all__ = ["PLAIN", "ClientSession", "Fate", "JobState", "Piece"]
+
+#: The terms of a job that has none.
+PLAIN: Final = Terms()
 
 
 @dataclass(slots=True)
@@ -86,16 +90,20 @@ class JobState:
         "queued",
         "session",
         "suspects",
+        "terms",
         "told",
         "unacked",
         "unknown",
         "wait",
     )
 
-    def __init__(self, session: ClientSession, job: bytes, function: str) -> None:
+    def __init__(
+        self, session: ClientSession, job: bytes, function: str, terms: Terms | None = None
+    ) -> None:
         self.session = session
         self.id = job
         self.function = function
+        self.terms = terms or PLAIN
         #: The client's link over which it was submitted last.
         self.link = session.link
         self.known = RangeSet()

@@ -140,7 +140,7 @@ class MasterMachine:
         job = client.jobs.get(message.job)
         if job is None:
             function = self._function(client, message.function)
-            job = client.jobs[message.job] = JobState(client, message.job, function)
+            job = client.jobs[message.job] = JobState(client, message.job, function, message.terms)
         job.link = client.link
         job.closed = job.closed or message.last
         if batch is None:

@@ -36,6 +36,8 @@ def unpack(frames: Sequence[Buffer]) -> tuple[Message, Batch | None]:
         raise WireError(f"codec {message.codec} is not the number of one")
     if isinstance(message, _RANGED):
         _check_range(message)
+        if isinstance(message, Submit) and len(message.partitions) not in (0, message.n):
+            raise WireError(f"{len(message.partitions)} partitions of {message.n} messages")
         return message, Batch.unpack(message.n, frames[1:])
     if isinstance(message, _VALUED) and len(frames) > 1:
         return message, Batch.unpack(1, frames[1:])

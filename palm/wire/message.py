@@ -62,6 +62,7 @@ __all__ = [
     "Revoke",
     "Submit",
     "Task",
+    "Terms",
     "Welcome",
     "decode",
     "encode",
@@ -76,6 +77,10 @@ MAX_HEADER: Final = 256 * 1024
 #: Longest name of a function and longest key, characters: a header has room for some of them.
 MAX_TEXT: Final = 16 * 1024
 
+#: Most classes that `Terms.retry_on` names, and the longest name of one, characters.
+MAX_CLASSES: Final = 32
+MAX_CLASS: Final = 512
+
 #: Longest identifier of a session, a job or an epoch, bytes.
 MAX_ID: Final = 64
 
@@ -83,6 +88,8 @@ MAX_ID: Final = 64
 # can be made to send a header that its receiver refuses.
 _Id = Annotated[bytes, msgspec.Meta(max_length=MAX_ID)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
+_Class = Annotated[str, msgspec.Meta(max_length=MAX_CLASS)]
+_Classes = Annotated[list[_Class], msgspec.Meta(max_length=MAX_CLASSES)]
 
 
 class Message(msgspec.Struct, array_like=True):
@@ -108,21 +115,48 @@ class Hello(Message, tag="hello"):
 
 
 class Welcome(Message, tag="welcome"):
-    """``keep`` are those of the connector's leases that still count in this ``epoch``."""
+    """``keep`` are those of the connector's leases that still count in this ``epoch``.
+
+    ``birth`` is the first link of the connector's session: another one than before means that
+    the listener had forgotten the session and what it held.
+    """
 
     version: int
     epoch: _Id
     name: str
     endpoints: dict[str, str]
     keep: list[int]
+    birth: int = 0
 
 
 class Reset(Message, tag="reset"):
     """``link`` is the one that was not known."""
 
 
+class Terms(msgspec.Struct, array_like=True):
+    """How a job wants its messages treated; jobs that want nothing special have none.
+
+    ``timeout`` is the time that one call may take (seconds, 0: any), ``remaining`` what is left
+    to the job when this is sent (seconds, None: any). ``retries`` counts the further tries of a
+    message whose function raised one of ``retry_on`` (names of classes; none: anything).
+    """
+
+    timeout: float = 0.0
+    remaining: float | None = None
+    retries: int = 0
+    retry_on: _Classes = []
+    priority: int = 0
+    at_most_once: bool = False
+
+
 class Submit(Message, tag="submit"):
-    """Messages ``first .. first+n-1`` of a job; ``last`` says that no more will come."""
+    """Messages ``first .. first+n-1`` of a job; ``last`` says that no more will come.
+
+    ``terms`` are the same each time, but for what remains. ``partitions`` has a byte for each
+    message, or none at all: the messages of one are dispatched one after the other. Messages
+    that ``may_have_begun`` were given to a master that may have leased them and does not know
+    them any more.
+    """
 
     job: _Id
     first: int
@@ -130,6 +164,9 @@ class Submit(Message, tag="submit"):
     function: _Text
     codec: int
     last: bool
+    terms: Terms | None = None
+    partitions: bytes = b""
+    may_have_begun: bool = False
 
 
 class Outcome(Message, tag="outcome"):
@@ -170,7 +207,10 @@ class Notice(Message, tag="notice"):
 
 
 class Task(Message, tag="task"):
-    """``attempt`` counts the starts of these messages, this one included."""
+    """``attempt`` counts the starts of these messages, this one included.
+
+    ``timeout`` is the time that the call for one of them may take (seconds, 0: any).
+    """
 
     lease: int
     session: _Id
@@ -180,6 +220,7 @@ class Task(Message, tag="task"):
     attempt: int
     function: _Text
     codec: int
+    timeout: float = 0.0
 
 
 class Result(Message, tag="result"):
@@ -251,9 +292,13 @@ class Kept(Message, tag="kept"):
 
 
 class Bye(Message, tag="bye"):
-    """Leases that were not begun go back without blame."""
+    """Leases that were not begun go back without blame.
+
+    ``begun`` are those of which a message was begun and has no answer; None: not said.
+    """
 
     reason: str
+    begun: list[int] | None = None
 
 
 class Fault(Message, tag="fault"):

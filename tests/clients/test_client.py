@@ -343,7 +343,7 @@ def test_an_address_that_cannot_be_is_refused(palm_home: Any, address: str) -> N
 
 
 @pytest.mark.parametrize(
-    "option", ["deadline", "retries", "retry_on", "key", "priority", "durable", "timeout"]
+    "option", ["deadline", "retries", "retry_on", "key", "priority", "durable"]
 )
 def test_an_option_that_is_not_there_yet_is_refused(foo: Serve, option: str) -> None:
     with pytest.raises(ConfigError, match=option):

@@ -23,6 +23,8 @@ class StubJob:
     over = False
     room = 1 << 30
 
+    terms = None
+
     def __init__(self, told: list[Any]) -> None:
         self.told = told
         self.count: int | None = None

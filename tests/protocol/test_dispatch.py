@@ -6,7 +6,7 @@ import pytest
 
 from palm.protocol.dispatch import RECALL_AFTER
 from palm.protocol.master import FUNCTION_GRACE
-from palm.wire.message import Ack, Close, Notice, Outcome, Recall, Returned
+from palm.wire.message import Ack, Close, Notice, Outcome, Recall, Returned, Terms
 from palm.wire.outcome import Kind
 from tests.support.machines import MasterBench, Peer, payloads
 
@@ -230,3 +230,15 @@ def test_lease_of_a_closed_job_leaves_room_when_it_is_returned(bench: MasterBenc
     worker.send(Returned(0, [task.lease]))
     assert [t.job for t, _ in worker.tasks()] == [b"next"]
     assert batch.n
+
+
+# What a job wants of the calls
+
+
+def test_time_limit_of_a_message_goes_with_its_lease(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(1), terms=Terms(timeout=2.5))
+    client.submit(b"other", payloads(1))
+    worker_tasks = worker.tasks()
+    worker.answer(*worker_tasks[0])
+    assert [task.timeout for task, _ in worker_tasks + worker.tasks()] == [2.5, 0.0]

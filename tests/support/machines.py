@@ -20,6 +20,7 @@ from palm.wire.message import (
     Result,
     Submit,
     Task,
+    Terms,
     Welcome,
 )
 
@@ -84,11 +85,15 @@ class Peer:
 
     def submit(
         self, job: bytes, items: Sequence[bytes], *, first: int = 0, last: bool = True,
-        function: str = "foo.f",
+        function: str = "foo.f", terms: Terms | None = None, partitions: bytes = b"",
+        may_have_begun: bool = False,
     ) -> None:  # fmt: skip
         """Submit messages."""
         batch = Batch.pack(list(items))
-        self.send(Submit(0, job, first, batch.n, function, Codec.RAW, last), batch)
+        submit = Submit(
+            0, job, first, batch.n, function, Codec.RAW, last, terms, partitions, may_have_begun
+        )
+        self.send(submit, batch)
 
     def outcomes(self) -> dict[int, tuple[int, bytes]]:
         """Take (kind, payload) of each outcome by message; twice the same message is an error."""

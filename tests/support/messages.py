@@ -32,6 +32,16 @@ ids = st.sampled_from([b"", b"a", b"b", b"c"]) | st.binary(max_size=16)
 lists_of_numbers = st.lists(numbers, max_size=4)
 codecs = st.integers(0, 2) | st.integers(0, 255)
 
+terms = st.builds(
+    messages.Terms,
+    timeout=st.sampled_from([0.0, 1.0]) | st.floats(),
+    remaining=st.none() | st.sampled_from([0.0, 1.0]) | st.floats(),
+    retries=st.integers(0, 3) | numbers,
+    retry_on=st.lists(names, max_size=3),
+    priority=st.integers(-2, 2) | st.integers(-(1 << 63), (1 << 63) - 1),
+    at_most_once=st.booleans(),
+)
+
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "version": st.just(messages.VERSION) | st.integers(0, 9),
     "role": st.sampled_from(["client", "worker", "observer", ""]),
@@ -62,6 +72,12 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "found": st.booleans(),
     "reason": names,
     "code": st.sampled_from(["broken", "role", "version", "other"]),
+    "timeout": st.sampled_from([0.0, 1.0]) | st.floats(),
+    "terms": st.none() | terms,
+    "partitions": st.just(b""),
+    "may_have_begun": st.booleans(),
+    "birth": numbers,
+    "begun": st.none() | lists_of_numbers,
 }
 
 
@@ -82,6 +98,8 @@ def messages_of(
         fields["kinds"] = draw(
             st.just(b"") | st.binary(min_size=n, max_size=n) | st.just(bytes([Kind.TASK_ERROR]) * n)
         )
+    if fields.get("partitions") is not None and draw(st.booleans()):
+        fields["partitions"] = draw(st.binary(min_size=fields["n"], max_size=fields["n"]))
     number = draw(link if link is not None else numbers)
     message = kind(link=number, **fields)
     if kind in RANGED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import UnionType
 from typing import Any
 
 import msgspec
@@ -14,6 +15,8 @@ from palm.errors import WireError
 from palm.wire import framing
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.message import (
+    MAX_CLASS,
+    MAX_CLASSES,
     MAX_HEADER,
     MAX_ID,
     MAX_TEXT,
@@ -28,6 +31,7 @@ from palm.wire.message import (
     Result,
     Submit,
     Task,
+    Terms,
     decode,
     encode,
 )
@@ -141,13 +145,14 @@ def test_huge_headers_are_refused_unread() -> None:
 WIDE = "\U0001f600" * MAX_TEXT
 ID, N = bytes(MAX_ID), MAX_MESSAGES
 NUMBER = 1 << 62
+LARGEST = Terms(1.0, 1.0, NUMBER, [WIDE[:MAX_CLASS]] * MAX_CLASSES, NUMBER, True)
 
 
 @pytest.mark.parametrize(
     "message",
     [
-        Submit(NUMBER, ID, NUMBER, N, WIDE, 255, True),
-        Task(NUMBER, NUMBER, ID, ID, NUMBER, N, NUMBER, WIDE, 255),
+        Submit(NUMBER, ID, NUMBER, N, WIDE, 255, True, LARGEST, bytes(N), True),
+        Task(NUMBER, NUMBER, ID, ID, NUMBER, N, NUMBER, WIDE, 255, 1.0),
         Result(NUMBER, NUMBER, ID, ID, NUMBER, N, 9, 255, 1.0, durations(N), bytes(N)),
         Outcome(NUMBER, NUMBER, ID, NUMBER, N, 9, 255, "w" * 64, 1.0, durations(N), bytes(N)),
         Keep(NUMBER, NUMBER, WIDE, 255),
@@ -158,7 +163,7 @@ NUMBER = 1 << 62
 )
 def test_largest_message_of_a_kind_can_be_read(message: Message) -> None:
     header = encode(message)
-    assert len(header) < MAX_HEADER // 2
+    assert len(header) < MAX_HEADER * 3 // 4
     assert decode(header) == message
 
 
@@ -228,6 +233,18 @@ def test_outcomes_whose_parts_differ_in_number_are_refused(took: bytes, kinds: b
             framing.unpack(wire(message, batch))
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_partitions_are_those_of_the_messages(n: int) -> None:
+    submit = Submit(1, b"j", 0, 2, "f", 0, False, None, bytes(n))
+    with pytest.raises(WireError, match=f"{n} partitions of 2"):
+        framing.unpack(wire(submit, Batch.pack([b"a", b"b"])))
+
+
+def test_earlier_versions_may_lack_fields() -> None:
+    header = msgspec.msgpack.encode(["submit", 1, b"j", 0, 0, "f", 0, True])
+    assert decode(header) == Submit(1, b"j", 0, 0, "f", 0, True)
+
+
 def test_later_versions_may_add_fields() -> None:
     header = msgspec.msgpack.encode(["ack", 1, 2, "something new"])
     assert decode(header) == Ack(1, 2)
@@ -244,4 +261,4 @@ def _blank(kind: type[Message]) -> Message:
 
 
 def _none(kind: Any) -> Any:
-    return kind.__origin__()
+    return None if isinstance(kind, UnionType) else kind.__origin__()
