@@ -1,0 +1,163 @@
+"""Kill, stop and restart the processes of a cluster under load, and check what became of its work.
+
+For so many seconds, and on until there were enough faults (200 a minute; at most three times as
+long), processes are hit as a seed says: kill -9 of workers, of the master and of clients, SIGTERM
+of workers, SIGSTOP and later SIGCONT of workers and of the master. Then all jobs are let end.
+Exit code 1 if a message of palm was lost or doubled, had a false result, or ended in an error that
+nothing explains - or if no kill hit a worker in the middle of a message, so that nothing was
+shown. What other systems lose is a figure, not a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from tests.chaos.client import HUNG_AFTER
+from tests.chaos.histories import Verdict, judge, read_all
+from tests.chaos.processes import Place, Slot
+from tests.chaos.schedule import schedule
+from tests.chaos.systems import MODULES, SYSTEMS
+from tests.chaos.tormentor import Children, Tormentor
+
+#: Faults that there are to be in a minute, and by how much longer it may take.
+FAULTS_A_MINUTE = 200
+LONGER = 3
+
+#: Complaints that are printed.
+SHOWN = 20
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run, and print what it came to."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    parser.add_argument("--system", choices=SYSTEMS, default="palm")
+    parser.add_argument("--folder", type=Path, help="a new one, which is kept (else a temporary)")
+    parser.add_argument("--json", type=Path, help="write all figures there")
+    args = parser.parse_args(argv)
+    if importlib.util.find_spec(MODULES[args.system]) is None:
+        parser.error(f"{args.system} is not here: pip install {MODULES[args.system]}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
+    folder = args.folder or Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
+    print(f"{args.system}, {args.seconds:g} s, seed {args.seed}", flush=True)
+    figures, verdict = run(args.system, folder, args.seed, args.seconds)
+    report(figures, verdict)
+    if args.json:
+        args.json.write_text(json.dumps(figures | verdict.as_dict(), indent=2) + "\n")
+    failed = args.system == "palm" and bool(verdict.complaints)
+    if not failed and not args.folder:
+        shutil.rmtree(folder, ignore_errors=True)
+    elif failed:
+        print(f"what they wrote is in {folder}")
+    return int(failed)
+
+
+def run(system: str, folder: Path, seed: int, seconds: float) -> tuple[dict[str, Any], Verdict]:
+    """Torment a system; return what was done to it, and what came of that."""
+    place = Place(folder)
+    try:
+        slots = SYSTEMS[system](place)
+        clients = [slot for slot in slots if slot.role == "client"]
+        roles = {slot.role for slot in slots} | {"worker"}
+        children = None if any(slot.role == "worker" for slot in slots) else Children(clients)
+        tormentor = Tormentor(place, slots, children)
+        tormentor.start()
+        wanted = int(FAULTS_A_MINUTE * seconds / 60)
+        faults = schedule(seed, frozenset(roles))
+        spent = tormentor.run(faults, seconds, wanted, LONGER * seconds)
+        let_end(tormentor, clients)
+        figures = {
+            "system": system,
+            "seed": seed,
+            "seconds": spent,
+            "faults": dict(tormentor.faults),
+            "ended by themselves": {
+                role: sum(slot.ended for slot in slots if slot.role == role) for role in roles
+            },
+            "not ended by SIGTERM": dict(tormentor.stubborn),
+        }
+        stop(slots)
+    finally:
+        left = place.end_rest()
+    verdict = judge(*read_all(folder))
+    if not verdict.killed_in_the_middle:
+        verdict.complaints.append("no kill hit a worker in the middle of a message")
+    return figures | {"left behind": left}, verdict
+
+
+def let_end(tormentor: Tormentor, clients: list[Slot]) -> None:
+    """Let the clients end their last jobs, while all others are there."""
+    for client in clients:
+        tormentor.slots = [slot for slot in tormentor.slots if slot is not client]
+        client.send(signal.SIGTERM)
+    until = time.monotonic() + 3 * HUNG_AFTER
+    while any(client.is_there for client in clients) and time.monotonic() < until:
+        tormentor.pass_time(0.05)
+
+
+def stop(slots: list[Slot]) -> None:
+    """End all processes as a supervisor does, workers before masters."""
+    for role in ("client", "worker", "master"):
+        chosen = [slot for slot in slots if slot.role == role]
+        for slot in chosen:
+            slot.send(signal.SIGTERM)
+        for slot in chosen:
+            if not slot.wait(10.0):
+                slot.send(signal.SIGKILL)
+                slot.wait(10.0)
+
+
+def report(figures: dict[str, Any], verdict: Verdict) -> None:
+    """Print what was done and what came of it."""
+    faults = figures["faults"]
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items()))
+    ended = {role: n for role, n in figures["ended by themselves"].items() if n}
+    errors = ", ".join(f"{n} {name}" for name, n in verdict.errors.most_common())
+    jobs = ", ".join(f"{n} {end}" for end, n in verdict.jobs.most_common())
+    lines = [
+        f"faults         {sum(faults.values())} in {figures['seconds']:.0f} s: {kinds}",
+        f"in the middle  {verdict.killed_in_the_middle} kills hit a worker that ran a message",
+        f"jobs           {jobs}",
+        f"messages       {verdict.messages}: {verdict.results} results"
+        + (f", {errors}" if errors else ""),
+        f"lost           {verdict.lost}, and {verdict.hung} that hung",
+        f"doubled        {verdict.doubled} outcomes",
+        f"false          {verdict.wrong} results, {verdict.misplaced} out of place",
+        f"executions     {verdict.executions}, {verdict.again} of them again",
+        f"begun again    {quantiles(verdict.begun_again_after)}",
+        f"processes      {figures['left behind']} left behind",
+        f"               {ended or 0} ended by themselves",
+        f"               {figures['not ended by SIGTERM'] or 0} did not end by SIGTERM",
+    ]
+    print("\n".join(lines))
+    for complaint in verdict.complaints[:SHOWN]:
+        print(f"! {complaint}")
+    if len(verdict.complaints) > SHOWN:
+        print(f"! and {len(verdict.complaints) - SHOWN} more")
+    sys.stdout.flush()
+
+
+def quantiles(milliseconds: list[float]) -> str:
+    """Say how long something took."""
+    if not milliseconds:
+        return "-"
+    row = sorted(milliseconds)
+    return (
+        f"after {median(row):.0f} ms (median), {row[len(row) * 99 // 100]:.0f} ms (p99), "
+        f"{row[-1]:.0f} ms (most), {len(row)} times"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""What is done to whom, and when: all of it follows from a seed.
+
+On which process a fault falls depends on the run as well, since a victim must be there: a fault
+names a share of those that are. Two runs of one seed are alike, not equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from random import Random
+from typing import Final, NamedTuple
+
+__all__ = ["Fault", "schedule"]
+
+#: Kind and role, and how often.
+_KINDS: Final = {
+    ("kill", "worker"): 42,
+    ("stop", "worker"): 22,
+    ("term", "worker"): 16,
+    ("stop", "master"): 5,
+    ("kill", "master"): 7,
+    ("kill", "client"): 8,
+}
+
+#: Seconds between two faults, at least and at most.
+PAUSE: Final = (0.0, 0.48)
+
+#: Seconds for which a process is stopped: mostly for less than the time after which it counts as
+#: lost, now and then for longer.
+_SHORT: Final = (0.02, 1.2)
+_LONG: Final = (1.8, 3.5)
+_LONG_PART: Final = 0.2
+
+
+class Fault(NamedTuple):
+    """``kind`` is kill (-9), term or stop; ``share`` in [0, 1) picks one of those with a role."""
+
+    after: float
+    kind: str
+    role: str
+    share: float
+    lasts: float = 0.0
+
+
+def schedule(seed: int, roles: frozenset[str]) -> Iterator[Fault]:
+    """Yield faults without end, only of roles that there are."""
+    random = Random(seed)
+    kinds = {kind: weight for kind, weight in _KINDS.items() if kind[1] in roles}
+    while True:
+        ((kind, role),) = random.choices(list(kinds), list(kinds.values()))
+        after, share = random.uniform(*PAUSE), random.random()
+        bounds = _LONG if random.random() < _LONG_PART else _SHORT
+        lasts = random.uniform(*bounds)
+        yield Fault(after, kind, role, share, lasts if kind == "stop" else 0.0)
