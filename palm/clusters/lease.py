@@ -24,6 +24,8 @@ RENEWAL = 10.0
 PERIOD = 1.0
 #: Seconds until a runner that ended at once is started again.
 PAUSE = 5.0
+#: Seconds after which a runner did not end at once.
+WORKED = 2.0
 #: Seconds that the last word to the registry may take: the process is about to end.
 PARTING = 2.0
 
@@ -119,9 +121,12 @@ class LeaseKeeper:
                 self._runner = start_runner(self._folders)
 
     def _is_due(self) -> bool:
-        if self._runner is not None and self._runner.is_running:
+        runner = self._runner
+        if runner is not None and runner.is_running:
             return False
-        return time.monotonic() - self._tried >= PAUSE
+        # One that worked for a while was killed; one that ended at once will do so again.
+        worked = runner is not None and runner.ended() - self._tried >= WORKED
+        return worked or time.monotonic() - self._tried >= PAUSE
 
     @property
     def problem(self) -> str:
