@@ -131,7 +131,7 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
         f"jobs           {jobs}",
         f"messages       {verdict.messages}: {verdict.results} results"
         + (f", {errors}" if errors else ""),
-        f"lost           {verdict.lost}, and {verdict.hung} that hung",
+        f"lost           {verdict.lost}; {verdict.hung} hung, {verdict.failed} in jobs that failed",
         f"doubled        {verdict.doubled} outcomes",
         f"false          {verdict.wrong} results, {verdict.misplaced} out of place",
         f"executions     {verdict.executions}, {verdict.again} of them again",

@@ -65,7 +65,7 @@ class Dask:
     def __init__(self, address: str) -> None:
         from distributed import Client
 
-        self._client = Client(address, set_as_default=False)
+        self._client = Client(address)
 
     def run(self, messages: Sequence[bytes], mode: str) -> Iterator[Outcome]:
         from distributed import as_completed

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,9 +69,10 @@ class Verdict:
     messages: int = 0
     results: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    #: Without an outcome: the job ended without, or did not go on.
+    #: Without an outcome: the job ended without, did not go on, or ended in an error.
     lost: int = 0
     hung: int = 0
+    failed: int = 0
     #: Of all jobs: outcomes that were not the first of their message, and false results.
     doubled: int = 0
     wrong: int = 0
@@ -87,7 +88,7 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, for JSON."""
-        return asdict(self)
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 def read_history(text: str) -> list[Job]:
@@ -177,7 +178,8 @@ def _judge_outcomes(job: Job, verdict: Verdict) -> None:
         verdict.lost += missing
         complain(missing, "messages without an outcome")
     else:
-        verdict.hung += missing
+        verdict.hung += missing if job.end == "hung" else 0
+        verdict.failed += missing if job.end != "hung" else 0
         complain(missing or 1, f"messages without an outcome: the job is {job.end}")
 
 

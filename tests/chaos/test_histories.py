@@ -79,6 +79,7 @@ def test_job_that_hangs_or_fails_is_found() -> None:
     assert (hung.hung, hung.lost, len(hung.complaints)) == (1, 0, 1)
     failed = verdict_of(history(result(0), end="failed PalmError 9"), journal(0))
     assert complaint(failed).endswith("the job is failed: PalmError")
+    assert (failed.failed, failed.hung) == (1, 0)
 
 
 def test_result_that_nobody_computed_is_found() -> None:

@@ -29,6 +29,9 @@ _PATIENCE: Final = 5.0
 #: Seconds that a process has to do something before it may be hit all the same.
 _CHILDHOOD: Final = 4.0
 
+#: Seconds that a system has until its first result.
+_UNTIL_RESULTS: Final = 30.0
+
 #: Seconds after SIGTERM until a process that does not end is killed.
 _GRACE: Final = 10.0
 
@@ -63,7 +66,9 @@ class _Child:
 
     @property
     def is_there(self) -> bool:
-        return bool(self._process.is_running())
+        with suppress(psutil.Error):
+            return bool(self._process.status() != psutil.STATUS_ZOMBIE)
+        return False
 
     def send(self, number: int) -> None:
         with suppress(psutil.Error):
@@ -109,9 +114,16 @@ class Tormentor:
         self._leaving: set[int] = set()
 
     def start(self) -> None:
-        """Start all processes."""
+        """Start all processes, and wait until there are results, or for a while."""
         for slot in self.slots:
             slot.start()
+        until = time.monotonic() + _UNTIL_RESULTS
+        while not self._has_results() and time.monotonic() < until:
+            self.pass_time(0.05)
+
+    def _has_results(self) -> bool:
+        histories = (self._place.folder / "clients").iterdir()
+        return any("result" in path.read_text() for path in histories)
 
     def run(self, faults: Iterator[Fault], seconds: float, wanted: int, most: float) -> float:
         """Hit for ``seconds``, and on to ``wanted`` faults, for ``most`` seconds; return which."""
