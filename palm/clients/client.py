@@ -144,20 +144,28 @@ class Client:
         timeout
             Seconds that the call for one message may take; `DeadlineExceeded` is the outcome of
             one that takes longer.
+        retries, retry_on
+            Further tries of a message whose function raised - one of ``retry_on``, if classes
+            are given. The first comes after 0.1 s, each later one after twice that, up to 10 s.
+        priority
+            Of two jobs for the same worker, the one with the higher number is served first; jobs
+            of the same priority take turns.
+
+        Raises
+        ------
+        ConfigError
+            An option has a value that cannot be used.
         """
         _refuse(
             deadline=deadline,
-            retries=retries,
-            retry_on=retry_on,
             key=key,
-            priority=priority,
             at_most_once=at_most_once,
             durable=durable,
             detach=detach,
         )
         if messages is not None and messages < 0:
             raise ConfigError(f"messages={messages}", hint="not negative, or None")
-        terms = terms_of(timeout=timeout)
+        terms = terms_of(timeout=timeout, retries=retries, retry_on=retry_on, priority=priority)
         source = Source(items)
         job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
         feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake)

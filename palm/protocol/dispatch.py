@@ -15,7 +15,9 @@ from typing import Final
 
 from palm.protocol.effects import Effect, Log, Probe, Send
 from palm.protocol.jobs import Fate, JobState, Piece
+from palm.protocol.lines import Lines
 from palm.protocol.pool import Lease, Pool, WorkerSession
+from palm.protocol.retries import back_off
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timers
 from palm.wire.message import Notice, Recall, Revoke, Task
@@ -46,6 +48,7 @@ class Dispatcher:
         effects: list[Effect],
         fail: Callable[[JobState, Piece, Kind, Failure], None],
         function_grace: float,
+        jitter: Callable[[], float],
     ) -> None:
         self.pool = Pool()
         #: Count of the leases out.
@@ -57,8 +60,9 @@ class Dispatcher:
         self._effects = effects
         self._fail = fail
         self._function_grace = function_grace
-        #: Jobs with something to lease, by function, in turn.
-        self._waiting: dict[str, deque[JobState]] = {}
+        self._jitter = jitter
+        #: Jobs with something to lease.
+        self._waiting = Lines()
         #: Jobs with messages that wait for the fates of workers.
         self._doubtful: dict[JobState, None] = {}
         #: Workers with something they cannot have begun.
@@ -103,25 +107,34 @@ class Dispatcher:
             lease.batch.cut(lease.done, stop),
             lease.codec,
             attempts=lease.attempt,
+            raised=lease.raised,
         )
         lease.done = stop
         if not lease.job.dropped:
             self._put_back(lease.job, piece)
 
+    def delay(self, job: JobState, pieces: Iterable[Piece], now: float) -> None:
+        """Try messages again whose function raised, after a while."""
+        for piece in pieces:
+            due = now + back_off(piece.raised, self._jitter())
+            timer = self._timers.at(due, self._try_again, job, piece)
+            job.delayed[piece.first] = (piece, timer)
+
+    def _try_again(self, job: JobState, piece: Piece, now: float) -> None:
+        del job.delayed[piece.first]
+        self._put_back(job, piece)
+        if job.waiting:
+            self.enqueue(job, now)
+
     def forget(self, job: JobState) -> None:
         """Take a job of which nothing waits any more out of its line."""
-        if job.listed:
-            job.listed = False
-            line = self._waiting[job.function]
-            line.remove(job)
-            if not line:
-                del self._waiting[job.function]
+        self._waiting.remove(job)
 
     def workers_changed(self, now: float) -> None:
         """Look after the jobs whose function nobody serves: a worker came or left."""
-        for function, line in self._waiting.items():
+        for function, jobs in self._waiting:
             if not self.pool.is_served(function):
-                for job in line:
+                for job in jobs:
                     self._await_worker(job, now)
 
     def answered(self, worker: WorkerSession, lease: Lease, seconds: float, n: int) -> None:
@@ -225,9 +238,7 @@ class Dispatcher:
     # Leasing
 
     def _list(self, job: JobState, now: float) -> None:
-        if not job.listed:
-            job.listed = True
-            self._waiting.setdefault(job.function, deque()).append(job)
+        self._waiting.add(job)
         if not self.pool.is_served(job.function):
             if job.unknown and self._is_unknown(job.function):
                 self._fail_unknown(job)
@@ -241,27 +252,21 @@ class Dispatcher:
 
     def _next_job(self, worker: WorkerSession) -> JobState | None:
         cleared, worker.clearing = worker.clearing, None
-        if cleared is not None and cleared.suspects:
-            return cleared
         functions = worker.functions
+        best: JobState | None = None
         for i in range(len(functions)):
             turn = (worker.turn + i) % len(functions)
-            job = self._first_waiting(functions[turn])
-            if job is not None:
-                worker.turn = turn + 1
-                return job
-        return None
-
-    def _first_waiting(self, function: str) -> JobState | None:
-        line = self._waiting.get(function)
-        while line:
-            job = line[0]
-            if job.waiting:
-                line.rotate(-1)
-                return job
-            line.popleft().listed = False
-        self._waiting.pop(function, None)
-        return None
+            job = self._waiting.first(functions[turn])
+            if job is not None and (best is None or job.terms.priority > best.terms.priority):
+                best, next_turn = job, turn + 1
+                if self._waiting.plain:
+                    break
+        if cleared is not None and cleared.suspects and not _is_before(best, cleared):
+            return cleared
+        if best is not None:
+            worker.turn = next_turn
+            self._waiting.served(best)
+        return best
 
     def _lease(self, worker: WorkerSession, job: JobState, now: float) -> bool:
         """Lease something of a job; False: what it has must run alone, and this worker is busy."""
@@ -304,6 +309,7 @@ class Dispatcher:
             piece.attempts + 1,
             piece.fates,
             piece.alone,
+            piece.raised,
         )
         self._next_lease += 1
         self.leased += 1
@@ -410,3 +416,7 @@ class Dispatcher:
         self._effects.extend(Probe(peer) for peer in busy)
         if busy:
             self._start_sweep(now)
+
+
+def _is_before(job: JobState | None, other: JobState) -> bool:
+    return job is not None and job.terms.priority > other.terms.priority

@@ -28,8 +28,9 @@ class Fate:
 class Piece:
     """Messages of a job that wait: those of ``batch`` from ``start`` on, the first is ``first``.
 
-    ``attempts`` counts their starts so far, ``fates`` are those of the workers that were lost
-    while they ran alone; pieces to be run ``alone`` hold one message.
+    ``attempts`` counts their starts so far, ``raised`` how often their function raised; ``fates``
+    are those of the workers that were lost while they ran alone; pieces to be run ``alone`` hold
+    one message.
     """
 
     first: int
@@ -39,6 +40,7 @@ class Piece:
     attempts: int = 0
     fates: tuple[Fate, ...] = ()
     alone: bool = False
+    raised: int = 0
 
     @property
     def n(self) -> int:
@@ -65,6 +67,7 @@ class Piece:
             attempts=self.attempts,
             fates=self.fates,
             alone=self.alone,
+            raised=self.raised,
         )
         self.first += n
         self.start = stop
@@ -76,6 +79,7 @@ class JobState:
 
     __slots__ = (
         "closed",
+        "delayed",
         "done",
         "doubtful",
         "dropped",
@@ -112,6 +116,8 @@ class JobState:
         self.suspects: deque[Piece] = deque()
         #: Those that must not run before the fates of more workers are known.
         self.doubtful: list[Piece] = []
+        #: Those that are tried again after a while.
+        self.delayed: dict[int, tuple[Piece, Timer]] = {}
         #: Messages in the queue; suspects are not counted.
         self.queued = 0
         #: The client has said that no more will come.
@@ -142,6 +148,12 @@ class JobState:
     def finished(self) -> bool:
         """Nothing will ever happen to it again."""
         return self.closed and not self.open and not self.unacked
+
+    @property
+    def held(self) -> list[Piece]:
+        """All that is neither leased nor done."""
+        delayed = [piece for piece, _ in self.delayed.values()]
+        return [*self.queue, *self.suspects, *self.doubtful, *delayed]
 
     @property
     def waiting(self) -> bool:
@@ -202,6 +214,9 @@ class JobState:
         self.queue.clear()
         self.suspects.clear()
         self.doubtful.clear()
+        for _, timer in self.delayed.values():
+            timer.cancel()
+        self.delayed.clear()
         self.queued = 0
         if self.wait is not None:
             self.wait.cancel()
@@ -215,7 +230,9 @@ class JobState:
             for start, stop in self.done.missing(piece.first, piece.first + piece.n):
                 at = piece.start + start - piece.first
                 part = piece.batch.cut(at, at + stop - start)
-                kept.append(Piece(start, part, piece.codec, attempts=piece.attempts))
+                kept.append(
+                    Piece(start, part, piece.codec, attempts=piece.attempts, raised=piece.raised)
+                )
         self.queue = kept
         self.queued = sum(piece.n for piece in kept)
 

@@ -56,6 +56,8 @@ class MasterMachine:
         Returns random positive integers of up to 63 bits.
     values
         The cache; see `palm.protocol.cache`.
+    jitter
+        Returns random numbers from 0 to 1.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class MasterMachine:
         new_link: Callable[[], int],
         values: MutableMapping[str, bytes],
         *,
+        jitter: Callable[[], float] = float,
         remote_grace: float = REMOTE_GRACE,
         session_ttl: float = SESSION_TTL,
         function_grace: float = FUNCTION_GRACE,
@@ -78,7 +81,7 @@ class MasterMachine:
         self._clients: dict[bytes, ClientSession] = {}
         self._settlement = Settlement(self._clients, self._timers, self._effects)
         self._dispatcher = Dispatcher(
-            name, self._timers, self._effects, self._settlement.fail, function_grace
+            name, self._timers, self._effects, self._settlement.fail, function_grace, jitter
         )
         host = Host(name, epoch, endpoints, new_link, remote_grace, session_ttl)
         self._sessions = Sessions(
@@ -219,7 +222,11 @@ class MasterMachine:
             if missed and lease.job.waiting:
                 self._dispatcher.enqueue(lease.job, now)
         late = lease is None or lease.job.dropped
-        self._settlement.settle(message, batch, worker.name, now, late=late)
+        again = self._settlement.settle(
+            message, batch, worker.name, now, late=late, lease=None if late else lease
+        )
+        if again and lease is not None:
+            self._dispatcher.delay(lease.job, again, now)
         self._dispatcher.feed(worker, now)
 
     def _returned(
@@ -288,9 +295,7 @@ class MasterMachine:
                 self._check_job(job, leased.get(id(job), []))
 
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
-        spans = leased + [
-            (p.first, p.first + p.n) for p in (*job.queue, *job.suspects, *job.doubtful)
-        ]
+        spans = leased + [(p.first, p.first + p.n) for p in job.held]
         held = [seq for start, stop in spans for seq in range(start, stop)]
         open_ = {
             seq

@@ -33,7 +33,8 @@ WEIGHT: Final = 0.3
 class Lease:
     """Messages that a worker holds; it answers them in order, ``done`` counts those answered.
 
-    ``attempt`` counts their starts including this one; see `Piece` for ``fates`` and ``alone``.
+    ``attempt`` counts their starts including this one; see `Piece` for ``fates``, ``alone`` and
+    ``raised``.
     """
 
     id: int
@@ -44,6 +45,7 @@ class Lease:
     attempt: int
     fates: tuple[Fate, ...]
     alone: bool
+    raised: int = 0
     done: int = 0
     #: Nobody wants it any more; the worker has still to let it go.
     revoked: bool = False
@@ -65,12 +67,19 @@ class Lease:
         first, n = self.first + self.done, self.batch.n
         if fate is None:
             batch, attempts = self.batch.cut(self.done, n), self.attempt - 1
-            return [Piece(first, batch, self.codec, 0, attempts, self.fates, self.alone)]
+            return [
+                Piece(first, batch, self.codec, 0, attempts, self.fates, self.alone, self.raised)
+            ]
         fates = (*self.fates, fate) if self.alone else self.fates
         return [
-            Piece(first + i, self.batch.cut(at, at + 1), self.codec, 0, self.attempt, fates, True)
-            for i, at in enumerate(range(self.done, n))
+            Piece(first + i, batch, self.codec, 0, self.attempt, fates, True, self.raised)
+            for i, batch in enumerate(self.batch.cut(at, at + 1) for at in range(self.done, n))
         ]
+
+    def again(self, start: int, stop: int) -> Piece:
+        """Return messages ``start .. stop-1``, whose function raised, to be tried again."""
+        batch = self.batch.cut(start - self.first, stop - self.first)
+        return Piece(start, batch, self.codec, attempts=self.attempt, raised=self.raised + 1)
 
 
 @dataclass(slots=True)

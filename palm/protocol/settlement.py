@@ -7,15 +7,21 @@ that are not known yet are kept for a while after a start: their clients are abo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import groupby
 from typing import Final
 
+from msgspec.structs import replace
+
+from palm.errors import WireError
 from palm.protocol.effects import Effect, Send
 from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.pool import Lease
+from palm.protocol.retries import is_worth_it
 from palm.protocol.timers import Timers
-from palm.wire.batch import Batch
+from palm.wire.batch import Batch, Buffer
 from palm.wire.codec import Codec
 from palm.wire.message import Outcome, Result
-from palm.wire.outcome import Failure, Kind, encode_failure
+from palm.wire.outcome import Failure, Kind, decode_failure, encode_failure
 
 __all__ = ["Settlement"]
 
@@ -74,17 +80,64 @@ class Settlement:
             )
             self._send_outcome(job, outcome, Batch.pack([payload] * n))
 
-    def settle(self, message: Result, batch: Batch, worker: str, now: float, *, late: bool) -> None:
-        """Turn a result into an outcome, if its messages have none yet."""
+    def settle(
+        self,
+        message: Result,
+        batch: Batch,
+        worker: str,
+        now: float,
+        *,
+        late: bool,
+        lease: Lease | None = None,
+    ) -> list[Piece]:
+        """Turn a result into an outcome, if its messages have none yet.
+
+        Return those of a ``lease`` that are to be tried again. A failure that belongs to no
+        lease and is worth another try is dropped: its messages wait, or run, elsewhere.
+        """
         client = self._clients.get(message.session)
         job = client.jobs.get(message.job) if client is not None else None
         if job is None:
             self._park(message, batch, worker, now)
-            return
+            return []
         first = message.first
         if job.known.missing(first, first + message.n):
             self._park(message, batch, worker, now)
-            return
+            return []
+        if message.kinds and job.terms.retries:
+            again = _worth_it(job, message, batch, lease.raised if lease is not None else 0)
+            if any(again):
+                return self._settle_rest(job, message, batch, worker, again, lease)
+        self._settle(job, message, batch, worker, late=late)
+        return []
+
+    def _settle_rest(
+        self,
+        job: JobState,
+        message: Result,
+        batch: Batch,
+        worker: str,
+        again: list[bool],
+        lease: Lease | None,
+    ) -> list[Piece]:
+        """Settle what is not to be tried ``again``; return what is."""
+        pieces = []
+        for retried, run in groupby(range(message.n), again.__getitem__):
+            indices = list(run)
+            a, b = indices[0], indices[-1] + 1
+            if not retried:
+                part = _cut_result(message, a, b)
+                self._settle(job, part, batch.cut(a, b), worker, late=lease is None)
+            elif lease is not None:
+                pieces.append(lease.again(message.first + a, message.first + b))
+            else:
+                self.late_results += b - a
+        return pieces
+
+    def _settle(
+        self, job: JobState, message: Result, batch: Batch, worker: str, *, late: bool
+    ) -> None:
+        first = message.first
         new = job.done.add(first, first + message.n)
         if late or len(new) != 1 or new[0] != (first, first + message.n):
             self.late_results += message.n - sum(stop - start for start, stop in new)
@@ -143,3 +196,32 @@ class Settlement:
         parked = self._parked.pop((job.session.id, job.id), ())
         for message, batch, worker in parked:
             self.settle(message, batch, worker, now, late=True)
+
+
+def _worth_it(job: JobState, message: Result, batch: Batch, raised: int) -> list[bool]:
+    """Return of each message whether it failed and is to be tried again."""
+    payloads = batch.payloads() if job.terms.retry_on else [b""] * message.n
+    return [
+        kind == Kind.TASK_ERROR
+        and message.first + at not in job.done
+        and is_worth_it(job.terms, raised + 1, _failure_in(payload))
+        for at, (kind, payload) in enumerate(zip(message.kinds, payloads, strict=True))
+    ]
+
+
+def _failure_in(payload: Buffer) -> Failure | None:
+    try:
+        return decode_failure(payload) if payload else None
+    except WireError:  # the client says so
+        return None
+
+
+def _cut_result(message: Result, a: int, b: int) -> Result:
+    return replace(
+        message,
+        first=message.first + a,
+        n=b - a,
+        started=message.started + (sum(memoryview(message.durations).cast("f")[:a]) if a else 0.0),
+        durations=message.durations[4 * a : 4 * b],
+        kinds=message.kinds[a:b],
+    )

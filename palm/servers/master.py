@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable, Iterator, MutableMapping
 from logging import INFO
 from typing import Any, ClassVar
@@ -122,7 +123,14 @@ class Master(Component):
         bound = self._bind(listener, given, named)
         default = bound.get("ipc") or next(iter(bound.values()))
         self.endpoints = {port: bound.get(port, default) for port in self._addresses} | bound
-        machine = MasterMachine(self.name, self.epoch, self.endpoints, _new_link, self.cache.stored)
+        machine = MasterMachine(
+            self.name,
+            self.epoch,
+            self.endpoints,
+            _new_link,
+            self.cache.stored,
+            jitter=random.random,
+        )
         self._driver = Driver(machine, listener, {Log: self._log, Stopped: self._stopped})
         for address in dict.fromkeys(self.endpoints.values()):
             self.logger.info("Listening at %s", address)

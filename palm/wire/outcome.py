@@ -16,6 +16,7 @@ __all__ = [
     "MAX_TEXT",
     "Failure",
     "Kind",
+    "class_names",
     "decode_failure",
     "describe",
     "encode_failure",
@@ -24,6 +25,9 @@ __all__ = [
 
 #: Characters of an error's text, and of its traceback, that are sent; the middle is left out.
 MAX_TEXT: Final = 16 * 1024
+
+#: Names of classes that are sent of an error.
+MAX_BASES: Final = 32
 
 
 class Kind(IntEnum):
@@ -59,12 +63,16 @@ _ERRORS: dict[int, type[errors.JobError]] = {
 
 
 class Failure(msgspec.Struct, array_like=True):
-    """The payload of every outcome that is not a result."""
+    """The payload of every outcome that is not a result.
+
+    ``bases`` are the qualified names of the error's class and of those it is derived from.
+    """
 
     type: str
     text: str
     traceback: str = ""
     limit: int = 0
+    bases: list[str] = []
 
     def to_error(
         self, kind: int, *, function: str, worker: str, attempts: int, index: int
@@ -98,7 +106,9 @@ def encode_failure(failure: Failure) -> bytes:
         return _encoder.encode(failure)
     except UnicodeEncodeError:
         text, traceback = _escape(failure.text), _escape(failure.traceback)
-        return _encoder.encode(Failure(_escape(failure.type), text, traceback, failure.limit))
+        bases = list(map(_escape, failure.bases))
+        escaped = Failure(_escape(failure.type), text, traceback, failure.limit, bases)
+        return _encoder.encode(escaped)
 
 
 def decode_failure(payload: bytes | memoryview) -> Failure:
@@ -123,11 +133,17 @@ def failure_of(error: BaseException, what: str = "") -> tuple[Kind, Failure]:
     """Return what travels of an error that the user's code raised; ``what`` begins its text."""
     lines = traceback.format_exception(type(error), error, _trim(error.__traceback__))
     text, trace = _shorten(what + describe(error)), _shorten("".join(lines))
-    failure = Failure(type(error).__name__, text, trace)
+    failure = Failure(type(error).__name__, text, trace, bases=class_names(type(error)))
     if isinstance(error, errors.PayloadTooLarge):
         failure.limit = error.limit
         return Kind.PAYLOAD_TOO_LARGE, failure
     return Kind.TASK_ERROR, failure
+
+
+def class_names(cls: type) -> list[str]:
+    """Return the qualified names of a class and its bases, but for `object`; the first 32."""
+    bases = type.mro(cls)[:-1][:MAX_BASES]
+    return [f"{base.__module__}.{base.__qualname__}" for base in bases]
 
 
 def _trim(trace: TracebackType | None) -> TracebackType | None:

@@ -23,8 +23,8 @@ def ack_all(client: Peer) -> None:
     client.send(Ack(0, max(serials)))
 
 
-def waiting_lines(bench: MasterBench) -> dict[str, object]:
-    return bench.master._dispatcher._waiting
+def waiting_lines(bench: MasterBench) -> object:
+    return bench.master._dispatcher._waiting._lines
 
 
 # Functions that nobody serves
@@ -242,3 +242,56 @@ def test_time_limit_of_a_message_goes_with_its_lease(bench: MasterBench) -> None
     worker_tasks = worker.tasks()
     worker.answer(*worker_tasks[0])
     assert [task.timeout for task, _ in worker_tasks + worker.tasks()] == [2.5, 0.0]
+
+
+# Priorities
+
+
+def served(worker: Peer, most: int = 100) -> list[bytes]:
+    """Answer leases that come one after the other; return their jobs."""
+    jobs = []
+    for _ in range(most):
+        tasks = worker.tasks()
+        if not tasks:
+            break
+        for task, batch in tasks:
+            jobs.append(task.job)
+            worker.answer(task, batch, seconds=0.1)
+    return jobs
+
+
+def test_higher_priority_is_served_first_and_equal_ones_take_turns(bench: MasterBench) -> None:
+    client = bench.client()
+    for job, priority in ((b"low", -1), (b"a", 0), (b"high", 5), (b"b", 0)):
+        client.submit(job, payloads(2), terms=Terms(priority=priority))
+    worker = bench.worker()
+    assert served(worker) == [b"high", b"high", b"a", b"b", b"a", b"b", b"low", b"low"]
+    assert waiting_lines(bench) == {}
+
+
+def test_priority_holds_across_the_functions_of_a_worker(bench: MasterBench) -> None:
+    client = bench.client()
+    client.submit(b"f", payloads(2))
+    client.submit(b"g", payloads(2), function="foo.g", terms=Terms(priority=1))
+    assert served(bench.worker(functions=["f", "g"])) == [b"g", b"g", b"f", b"f"]
+
+
+def test_message_that_must_run_alone_waits_for_a_higher_priority(bench: MasterBench) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(1))
+    bench.worker("doomed").lose()
+    worker = bench.worker("next")
+    client.submit(b"urgent", payloads(3), terms=Terms(priority=1))
+    assert served(worker) == [JOB, b"urgent", b"urgent", b"urgent"]
+    client.submit(b"urgent2", payloads(1), terms=Terms(priority=1))
+    client.submit(b"third", payloads(1))
+    assert served(worker) == [b"urgent2", b"third"]
+
+
+def test_closed_job_with_a_priority_leaves_nothing(bench: MasterBench) -> None:
+    client = bench.client()
+    for priority in (3, 0, -2):
+        client.submit(b"job%d" % priority, payloads(3), terms=Terms(priority=priority))
+    for priority in (0, -2, 3):
+        client.send(Close(0, b"job%d" % priority))
+    assert waiting_lines(bench) == {} and bench.master._dispatcher._waiting.plain

@@ -40,7 +40,7 @@ from palm.transport.memory import MemoryConnector, MemoryListener, MemoryNetwork
 from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
-from palm.wire.message import Outcome
+from palm.wire.message import Outcome, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["Simulation"]
@@ -52,6 +52,9 @@ COMMON, RARE = "double", "rare"
 
 #: A message that ends its worker, and one whose function raises.
 POISON, ERROR = b"poison", b"error"
+
+#: A message whose function raises at times.
+FLAKY: Final = b"flaky"
 
 ERROR_PAYLOAD: Final = encode_failure(Failure("ValueError", "no"))
 
@@ -108,6 +111,7 @@ class Job:
     """What was sent, and what came back, by message."""
 
     function: str
+    terms: Terms | None = None
     sent: dict[int, bytes] = field(default_factory=dict)
     outcomes: Counter[int] = field(default_factory=Counter)
     cancelled: bool = False
@@ -198,11 +202,16 @@ class Worker(_Connected):
         self.at += n
         over = not n or self.at >= invoke.stop or self.simulation.random.random() < 0.7
         self.running = None if over else invoke
-        kinds = bytes(Kind.TASK_ERROR if p == ERROR else Kind.RESULT for p in payloads)
-        batch = Batch.pack([ERROR_PAYLOAD if p == ERROR else p * 2 for p in payloads])
+        raises = [p == ERROR or (p == FLAKY and self._raises()) for p in payloads]
+        kinds = bytes(Kind.TASK_ERROR if r else Kind.RESULT for r in raises)
+        parts = zip(payloads, raises, strict=True)
+        batch = Batch.pack([ERROR_PAYLOAD if r else p * 2 for p, r in parts])
         kinds = kinds if any(kinds) else b""
         event = Completed(invoke.task.lease, n, Codec.RAW, batch, 0.0, bytes(4 * n), kinds, over)
         self.driver.handle(event)
+
+    def _raises(self) -> bool:
+        return self.simulation.random.random() < 0.5
 
     def kill(self) -> None:
         self.running = None
@@ -225,13 +234,15 @@ class Client(_Connected):
         open_ = [key for key, job in self.jobs.items() if not (job.last or job.cancelled)]
         key = open_[-1] if open_ else random.randbytes(8)
         if not open_:
-            self.jobs[key] = Job(RARE if random.random() < 0.2 else COMMON)
+            function = RARE if random.random() < 0.2 else COMMON
+            self.jobs[key] = Job(function, self.simulation.new_terms())
         job = self.jobs[key]
         first = len(job.sent)
         job.sent.update(enumerate(payloads, first))
         job.last = last
         batch = Batch.pack(payloads)
-        self.driver.handle(Submitted(key, first, batch, f"foo.{job.function}", Codec.RAW, last))
+        function = f"foo.{job.function}"
+        self.driver.handle(Submitted(key, first, batch, function, Codec.RAW, last, job.terms))
 
     def cancel(self) -> None:
         """Cancel a job at random."""
@@ -267,6 +278,8 @@ class Client(_Connected):
             assert kind == Kind.POISON_TASK, (index, kind)
         elif kind == Kind.POISON_TASK:  # its worker was ended by others, each time it ran
             assert self.simulation.worker_faults >= MAX_DEATHS, index
+        elif sent == FLAKY and kind == Kind.TASK_ERROR:
+            assert payload == ERROR_PAYLOAD
         elif sent == ERROR:
             assert (kind, payload) == (Kind.TASK_ERROR, ERROR_PAYLOAD)
         else:
@@ -298,6 +311,17 @@ class Simulation:
         self.workers = [self._new_worker(at) for at in range(workers)]
         self.clients = [Client(self) for _ in range(clients)]
 
+    def new_terms(self) -> Terms | None:
+        """Return what a job wants of its calls: most want nothing special."""
+        if self.random.random() < 0.6:
+            return None
+        retry_on = [] if self.random.random() < 0.7 else ["builtins.OSError"]
+        return Terms(
+            retries=self.random.randint(0, 3),
+            retry_on=retry_on,
+            priority=self.random.choice((-1, 0, 0, 1)),
+        )
+
     # Faults and life
 
     def start_master(self) -> None:
@@ -312,6 +336,7 @@ class Simulation:
             lambda: self.random.getrandbits(63) | 1,
             {},
             session_ttl=SESSION_TTL,
+            jitter=self.random.random,
         )
         self._outcomes: dict[tuple[int, bytes, int], tuple[object, int]] = {}
         perform = {Log: _ignore, Stopped: self._end_master, Send: self._send_as_master}
@@ -378,7 +403,7 @@ class Simulation:
         n = self.random.choice((0, 1, 1, 2, 5, 40))
         payloads = [self.random.randbytes(self.random.randint(0, 6)) for _ in range(n)]
         if payloads and self.random.random() < 0.1:
-            odd = self.random.choice((POISON, ERROR, bytes(INLINE_LIMIT)))
+            odd = self.random.choice((POISON, ERROR, FLAKY, bytes(INLINE_LIMIT)))
             payloads[self.random.randrange(n)] = odd
         last = self.random.random() < 0.3
         self.random.choice(self.clients).submit(payloads, last=last)
