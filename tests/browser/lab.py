@@ -25,6 +25,10 @@ OVERRIDES = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},
 }
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+THEME = """async (theme) => {
+  await window.jupyterapp.commands.execute('apputils:change-theme', { theme });
+}"""
+IS_LIGHT = "document.body.dataset.jpThemeLight"
 ERRORS = (
     '[data-mime-type="application/vnd.jupyter.error"],'
     '[data-mime-type="application/vnd.jupyter.stderr"]'
@@ -48,7 +52,6 @@ class Lab:
     port: int
     token: str
     notebooks: Path
-    theme: str
 
     @property
     def address(self) -> str:
@@ -59,13 +62,12 @@ class Lab:
 
 
 @contextmanager
-def serve(folder: Path, theme: str) -> Iterator[Lab]:
+def serve(folder: Path) -> Iterator[Lab]:
     """Run JupyterLab with settings of its own below ``folder``; its kernels end with it."""
     for part in ("app", "notebooks"):
         (folder / part).mkdir(parents=True)
-    overrides = {**OVERRIDES, "@jupyterlab/apputils-extension:themes": {"theme": THEMES[theme]}}
-    (folder / "app" / "overrides.json").write_text(json.dumps(overrides))
-    lab = Lab(_free_port(), secrets.token_hex(16), folder / "notebooks", theme)
+    (folder / "app" / "overrides.json").write_text(json.dumps(OVERRIDES))
+    lab = Lab(_free_port(), secrets.token_hex(16), folder / "notebooks")
     with (folder / "lab.log").open("wb") as log:
         process = subprocess.Popen(
             _command(lab, folder), env=_environment(lab, folder), stdout=log, stderr=log,
@@ -153,6 +155,13 @@ class Notebook:
     def command(self, name: str) -> None:
         """Begin one of JupyterLab's commands; those that run cells end when the cells do."""
         self.page.evaluate("(name) => { window.jupyterapp.commands.execute(name); }", name)
+
+    def pictures(self, folder: Path, name: str, state: str) -> None:
+        """Take a picture in each theme: ``NAME-light-STATE.png`` and ``NAME-dark-STATE.png``."""
+        for theme in ("dark", "light"):
+            self.page.evaluate(THEME, THEMES[theme])
+            self.page.wait_for_function(f"() => {IS_LIGHT} === '{str(theme == 'light').lower()}'")
+            self.page.screenshot(path=str(folder / f"{name}-{theme}-{state}.png"))
 
     def reload(self) -> None:
         """Save, and load the page again: what it shows then comes from the file and the kernel."""

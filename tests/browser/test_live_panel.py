@@ -56,9 +56,9 @@ time.sleep(3)
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, palm_home: Path) -> Iterator[Lab]:
+def lab(palm_home: Path) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
-    with serve(folder, request.param) as lab:
+    with serve(folder) as lab:
         cells = [nbformat.v4.new_code_cell(source) for source in CELLS]
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
         notebook = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
@@ -85,10 +85,8 @@ def wait_for_cell(notebook: Notebook, number: int) -> None:
     )
 
 
-@pytest.mark.parametrize("lab", ["light", "dark"], indirect=True)
 def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Path) -> None:
     notebook = Notebook(chromium, lab, "live.ipynb")
-    page, theme = notebook.page, lab.theme
     try:
         for number in range(4):
             run_cell(notebook, number)
@@ -98,7 +96,7 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
         panel.get_by_role("button", name="foo-worker-2").click()
         panel.locator('.palm-text:has-text("<img src=x onerror=alert(1)> red")').first.wait_for()
         panel.locator('.palm-stderr:has-text("it is  odd")').first.wait_for()
-        page.screenshot(path=str(screenshots / f"live-{theme}-ready.png"))
+        notebook.pictures(screenshots, "live", "ready")
         assert panel.locator("img").count() == 0
 
         run_cell(notebook, 4, wait=False)  # blocks the kernel's main thread
@@ -106,7 +104,7 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
         prompt = notebook.root.locator(".jp-Cell").nth(4).locator(".jp-InputPrompt")
         assert prompt.inner_text() == "[*]:", "the panel tells of the restart while the cell runs"
         panel.get_by_role("button", name="foo-worker-0").click()
-        page.screenshot(path=str(screenshots / f"live-{theme}-busy.png"))
+        notebook.pictures(screenshots, "live", "busy")
         wait_for_cell(notebook, 4)
 
         notebook.reload()
@@ -126,7 +124,7 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
         assert panel.count() == 1, "the earlier panel is frozen: HTML without a widget"
         frozen = notebook.root.locator(".jp-Cell").nth(1)
         assert "as of" in frozen.inner_text() and "foo-worker-2" in frozen.inner_text()
-        page.screenshot(path=str(screenshots / f"live-{theme}-frozen.png"))
+        notebook.pictures(screenshots, "live", "frozen")
         assert notebook.errors() == []
         assert notebook.outside == []
     finally:

@@ -31,33 +31,33 @@ CLIPPED = """() => [...document.querySelectorAll('.palm-panel, .palm-panel *')].
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest, palm_home: Path) -> Iterator[Lab]:
+def lab(palm_home: Path) -> Iterator[Lab]:
     folder = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
-    with serve(folder, request.param) as lab:
+    with serve(folder) as lab:
         shutil.copy(ROOT / "notebooks" / "quickstart.ipynb", lab.notebooks)
         yield lab
     end_clusters()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def picture(notebook: Notebook, cell: str, path: Path) -> None:
-    """Show the cell that holds a text at the top, and take a picture."""
-    target = notebook.root.locator(f'.jp-Cell:has-text("{cell}")').first
-    target.evaluate("(n) => n.scrollIntoView({ block: 'start' })")
-    notebook.page.screenshot(path=str(path))
+#: Texts of the cells that are looked at, and what their pictures are called.
+LOOKED_AT = {
+    "A master": "master",
+    "A job": "job",
+    "What came out": "summary",
+    "import matplotlib": "plot",
+    "Looking after": "status",
+}
 
 
-@pytest.mark.parametrize("lab", ["light", "dark"], indirect=True)
 def test_quickstart_runs_in_jupyterlab(lab: Lab, chromium: Any, screenshots: Path) -> None:
-    theme = lab.theme
     notebook = Notebook(chromium, lab, "quickstart.ipynb")
     try:
         notebook.run_all()
-        picture(notebook, "A master", screenshots / f"quickstart-{theme}-master.png")
-        picture(notebook, "A job", screenshots / f"quickstart-{theme}-job.png")
-        picture(notebook, "What came out", screenshots / f"quickstart-{theme}-summary.png")
-        picture(notebook, "import matplotlib", screenshots / f"quickstart-{theme}-plot.png")
-        picture(notebook, "Looking after", screenshots / f"quickstart-{theme}-status.png")
+        for cell, state in LOOKED_AT.items():
+            target = notebook.root.locator(f'.jp-Cell:has-text("{cell}")').first
+            target.evaluate("(n) => n.scrollIntoView({ block: 'start' })")
+            notebook.pictures(screenshots, "quickstart", state)
         assert notebook.errors() == []
         assert notebook.outside == []
         panel = notebook.root.locator(".palm-panel")
@@ -67,8 +67,7 @@ def test_quickstart_runs_in_jupyterlab(lab: Lab, chromium: Any, screenshots: Pat
         assert panel.locator(".palm-log .palm-line").count() > 0
         assert notebook.page.evaluate(CLIPPED) == []
         assert notebook.page.locator(".Toastify__toast").count() == 0
-        if theme == "light":  # once is enough
-            notebook.restart_and_run_all()
-            assert notebook.errors() == []
+        notebook.restart_and_run_all()
+        assert notebook.errors() == []
     finally:
         notebook.close()
