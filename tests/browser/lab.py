@@ -161,6 +161,7 @@ class Notebook:
         for theme in ("dark", "light"):
             self.page.evaluate(THEME, THEMES[theme])
             self.page.wait_for_function(f"() => {IS_LIGHT} === '{str(theme == 'light').lower()}'")
+            self.page.locator("#jupyterlab-splash").wait_for(state="detached")
             self.page.screenshot(path=str(folder / f"{name}-{theme}-{state}.png"))
 
     def reload(self) -> None:
