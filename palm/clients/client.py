@@ -20,7 +20,7 @@ from palm.clients.terms import terms_of
 from palm.errors import Cancelled, ConfigError, DeadlineExceeded, PalmError
 from palm.protocol import events
 from palm.protocol.client import ClientMachine
-from palm.protocol.effects import Deliver, Fail, Note, Ready
+from palm.protocol.effects import Deliver, Expired, Fail, Note, Ready
 from palm.protocol.link import Identity
 from palm.runtime.connecting import Dialer
 from palm.runtime.folders import Folders
@@ -125,7 +125,7 @@ class Client:
         """Call ``function`` with each of ``items``; the job starts at once.
 
         Each message has exactly one outcome. Its function may run more than once: when a worker
-        dies, others do its work again.
+        dies, others do its work again, unless it may run ``at_most_once``.
 
         Parameters
         ----------
@@ -144,12 +144,18 @@ class Client:
         timeout
             Seconds that the call for one message may take; `DeadlineExceeded` is the outcome of
             one that takes longer.
+        deadline
+            Seconds from now that the job may take. What has no outcome by then gets
+            `DeadlineExceeded`; of a source whose length is not known nothing more is taken.
         retries, retry_on
             Further tries of a message whose function raised - one of ``retry_on``, if classes
             are given. The first comes after 0.1 s, each later one after twice that, up to 10 s.
         priority
             Of two jobs for the same worker, the one with the higher number is served first; jobs
             of the same priority take turns.
+        at_most_once
+            A message that may have begun when its worker, or the master, was lost is not run
+            again; its outcome is `WorkerLost` or `MasterLost`.
 
         Raises
         ------
@@ -157,19 +163,26 @@ class Client:
             An option has a value that cannot be used.
         """
         _refuse(
-            deadline=deadline,
             key=key,
-            at_most_once=at_most_once,
             durable=durable,
             detach=detach,
         )
         if messages is not None and messages < 0:
             raise ConfigError(f"messages={messages}", hint="not negative, or None")
-        terms = terms_of(timeout=timeout, retries=retries, retry_on=retry_on, priority=priority)
+        terms = terms_of(
+            timeout=timeout,
+            deadline=deadline,
+            retries=retries,
+            retry_on=retry_on,
+            priority=priority,
+            at_most_once=at_most_once,
+        )
         source = Source(items)
         job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
         feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake)
         self._add(job, feeder)
+        if terms is not None and terms.deadline:
+            self._post(events.Opened(job.key, function, terms))
         if source.size == 1 and source.is_at_hand:
             feeder.run()
         else:
@@ -258,6 +271,7 @@ class Client:
         me = weakref.WeakMethod  # the connection's thread must not keep the client alive
         handlers: dict[type, weakref.WeakMethod[Any]] = {
             Deliver: me(self._deliver),
+            Expired: me(self._expired),
             Fail: me(self._fail),
             Note: me(self._note),
             Ready: me(self._ready),
@@ -337,9 +351,18 @@ class Client:
             return
         job = found[0]
         job.deliver(Chunk(job.function, effect.outcome, effect.batch, effect.inputs))
+        self._drop_if_over(job)
+
+    def _drop_if_over(self, job: Job) -> None:
         if job.state in ("done", "failed"):
             with self._lock:
-                self._active.pop(effect.job, None)
+                self._active.pop(job.key, None)
+
+    def _expired(self, effect: Expired) -> None:
+        found = self._active.get(effect.job)
+        if found is not None:
+            found[1].expire()
+            self._drop_if_over(found[0])
 
     def _fail(self, effect: Fail) -> None:
         with self._lock:

@@ -14,6 +14,7 @@ from palm.errors import PalmError
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import (
     Deliver,
+    Expired,
     Fail,
     Log,
     Note,
@@ -40,7 +41,7 @@ class Connection:
     Parameters
     ----------
     perform
-        What to do for `Deliver`, `Fail`, `Note` and `Ready`, in this thread.
+        What to do for `Deliver`, `Expired`, `Fail`, `Note` and `Ready`, in this thread.
     idle
         Called before each wait; it returns whether there is something to be called for again
         soon.
@@ -74,7 +75,7 @@ class Connection:
                 Reply: SharedValues.perform,
                 Log: self._log,
                 Stopped: self._stopped,
-                **{kind: perform[kind] for kind in (Deliver, Fail, Note, Ready)},
+                **{kind: perform[kind] for kind in (Deliver, Expired, Fail, Note, Ready)},
             },
         )
         self._thread = threading.Thread(target=self._run, name="palm-client", daemon=True)

@@ -65,6 +65,7 @@ class Feeder:
         self._seen = -1
         self._exhausted = False
         self._told_end = False
+        self._expired = False
         self._thread: threading.Thread | None = None
 
     @property
@@ -91,6 +92,22 @@ class Feeder:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
+    def expire(self) -> None:
+        """Note that the time of the job is over (the socket thread calls it).
+
+        A source whose length is known is taken to its end, as each item has an outcome; of any
+        other nothing more is taken, as it may never end.
+        """
+        if self._job.is_sized:
+            return
+        with self._lock:
+            if self._exhausted:
+                return
+            self._expired = self._exhausted = True
+            self._pending.clear()
+            self._send(0, [], self._next)
+            self._job.exhausted(self._next, None)
+
     def flush_stale(self) -> None:
         """Send what waits since before the last call (the socket thread calls it)."""
         if self._pending and self._flushes == self._seen:
@@ -113,7 +130,10 @@ class Feeder:
 
     def _end(self, error: BaseException | None) -> None:
         """Send what is left, say that it was all, and why."""
-        self._exhausted = True
+        with self._lock:
+            self._exhausted = True
+            if self._expired:
+                return
         while self._pending and self._flush(wait=True):
             pass
         with self._lock:  # what the socket's thread has in hand is sent by then
@@ -126,6 +146,8 @@ class Feeder:
         if not self._job.await_room(wait=wait):
             return not self._job.over
         with self._lock:
+            if self._expired:
+                return False
             items = self._take(self._job.room)
             if items:
                 self._flushes += 1

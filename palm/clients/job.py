@@ -84,6 +84,8 @@ class Job:
         self._errors = errors
         self._ordered = ordered
         self._total = total
+        #: The number of its messages was known when it began.
+        self.is_sized = total is not None
         self._index = index
         self._tell_cancel = cancel
         self._logger = logger
@@ -256,10 +258,14 @@ class Job:
         with self._changed:
             if self._window.has_room or not wait:
                 return self._window.has_room and not self.over
-            while not self.over and not self._window.is_low:
+            while self._may_feed and not self._window.is_low:
                 self._drained.wait(PAUSE_NOTICE)
                 self._tell_pause()
-            return not self.over
+            return self._may_feed
+
+    @property
+    def _may_feed(self) -> bool:
+        return not self.over and not self._complete  # it is complete when its time is over
 
     @property
     def room(self) -> int:

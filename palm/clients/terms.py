@@ -19,9 +19,11 @@ MAX_NUMBER: Final = 1_000_000_000
 def terms_of(
     *,
     timeout: float | None = None,
+    deadline: float | None = None,
     retries: int = 0,
     retry_on: type[BaseException] | Iterable[type[BaseException]] = (),
     priority: int = 0,
+    at_most_once: bool = False,
 ) -> Terms | None:
     """Return how a job wants its messages treated; None when that is nothing special.
 
@@ -33,11 +35,18 @@ def terms_of(
     classes = _classes(retry_on)
     if classes and not retries:
         raise ConfigError("retry_on without retries", hint="say how often: retries=3")
+    if retries and at_most_once:
+        hint = "a message that is tried again runs more than once"
+        raise ConfigError("retries together with at_most_once", hint=hint)
+    limit = _seconds("deadline", deadline)
     terms = Terms(
         timeout=_seconds("timeout", timeout),
+        deadline=limit,
+        remaining=limit,
         retries=_whole("retries", retries, 0),
         retry_on=classes,
         priority=_whole("priority", priority, -MAX_NUMBER),
+        at_most_once=bool(at_most_once),
     )
     return terms if terms != Terms() else None
 

@@ -10,12 +10,15 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
+from msgspec.structs import replace
+
 from palm.errors import ConnectTimeout, PalmError
-from palm.protocol.effects import Deliver, Effect, Fail, Note, Send, Stopped
+from palm.protocol.effects import Deliver, Effect, Expired, Fail, Note, Send, Stopped
 from palm.protocol.events import (
     Cancelled,
     Event,
     Garbled,
+    Opened,
     Received,
     StopRequested,
     Submitted,
@@ -28,7 +31,9 @@ from palm.protocol.requests import Requests
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
+from palm.wire.codec import Codec
 from palm.wire.message import MAX_TEXT, Ack, Bye, Close, Kept, Notice, Outcome, Submit, Terms
+from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["ClientMachine"]
 
@@ -42,20 +47,38 @@ ENDED: Final = 1024
 
 @dataclass(slots=True)
 class _Sent:
-    """Inputs without an outcome: ``left`` counts them."""
+    """Inputs without an outcome: ``left`` counts them.
+
+    ``birth`` is the master's session to which they were sent first (0: they were not).
+    """
 
     submit: Submit
     batch: Batch
     left: int
+    birth: int = 0
 
 
 class _Job:
-    __slots__ = ("answered", "closed", "firsts", "function", "id", "sent", "submitted", "terms")
+    __slots__ = (
+        "answered",
+        "closed",
+        "expired",
+        "expiry",
+        "firsts",
+        "function",
+        "id",
+        "sent",
+        "submitted",
+        "terms",
+    )
 
     def __init__(self, job: bytes, function: str, terms: Terms | None) -> None:
         self.id = job
         self.function = function
         self.terms = terms
+        #: Runs while it has time left, if that is limited.
+        self.expiry: Timer | None = None
+        self.expired = False
         self.answered = RangeSet()
         self.submitted = RangeSet()
         self.closed = False
@@ -66,12 +89,14 @@ class _Job:
     def finished(self) -> bool:
         return self.closed and self.answered.total == self.submitted.total
 
-    def add(self, submit: Submit, batch: Batch) -> None:
+    def add(self, submit: Submit, batch: Batch) -> _Sent:
         self.submitted.add(submit.first, submit.first + batch.n)
         self.closed = self.closed or submit.last
+        sent = _Sent(submit, batch, batch.n)
         if batch.n:
             self.firsts.append(submit.first)
-            self.sent[submit.first] = _Sent(submit, batch, batch.n)
+            self.sent[submit.first] = sent
+        return sent
 
     def settle(self, start: int, stop: int, *, keep: bool) -> list[tuple[int, int, Batch]]:
         """Let go of inputs whose outcome is there; return them if they are to be kept."""
@@ -125,7 +150,9 @@ class ClientMachine:
         if isinstance(event, Received) and self._is_ours(event):
             self._receive(event)
         elif isinstance(event, Submitted):
-            self._submit(event)
+            self._submit(event, now)
+        elif isinstance(event, Opened):
+            self._open(event, now)
         elif isinstance(event, Cancelled):
             self._cancel(event.job)
         elif isinstance(event, Wanted):
@@ -150,7 +177,7 @@ class ClientMachine:
     def _link_event(self, event: Event, now: float) -> None:
         if self.link.handle(event, [], now) is not None:
             for job in self._jobs.values():
-                self._resend(job)
+                self._resend(job, now)
             if self._was_up:  # what ended meanwhile, the master may not know of
                 self._effects.append(Send(b"", Close(self.link.id, b"")))
             self._was_up = True
@@ -158,7 +185,11 @@ class ClientMachine:
 
     # From the caller
 
-    def _submit(self, event: Submitted) -> None:
+    def _open(self, event: Opened, now: float) -> None:
+        job = self._jobs[event.job] = _Job(event.job, _as_text(event.function), event.terms)
+        job.expiry = self._timers.at(now + event.terms.deadline, self._expire, job)
+
+    def _submit(self, event: Submitted, now: float) -> None:
         if event.job in self._ended and self.link.state is not State.FAILED:
             return
         job = self._jobs.get(event.job)
@@ -176,26 +207,67 @@ class ClientMachine:
             job.terms,
             event.partitions,
         )
-        job.add(submit, batch)
-        if self.link.up and job.submitted.total:
-            self._send(_Sent(submit, batch, batch.n))
+        sent = job.add(submit, batch)
+        if job.expired:
+            self._fail_open(job)
+        elif self.link.up and job.submitted.total:
+            self._send(job, sent, now)
         self._drop_if_finished(job)
 
-    def _resend(self, job: _Job) -> None:
+    def _resend(self, job: _Job, now: float) -> None:
+        if job.expired:
+            return
         for sent in job.sent.values():
-            self._send(sent)
+            self._send(job, sent, now)
         if job.closed:  # the batch that said so may have had its outcomes already
             end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True, job.terms)
-            self._send(_Sent(end, Batch.pack([]), 0))
+            self._send(job, _Sent(end, Batch.pack([]), 0), now)
 
-    def _send(self, sent: _Sent) -> None:
-        sent.submit.link = self.link.id
-        self._effects.append(Send(b"", sent.submit, sent.batch))
+    def _send(self, job: _Job, sent: _Sent, now: float) -> None:
+        submit = sent.submit
+        submit.link = self.link.id
+        if job.terms is not None:
+            if job.expiry is not None:
+                left = max(job.expiry.when - now, 0.0)
+                submit.terms = replace(job.terms, remaining=left)
+            sent.birth = sent.birth or self.link.birth
+            submit.may_have_begun = sent.birth != self.link.birth
+        self._effects.append(Send(b"", submit, sent.batch))
+
+    def _expire(self, job: _Job, now: float) -> None:
+        """End a job whose time is over, whatever the master says or does not say."""
+        job.expired = True
+        if self.link.up:
+            self._effects.append(Send(b"", Close(self.link.id, job.id)))
+        self._fail_open(job)
+        self._effects.append(Expired(job.id))
+        self._drop_if_finished(job)
+
+    def _fail_open(self, job: _Job) -> None:
+        deadline = job.terms.deadline if job.terms is not None else 0.0
+        text = f"no outcome within the {deadline:g} s of its job"
+        payload = encode_failure(Failure("DeadlineExceeded", text))
+        for first, stop in job.submitted.ranges():
+            for start, end in job.answered.add(first, stop):
+                n = end - start
+                kinds = bytes([Kind.DEADLINE_EXCEEDED]) * n
+                outcome = Outcome(
+                    0, 0, job.id, start, n, 0, Codec.MSGPACK, "", 0.0, bytes(4 * n), kinds
+                )
+                inputs = job.settle(start, end, keep=True)
+                self._effects.append(Deliver(job.id, outcome, Batch.pack([payload] * n), inputs))
 
     def _cancel(self, job: bytes) -> None:
         self._end(job)
-        if self._jobs.pop(job, None) is not None and self.link.up:
-            self._effects.append(Send(b"", Close(self.link.id, job)))
+        found = self._jobs.pop(job, None)
+        if found is not None:
+            self._forget(found)
+            if self.link.up:
+                self._effects.append(Send(b"", Close(self.link.id, job)))
+
+    def _forget(self, job: _Job) -> None:
+        if job.expiry is not None:
+            job.expiry.cancel()
 
     def _end(self, job: bytes) -> None:
         self._ended[job] = None
@@ -221,7 +293,7 @@ class ClientMachine:
 
     def _outcome(self, outcome: Outcome, batch: Batch) -> None:
         job = self._jobs.get(outcome.job)
-        if job is None:  # cancelled, or given up while the master was away
+        if job is None or job.expired:  # cancelled, or given up while the master was away
             self._effects.append(Send(b"", Close(self.link.id, outcome.job)))
             return
         first, n = outcome.first, outcome.n
@@ -237,6 +309,7 @@ class ClientMachine:
 
     def _drop_if_finished(self, job: _Job) -> None:
         if job.finished:
+            self._forget(job)
             self._jobs.pop(job.id, None)
 
     # Patience: while something waits and nobody answers
@@ -247,7 +320,7 @@ class ClientMachine:
                 self._fail_all(self.link.error)
             self._calm_down()
             return
-        waits = not self.link.up and bool(self._jobs or self._requests)
+        waits = not self.link.up and self._waits
         if waits and not self._patience:
             self._patience = [
                 self._timers.at(now + NOTICE_AFTER, self._notice),
@@ -255,6 +328,11 @@ class ClientMachine:
             ]
         elif not waits:
             self._calm_down()
+
+    @property
+    def _waits(self) -> bool:
+        """Whether something needs the master."""
+        return bool(self._requests) or not all(job.expired for job in self._jobs.values())
 
     def _calm_down(self) -> None:
         for timer in self._patience:
@@ -271,9 +349,10 @@ class ClientMachine:
 
     def _fail_all(self, error: PalmError) -> None:
         """End what waits, each by itself: what comes to us later is not affected."""
-        for job in self._jobs:
-            self._end(job)
-            self._effects.append(Fail(job, error))
+        for job in self._jobs.values():
+            self._forget(job)
+            self._end(job.id)
+            self._effects.append(Fail(job.id, error))
         self._jobs.clear()
         self._requests.fail(error)
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
@@ -30,6 +31,12 @@ MAX_DEATHS: Final = 3
 
 #: Seconds a busy worker may be silent before an idle one is given what it has not begun.
 RECALL_AFTER: Final = 0.01
+
+#: Seconds beyond its time limit after which a call is not waited for, should its worker not end it.
+HUNG_AFTER: Final = 5.0
+
+#: Of a worker that ran messages which may not run again.
+LOST: Final = Fate(died=True)
 
 #: Seconds between two looks at the peers that hold work: the backstop of the monitor.
 SWEEP_EVERY: Final = 5.0
@@ -108,6 +115,7 @@ class Dispatcher:
             lease.codec,
             attempts=lease.attempt,
             raised=lease.raised,
+            fates=(LOST,) if lease.job.terms.at_most_once else (),
         )
         lease.done = stop
         if not lease.job.dropped:
@@ -158,14 +166,27 @@ class Dispatcher:
             self.end(worker, lease)
         return leases
 
-    def requeue(self, leases: Iterable[Lease], now: float, fate: Fate | None = None) -> None:
-        """Queue what is left of leases again; ``fate`` is that of who was lost running them."""
+    def requeue(
+        self,
+        leases: Iterable[Lease],
+        now: float,
+        fate: Fate | None = None,
+        unsure: Sequence[Lease] = (),
+    ) -> None:
+        """Queue what is left of leases again; ``fate`` is that of who was lost running them.
+
+        Without one nobody is blamed. Of those that are ``unsure`` something may have run all the
+        same, which matters to messages that may not run twice.
+        """
         jobs = {}
         for lease in reversed(list(leases)):
             job = lease.job
             if job.dropped:
                 continue
-            for piece in reversed(lease.rest(fate)):
+            begun = fate
+            if begun is None and job.terms.at_most_once and lease in unsure:
+                begun = LOST
+            for piece in reversed(lease.rest(begun)):
                 self._put_back(job, piece)
             jobs[id(job)] = job
         for job in jobs.values():
@@ -175,7 +196,11 @@ class Dispatcher:
     def restore(self, worker: WorkerSession, lease: Lease, now: float) -> None:
         """Let a worker that is back go on with a lease, unless others were given some of it."""
         job = lease.job
-        if job.dropped:
+        if job.dropped or job.expired:
+            return
+        if job.terms.at_most_once:
+            if job.take_begun(lease.first + lease.done) is not None:
+                self._give_back(worker, lease, now)
             return
         pieces = job.take_alone(lease.first + lease.done, lease.first + lease.batch.n)
         if lease.alone and pieces:
@@ -184,6 +209,9 @@ class Dispatcher:
             for piece in reversed(pieces):  # others were lost running one of them alone
                 self._put_back(job, piece)
             return
+        self._give_back(worker, lease, now)
+
+    def _give_back(self, worker: WorkerSession, lease: Lease, now: float) -> None:
         lease.recalled = False
         worker.leases[lease.id] = lease
         worker.heard = now
@@ -228,6 +256,7 @@ class Dispatcher:
 
     def resumed(self, worker: WorkerSession, now: float) -> None:
         """Note that a worker has a new link: what it was asked over the old one may be lost."""
+        worker.hung = False
         for lease in worker.leases.values():
             lease.recalled = False
         if self.draining:
@@ -246,7 +275,9 @@ class Dispatcher:
                 self._await_worker(job, now)
 
     def _can_take(self, worker: WorkerSession) -> bool:
-        if worker.peer is None or self.draining or (worker.clearing and worker.leases):
+        if worker.peer is None or self.draining or worker.hung:
+            return False
+        if worker.clearing and worker.leases:
             return False
         return self.pool.has_room(worker)
 
@@ -261,7 +292,7 @@ class Dispatcher:
                 best, next_turn = job, turn + 1
                 if self._waiting.plain:
                     break
-        if cleared is not None and cleared.suspects and not _is_before(best, cleared):
+        if cleared is not None and cleared.must_be_alone and not _is_before(best, cleared):
             return cleared
         if best is not None:
             worker.turn = next_turn
@@ -270,10 +301,10 @@ class Dispatcher:
 
     def _lease(self, worker: WorkerSession, job: JobState, now: float) -> bool:
         """Lease something of a job; False: what it has must run alone, and this worker is busy."""
+        if job.must_be_alone and worker.leases:
+            worker.clearing = job
+            return False
         if job.suspects:
-            if worker.leases:
-                worker.clearing = job
-                return False
             piece = job.take_suspect() or job.take(1)
         else:
             piece = job.take(self.pool.lease_size(job))
@@ -296,6 +327,8 @@ class Dispatcher:
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))
+        if job.terms.timeout:
+            self._timers.at(now + job.terms.timeout + HUNG_AFTER, self._mind, worker, lease)
         self._start_sweep(now)
         return True
 
@@ -323,7 +356,9 @@ class Dispatcher:
     def _put_back(self, job: JobState, piece: Piece) -> None:
         if not job.done.missing(piece.first, piece.first + piece.n):
             return
-        if piece.alone and piece.deaths >= MAX_DEATHS:
+        if job.terms.at_most_once and piece.fates:
+            self._put_begun(job, piece)
+        elif piece.alone and piece.deaths >= MAX_DEATHS:
             text = f"it ended {piece.deaths} workers that ran it alone"
             self._fail(job, piece, Kind.POISON_TASK, Failure("PoisonTask", text))
         elif piece.alone and piece.deaths + piece.doubts >= MAX_DEATHS:
@@ -332,6 +367,73 @@ class Dispatcher:
         else:
             job.late = job.late or job.done.total > 0
             job.put_back(piece)
+
+    def _put_begun(self, job: JobState, piece: Piece) -> None:
+        """Keep messages that may not run twice until it is known whether their worker died."""
+        if piece.doubts:
+            job.doubtful.insert(0, piece)
+            self._doubtful[job] = None
+        else:
+            text = "its worker was lost and may have run it, and it may not run twice"
+            self._fail(job, piece, Kind.WORKER_LOST, Failure("WorkerLost", text))
+
+    # Time limits
+
+    def expire(self, job: JobState, now: float) -> None:
+        """End a job whose time is over: what has no outcome by now gets none from a worker."""
+        job.expired = True
+        pieces = job.held
+        for worker in self.pool.serving(job.function):
+            for lease in worker.leases.values():
+                if lease.job is job and lease.left > 0:
+                    pieces += [replace(p, attempts=lease.attempt) for p in lease.rest(None)]
+        for piece in pieces:
+            self.fail_expired(job, piece)
+        job.clear()
+        self.forget(job)
+        self.revoke(job)
+
+    def fail_expired(self, job: JobState, piece: Piece) -> None:
+        """Give messages of a job whose time is over their outcome."""
+        text = f"no outcome within the {job.terms.deadline:g} s of its job"
+        self._fail(job, piece, Kind.DEADLINE_EXCEEDED, Failure("DeadlineExceeded", text))
+
+    def blame_hung(self, worker: WorkerSession, leases: list[Lease], now: float) -> None:
+        """Give the message that a lost worker ran its outcome, if it ran for longer than it may.
+
+        A worker may have to end itself to end a call.
+        """
+        if leases and leases[0].left > 0:
+            limit = leases[0].job.terms.timeout
+            if limit and now - worker.heard >= limit:
+                self._fail_hung(leases[0])
+
+    def _fail_hung(self, lease: Lease) -> None:
+        if lease.job.dropped:
+            return
+        at, limit = lease.done, lease.job.terms.timeout
+        first, batch = lease.first + at, lease.batch.cut(at, at + 1)
+        piece = Piece(first, batch, lease.codec, attempts=lease.attempt)
+        failure = Failure("DeadlineExceeded", f"its call took more than {limit:g} s")
+        self._fail(lease.job, piece, Kind.DEADLINE_EXCEEDED, failure)
+
+    def _mind(self, worker: WorkerSession, lease: Lease, now: float) -> None:
+        """Look whether a call hangs that its worker did not end: it is not waited for."""
+        if worker.leases.get(lease.id) is not lease or lease.revoked:
+            return
+        limit = lease.job.terms.timeout + HUNG_AFTER
+        began = worker.heard if next(iter(worker.leases)) == lease.id else now
+        if now < began + limit:
+            self._timers.at(began + limit, self._mind, worker, lease)
+            return
+        self._fail_hung(lease)
+        worker.hung = True
+        self.pool.set_hungry(worker, False)
+        leases = self.end_all(worker)
+        if worker.peer is not None:
+            ids = [lease.id for lease in leases]
+            self._effects.append(Send(worker.peer, Revoke(worker.link, ids)))
+        self.requeue(leases, now, unsure=leases)
 
     # Balance: work that is leased but not begun, while others have nothing
 

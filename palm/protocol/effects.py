@@ -14,6 +14,7 @@ from palm.wire.message import Message, Outcome, Task
 __all__ = [
     "Deliver",
     "Effect",
+    "Expired",
     "Fail",
     "Invoke",
     "Log",
@@ -69,6 +70,12 @@ class Deliver(msgspec.Struct):
     inputs: list[tuple[int, int, Batch]] = []
 
 
+class Expired(msgspec.Struct):
+    """The time of ``job`` is over; what is submitted from now on has its outcome at once."""
+
+    job: bytes
+
+
 class Fail(msgspec.Struct):
     """No message of ``job`` will have another outcome, because of ``error``.
 
@@ -117,4 +124,17 @@ class Stopped(msgspec.Struct):
     error: PalmError | None = None
 
 
-Effect = Send | Probe | Reconnect | Invoke | Deliver | Fail | Note | Reply | Ready | Log | Stopped
+Effect = (
+    Send
+    | Probe
+    | Reconnect
+    | Invoke
+    | Deliver
+    | Expired
+    | Fail
+    | Note
+    | Reply
+    | Ready
+    | Log
+    | Stopped
+)

@@ -22,6 +22,7 @@ __all__ = [
     "Event",
     "Garbled",
     "LookedUp",
+    "Opened",
     "PeerLost",
     "Received",
     "Refused",
@@ -105,6 +106,14 @@ class Submitted(msgspec.Struct):
     partitions: bytes = b""
 
 
+class Opened(msgspec.Struct):
+    """A client's caller begins a job whose time is limited from now on."""
+
+    job: bytes
+    function: str
+    terms: Terms
+
+
 class Cancelled(msgspec.Struct):
     """A client's caller wants nothing more of a job."""
 
@@ -155,6 +164,7 @@ Event = (
     | Tick
     | StopRequested
     | Submitted
+    | Opened
     | Cancelled
     | Wanted
     | Completed

@@ -78,11 +78,14 @@ class JobState:
     """One job of one client."""
 
     __slots__ = (
+        "astray",
         "closed",
+        "deadline",
         "delayed",
         "done",
         "doubtful",
         "dropped",
+        "expired",
         "function",
         "granted",
         "id",
@@ -122,6 +125,12 @@ class JobState:
         self.queued = 0
         #: The client has said that no more will come.
         self.closed = False
+        #: Messages that an earlier master may have leased, and that may not run twice.
+        self.astray: list[Piece] = []
+        #: Runs while it has time left.
+        self.deadline: Timer | None = None
+        #: Its time is over: nothing of it is leased any more.
+        self.expired = False
         #: Nobody is interested in it any more.
         self.dropped = False
         #: A result came for messages that were queued again: the queue must be looked through.
@@ -150,10 +159,18 @@ class JobState:
         return self.closed and not self.open and not self.unacked
 
     @property
+    def must_be_alone(self) -> bool:
+        """Whether a worker that runs something of it next may have nothing else meanwhile.
+
+        So it is known which messages end a worker, and which may have begun when it was lost.
+        """
+        return bool(self.suspects or (self.terms.at_most_once and self.queue))
+
+    @property
     def held(self) -> list[Piece]:
         """All that is neither leased nor done."""
         delayed = [piece for piece, _ in self.delayed.values()]
-        return [*self.queue, *self.suspects, *self.doubtful, *delayed]
+        return [*self.queue, *self.suspects, *self.doubtful, *delayed, *self.astray]
 
     @property
     def waiting(self) -> bool:
@@ -209,18 +226,29 @@ class JobState:
         self.doubtful = [p for p in self.doubtful if p.first not in wanted]
         return pieces
 
+    def take_begun(self, first: int) -> Piece | None:
+        """Take messages that one worker may have begun, from the first on, if they are here."""
+        for at, piece in enumerate(self.doubtful):
+            if piece.first == first:
+                return self.doubtful.pop(at)
+        return None
+
     def clear(self) -> None:
-        """Forget all that waits."""
+        """Forget all that waits, in the queue or for a time."""
         self.queue.clear()
         self.suspects.clear()
         self.doubtful.clear()
         for _, timer in self.delayed.values():
             timer.cancel()
         self.delayed.clear()
+        self.astray.clear()
         self.queued = 0
         if self.wait is not None:
             self.wait.cancel()
             self.wait = None
+        if self.deadline is not None:
+            self.deadline.cancel()
+            self.deadline = None
 
     def _drop_done(self) -> None:
         """Take what has an outcome by now out of the queue."""
@@ -241,7 +269,7 @@ class JobState:
 class ClientSession:
     """A client; it outlives its connection by the master's ``session_ttl``.
 
-    ``alias`` is the name by which the client knows the master.
+    ``alias`` is the name by which the client knows the master, ``birth`` its first link.
     """
 
     id: bytes
@@ -249,6 +277,7 @@ class ClientSession:
     alias: str
     peer: bytes | None = None
     link: int = 0
+    birth: int = 0
     strikes: int = 0
     jobs: dict[bytes, JobState] = field(default_factory=dict)
     #: Outcomes not acknowledged yet, oldest first.

@@ -73,6 +73,8 @@ class Link:
         self.state = State.DOWN
         self.error: PalmError | None = None
         self.id = 0
+        #: The first link of our session; another one than before: it was forgotten meanwhile.
+        self.birth = 0
         self.epoch = b""
         self.server_name = ""
         self.endpoints: dict[str, str] = {}
@@ -168,6 +170,7 @@ class Link:
     def _come_up(self, welcome: Welcome) -> None:
         self.state, self.id, self.epoch = State.UP, welcome.link, welcome.epoch
         self.server_name, self.endpoints = welcome.name, welcome.endpoints
+        self.birth = welcome.birth or welcome.link
         self._stop_waiting()
         endpoints = {shown(port): shown(at, LINE) for port, at in welcome.endpoints.items()}
         self._effects.append(Ready(shown(welcome.name), endpoints))

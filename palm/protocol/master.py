@@ -36,6 +36,7 @@ from palm.wire.message import (
     Returned,
     Submit,
 )
+from palm.wire.outcome import Failure, Kind
 
 __all__ = ["MasterMachine"]
 
@@ -142,19 +143,46 @@ class MasterMachine:
     ) -> None:
         job = client.jobs.get(message.job)
         if job is None:
-            function = self._function(client, message.function)
-            job = client.jobs[message.job] = JobState(client, message.job, function, message.terms)
+            function, terms = self._function(client, message.function), message.terms
+            job = client.jobs[message.job] = JobState(client, message.job, function, terms)
+            if terms is not None and terms.deadline:
+                due = now + max(terms.remaining, 0.0)
+                job.deadline = self._timers.at(due, self._dispatcher.expire, job)
         job.link = client.link
         job.closed = job.closed or message.last
         if batch is None:
             return
         first = message.first
         for start, stop in job.known.add(first, first + batch.n):
-            job.put(Piece(start, batch.cut(start - first, stop - first), message.codec))
+            self._take(
+                job,
+                message,
+                Piece(start, batch.cut(start - first, stop - first), message.codec),
+                now,
+            )
         self._settlement.unpark(job, now)
         if job.waiting:
             self._dispatcher.enqueue(job, now)
         self._drop_if_finished(job)
+
+    def _take(self, job: JobState, message: Submit, piece: Piece, now: float) -> None:
+        """Queue new messages, unless they may not run any more."""
+        if job.expired:
+            self._dispatcher.fail_expired(job, piece)
+        elif message.may_have_begun and job.terms.at_most_once:
+            job.astray.append(piece)
+            due = self._settlement.parks_until(now)
+            self._timers.at(due, self._forsake, job, piece)
+        else:
+            job.put(piece)
+
+    def _forsake(self, job: JobState, piece: Piece, now: float) -> None:
+        """Give up messages whose results no worker has brought: they may not run twice."""
+        if piece not in job.astray:
+            return
+        job.astray.remove(piece)
+        text = "its master was lost, its worker may have run it, and it may not run twice"
+        self._settlement.fail(job, piece, Kind.MASTER_LOST, Failure("MasterLost", text))
 
     def _function(self, client: ClientSession, function: str) -> str:
         """Return the bare name of a function; one of another server stays as it is."""
@@ -212,7 +240,7 @@ class MasterMachine:
             if worker.peer is not None:
                 self._sessions.strike(worker.peer, "a result that does not fit its lease")
             return
-        worker.heard = now
+        worker.heard, worker.hung = now, False
         if lease is not None:
             missed = message.first - lease.first - lease.done
             if missed:
@@ -236,13 +264,14 @@ class MasterMachine:
         leases = [worker.leases[lease] for lease in ids if lease in worker.leases]
         for lease in leases:
             self._dispatcher.end(worker, lease)
-        self._dispatcher.requeue(leases, now)
+        unsure = [lease for lease in leases if lease.kept]
+        self._dispatcher.requeue(leases, now, unsure=unsure)
         self._dispatcher.feed(worker, now)
 
     def _worker_bye(
         self, worker: WorkerSession, message: Bye, batch: Batch | None, now: float
     ) -> None:
-        self._sessions.dismiss_worker(worker, message.reason, now)
+        self._sessions.dismiss_worker(worker, message, now)
 
     # The end of jobs, and of the master
 

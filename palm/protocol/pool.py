@@ -51,6 +51,8 @@ class Lease:
     revoked: bool = False
     #: It was asked back, for an idle worker.
     recalled: bool = False
+    #: Its worker said after a greeting that it still had it: an answer may have been lost before.
+    kept: bool = False
 
     @property
     def left(self) -> int:
@@ -62,7 +64,7 @@ class Lease:
 
         When the worker was lost while it ran them, and may have died of them (``fate``), each
         message becomes a piece of its own, to be run alone: only then is it known which of them
-        kills.
+        kills. Messages that may not run twice stay together.
         """
         first, n = self.first + self.done, self.batch.n
         if fate is None:
@@ -70,6 +72,9 @@ class Lease:
             return [
                 Piece(first, batch, self.codec, 0, attempts, self.fates, self.alone, self.raised)
             ]
+        if self.job.terms.at_most_once:
+            batch = self.batch.cut(self.done, n)
+            return [Piece(first, batch, self.codec, 0, self.attempt, (fate,))]
         fates = (*self.fates, fate) if self.alone else self.fates
         return [
             Piece(first + i, batch, self.codec, 0, self.attempt, fates, True, self.raised)
@@ -91,6 +96,7 @@ class WorkerSession:
     functions: tuple[str, ...]
     peer: bytes | None = None
     link: int = 0
+    birth: int = 0
     strikes: int = 0
     #: When it last answered, or was given something while it had nothing.
     heard: float = 0.0
@@ -100,6 +106,8 @@ class WorkerSession:
     #: It takes nothing more before it is idle: messages of this job must run alone.
     clearing: JobState | None = None
     local: bool = True
+    #: A call of it took too long and has not ended: it gets nothing more before it answers.
+    hung: bool = False
     #: Rotates the order in which its functions are looked through.
     turn: int = 0
     #: Runs while its connection is gone and may come back.
@@ -204,6 +212,8 @@ class Pool:
         for lease in worker.leases.values():
             seconds = self._seconds.get(lease.job.function)
             if seconds is None or lease.alone or lease.revoked or lease.recalled:
+                return False
+            if lease.job.terms.at_most_once:  # what lies behind it would be known as not begun
                 return False
             ahead += seconds * lease.left
         return ahead < AHEAD_SECONDS

@@ -23,7 +23,7 @@ from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.spec.names import check_name
-from palm.wire.message import VERSION, Fault, Hello, Message, Reset, Welcome
+from palm.wire.message import VERSION, Bye, Fault, Hello, Message, Reset, Welcome
 
 __all__ = ["REMOTE_GRACE", "RETURN_WITHIN", "SESSION_TTL", "Host", "Session", "Sessions"]
 
@@ -180,25 +180,30 @@ class Sessions:
             session.expiry.cancel()
             session.expiry = None
         session.peer, session.link, session.strikes = peer, self._host.new_link(), 0
+        session.birth = session.birth or session.link
         self.peers[peer] = session
 
     def _welcome(self, session: Session, keep: list[int]) -> None:
         host = self._host
         if session.peer is not None:
-            welcome = Welcome(session.link, VERSION, host.epoch, host.name, host.endpoints, keep)
+            welcome = Welcome(
+                session.link, VERSION, host.epoch, host.name, host.endpoints, keep, session.birth
+            )
             self._send(session.peer, welcome)
 
     def _welcome_worker(self, worker: WorkerSession, hello: Hello, now: float) -> None:
         self._dispatcher.workers_changed(now)
         held = self._held(hello)
         leases = worker.leases.values()
-        keep = [lease.id for lease in leases if lease.id in held and not lease.job.dropped]
-        self._welcome(worker, keep)
-        # What was on its way when the connection broke never began.
-        lost = [lease for lease in leases if lease.id not in keep]
+        kept = [lease for lease in leases if lease.id in held and not lease.job.dropped]
+        for lease in kept:
+            lease.kept = True
+        self._welcome(worker, [lease.id for lease in kept])
+        # What was on its way when the connection broke never began, or its answer was lost.
+        lost = [lease for lease in leases if lease not in kept]
         for lease in lost:
             self._dispatcher.end(worker, lease)
-        self._dispatcher.requeue(lost, now)
+        self._dispatcher.requeue(lost, now, unsure=lost)
         self._dispatcher.resumed(worker, now)
         self._dispatcher.feed(worker, now)
         self._dispatcher.fate_known(now)
@@ -234,15 +239,17 @@ class Sessions:
         for job in list(client.jobs.values()):
             self._dispatcher.close(job)
 
-    def dismiss_worker(self, worker: WorkerSession, reason: str, now: float) -> None:
+    def dismiss_worker(self, worker: WorkerSession, bye: Bye, now: float) -> None:
         """Let go of a worker that leaves on purpose."""
         leases = self._remove(worker)
-        self._log(logging.INFO, f"worker {worker.name} left: {shown(reason, LINE)}")
-        self._dispatcher.requeue(leases, now)
+        self._log(logging.INFO, f"worker {worker.name} left: {shown(bye.reason, LINE)}")
+        unsure = leases if bye.begun is None else [le for le in leases if le.id in bye.begun]
+        self._dispatcher.requeue(leases, now, unsure=unsure)
         self._dispatcher.workers_changed(now)
 
     def _lose_worker(self, worker: WorkerSession, now: float, fate: Fate | None = None) -> None:
         leases = self._remove(worker)
+        self._dispatcher.blame_hung(worker, leases, now)
         left = sum(lease.left for lease in leases)
         what = f"; {left} of its messages go to others" if left else ""
         self._log(logging.WARNING, f"worker {worker.name} was lost{what}")

@@ -53,6 +53,10 @@ class Settlement:
         if self._park_until is None:
             self._park_until = now + PARK_FOR
 
+    def parks_until(self, now: float) -> float:
+        """Return until when results may come that an earlier master's leases have led to."""
+        return max(now, self._park_until or now)
+
     def resend(self, client: ClientSession) -> None:
         """Send what a client has not acknowledged over its new link."""
         for outcome, batch in client.outcomes:

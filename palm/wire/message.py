@@ -136,13 +136,15 @@ class Reset(Message, tag="reset"):
 class Terms(msgspec.Struct, array_like=True):
     """How a job wants its messages treated; jobs that want nothing special have none.
 
-    ``timeout`` is the time that one call may take (seconds, 0: any), ``remaining`` what is left
-    to the job when this is sent (seconds, None: any). ``retries`` counts the further tries of a
-    message whose function raised one of ``retry_on`` (names of classes; none: anything).
+    ``timeout`` is the time that one call may take, ``deadline`` what the job may take (seconds,
+    0: any) and ``remaining`` what is left of that when this is sent. ``retries`` counts the
+    further tries of a message whose function raised one of ``retry_on`` (names of classes; none:
+    anything).
     """
 
     timeout: float = 0.0
-    remaining: float | None = None
+    deadline: float = 0.0
+    remaining: float = 0.0
     retries: int = 0
     retry_on: _Classes = []
     priority: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from palm.clients import Client
-from palm.errors import TaskError
+from palm.errors import DeadlineExceeded, TaskError
 from tests.support.cluster import ThreadCluster, until
 
 Serve = Callable[..., Client]
@@ -91,3 +92,83 @@ def test_urgent_job_overtakes(palm_home: Any, gate: threading.Event) -> None:
         gate.set()
         cluster.close()
     assert order == ["blocker", *["urgent"] * 3, *["calm"] * 3]
+
+
+def waiting(gate: threading.Event) -> Callable[[Any], Any]:
+    def wait(value: Any) -> Any:
+        assert gate.wait(20)
+        return value
+
+    return wait
+
+
+def test_deadline_ends_a_job_with_an_outcome_for_each_item(
+    foo: Serve, gate: threading.Event
+) -> None:
+    client, began = foo(waiting(gate)), time.monotonic()
+    job = client.job("foo.wait", range(300), deadline=0.3)
+    frame = job.to_frame(errors="return")
+    assert 0.3 <= time.monotonic() - began < 10
+    assert len(frame) == 300 and job.state == "done"
+    assert set(frame["error"]) == {"DeadlineExceeded: no outcome within the 0.3 s of its job"}
+    with pytest.raises(DeadlineExceeded, match=r"0\.01 s"):
+        next(iter(client.job("foo.wait", [1], deadline=0.01)))
+    gate.set()
+    assert client.eval("foo.wait", 5) == 5
+
+
+def test_deadline_ends_an_endless_job(foo: Serve) -> None:
+    def count() -> Iterator[int]:
+        number = 0
+        while True:
+            yield number
+            number += 1
+
+    def identity(value: int) -> int:
+        return value
+
+    job = foo(identity).job("foo.identity", count(), deadline=0.3, errors="coerce")
+    results = list(job)
+    assert job.state == "done" and len(job) == len(results)
+    assert set(results) - {None} <= set(range(len(results)))
+
+
+def test_deadline_ends_a_job_whose_source_does_not_go_on(foo: Serve, gate: threading.Event) -> None:
+    def source() -> Iterator[int]:
+        yield 1
+        gate.wait(20)
+        yield 2
+
+    def identity(value: int) -> int:
+        return value
+
+    job = foo(identity).job("foo.identity", source(), deadline=0.5)
+    assert list(job) == [1]
+    assert job.state == "done"
+
+
+def test_deadline_holds_without_a_master(palm_home: Any) -> None:
+    with Client("nobody") as client:
+        job = client.job("nobody.f", range(5), deadline=0.2, ordered=True, errors="return")
+        assert [type(error) for error in job] == [DeadlineExceeded] * 5
+        assert list(job.failures["input"]) == list(range(5))
+
+
+def test_cancelled_job_has_no_deadline(foo: Serve, gate: threading.Event) -> None:
+    job = foo(waiting(gate)).job("foo.wait", range(5), deadline=0.2, retries=2, priority=3)
+    job.cancel()
+    assert not job.wait(0.5) and job.state == "cancelled"
+
+
+def test_messages_that_may_not_run_twice_run_once(foo: Serve) -> None:
+    starts: Counter[int] = Counter()
+
+    def count(value: int) -> int:
+        starts[value] += 1
+        return value
+
+    client = foo(count)
+    assert list(client.job("foo.count", range(3000), ordered=True, at_most_once=True)) == list(
+        range(3000)
+    )
+    assert starts == Counter(range(3000))

@@ -6,12 +6,13 @@ import pytest
 
 from palm.errors import AuthenticationError, ConnectTimeout, ProtocolError
 from palm.protocol.client import ClientMachine
-from palm.protocol.effects import Deliver, Effect, Fail, Note, Reply, Send, Stopped
+from palm.protocol.effects import Deliver, Effect, Expired, Fail, Note, Reply, Send, Stopped
 from palm.protocol.events import (
     Cancelled,
     Connected,
     Disconnected,
     LookedUp,
+    Opened,
     Received,
     Refused,
     StopRequested,
@@ -35,10 +36,12 @@ from palm.wire.message import (
     Notice,
     Outcome,
     Submit,
+    Terms,
     Welcome,
     decode,
     encode,
 )
+from palm.wire.outcome import Kind
 from tests.support.machines import payloads
 
 JOB = b"job-one."
@@ -58,17 +61,19 @@ class Bench:
         self.effects += new
         return new
 
-    def connect(self, link: int = 1, epoch: bytes = b"e") -> None:
+    def connect(self, link: int = 1, epoch: bytes = b"e", birth: int = 0) -> None:
         self.handle(Connected())
-        self.receive(Welcome(link, VERSION, epoch, "foo", {}, []))
+        self.receive(Welcome(link, VERSION, epoch, "foo", {}, [], birth))
 
     def receive(self, message: Message, batch: Batch | None = None) -> list[Effect]:
         return self.handle(Received(b"", message, batch))
 
     def submit(
-        self, n: int, first: int = 0, *, last: bool = True, job: bytes = JOB
-    ) -> list[Effect]:
-        return self.handle(Submitted(job, first, Batch.pack(payloads(n)), "foo.f", 0, last))
+        self, n: int, first: int = 0, *, last: bool = True, job: bytes = JOB,
+        terms: Terms | None = None,
+    ) -> list[Effect]:  # fmt: skip
+        batch = Batch.pack(payloads(n))
+        return self.handle(Submitted(job, first, batch, "foo.f", 0, last, terms))
 
     def outcome(self, first: int, n: int, link: int = 1, kinds: bytes = b"") -> list[Effect]:
         self.serial += 1
@@ -328,3 +333,80 @@ def test_end_of_a_job_is_said_again_when_its_last_batch_had_its_outcomes(bench: 
     submits = bench.sent(Submit)
     assert [(submit.first, submit.n) for submit in submits[:-1]] == [(0, 2)]
     assert (submits[-1].n, submits[-1].last) == (0, True)
+
+
+# What a job wants
+
+
+ONCE = Terms(at_most_once=True)
+LIMITED = Terms(deadline=2.0, remaining=2.0)
+
+
+def test_what_another_life_of_the_session_was_given_may_have_begun(bench: Bench) -> None:
+    bench.submit(1, last=False, terms=ONCE)
+    bench.connect(birth=7)
+    bench.submit(1, 1, last=False, terms=ONCE)
+    bench.handle(Disconnected())
+    bench.connect(link=2, birth=7)
+    assert not any(submit.may_have_begun for submit in bench.sent(Submit)), "the same session"
+    bench.handle(Disconnected())
+    bench.submit(1, 2, last=False, terms=ONCE)
+    bench.effects.clear()
+    bench.connect(link=3, epoch=b"other", birth=9)
+    begun = {submit.first: submit.may_have_begun for submit in bench.sent(Submit)}
+    assert begun == {0: True, 1: True, 2: False}
+    bench.handle(Disconnected())
+    bench.effects.clear()
+    bench.connect(link=4, epoch=b"other", birth=9)
+    begun = {submit.first: submit.may_have_begun for submit in bench.sent(Submit)}
+    assert begun == {0: True, 1: True, 2: False}
+
+
+def test_time_that_is_left_is_sent_along(bench: Bench) -> None:
+    bench.connect()
+    bench.handle(Opened(JOB, "foo.f", LIMITED))
+    bench.now = 0.5
+    bench.submit(1, last=False, terms=LIMITED)
+    bench.now = 1.5
+    bench.submit(1, 1, terms=LIMITED)
+    assert [submit.terms.remaining for submit in bench.sent(Submit)] == [1.5, 0.5]
+
+
+def test_at_the_deadline_all_that_is_open_has_its_outcome(bench: Bench) -> None:
+    bench.connect()
+    bench.handle(Opened(JOB, "foo.f", LIMITED))
+    bench.submit(4, last=False, terms=LIMITED)
+    bench.outcome(1, 1)
+    bench.pass_time(2.0)
+    delivered = [(d.outcome.first, d.outcome.n, d.outcome.kinds) for d in bench.all(Deliver)]
+    late = bytes([Kind.DEADLINE_EXCEEDED])
+    assert delivered == [(1, 1, b""), (0, 1, late), (2, 2, late * 2)]
+    assert [close.job for close in bench.sent(Close)] == [JOB] and bench.all(Expired)
+    bench.outcome(0, 4)
+    assert len(bench.all(Deliver)) == 3, "too late"
+    bench.effects.clear()
+    bench.submit(2, 4, terms=LIMITED)
+    (deliver,) = bench.all(Deliver)
+    assert deliver.outcome.kinds == late * 2 and not bench.sent(Submit)
+    assert deliver.inputs[0][:2] == (4, 0)
+    assert not bench.machine._jobs
+
+
+def test_deadline_holds_without_a_master(bench: Bench) -> None:
+    bench.handle(Opened(JOB, "foo.f", LIMITED))
+    bench.submit(2, terms=LIMITED)
+    bench.pass_time(2.0)
+    assert sum(deliver.outcome.n for deliver in bench.all(Deliver)) == 2
+    bench.pass_time(100.0)
+    assert not bench.all(Fail)
+
+
+def test_job_that_is_done_or_cancelled_forgets_its_deadline(bench: Bench) -> None:
+    bench.connect()
+    for job in (JOB, b"other"):
+        bench.handle(Opened(job, "foo.f", LIMITED))
+        bench.submit(1, job=job, terms=LIMITED)
+    bench.outcome(0, 1)
+    bench.handle(Cancelled(b"other"))
+    bench.pass_time(10.0)
+    assert not bench.all(Expired) and bench.machine.next_deadline is None

@@ -35,7 +35,8 @@ codecs = st.integers(0, 2) | st.integers(0, 255)
 terms = st.builds(
     messages.Terms,
     timeout=st.sampled_from([0.0, 1.0]) | st.floats(),
-    remaining=st.none() | st.sampled_from([0.0, 1.0]) | st.floats(),
+    deadline=st.sampled_from([0.0, 1.0]) | st.floats(),
+    remaining=st.sampled_from([0.0, 1.0]) | st.floats(),
     retries=st.integers(0, 3) | numbers,
     retry_on=st.lists(names, max_size=3),
     priority=st.integers(-2, 2) | st.integers(-(1 << 63), (1 << 63) - 1),

@@ -12,6 +12,7 @@ from palm.protocol.client import ClientMachine
 from palm.protocol.dispatch import MAX_DEATHS
 from palm.protocol.effects import (
     Deliver,
+    Expired,
     Fail,
     Invoke,
     Log,
@@ -27,6 +28,7 @@ from palm.protocol.events import (
     Completed,
     Event,
     LookedUp,
+    Opened,
     StopRequested,
     Submitted,
     Wanted,
@@ -40,7 +42,7 @@ from palm.transport.memory import MemoryConnector, MemoryListener, MemoryNetwork
 from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Task, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["Simulation"]
@@ -114,6 +116,7 @@ class Job:
     terms: Terms | None = None
     sent: dict[int, bytes] = field(default_factory=dict)
     outcomes: Counter[int] = field(default_factory=Counter)
+    opened: float = 0.0
     cancelled: bool = False
     last: bool = False
 
@@ -132,7 +135,7 @@ class _Connected:
     def drive(
         self, machine: ClientMachine | WorkerMachine, perform: dict[type, Callable[[Any], None]]
     ) -> None:
-        ignored = dict.fromkeys((Log, Note, Ready), _ignore)
+        ignored = dict.fromkeys((Expired, Log, Note, Ready), _ignore)
         own = {Reconnect: self.reconnect, Reply: self.reply, Stopped: self.stopped}
         clock = lambda: self.simulation.now  # noqa: E731
         self.driver = Driver(machine, self.transport, ignored | own | perform, clock)
@@ -195,6 +198,7 @@ class Worker(_Connected):
             return
         n = self.simulation.random.randint(0, max(0, invoke.stop - self.at))
         payloads = list(map(bytes, invoke.batch.payloads()[self.at : self.at + n]))
+        self.simulation.ran(invoke.task, self.at, payloads)
         if POISON in payloads:
             self.kill()
             return
@@ -235,7 +239,12 @@ class Client(_Connected):
         key = open_[-1] if open_ else random.randbytes(8)
         if not open_:
             function = RARE if random.random() < 0.2 else COMMON
-            self.jobs[key] = Job(function, self.simulation.new_terms())
+            terms = self.simulation.new_terms()
+            self.jobs[key] = Job(function, terms, opened=self.simulation.now)
+            if terms is not None and terms.at_most_once:
+                self.simulation.once.add(key)
+            if terms is not None and terms.deadline:
+                self.driver.handle(Opened(key, f"foo.{function}", terms))
         job = self.jobs[key]
         first = len(job.sent)
         job.sent.update(enumerate(payloads, first))
@@ -274,6 +283,11 @@ class Client(_Connected):
         sent = job.sent[index]
         if kind == Kind.FUNCTION_NOT_FOUND:
             assert job.function == RARE
+        elif kind == Kind.DEADLINE_EXCEEDED:
+            assert job.terms is not None and job.terms.deadline, index
+            assert self.simulation.now >= job.opened + job.terms.deadline, index
+        elif kind in (Kind.WORKER_LOST, Kind.MASTER_LOST):
+            assert job.terms is not None and job.terms.at_most_once, index
         elif sent == POISON:
             assert kind == Kind.POISON_TASK, (index, kind)
         elif kind == Kind.POISON_TASK:  # its worker was ended by others, each time it ran
@@ -307,6 +321,9 @@ class Simulation:
         self.later: list[tuple[Driver, Event]] = []
         self.executions = 0
         self.worker_faults = 0
+        #: Jobs whose messages may not run twice, and how often each was begun.
+        self.once: set[bytes] = set()
+        self.begun: Counter[tuple[bytes, int]] = Counter()
         self.start_master()
         self.workers = [self._new_worker(at) for at in range(workers)]
         self.clients = [Client(self) for _ in range(clients)]
@@ -315,6 +332,11 @@ class Simulation:
         """Return what a job wants of its calls: most want nothing special."""
         if self.random.random() < 0.6:
             return None
+        if self.random.random() < 0.4:
+            return Terms(at_most_once=True, priority=self.random.choice((0, 1)))
+        if self.random.random() < 0.3:
+            deadline = self.random.choice((0.05, 0.5, 5.0))
+            return Terms(deadline=deadline, remaining=deadline)
         retry_on = [] if self.random.random() < 0.7 else ["builtins.OSError"]
         return Terms(
             retries=self.random.randint(0, 3),
@@ -323,6 +345,15 @@ class Simulation:
         )
 
     # Faults and life
+
+    def ran(self, task: Task, at: int, payloads: list[bytes]) -> None:
+        """Note which messages of a lease a worker has begun."""
+        if task.job in self.once:
+            if POISON in payloads:
+                payloads = payloads[: payloads.index(POISON) + 1]
+            for index in range(task.first + at, task.first + at + len(payloads)):
+                self.begun[task.job, index] += 1
+                assert self.begun[task.job, index] == 1, f"message {index} ran twice"
 
     def start_master(self) -> None:
         """Start a master without any memory of the one before."""
@@ -346,6 +377,8 @@ class Simulation:
 
     def _send_as_master(self, effect: Send) -> None:
         """Send; an outcome may be repeated, but no message of a session gets another one."""
+        if isinstance(effect.message, Task):
+            self._check_lease(effect.message)
         outcome, session = effect.message, self.master._sessions.peers.get(effect.peer)
         if isinstance(outcome, Outcome) and session is not None:  # None: the master has stopped
             for index in range(outcome.first, outcome.first + outcome.n):
@@ -353,6 +386,11 @@ class Simulation:
                 known = self._outcomes.setdefault(key, (session, outcome.serial))
                 assert known[1] == outcome.serial, f"message {index} has two outcomes"
         self.master_transport.send(effect.peer, framing.pack(effect.message, effect.batch))
+
+    def _check_lease(self, task: Task) -> None:
+        """Nothing is leased of a job whose time is over."""
+        client = self.master._sessions.clients.get(task.session)
+        assert client is not None and not client.jobs[task.job].expired
 
     def awake(self) -> list[Worker | Client]:
         """Return those that react."""

@@ -145,7 +145,7 @@ def test_huge_headers_are_refused_unread() -> None:
 WIDE = "\U0001f600" * MAX_TEXT
 ID, N = bytes(MAX_ID), MAX_MESSAGES
 NUMBER = 1 << 62
-LARGEST = Terms(1.0, 1.0, NUMBER, [WIDE[:MAX_CLASS]] * MAX_CLASSES, NUMBER, True)
+LARGEST = Terms(1.0, 1.0, 1.0, NUMBER, [WIDE[:MAX_CLASS]] * MAX_CLASSES, NUMBER, True)
 
 
 @pytest.mark.parametrize(
