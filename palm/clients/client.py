@@ -14,6 +14,7 @@ from uuid import uuid4
 from palm.clients.connection import Connection
 from palm.clients.feeder import Feeder
 from palm.clients.job import Job
+from palm.clients.keys import Keys
 from palm.clients.outcomes import Chunk
 from palm.clients.source import Source
 from palm.clients.terms import terms_of
@@ -150,6 +151,10 @@ class Client:
         retries, retry_on
             Further tries of a message whose function raised - one of ``retry_on``, if classes
             are given. The first comes after 0.1 s, each later one after twice that, up to 10 s.
+        key
+            The name of a column or attribute, a function of the item, or a sequence: messages of
+            equal keys are leased in order, one batch at a time. A key that cannot be found, or
+            has no hash, is the error of its message.
         priority
             Of two jobs for the same worker, the one with the higher number is served first; jobs
             of the same priority take turns.
@@ -163,7 +168,6 @@ class Client:
             An option has a value that cannot be used.
         """
         _refuse(
-            key=key,
             durable=durable,
             detach=detach,
         )
@@ -179,11 +183,12 @@ class Client:
         )
         source = Source(items)
         job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
-        feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake)
+        keys = None if key is None else Keys(key, job._total)
+        feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake, keys)
         self._add(job, feeder)
         if terms is not None and terms.deadline:
             self._post(events.Opened(job.key, function, terms))
-        if source.size == 1 and source.is_at_hand:
+        if source.size == 1 and source.is_at_hand and keys is None:
             feeder.run()
         else:
             feeder.start()

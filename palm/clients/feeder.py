@@ -20,6 +20,7 @@ from palm.wire.codec import encode_values
 
 if TYPE_CHECKING:
     from palm.clients.job import Job
+    from palm.clients.keys import Keys
 
 __all__ = ["Feeder"]
 
@@ -42,6 +43,8 @@ class Feeder:
         Takes a `Submitted` to the client's machine.
     wake
         Lets the client's socket thread call `flush_stale`.
+    keys
+        Finds the keys of items, if the job has any.
     """
 
     def __init__(
@@ -51,12 +54,17 @@ class Feeder:
         limit: int | None,
         post: Callable[[Submitted], None],
         wake: Callable[[], None],
+        keys: Keys | None = None,
     ) -> None:
         self._job = job
         self._items = items
         self._limit = limit
         self._post = post
         self._wake = wake
+        self._keys = keys
+        #: The partitions of what is being sent, and the number of its first message.
+        self._partitions = b""
+        self._partitions_from = 0
         self._pending: deque[Any] = deque()
         self._lock = threading.Lock()
         self._next = 0
@@ -162,6 +170,7 @@ class Feeder:
         first = self._next
         self._next += len(items)
         try:
+            self._find_partitions(first, items)
             codec, payloads = encode_values(items)
         except BaseException:  # noqa: BLE001 - whatever pickling raises: find out whose
             self._submit_singly(items, first)
@@ -175,6 +184,11 @@ class Feeder:
             if self._target < MAX_MESSAGES:
                 self._target *= 2
             self._send(codec, payloads, first)
+
+    def _find_partitions(self, first: int, items: list[Any]) -> None:
+        if self._keys is not None:
+            self._partitions = self._keys.partitions(first, items)
+            self._partitions_from = first
 
     def _submit_split(self, codec: int, payloads: list[Buffer], first: int) -> None:
         """Send payloads that are too large for one batch."""
@@ -198,6 +212,7 @@ class Feeder:
         """Send items one by one; those that cannot be sent have their outcome here."""
         for at, item in enumerate(items, first):
             try:
+                self._find_partitions(at, [item])
                 codec, payloads = encode_values([item])
             except BaseException as error:  # noqa: BLE001 - it is the outcome of that message
                 self._refuse(at, error)
@@ -209,7 +224,13 @@ class Feeder:
         self._told_end = last = self._exhausted and first + batch.n == self._next
         self._job.submitted(batch.n, batch.size)
         job = self._job
-        self._post(Submitted(job.key, first, batch, job.function, codec, last, job.terms))
+        partitions = b""
+        if self._keys is not None and batch.n:
+            at = first - self._partitions_from
+            partitions = self._partitions[at : at + batch.n]
+        self._post(
+            Submitted(job.key, first, batch, job.function, codec, last, job.terms, partitions)
+        )
 
     def _refuse(self, index: int, error: BaseException) -> None:
         self._job.refused(index, error)

@@ -17,7 +17,7 @@ from typing import Final
 from palm.protocol.effects import Effect, Log, Probe, Send
 from palm.protocol.jobs import Fate, JobState, Piece
 from palm.protocol.lines import Lines
-from palm.protocol.pool import Lease, Pool, WorkerSession
+from palm.protocol.pool import LOST, Lease, Pool, WorkerSession
 from palm.protocol.retries import back_off
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timers
@@ -34,9 +34,6 @@ RECALL_AFTER: Final = 0.01
 
 #: Seconds beyond its time limit after which a call is not waited for, should its worker not end it.
 HUNG_AFTER: Final = 5.0
-
-#: Of a worker that ran messages which may not run again.
-LOST: Final = Fate(died=True)
 
 #: Seconds between two looks at the peers that hold work: the backstop of the monitor.
 SWEEP_EVERY: Final = 5.0
@@ -108,16 +105,8 @@ class Dispatcher:
 
     def missed(self, lease: Lease, n: int) -> None:
         """Note that the answers of the next ``n`` messages of a lease were lost on their way."""
-        stop = lease.done + n
-        piece = Piece(
-            lease.first + lease.done,
-            lease.batch.cut(lease.done, stop),
-            lease.codec,
-            attempts=lease.attempt,
-            raised=lease.raised,
-            fates=(LOST,) if lease.job.terms.at_most_once else (),
-        )
-        lease.done = stop
+        piece = lease.missed(n)
+        lease.done += n
         if not lease.job.dropped:
             self._put_back(lease.job, piece)
 
@@ -127,9 +116,11 @@ class Dispatcher:
             due = now + back_off(piece.raised, self._jitter())
             timer = self._timers.at(due, self._try_again, job, piece)
             job.delayed[piece.first] = (piece, timer)
+            job.hold(piece.partition)
 
     def _try_again(self, job: JobState, piece: Piece, now: float) -> None:
         del job.delayed[piece.first]
+        job.release(piece.partition)
         self._put_back(job, piece)
         if job.waiting:
             self.enqueue(job, now)
@@ -156,6 +147,7 @@ class Dispatcher:
         """Take a lease from a worker."""
         if worker.leases.pop(lease.id, None) is not None:
             self.leased -= 1
+            lease.job.release(lease.partition)
         if len(worker.leases) < 2:
             self._loaded.pop(worker.id, None)
 
@@ -213,6 +205,7 @@ class Dispatcher:
 
     def _give_back(self, worker: WorkerSession, lease: Lease, now: float) -> None:
         lease.recalled = False
+        lease.job.hold(lease.partition)
         worker.leases[lease.id] = lease
         worker.heard = now
         self.leased += 1
@@ -224,6 +217,7 @@ class Dispatcher:
         for job in doubtful:
             pieces, job.doubtful = job.doubtful, []
             for piece in reversed(pieces):
+                job.release(piece.partition)
                 self._put_back(job, piece)
             if job.waiting:
                 self.enqueue(job, now)
@@ -343,6 +337,7 @@ class Dispatcher:
             piece.fates,
             piece.alone,
             piece.raised,
+            piece.partition,
         )
         self._next_lease += 1
         self.leased += 1
@@ -363,6 +358,7 @@ class Dispatcher:
             self._fail(job, piece, Kind.POISON_TASK, Failure("PoisonTask", text))
         elif piece.alone and piece.deaths + piece.doubts >= MAX_DEATHS:
             job.doubtful.insert(0, piece)
+            job.hold(piece.partition)
             self._doubtful[job] = None
         else:
             job.late = job.late or job.done.total > 0
@@ -372,6 +368,7 @@ class Dispatcher:
         """Keep messages that may not run twice until it is known whether their worker died."""
         if piece.doubts:
             job.doubtful.insert(0, piece)
+            job.hold(piece.partition)
             self._doubtful[job] = None
         else:
             text = "its worker was lost and may have run it, and it may not run twice"
@@ -502,6 +499,7 @@ class Dispatcher:
         text += f" (served: {shown(', '.join(served), LINE) or 'nothing'})"
         while (piece := job.take_suspect() or job.take(1 << 30)) is not None:
             self._fail(job, piece, Kind.FUNCTION_NOT_FOUND, Failure("FunctionNotFound", text))
+            job.release(piece.partition)
         job.unknown = True
         self.forget(job)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from palm.protocol.partitions import Partitions
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
@@ -30,7 +31,7 @@ class Piece:
 
     ``attempts`` counts their starts so far, ``raised`` how often their function raised; ``fates``
     are those of the workers that were lost while they ran alone; pieces to be run ``alone`` hold
-    one message.
+    one message. ``partition`` is that of their keys, -1 without.
     """
 
     first: int
@@ -41,6 +42,7 @@ class Piece:
     fates: tuple[Fate, ...] = ()
     alone: bool = False
     raised: int = 0
+    partition: int = -1
 
     @property
     def n(self) -> int:
@@ -68,6 +70,7 @@ class Piece:
             fates=self.fates,
             alone=self.alone,
             raised=self.raised,
+            partition=self.partition,
         )
         self.first += n
         self.start = stop
@@ -93,6 +96,7 @@ class JobState:
         "late",
         "link",
         "listed",
+        "partitions",
         "queue",
         "queued",
         "session",
@@ -117,6 +121,8 @@ class JobState:
         self.done = RangeSet()
         self.queue: deque[Piece] = deque()
         self.suspects: deque[Piece] = deque()
+        #: What waits in the place of the two when the job has keys.
+        self.partitions: Partitions | None = None
         #: Those that must not run before the fates of more workers are known.
         self.doubtful: list[Piece] = []
         #: Those that are tried again after a while.
@@ -164,27 +170,38 @@ class JobState:
 
         So it is known which messages end a worker, and which may have begun when it was lost.
         """
-        return bool(self.suspects or (self.terms.at_most_once and self.queue))
+        if self.terms.at_most_once:
+            return self.waiting
+        return bool(self.suspects or (self.partitions and self.partitions.next_is_alone))
 
     @property
     def held(self) -> list[Piece]:
         """All that is neither leased nor done."""
         delayed = [piece for piece, _ in self.delayed.values()]
-        return [*self.queue, *self.suspects, *self.doubtful, *delayed, *self.astray]
+        keyed = self.partitions.pieces if self.partitions is not None else []
+        return [*self.queue, *self.suspects, *self.doubtful, *delayed, *self.astray, *keyed]
 
     @property
     def waiting(self) -> bool:
         """Whether something of it could be leased."""
-        return bool(self.queue or self.suspects)
+        return bool(self.queue or self.suspects or self.partitions)
 
     def put(self, piece: Piece) -> None:
         """Queue messages behind the others."""
-        self.queue.append(piece)
         self.queued += piece.n
+        if piece.partition < 0:
+            self.queue.append(piece)
+        else:
+            if self.partitions is None:
+                self.partitions = Partitions()
+            self.partitions.put(piece)
 
     def put_back(self, piece: Piece) -> None:
         """Queue messages before the others; those to run alone apart from them."""
-        if piece.alone:
+        if self.partitions is not None and piece.partition >= 0:
+            self.partitions.put(piece)
+            self.queued += piece.n
+        elif piece.alone:
             self.suspects.appendleft(piece)
         else:
             self.queue.appendleft(piece)
@@ -192,6 +209,8 @@ class JobState:
 
     def take(self, limit: int) -> Piece | None:
         """Take up to ``limit`` messages off the queue."""
+        if self.partitions is not None:
+            return self._take_keyed(limit)
         if self.late:
             self._drop_done()
         if not self.queue:
@@ -204,6 +223,33 @@ class JobState:
             head = piece.split(piece.n) if piece.start else piece
         self.queued -= head.n
         return head
+
+    def _take_keyed(self, limit: int) -> Piece | None:
+        partitions = self.partitions
+        if self.terms.retries:
+            limit = 1  # those behind one that is tried again wait for it
+        while partitions:
+            piece = partitions.take(limit)
+            self.queued -= piece.n
+            missing = self.done.missing(piece.first, piece.first + piece.n)
+            if missing == [(piece.first, piece.first + piece.n)]:
+                return piece
+            for start, stop in missing:
+                at = piece.start + start - piece.first
+                part = piece.batch.cut(at, at + stop - start)
+                self.put(replace(piece, first=start, batch=part, start=0))
+            partitions.release(piece.partition)
+        return None
+
+    def hold(self, partition: int) -> None:
+        """Give out nothing of a partition before `release`; -1 is none."""
+        if partition >= 0 and self.partitions is not None:
+            self.partitions.hold(partition)
+
+    def release(self, partition: int) -> None:
+        """Note that something of a partition, -1 for none, is not out any more."""
+        if partition >= 0 and self.partitions is not None:
+            self.partitions.release(partition)
 
     def take_suspect(self) -> Piece | None:
         """Take a message that must run alone."""
@@ -219,17 +265,32 @@ class JobState:
         They are those that were given to one worker, and are to be run alone since it was lost.
         """
         wanted = {seq for a, b in self.done.missing(first, stop) for seq in range(a, b)}
-        pieces = [p for p in (*self.suspects, *self.doubtful) if p.first in wanted]
+        keyed = self.partitions.pieces if self.partitions is not None else []
+        pieces = [
+            p for p in (*self.suspects, *self.doubtful, *keyed) if p.alone and p.first in wanted
+        ]
         if len(pieces) < len(wanted):
             return []
+        for piece in pieces:
+            if self.partitions is not None:
+                self._take_out(piece)
         self.suspects = deque(p for p in self.suspects if p.first not in wanted)
         self.doubtful = [p for p in self.doubtful if p.first not in wanted]
         return pieces
+
+    def _take_out(self, piece: Piece) -> None:
+        """Take a piece of a job with keys out of where it waits; its partition is free then."""
+        if self.partitions is None or piece in self.doubtful:
+            self.release(piece.partition)
+        else:
+            self.partitions.remove(piece)
+            self.queued -= piece.n
 
     def take_begun(self, first: int) -> Piece | None:
         """Take messages that one worker may have begun, from the first on, if they are here."""
         for at, piece in enumerate(self.doubtful):
             if piece.first == first:
+                self.release(piece.partition)
                 return self.doubtful.pop(at)
         return None
 
@@ -242,6 +303,7 @@ class JobState:
             timer.cancel()
         self.delayed.clear()
         self.astray.clear()
+        self.partitions = None
         self.queued = 0
         if self.wait is not None:
             self.wait.cancel()

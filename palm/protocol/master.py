@@ -9,7 +9,8 @@ an outcome goes out when, and only when, it grows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
+from itertools import groupby
 from typing import Final
 
 from palm.errors import PalmError
@@ -154,12 +155,8 @@ class MasterMachine:
             return
         first = message.first
         for start, stop in job.known.add(first, first + batch.n):
-            self._take(
-                job,
-                message,
-                Piece(start, batch.cut(start - first, stop - first), message.codec),
-                now,
-            )
+            for piece in _pieces(message, batch, start - first, stop - first):
+                self._take(job, message, piece, now)
         self._settlement.unpark(job, now)
         if job.waiting:
             self._dispatcher.enqueue(job, now)
@@ -255,6 +252,8 @@ class MasterMachine:
         )
         if again and lease is not None:
             self._dispatcher.delay(lease.job, again, now)
+        if lease is not None and lease.partition >= 0 and lease.job.waiting:
+            self._dispatcher.enqueue(lease.job, now)  # its partition may be free now
         self._dispatcher.feed(worker, now)
 
     def _returned(
@@ -336,6 +335,18 @@ class MasterMachine:
             raise PalmError(f"lost: {sorted(open_ - set(held))} of job {job.id!r}")
         if len(held) != len(set(held)):
             raise PalmError(f"held twice: job {job.id!r}")
+
+
+def _pieces(message: Submit, batch: Batch, a: int, b: int) -> Iterator[Piece]:
+    """Cut messages ``a .. b-1`` of a batch where the partition of their keys changes."""
+    first, partitions = message.first, message.partitions
+    if not partitions:
+        yield Piece(first + a, batch.cut(a, b), message.codec)
+        return
+    for partition, run in groupby(range(a, b), partitions.__getitem__):
+        indices = list(run)
+        part = batch.cut(indices[0], indices[-1] + 1)
+        yield Piece(first + indices[0], part, message.codec, partition=partition)
 
 
 def _fits(message: Result, lease: Lease) -> bool:

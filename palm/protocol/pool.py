@@ -11,7 +11,10 @@ from palm.protocol.timers import Timer
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.message import Kept
 
-__all__ = ["Lease", "Pool", "WorkerSession"]
+__all__ = ["LOST", "Lease", "Pool", "WorkerSession"]
+
+#: Of a worker that ran messages which may not run again.
+LOST: Final = Fate(died=True)
 
 #: Work in one lease, seconds: little enough that nobody hoards, enough to pay for its handling.
 LEASE_SECONDS: Final = 0.005
@@ -46,6 +49,7 @@ class Lease:
     fates: tuple[Fate, ...]
     alone: bool
     raised: int = 0
+    partition: int = -1
     done: int = 0
     #: Nobody wants it any more; the worker has still to let it go.
     revoked: bool = False
@@ -66,25 +70,30 @@ class Lease:
         message becomes a piece of its own, to be run alone: only then is it known which of them
         kills. Messages that may not run twice stay together.
         """
-        first, n = self.first + self.done, self.batch.n
+        n = self.batch.n
         if fate is None:
-            batch, attempts = self.batch.cut(self.done, n), self.attempt - 1
-            return [
-                Piece(first, batch, self.codec, 0, attempts, self.fates, self.alone, self.raised)
-            ]
+            return [self._piece(self.done, n, self.attempt - 1, self.fates, self.alone)]
         if self.job.terms.at_most_once:
-            batch = self.batch.cut(self.done, n)
-            return [Piece(first, batch, self.codec, 0, self.attempt, (fate,))]
+            return [self._piece(self.done, n, self.attempt, (fate,), False)]
         fates = (*self.fates, fate) if self.alone else self.fates
-        return [
-            Piece(first + i, batch, self.codec, 0, self.attempt, fates, True, self.raised)
-            for i, batch in enumerate(self.batch.cut(at, at + 1) for at in range(self.done, n))
-        ]
+        return [self._piece(at, at + 1, self.attempt, fates, True) for at in range(self.done, n)]
 
     def again(self, start: int, stop: int) -> Piece:
         """Return messages ``start .. stop-1``, whose function raised, to be tried again."""
-        batch = self.batch.cut(start - self.first, stop - self.first)
-        return Piece(start, batch, self.codec, attempts=self.attempt, raised=self.raised + 1)
+        piece = self._piece(start - self.first, stop - self.first, self.attempt, (), False)
+        piece.raised += 1
+        return piece
+
+    def missed(self, n: int) -> Piece:
+        """Return the next ``n`` messages, whose answers were lost on their way."""
+        fates = (LOST,) if self.job.terms.at_most_once else ()
+        return self._piece(self.done, self.done + n, self.attempt, fates, False)
+
+    def _piece(self, a: int, b: int, attempts: int, fates: tuple[Fate, ...], alone: bool) -> Piece:
+        first, batch = self.first + a, self.batch.cut(a, b)
+        return Piece(
+            first, batch, self.codec, 0, attempts, fates, alone, self.raised, self.partition
+        )
 
 
 @dataclass(slots=True)

@@ -172,3 +172,46 @@ def test_messages_that_may_not_run_twice_run_once(foo: Serve) -> None:
         range(3000)
     )
     assert starts == Counter(range(3000))
+
+
+def test_messages_of_a_key_run_in_order_and_one_at_a_time(palm_home: Any) -> None:
+    running: Counter[str] = Counter()
+    order: dict[str, list[int]] = {}
+    overlaps, lock = [], threading.Lock()
+
+    def note(item: dict[str, Any]) -> int:
+        key = item["key"]
+        with lock:
+            running[key] += 1
+            overlaps.extend([key] * (running[key] > 1))
+            order.setdefault(key, []).append(item["n"])
+        time.sleep(0.0005)  # the work, during which another would overlap
+        with lock:
+            running[key] -= 1
+        return item["n"]
+
+    cluster = ThreadCluster()
+    try:
+        cluster.master()
+        for name in ("w0", "w1", "w2"):
+            cluster.worker({"note": note}, name)
+        items = [{"key": "abcde"[n % 5], "n": n} for n in range(400)]
+        job = cluster.client().job("foo.note", items, key="key", ordered=True)
+        assert list(job) == list(range(400))
+        assert len(set(job.to_frame()["worker"])) > 1
+    finally:
+        cluster.close()
+    assert not overlaps
+    assert all(numbers == sorted(numbers) for numbers in order.values())
+
+
+def test_item_without_a_key_is_an_error_of_its_own(foo: Serve) -> None:
+    def identity(value: Any) -> Any:
+        return value
+
+    items = [{"k": 1}, {}, {"k": []}, {"k": 2}]
+    client = foo(identity)
+    results = list(client.job("foo.identity", items, key="k", ordered=True, errors="return"))
+    assert results[0] == {"k": 1} and results[3] == {"k": 2}
+    assert [error.type for error in results[1:3]] == ["KeyError", "TypeError"]
+    assert client.job("foo.identity", [{"k": 1}], key="k").collect().state == "done"

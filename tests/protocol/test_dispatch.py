@@ -6,8 +6,9 @@ import pytest
 
 from palm.protocol.dispatch import RECALL_AFTER
 from palm.protocol.master import FUNCTION_GRACE
-from palm.wire.message import Ack, Close, Notice, Outcome, Recall, Returned, Terms
-from palm.wire.outcome import Kind
+from palm.wire.batch import Batch
+from palm.wire.message import Ack, Close, Notice, Outcome, Recall, Result, Returned, Terms
+from palm.wire.outcome import Failure, Kind, encode_failure
 from tests.support.machines import MasterBench, Peer, payloads
 
 JOB = b"job-one."
@@ -295,3 +296,57 @@ def test_closed_job_with_a_priority_leaves_nothing(bench: MasterBench) -> None:
     for priority in (0, -2, 3):
         client.send(Close(0, b"job%d" % priority))
     assert waiting_lines(bench) == {} and bench.master._dispatcher._waiting.plain
+
+
+# Keys
+
+
+def test_one_batch_of_a_partition_is_out(bench: MasterBench) -> None:
+    client, a, b = bench.client(), bench.worker("a"), bench.worker("b")
+    client.submit(JOB, payloads(6), partitions=b"\1\1\2\1\2\2")
+    ((first, batch),), ((second, _),) = a.tasks(), b.tasks()
+    assert {first.first, second.first} == {0, 2}
+    client.submit(b"other", payloads(1))
+    a.answer(first, batch, seconds=1.0)
+    assert [task.first for task, _ in a.tasks() if task.job == JOB] in ([], [1])
+    while a.work() or b.work():
+        pass
+
+
+def test_partition_waits_for_a_message_that_is_tried_again(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(3), partitions=b"\1\1\2", terms=Terms(retries=1))
+    ((task, _),) = worker.tasks()
+    failure = Batch.pack([encode_failure(Failure("E", "no"))])
+    kinds = bytes([Kind.TASK_ERROR])
+    worker.send(Result(0, task.lease, task.session, JOB, 0, 1, 1, 0, 0.0, bytes(4), kinds), failure)
+    order = []
+    for _ in range(3):
+        for task, batch in worker.tasks():
+            order.append(task.first)
+            worker.answer(task, batch, seconds=1.0)
+        bench.pass_time(1.0)
+    assert order == [2, 0, 1]
+
+
+def test_partition_waits_for_a_message_that_runs_alone(bench: MasterBench) -> None:
+    client, doomed = bench.client(), bench.worker("doomed")
+    client.submit(JOB, payloads(3), partitions=b"\1\1\1")
+    doomed.tasks()
+    doomed.lose()
+    worker = bench.worker("next")
+    order = []
+    while tasks := worker.tasks():
+        for task, batch in tasks:
+            order.append((task.first, task.n))
+            worker.answer(task, batch, seconds=1.0)
+    assert [first for first, _ in order] == [0, 1, 2]
+    assert set(client.outcomes()) == {0, 1, 2}
+
+
+def test_keys_of_a_function_that_nobody_serves_leave_nothing(bench: MasterBench) -> None:
+    bench.worker(functions=["g"])
+    client = bench.client()
+    client.submit(JOB, payloads(4), partitions=b"\1\1\1\2")
+    bench.pass_time(FUNCTION_GRACE + 0.1)
+    assert len(client.outcomes()) == 4

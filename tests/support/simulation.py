@@ -243,6 +243,8 @@ class Client(_Connected):
             self.jobs[key] = Job(function, terms, opened=self.simulation.now)
             if terms is not None and terms.at_most_once:
                 self.simulation.once.add(key)
+            if random.random() < 0.25:
+                self.simulation.partitions[key] = b""
             if terms is not None and terms.deadline:
                 self.driver.handle(Opened(key, f"foo.{function}", terms))
         job = self.jobs[key]
@@ -250,8 +252,13 @@ class Client(_Connected):
         job.sent.update(enumerate(payloads, first))
         job.last = last
         batch = Batch.pack(payloads)
-        function = f"foo.{job.function}"
-        self.driver.handle(Submitted(key, first, batch, function, Codec.RAW, last, job.terms))
+        function, partitions = f"foo.{job.function}", b""
+        if key in self.simulation.partitions:
+            partitions = bytes(random.choices(b"ab", k=batch.n))
+            self.simulation.partitions[key] += partitions
+        self.driver.handle(
+            Submitted(key, first, batch, function, Codec.RAW, last, job.terms, partitions)
+        )
 
     def cancel(self) -> None:
         """Cancel a job at random."""
@@ -324,6 +331,8 @@ class Simulation:
         #: Jobs whose messages may not run twice, and how often each was begun.
         self.once: set[bytes] = set()
         self.begun: Counter[tuple[bytes, int]] = Counter()
+        #: Partitions of the messages of jobs with keys.
+        self.partitions: dict[bytes, bytes] = {}
         self.start_master()
         self.workers = [self._new_worker(at) for at in range(workers)]
         self.clients = [Client(self) for _ in range(clients)]
@@ -369,6 +378,9 @@ class Simulation:
             session_ttl=SESSION_TTL,
             jitter=self.random.random,
         )
+        #: The first message that was leased last, by job and partition.
+        self._latest: dict[tuple[int, int], tuple[object, int]] = {}
+        self.expired: set[bytes] = set()
         self._outcomes: dict[tuple[int, bytes, int], tuple[object, int]] = {}
         perform = {Log: _ignore, Stopped: self._end_master, Send: self._send_as_master}
         self.master_driver = Driver(
@@ -388,9 +400,30 @@ class Simulation:
         self.master_transport.send(effect.peer, framing.pack(effect.message, effect.batch))
 
     def _check_lease(self, task: Task) -> None:
-        """Nothing is leased of a job whose time is over."""
+        """Nothing is leased of a job whose time was over; messages of a key go out in order."""
+        assert task.job not in self.expired
         client = self.master._sessions.clients.get(task.session)
-        assert client is not None and not client.jobs[task.job].expired
+        job = client.jobs.get(task.job) if client is not None else None
+        partitions = self.partitions.get(task.job)
+        if partitions is None or job is None or task.attempt > 1:
+            return
+        (partition,) = set(partitions[task.first : task.first + task.n])
+        _, latest = self._latest.get((id(job), partition), (job, -1))
+        assert latest <= task.first, f"message {task.first} after {latest} of its key"
+        self._latest[id(job), partition] = (job, task.first)
+
+    def check_leases(self) -> None:
+        """No partition of a job is with two workers, or in two leases."""
+        master = self.master
+        out = Counter(
+            (id(lease.job), lease.partition)
+            for worker in master._sessions.workers.values()
+            for lease in worker.leases.values()
+            if lease.partition >= 0
+        )
+        assert not out or max(out.values()) == 1
+        clients = master._sessions.clients.values()
+        self.expired = {key for c in clients for key, job in c.jobs.items() if job.expired}
 
     def awake(self) -> list[Worker | Client]:
         """Return those that react."""
@@ -429,6 +462,7 @@ class Simulation:
         )[0]()
         self._run_later()
         self.master.check_invariants()
+        self.check_leases()
 
     def _deliver(self) -> None:
         drivers = [self.master_driver, *(each.driver for each in self.awake())]
@@ -522,6 +556,7 @@ class Simulation:
             self._run_later()
             self.now += 0.01
             self.master.check_invariants()
+            self.check_leases()
 
     def open(self) -> list[tuple[bytes, int]]:
         """Return the messages without an outcome."""
