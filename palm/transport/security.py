@@ -226,7 +226,7 @@ def load_key(path: Path) -> RoleKey:
     try:
         key = msgspec.json.decode(data, type=RoleKey)
         _check_pair(key)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{path} is not a key file: {error}",
             hint=f"stop the components, remove the folder {path.parent} and start them again; "

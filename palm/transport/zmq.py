@@ -47,6 +47,10 @@ DRAIN: Final = 64
 CHUNK_LOCAL: Final = 1 << 20
 CHUNK_REMOTE: Final = 64 * 1024
 
+#: Largest frame accepted, bytes: the body of a batch, whose payloads are below 16 KiB each. Whoever
+#: sends, or announces, a larger one is cut off; without that the memory for it would be given.
+MAX_FRAME: Final = 16 << 20
+
 #: ZMTP heartbeats, milliseconds: interval and time-out.
 HEARTBEAT_LOCAL: Final = (500, 1500)
 HEARTBEAT_REMOTE: Final = (1000, 6000)
@@ -133,6 +137,7 @@ class _Monitored:
     def __init__(self, context: zmq.Context[Any], kind: int, events: int) -> None:
         self.socket = context.socket(kind)
         self.socket.set_hwm(0)
+        self.socket.maxmsgsize = MAX_FRAME
         self.socket.linger = 0
         self.monitor = self.socket.get_monitor_socket(events)
 

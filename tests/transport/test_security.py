@@ -224,11 +224,12 @@ def damaged(data: bytes) -> list[bytes]:
         b"\xff" * 50,
         b"[]",
         b"{}",
+        b'{"a":' * 3000,
         *(msgspec.json.encode(key | change) for change in changes),
     ]
 
 
-@pytest.mark.parametrize("index", range(12))
+@pytest.mark.parametrize("index", range(13))
 def test_a_damaged_key_says_what_to_do(folder: Path, keyring: Keyring, index: int) -> None:
     path = folder / "client.json"
     path.write_bytes(damaged(path.read_bytes())[index])
