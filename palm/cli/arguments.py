@@ -17,6 +17,7 @@ from palm.spec.names import nearest
 
 __all__ = ["ArgumentsError", "HelpRequested", "Parser", "build_parser"]
 
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
 
 
@@ -116,6 +117,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if notebook:
         _add_help(tree)
     else:
+        _add_dead_letters(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
         tree.add("version", "show the version")
     parser.check = lambda found: _explain(parser, commands, found)
@@ -206,10 +208,23 @@ def _add_worker(tree: _Tree) -> None:
     parser.add_argument("target", metavar="TARGET", nargs="?", help=f"what it serves: {_TARGET}")
     parser.add_argument("--master", metavar="MASTER", help="name or address of its master")
     parser.add_argument("--name", metavar="NAME", help="its name; made up if not given")
+    parser.add_argument(
+        "--max-tasks", metavar="N", type=_positive, help="be started anew after so many messages"
+    )
+    parser.add_argument(
+        "--max-rss", metavar="SIZE", type=_size,
+        help="be started anew with more memory than this: 500M, 2G",
+    )  # fmt: skip
     # What a notebook hands to the workers of a cell.
     parser.add_argument("--push-file", help=argparse.SUPPRESS)
     parser.add_argument("--source-name", default="", help=argparse.SUPPRESS)
     _add_detach(parser)
+    parser.check = lambda found: _check_worker(parser, found)
+
+
+def _check_worker(parser: Parser, found: argparse.Namespace) -> None:
+    if found.kernel and (found.max_tasks or found.max_rss):
+        parser.error("a kernel is not started anew: leave --max-tasks and --max-rss out")
 
 
 def _add_runner(tree: _Tree) -> None:
@@ -267,6 +282,28 @@ def _check_stop(parser: Parser, found: argparse.Namespace) -> None:
         parser.error("--everyone belongs to --all")
 
 
+def _add_dead_letters(tree: _Tree) -> None:
+    parser = tree.add("dead-letters", "look after messages that ended every worker that ran them")
+    parser.add_argument(
+        "action", metavar="ACTION", choices=("list", "replay", "remove"),
+        help="list them, replay (send again), or remove",
+    )  # fmt: skip
+    parser.add_argument("ids", metavar="ID", nargs="*", help="which, as list shows them")
+    parser.add_argument("--all", action="store_true", help="all of them")
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=60.0,
+        help="with replay: seconds in which each must have an outcome (60)",
+    )  # fmt: skip
+    parser.check = lambda found: _check_dead_letters(parser, found)
+
+
+def _check_dead_letters(parser: Parser, found: argparse.Namespace) -> None:
+    if found.action == "list" and (found.ids or found.all):
+        parser.error("list shows all of them")
+    if found.action != "list" and bool(found.ids) == found.all:
+        parser.error("give either IDs or --all")
+
+
 def _add_help(tree: _Tree) -> None:
     parser = tree.add("help", "explain a command")
     known = list(tree.commands.choices)
@@ -307,6 +344,27 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def _positive(text: str) -> int:
+    number = _number(text)
+    if not number:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+def _size(text: str) -> int:
+    """Bytes, from ``2G`` and the like; the units are powers of 1,024."""
+    number, unit = text.strip().upper().removesuffix("B").removesuffix("I"), 1
+    if number[-1:] in _UNITS:
+        number, unit = number[:-1], _UNITS[number[-1]]
+    try:
+        size = float(number) * unit
+    except ValueError:
+        size = 0.0
+    if not 1 <= size < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, as 500M or 2G is")
+    return int(size)
 
 
 def _duration(text: str) -> str:

@@ -8,6 +8,7 @@ still be open.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 from palm.protocol.effects import Effect, Invoke, Send, Stopped
 from palm.protocol.events import (
@@ -26,7 +27,13 @@ from palm.protocol.timers import Timers
 from palm.wire.batch import Batch
 from palm.wire.message import Bye, Kept, Recall, Result, Returned, Revoke, Task, Welcome
 
-__all__ = ["WorkerMachine"]
+__all__ = ["Retire", "WorkerMachine"]
+
+
+class Retire(StopRequested):
+    """Stop, and let another process take this one's place; ``reason`` says why."""
+
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -45,10 +52,13 @@ class _Held:
 class WorkerMachine:
     """One worker; see `handle`.
 
-    ``messages`` is the number of messages after which it stops (None: never).
+    ``messages`` is the number of messages after which it stops (None: never), ``tasks`` that
+    after which it retires.
     """
 
-    def __init__(self, identity: Identity, messages: int | None = None) -> None:
+    def __init__(
+        self, identity: Identity, messages: int | None = None, tasks: int | None = None
+    ) -> None:
         self._effects: list[Effect] = []
         self._timers = Timers()
         self.link = Link(identity, self._timers, self._effects)
@@ -56,7 +66,12 @@ class WorkerMachine:
         self._held: dict[int, _Held] = {}
         self._running: tuple[_Held, Invoke] | None = None
         self._outbox: list[tuple[Result, Batch]] = []
-        self._messages = messages
+        limits = [limit for limit in (messages, tasks) if limit is not None]
+        self._messages = min(limits, default=None)
+        self._retires = tasks is not None and tasks == self._messages != messages
+        self._reason = ""
+        #: Another process is to take this one's place.
+        self.retired = False
         self._stopping = False
         self._stopped = False
 
@@ -82,6 +97,8 @@ class WorkerMachine:
         elif isinstance(event, Tick):
             self._timers.run(now)
         elif isinstance(event, StopRequested):
+            if isinstance(event, Retire) and not self._stopping:
+                self.retired, self._reason = True, event.reason
             self._stop(event.grace, now)
         elif isinstance(event, Wanted):
             self._requests.add(event, self.link.id if self.link.up else 0)
@@ -129,7 +146,10 @@ class WorkerMachine:
         # Of these the rest was let go, or the answer was lost with the link before.
         self._return([lease for lease in welcome.keep if lease not in self._held])
         self._requests.resend(self.link.id)
-        self._run_next()
+        if self._stopping and self._running is None:
+            self._leave()
+        else:
+            self._run_next()
 
     def _receive(self, event: Received) -> None:
         message = event.message
@@ -194,12 +214,14 @@ class WorkerMachine:
             del self._held[lease]
             if held.revoked and held.at < held.batch.n and self.link.up and not held.stale:
                 self._return([lease])
-        if self._messages == 0:
+        if self._messages == 0 and not self._stopping:
             self._stopping = True
-        if self._stopping:
-            self._leave()
-        else:
+            self.retired = self._retires
+            self._reason = "it ran as many messages as it may" if self.retired else ""
+        if not self._stopping:
             self._run_next()
+        elif self.link.up or not self._outbox:
+            self._leave()  # else what is done goes out first, when the master is back
 
     def _answer(self, held: _Held, event: Completed) -> None:
         task = held.task
@@ -232,11 +254,12 @@ class WorkerMachine:
 
     def _stop(self, grace: float, now: float) -> None:
         self._stopping = True
-        self._timers.at(now + grace, self._too_late)  # the earliest one counts
-        if self._running is None:
-            self._leave()
-        else:
+        if grace < inf:
+            self._timers.at(now + grace, self._too_late)  # the earliest one counts
+        if self._running is not None:
             self._running[1].stop = 0
+        elif self.link.up or not self._outbox:
+            self._leave()
 
     def _too_late(self, now: float) -> None:
         self._leave()
@@ -246,5 +269,7 @@ class WorkerMachine:
             return
         self._stopped = True
         if self.link.up:
-            self._effects.append(Send(b"", Bye(self.link.id, "it was stopped")))
+            begun = [self._running[0].task.lease] if self._running is not None else []
+            reason = self._reason or "it was stopped"
+            self._effects.append(Send(b"", Bye(self.link.id, reason, begun)))
         self._effects.append(Stopped())

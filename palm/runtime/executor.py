@@ -11,9 +11,10 @@ from typing import Any, Final
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed
 from palm.runtime.functions import FunctionTable
+from palm.runtime.limits import OutOfTime, TimeLimit, limit_of
 from palm.wire.batch import MAX_PAYLOAD, Batch, Buffer
 from palm.wire.codec import Codec, decode_values, encode_values
-from palm.wire.outcome import Kind, encode_failure, failure_of
+from palm.wire.outcome import Failure, Kind, encode_failure, failure_of
 
 __all__ = ["Executor"]
 
@@ -66,12 +67,28 @@ class _Run:
             over,
         )
 
+    def take_without(self, seconds: float, text: str) -> Completed:
+        """Pack what is complete, and the failure of the message that runs and will not end."""
+        self.invoke.stop = 0
+        stop = len(self.durations)
+        late = _Run(self.invoke)
+        late.started, late.taken = self.started, self.taken
+        late.results = [*self.results[:stop], b""]
+        late.failures = {at: f for at, f in self.failures.items() if at < stop}
+        late.failures[stop] = _out_of_time(text)
+        late.durations = self.durations[:stop] + array("f", [seconds])
+        return late.take(over=True)
+
 
 class Executor:
-    """Runs functions of a table in the calling thread."""
+    """Runs functions of a table in the calling thread.
 
-    def __init__(self, functions: FunctionTable) -> None:
+    ``limit`` ends a call that takes longer than its message says.
+    """
+
+    def __init__(self, functions: FunctionTable, limit: TimeLimit | None = None) -> None:
         self._functions = functions
+        self._limit = limit or TimeLimit()
         self._lease = 0
         self._values: list[Any] = []
         self._most = MAX_PAYLOAD
@@ -85,7 +102,13 @@ class Executor:
             self._lease, self._values = task.lease, _decode(task.codec, invoke.batch)
         run = self._run = _Run(invoke)
         try:
-            self._call_all(self._functions[task.function], run)
+            function = self._functions[task.function]
+            seconds = limit_of(task.timeout)
+            if seconds:
+                with self._limit.around(seconds, ANSWER_AFTER):
+                    self._call_all(lambda value: self._limit.call(function, value), run)
+            else:
+                self._call_all(function, run)
         finally:
             with self._taking:
                 self._run = None
@@ -101,6 +124,20 @@ class Executor:
             if run is None or len(run.durations) == run.taken:
                 return None
             return run.take(over=False)
+
+    def take_overdue(self) -> Completed | None:
+        """Return what is done of a run that has to end by force, for another thread to answer.
+
+        The message that does not end has its outcome in it; the process must not go on.
+        """
+        found = self._limit.overdue()
+        if found is None:
+            return None
+        with self._taking:
+            if self._run is None:
+                return None
+            began, text = found
+            return self._run.take_without(time.monotonic() - began, text)
 
     def _call_all(self, function: Callable[[Any], Any], run: _Run) -> None:
         clock = time.perf_counter
@@ -195,4 +232,10 @@ def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:
 
 def _failure(error: BaseException, what: str = "") -> _Failed:
     kind, failure = failure_of(error, what)
+    if isinstance(error, OutOfTime):
+        return _out_of_time(failure.text, failure.traceback)
     return kind, encode_failure(failure)
+
+
+def _out_of_time(text: str, traceback: str = "") -> _Failed:
+    return Kind.DEADLINE_EXCEEDED, encode_failure(Failure("DeadlineExceeded", text, traceback))

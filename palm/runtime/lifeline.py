@@ -17,13 +17,27 @@ import sys
 import threading
 from collections.abc import Callable
 
-__all__ = ["READY_VARIABLE", "TIE_VARIABLE", "notify_ready", "tie_to_supervisor"]
+__all__ = [
+    "READY_VARIABLE",
+    "TIE_VARIABLE",
+    "is_supervised",
+    "notify_ready",
+    "tie_to_supervisor",
+]
 
 READY_VARIABLE = "PALM_READY_FD"
 TIE_VARIABLE = "PALM_TIE_FD"
 
 #: Ready pipe of this process when its variable was already taken out of the environment.
 _kept_ready_fd: int | None = None
+
+#: Whether a supervisor was found to listen for our being ready.
+_supervised = False
+
+
+def is_supervised() -> bool:
+    """Whether a supervisor looks after this process; known after `tie_to_supervisor`."""
+    return _supervised
 
 
 def notify_ready() -> None:
@@ -88,9 +102,12 @@ def _end_group() -> None:
 
 
 def _take_ready_fd() -> int | None:
-    global _kept_ready_fd
+    global _kept_ready_fd, _supervised
     fd, _kept_ready_fd = _kept_ready_fd, None
-    return _take_fd(READY_VARIABLE) if fd is None else fd
+    if fd is None:
+        fd = _take_fd(READY_VARIABLE)
+    _supervised = _supervised or fd is not None
+    return fd
 
 
 def _take_fd(variable: str) -> int | None:

@@ -39,6 +39,8 @@ class WorkerLoop:
         Ends the driver's wait.
     take_early
         Returns what is done of a run that takes long, for it to be answered before its end.
+    look
+        Called now and then by the watcher while a run takes long, after that.
     """
 
     def __init__(
@@ -47,11 +49,13 @@ class WorkerLoop:
         run: Callable[[Invoke], Completed],
         wake: Callable[[], None],
         take_early: Callable[[], Completed | None] = lambda: None,
+        look: Callable[[], None] = lambda: None,
     ) -> None:
         self._driver = driver
         self._run = run
         self._wake = wake
         self._take_early = take_early
+        self._look = look
         self._lock = threading.Lock()
         self._inbox: deque[Event] = deque()
         self._invoke: Invoke | None = None
@@ -98,8 +102,12 @@ class WorkerLoop:
         self._inbox.append(event)
         self._wake()
 
-    def wait_for(self, event: Event, done: threading.Event) -> None:
+    def wait_for(
+        self, event: Event, done: threading.Event, check: Callable[[], None] = lambda: None
+    ) -> None:
         """Let an event happen and wait until ``done``; the thread of `serve` works meanwhile.
+
+        ``check`` is called now and then, and may raise.
 
         Raises
         ------
@@ -108,6 +116,7 @@ class WorkerLoop:
         """
         self.post(event)
         while not done.is_set():
+            check()
             if self._over:
                 raise PalmError("the worker was stopped before its master answered")
             if threading.get_ident() != self._thread:
@@ -147,6 +156,7 @@ class WorkerLoop:
                         early = self._take_early()
                         if early is not None:
                             self._driver.handle(early)
+                        self._look()
             calm = 0 if self._calling or self._calls != seen else calm + 1
             seen = self._calls
             if calm > CALM_AFTER and not self._closed.is_set():

@@ -17,17 +17,23 @@ from palm.protocol.worker import WorkerMachine
 from palm.runtime.component import Component
 from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
-from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
-from palm.runtime.lifeline import notify_ready
+from palm.runtime.guard import Guard
+from palm.runtime.lifeline import is_supervised, notify_ready
+from palm.runtime.memory import resident_size
 from palm.runtime.records import live_records, read_record
 from palm.runtime.shared import SharedValues
 from palm.runtime.workerloop import WorkerLoop
 from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.process import START_AGAIN
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
 
 __all__ = ["Worker"]
+
+
+class _Interrupted(BaseException):
+    """Ends `Worker.initialize` when the worker is to stop."""
 
 
 class Worker(Component):
@@ -49,6 +55,11 @@ class Worker(Component):
         ``PALM_MASTER``, a master of the worker's own name, or the only master of the cluster.
     functions
         What to serve, by name.
+    initialize
+        Called once, before it serves; a subclass may define the method instead.
+    max_tasks, max_rss
+        After so many messages, or with more memory (bytes) than that, it takes nothing more,
+        gives back what it has not begun and ends, for a supervisor to start it again.
     """
 
     role: ClassVar[str] = "worker"
@@ -65,27 +76,59 @@ class Worker(Component):
         master: str | None = None,
         functions: Mapping[str, Callable[[Any], Any]] | None = None,
         executor: Any = None,
+        initialize: Callable[[], object] | None = None,
+        max_tasks: int | None = None,
+        max_rss: int | None = None,
     ) -> None:
         self.uuid = str(uuid4())
         super().__init__(name or self.uuid, log_level)
         if executor is not None:
             raise ConfigError("Worker(executor=...) is not supported by this version")
-        if messages is not None and messages < 1:
-            raise ConfigError(f"messages={messages}", hint="a positive number, or None")
+        numbers = {"messages": messages, "max_tasks": max_tasks, "max_rss": max_rss}
+        for key, number in numbers.items():
+            if number is not None and number < 1:
+                raise ConfigError(f"{key}={number}", hint="a positive number, or None")
         self._target = master or db_address or pull_address or push_address or ""
         self._messages = messages
+        self._max_tasks = max_tasks
+        self._max_rss = max_rss
+        self._initializer = initialize
+        self._initializing = False
+        #: What `initialize` raised.
+        self.initialize_error: Exception | None = None
         self._table = FunctionTable.of(self, Worker) if functions is None else None
         self._table = self._table or FunctionTable(functions or {})
         self._connector: ZmqConnector | None = None
+        self._guard: Guard | None = None
         self._loop: WorkerLoop | None = None
         self._values: SharedValues | None = None
         self._error: PalmError | None = None
         self._exits = False
+        self._retired = False
 
     @property
     def functions(self) -> list[str]:
         """The names of what it serves."""
         return self._table.names() if self._table is not None else []
+
+    def initialize(self) -> None:
+        """Override to make ready what the functions need; called once, before it serves.
+
+        It may take long. What it raises ends the worker.
+        """
+        if self._initializer is not None:
+            self._initializer()
+
+    def start(self) -> None:
+        """Open, serve until `stop`, SIGTERM or SIGINT, and close; then return.
+
+        Where a supervisor is to start it again, after ``max_tasks`` or ``max_rss``, this raises
+        `SystemExit` with a code that tells it so.
+        """
+        super().start()
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._retired and is_supervised() and in_main:
+            raise SystemExit(START_AGAIN)
 
     def set(self, value: Any, key: str | None = None) -> str:
         """Keep a value at the master; return its key, a new one if none is given."""
@@ -110,13 +153,15 @@ class Worker(Component):
                 f"worker '{self.name}' has nothing to serve",
                 hint="define public methods in a subclass of Worker, or give functions={...}",
             )
+        if not self._prepare():
+            return
         target = parse_address(self._target or self._default_master())
         server = "" if isinstance(target, Endpoint) else target
         key = ensure_keys(self.folders.keys).worker
         self._connector = connector = ZmqConnector(key)
         dialer = Dialer(self.folders, target, connector)
         identity = Identity("worker", self.name, os.urandom(16), server, self.functions)
-        machine = WorkerMachine(identity, self._messages)
+        machine = WorkerMachine(identity, self._messages, self._max_tasks)
         driver = Driver(
             machine,
             connector,
@@ -127,14 +172,37 @@ class Worker(Component):
                 Reply: SharedValues.perform,
                 Log: self._log,
                 Note: self._note,
-                Stopped: self._stopped,
+                Stopped: lambda effect: self._stopped(effect, machine.retired),
             },
         )
-        executor = Executor(self._table_of())
-        loop = WorkerLoop(driver, executor.run, connector.wake, executor.take_early)
-        self._loop = loop
-        self._values = SharedValues(loop.wait_for)
+        self._guard = guard = Guard(
+            self._table_of(), driver, connector.wake, self._max_rss, self.logger, self.close
+        )
+        self._loop = loop = guard.loop
+        self._values = SharedValues(guard.wait_for)
         driver.perform(machine.start(driver.clock()))
+
+    def _prepare(self) -> bool:
+        """Call `initialize`; return whether to go on."""
+        try:
+            try:
+                self._initializing = True
+                self.initialize()
+            finally:
+                self._initializing = False
+        except _Interrupted:
+            return False
+        except Exception as error:
+            self.initialize_error = error
+            raise
+        if self._max_rss is not None and resident_size() >= self._max_rss:
+            raise ConfigError(
+                f"worker '{self.name}' has {resident_size():,} bytes of memory before its first"
+                " message",
+                key="max_rss",
+                hint=f"more than {self._max_rss:,}",
+            )
+        return True
 
     def _table_of(self) -> FunctionTable:
         return self._table if self._table is not None else FunctionTable({})
@@ -161,11 +229,17 @@ class Worker(Component):
             self._loop.serve()
         if self._error is not None:
             raise self._error
+        if self._retired:
+            what = "to be started again" if is_supervised() else "and nobody starts it again"
+            self.logger.info("retired, %s", what)
 
     def _wakeup_fd(self) -> int:
         return self._connector.wakeup_fd if self._connector is not None else -1
 
     def _request_stop(self, grace: float) -> None:
+        if self._initializing and threading.current_thread() is threading.main_thread():
+            self._initializing = False
+            raise _Interrupted
         if self._loop is not None:
             self._loop.post(StopRequested(grace))
 
@@ -199,9 +273,10 @@ class Worker(Component):
     def _note(self, effect: Note) -> None:
         self.logger.warning(effect.text)
 
-    def _stopped(self, effect: Stopped) -> None:
-        self._error = effect.error
-        if self._loop is not None and self._loop.finish() and self._exits:
+    def _stopped(self, effect: Stopped, retired: bool) -> None:
+        self._error, self._retired = effect.error, retired
+        ending = self._guard is not None and self._guard.ending
+        if self._loop is not None and self._loop.finish() and self._exits and not ending:
             self._exit_hard()
 
     def _exit_hard(self) -> None:

@@ -40,6 +40,10 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("restart foo", {"name": "foo", "timeout": 30.0}),
         ("--registry http://h:1/ status", {"registry": "http://h:1/"}),
         ("worker w.py --master foo -d --kernel", {"kernel": True}),
+        ("worker w.py", {"max_tasks": None, "max_rss": None}),
+        ("worker w.py --max-tasks 100 --max-rss 2G", {"max_tasks": 100, "max_rss": 2 << 30}),
+        ("worker w.py --max-rss 1.5MiB", {"max_rss": 3 << 19}),
+        ("worker w.py --max-rss 100000", {"max_rss": 100_000}),
     ],
 )
 def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
@@ -84,6 +88,10 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
         ("stop foo --all", r"give either names or --all"),
         ("stop foo --grace -1", r"argument --grace"),
         ("stop foo --grace inf", r"'inf' is not a time in seconds"),
+        ("worker w.py --max-tasks 0", r"argument --max-tasks: it must be 1 or more"),
+        ("worker w.py --max-rss 2X", r"'2X' is not a size, as 500M or 2G is"),
+        ("worker w.py --max-rss 0", r"'0' is not a size"),
+        ("worker w.py -d --kernel --max-tasks 3", r"a kernel is not started anew"),
     ],
 )
 def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -> None:

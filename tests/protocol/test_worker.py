@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from palm.errors import AuthenticationError, ProtocolError
@@ -16,7 +18,7 @@ from palm.protocol.events import (
     Tick,
 )
 from palm.protocol.link import HELLO_DEADLINE, MAX_FAULTS, Identity
-from palm.protocol.worker import WorkerMachine
+from palm.protocol.worker import Retire, WorkerMachine
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -38,9 +40,10 @@ from tests.support.machines import payloads
 class Bench:
     """A worker machine whose messages are looked at."""
 
-    def __init__(self, messages: int | None = None) -> None:
+    def __init__(self, messages: int | None = None, tasks: int | None = None) -> None:
         self.now = 0.0
-        self.machine = WorkerMachine(Identity("worker", "w", b"s" * 16, "foo", ["f"]), messages)
+        identity = Identity("worker", "w", b"s" * 16, "foo", ["f"])
+        self.machine = WorkerMachine(identity, messages, tasks)
         self.effects = self.machine.start(self.now)
 
     def handle(self, event: object) -> list[Effect]:
@@ -205,6 +208,88 @@ def test_it_stops_after_its_number_of_messages() -> None:
     bench.complete(3)
     assert bench.sent(Bye)
     assert isinstance(bench.effects[-1], Stopped)
+
+
+@pytest.mark.parametrize(
+    ("messages", "tasks", "stop", "retired"),
+    [
+        (None, 3, 3, True),
+        (4, 3, 3, True),
+        (3, 4, 3, False),
+        (3, 3, 3, False),
+        (None, None, 5, False),
+    ],
+)
+def test_it_retires_after_its_number_of_tasks(
+    messages: int | None, tasks: int | None, stop: int, retired: bool
+) -> None:
+    bench = Bench(messages, tasks)
+    bench.connect()
+    bench.task(1, n=5), bench.task(2)
+    assert bench.invoked().stop == stop
+    bench.complete(stop)
+    assert bench.machine.retired is retired
+    if stop == 3:
+        (bye,) = bench.sent(Bye)
+        assert bye.reason == ("it ran as many messages as it may" if retired else "it was stopped")
+        assert bye.begun == []
+        assert isinstance(bench.effects[-1], Stopped)
+
+
+def test_it_retires_when_told_to_and_gives_back_what_it_has(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1, n=5), bench.task(2)
+    bench.handle(Retire(inf, "it is large"))
+    assert bench.machine.next_deadline is None, "it may take its time"
+    bench.complete(2)
+    assert [(r.first, r.n) for r in bench.sent(Result)] == [(10, 2)]
+    assert [(bye.reason, bye.begun) for bye in bench.sent(Bye)] == [("it is large", [])]
+    assert bench.machine.retired
+
+
+def test_one_that_was_asked_to_stop_does_not_retire(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1)
+    bench.handle(StopRequested(5.0))
+    bench.handle(Retire(inf, "it is large"))
+    bench.complete(1)
+    assert not bench.machine.retired
+    assert bench.sent(Bye)[0].reason == "it was stopped"
+
+
+@pytest.mark.parametrize("how", ["stopped", "retired"])
+def test_what_is_done_goes_out_before_it_leaves(how: str) -> None:
+    bench = Bench(tasks=1 if how == "retired" else None)
+    bench.connect()
+    bench.task(1)
+    bench.handle(Disconnected())
+    if how == "stopped":
+        bench.handle(StopRequested(5.0))
+    bench.complete(1)
+    assert not any(isinstance(effect, Stopped) for effect in bench.effects)
+    bench.connect(link=2, keep=(1,))
+    sent = [type(e.message) for e in bench.effects if isinstance(e, Send)]
+    assert sent[-3:] == [Result, Returned, Bye]  # of the lease nothing is left to return
+    assert isinstance(bench.effects[-1], Stopped)
+
+
+def test_it_leaves_with_what_is_done_when_its_grace_is_over(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1)
+    bench.handle(Disconnected())
+    bench.complete(1)
+    bench.handle(StopRequested(5.0))
+    bench.now += 5.1
+    assert any(isinstance(effect, Stopped) for effect in bench.handle(Tick()))
+
+
+def test_one_left_behind_is_said_to_be_begun(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1), bench.task(2)
+    bench.handle(StopRequested(1.0))
+    bench.now += 1.1
+    bench.handle(Tick())
+    assert [bye.begun for bye in bench.sent(Bye)] == [[1]]
 
 
 def test_asked_to_stop_it_finishes_the_message_that_runs(bench: Bench) -> None:

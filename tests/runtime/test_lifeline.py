@@ -167,3 +167,24 @@ def test_ready_to_a_supervisor_that_is_gone_is_harmless(monkeypatch: pytest.Monk
     lifeline.notify_ready()
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(write)
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_a_child_knows_whether_it_is_supervised(supervised: bool) -> None:
+    code = (
+        "from palm.runtime.lifeline import is_supervised, notify_ready, tie_to_supervisor\n"
+        "tie_to_supervisor(print, 1.0)\n"
+        "notify_ready()\n"
+        "print(is_supervised())\n"
+    )
+    read, write = os.pipe()
+    env = {**os.environ, "PALM_READY_FD": str(write)} if supervised else None
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=env, pass_fds=[write], stdout=subprocess.PIPE,
+            text=True, check=True, timeout=30,
+        )  # fmt: skip
+    finally:
+        os.close(read)
+        os.close(write)
+    assert done.stdout == f"{supervised}\n"

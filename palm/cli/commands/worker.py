@@ -8,6 +8,7 @@ import sys
 from argparse import Namespace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from palm.cli.failures import FAILED, OK, USAGE, CommandFailed
 from palm.cli.foreground import log_level, tie
@@ -36,15 +37,25 @@ def run(arguments: Namespace) -> int:
     except PalmError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-        return _show_failure(error, arguments.source_name or arguments.target)
-    _make(offer, name, arguments.master).start()
+        return _show_failure(error, f"{arguments.source_name or arguments.target} cannot be loaded")
+    worker = _make(offer, name, arguments)
+    try:
+        worker.start()
+    except Exception as error:
+        if error is not worker.initialize_error or isinstance(error, PalmError):
+            raise
+        return _show_failure(error, f"{name} cannot be made ready")
     return OK
 
 
-def _make(offer: type[Worker] | Functions, name: str, master: str | None) -> Worker:
+def _make(offer: type[Worker] | Functions, name: str, arguments: Namespace) -> Worker:
+    options = {"max_tasks": arguments.max_tasks, "max_rss": arguments.max_rss}
+    # A class of the user's may know no options of later versions.
+    more: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if isinstance(offer, dict):
-        return Worker(name, master=master, functions=offer, log_level=log_level())
-    return offer(name, master=master, log_level=log_level())
+        more["functions"] = offer
+        offer = Worker
+    return offer(name, master=arguments.master, log_level=log_level(), **more)
 
 
 def _make_name(target: str) -> str:
@@ -56,16 +67,20 @@ def _detach(arguments: Namespace, name: str) -> int:
     from palm.cli.background import start  # loads what a component does not need
 
     args = ["--master", arguments.master] if arguments.master else []
+    if arguments.max_tasks:
+        args += ["--max-tasks", str(arguments.max_tasks)]
+    if arguments.max_rss:
+        args += ["--max-rss", str(arguments.max_rss)]
     return start("worker", name, arguments.target, args, arguments)
 
 
-def _show_failure(error: Exception, shown: str) -> int:
+def _show_failure(error: Exception, text: str) -> int:
     """The user's own traceback, without the frames that led to it."""
     import traceback  # on the way to an error only
 
     error.with_traceback(_from_users_code(error.__traceback__))
     traceback.print_exception(error)
-    print(f"palm: {shown} cannot be loaded", file=sys.stderr)
+    print(f"palm: {text}", file=sys.stderr)
     return FAILED
 
 
