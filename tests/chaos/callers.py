@@ -37,7 +37,7 @@ class Caller(Protocol):
 class Palm:
     """A client of the master ``foo``, which it finds by name."""
 
-    modes = ("any", "ordered")
+    modes = ("any", "ordered", "once")
 
     def __init__(self) -> None:
         from palm.clients import Client
@@ -46,7 +46,8 @@ class Palm:
 
     def run(self, messages: Sequence[bytes], mode: str) -> Iterator[Outcome]:
         ordered = mode == "ordered"
-        job = self._client.job("foo.work", messages, ordered=ordered, errors="return")
+        options = {"ordered": ordered, "at_most_once": mode == "once"}
+        job = self._client.job("foo.work", messages, errors="return", **options)
         for at, outcome in enumerate(job):
             if isinstance(outcome, BaseException):
                 yield outcome.index, outcome  # type: ignore[attr-defined]
