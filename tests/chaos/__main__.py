@@ -25,7 +25,7 @@ from typing import Any
 from tests.chaos.client import HUNG_AFTER
 from tests.chaos.histories import Verdict, judge, read_all
 from tests.chaos.processes import Place, Slot
-from tests.chaos.schedule import schedule
+from tests.chaos.schedule import KINDS, schedule
 from tests.chaos.systems import MODULES, SYSTEMS
 from tests.chaos.tormentor import Children, Tormentor
 
@@ -43,6 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--system", choices=SYSTEMS, default="palm")
+    parser.add_argument("--only", choices=KINDS, default="", help="faults of one kind")
+    parser.add_argument(
+        "--pause", type=float, default=0.0, help="seconds between faults, however few that makes"
+    )
     parser.add_argument("--folder", type=Path, help="a new one, which is kept (else a temporary)")
     parser.add_argument("--json", type=Path, help="write all figures there")
     args = parser.parse_args(argv)
@@ -51,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
     folder = args.folder or Path(tempfile.mkdtemp(prefix="chaos-", dir="/tmp"))
     print(f"{args.system}, {args.seconds:g} s, seed {args.seed}", flush=True)
-    figures, verdict = run(args.system, folder, args.seed, args.seconds)
+    options = {"only": args.only, "pause": args.pause}
+    figures, verdict = run(args.system, folder, args.seed, args.seconds, **options)
     report(figures, verdict)
     if args.json:
         args.json.write_text(json.dumps(figures | verdict.as_dict(), indent=2) + "\n")
@@ -63,7 +68,9 @@ def main(argv: list[str] | None = None) -> int:
     return int(failed)
 
 
-def run(system: str, folder: Path, seed: int, seconds: float) -> tuple[dict[str, Any], Verdict]:
+def run(
+    system: str, folder: Path, seed: int, seconds: float, *, only: str = "", pause: float = 0.0
+) -> tuple[dict[str, Any], Verdict]:
     """Torment a system; return what was done to it, and what came of that."""
     place = Place(folder)
     try:
@@ -73,8 +80,8 @@ def run(system: str, folder: Path, seed: int, seconds: float) -> tuple[dict[str,
         children = None if any(slot.role == "worker" for slot in slots) else Children(clients)
         tormentor = Tormentor(place, slots, children)
         tormentor.start()
-        wanted = int(FAULTS_A_MINUTE * seconds / 60)
-        faults = schedule(seed, frozenset(roles))
+        wanted = 0 if pause else int(FAULTS_A_MINUTE * seconds / 60)
+        faults = schedule(seed, frozenset(roles), only, pause)
         spent = tormentor.run(faults, seconds, wanted, LONGER * seconds)
         let_end(tormentor, clients)
         figures = {
@@ -91,7 +98,7 @@ def run(system: str, folder: Path, seed: int, seconds: float) -> tuple[dict[str,
     finally:
         left = place.end_rest()
     verdict = judge(*read_all(folder))
-    if not verdict.killed_in_the_middle:
+    if not verdict.killed_in_the_middle and only in ("", "kill worker"):
         verdict.complaints.append("no kill hit a worker in the middle of a message")
     return figures | {"left behind": left}, verdict
 
@@ -136,6 +143,7 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
         f"false          {verdict.wrong} results, {verdict.misplaced} out of place",
         f"executions     {verdict.executions}, {verdict.again} of them again",
         f"begun again    {quantiles(verdict.begun_again_after)}",
+        *(f"{kind:<14} {quantiles(gaps, 'a result')}" for kind, gaps in verdict.gaps.items()),
         f"processes      {figures['left behind']} left behind",
         f"               {ended or 0} ended by themselves",
         f"               {figures['not ended by SIGTERM'] or 0} did not end by SIGTERM",
@@ -148,15 +156,14 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
     sys.stdout.flush()
 
 
-def quantiles(milliseconds: list[float]) -> str:
+def quantiles(milliseconds: list[float], what: str = "") -> str:
     """Say how long something took."""
     if not milliseconds:
         return "-"
     row = sorted(milliseconds)
-    return (
-        f"after {median(row):.0f} ms (median), {row[len(row) * 99 // 100]:.0f} ms (p99), "
-        f"{row[-1]:.0f} ms (most), {len(row)} times"
-    )
+    most, p99 = row[-1], row[len(row) * 99 // 100]
+    figures = f"{median(row):.0f} ms (median), {p99:.0f} ms (p99), {most:.0f} ms (most)"
+    return f"{what or 'that'} after {figures}, {len(row)} times"
 
 
 if __name__ == "__main__":

@@ -10,9 +10,11 @@ once      any order, and no message may be begun twice
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +24,10 @@ __all__ = ["Job", "Journal", "Verdict", "judge", "read_history", "read_journal"]
 
 #: How often a message must have been begun and not ended before it may be called poison.
 MAX_DEATHS: Final = 3
+
+#: Microseconds between two faults from which on the longest time without a result is that of the
+#: first of them.
+QUIET: Final = 2_000_000
 
 #: Errors that a job may end a message with, by its mode, though its function raises none.
 _ALLOWED: Final = {"once": {"WorkerLost", "MasterLost"}}
@@ -41,6 +47,8 @@ class Job:
     #: of arrival.
     results: list[tuple[int, int]] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)
+    #: When the results came.
+    times: list[int] = field(default_factory=list)
     #: Results that are not what belongs to their message.
     wrong: int = 0
 
@@ -84,6 +92,8 @@ class Verdict:
     killed_in_the_middle: int = 0
     #: Milliseconds from such a kill until the message was begun again.
     begun_again_after: list[float] = field(default_factory=list)
+    #: Milliseconds for which no result came after a fault, by its kind, if `QUIET` was around it.
+    gaps: dict[str, list[float]] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
@@ -101,6 +111,7 @@ def read_history(text: str) -> list[Job]:
         elif what == "result":
             position, job, index, value = map(int, fields[:4])
             jobs[-1].results.append((index, position))
+            jobs[-1].times.append(int(fields[4]))
             jobs[-1].wrong += (job, value) != (jobs[-1].number, answer(jobs[-1].number, index))
         elif what == "error":
             jobs[-1].errors.append((int(fields[0]), fields[1]))
@@ -146,10 +157,12 @@ def judge(
         begun.update((job, index) for job, index, _, _ in journal.runs)
         ended.update((job, index) for job, index, _, end in journal.runs if end)
     verdict.executions, verdict.again = begun.total(), begun.total() - len(begun)
+    jobs = list(jobs)
     for job in jobs:
         _judge_outcomes(job, verdict)
         _judge_executions(job, begun, ended, verdict)
     _look_at_kills(journals, faults, verdict)
+    _look_at_gaps(jobs, faults, verdict)
     return verdict
 
 
@@ -225,6 +238,19 @@ def _look_at_kills(
         later = [start - int(at) for start in starts[key] if start > int(at)]
         if later:
             verdict.begun_again_after.append(min(later) / 1000)
+
+
+def _look_at_gaps(jobs: Iterable[Job], faults: Sequence[Sequence[str]], verdict: Verdict) -> None:
+    came = sorted(at for job in jobs for at in job.times)
+    if not came:
+        return
+    hits = [(int(at), f"{kind} {role}") for kind, role, _, at in faults]
+    ends = [at for at, _ in hits[1:]] + [came[-1]]
+    for (at, kind), end in zip(hits, ends, strict=False):
+        if end - at >= QUIET:
+            within = [at, *came[bisect_left(came, at) : bisect_right(came, end)], end]
+            gap = max(later - earlier for earlier, later in pairwise(within))
+            verdict.gaps.setdefault(kind, []).append(gap / 1000)
 
 
 class _Complaints:

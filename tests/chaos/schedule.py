@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final, NamedTuple
 
-__all__ = ["Fault", "schedule"]
+__all__ = ["KINDS", "Fault", "schedule"]
 
 #: Kind and role, and how often.
 _KINDS: Final = {
@@ -21,6 +21,9 @@ _KINDS: Final = {
     ("kill", "master"): 7,
     ("kill", "client"): 8,
 }
+
+#: Their names.
+KINDS: Final = tuple(" ".join(kind) for kind in _KINDS)
 
 #: Seconds between two faults, at least and at most.
 PAUSE: Final = (0.0, 0.48)
@@ -42,13 +45,22 @@ class Fault(NamedTuple):
     lasts: float = 0.0
 
 
-def schedule(seed: int, roles: frozenset[str]) -> Iterator[Fault]:
-    """Yield faults without end, only of roles that there are."""
+def schedule(
+    seed: int, roles: frozenset[str], only: str = "", pause: float = 0.0
+) -> Iterator[Fault]:
+    """Yield faults without end, only of roles that there are.
+
+    With ``only`` they are all of one kind ("kill worker"), with ``pause`` each comes so many
+    seconds after the one before.
+    """
     random = Random(seed)
     kinds = {kind: weight for kind, weight in _KINDS.items() if kind[1] in roles}
-    while True:
+    if only:
+        kinds = {kind: weight for kind, weight in kinds.items() if " ".join(kind) == only}
+    while kinds:
         ((kind, role),) = random.choices(list(kinds), list(kinds.values()))
         after, share = random.uniform(*PAUSE), random.random()
         bounds = _LONG if random.random() < _LONG_PART else _SHORT
         lasts = random.uniform(*bounds)
+        after = pause or after
         yield Fault(after, kind, role, share, lasts if kind == "stop" else 0.0)

@@ -116,6 +116,14 @@ def test_kill_in_the_middle_is_known_by_the_last_line_of_a_worker() -> None:
     assert verdict.begun_again_after == [5.0]
 
 
+def test_longest_time_without_a_result_belongs_to_the_fault_before_it() -> None:
+    lines = [result(index).replace(" 5", f" {at}") for index, at in enumerate((1, 2, 5, 6, 9))]
+    text = history(*[f"{line}000000" for line in lines], n=5)
+    faults = (["kill", "master", "1", "2500000"], ["stop", "worker", "2", "5500000"])
+    verdict = verdict_of(text, journal(0, 1, 2, 3, 4), faults=faults)
+    assert verdict.gaps == {"kill master": [2500.0], "stop worker": [3000.0]}
+
+
 def test_line_that_was_cut_off_counts_as_not_written() -> None:
     assert read_history("submit 7 2 any 1\nresul")[0].results == []
     assert read_journal(1, "begin 7 0 2\nend 7").unfinished == (7, 0)
@@ -132,3 +140,6 @@ def test_schedule_follows_from_its_seed() -> None:
     assert sum(fault.after for fault in first[:200]) < 60
     alone = islice(schedule(5, frozenset({"worker"})), 100)
     assert {fault.role for fault in alone} == {"worker"}
+    calm = islice(schedule(5, ROLES, "kill master", 3.0), 9)
+    assert {(fault.kind, fault.role, fault.after) for fault in calm} == {("kill", "master", 3.0)}
+    assert not list(schedule(5, frozenset({"worker"}), "kill master"))

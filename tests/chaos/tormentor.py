@@ -132,7 +132,9 @@ class Tormentor:
         while (spent := time.monotonic() - begun) < most:
             if spent >= seconds and self.faults.total() >= wanted:
                 break
-            fault = next(faults)
+            fault = next(faults, None)
+            if fault is None:
+                break
             due = max(due + fault.after, time.monotonic() - 1.0)  # behind time: without a pause
             self.pass_time(due - time.monotonic())
             self._hit(fault)
