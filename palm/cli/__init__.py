@@ -19,10 +19,10 @@ from palm.errors import PalmError
 __all__ = ["main"]
 
 _COMMANDS = {
-    name: f"palm.cli.commands.{name}"
+    name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "down", "logs", "master", "ps", "restart", "runner", "status", "stop", "ui", "up",
-        "version", "worker",
+        "dead-letters", "down", "logs", "master", "ps", "restart", "runner", "status", "stop", "ui",
+        "up", "version", "worker",
     )
 }  # fmt: skip
 

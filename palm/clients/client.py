@@ -31,6 +31,7 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
+from palm.wire.batch import Batch, Buffer
 from palm.wire.message import Terms
 
 __all__ = ["Client"]
@@ -223,6 +224,20 @@ class Client:
         if job.state == "cancelled":
             raise Cancelled("the client was closed", function=function)
         return results[0] if messages == 1 else results
+
+    def send_packed(self, function: str, codec: int, payload: Buffer) -> Job:
+        """Call ``function`` with one payload that was packed before; it is not looked into here.
+
+        This is how dead letters are sent again.
+        """
+        job = self._new_job(function, Source([None]), None, None, errors="raise", ordered=False)
+        feeder = Feeder(job, (), None, self._connection.post, self._connection.wake)
+        self._add(job, feeder)
+        batch = Batch.pack([payload])
+        job.submitted(1, batch.size)
+        self._post(events.Submitted(job.key, 0, batch, function, codec, True))
+        job.exhausted(1, None)
+        return job
 
     # Shared values
 

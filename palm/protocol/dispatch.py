@@ -14,7 +14,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Final
 
-from palm.protocol.effects import Effect, Log, Probe, Send
+from palm.protocol.effects import DeadLetter, Effect, Log, Probe, Send
 from palm.protocol.jobs import Fate, JobState, Piece
 from palm.protocol.lines import Lines
 from palm.protocol.pool import LOST, Lease, Pool, WorkerSession
@@ -354,8 +354,7 @@ class Dispatcher:
         if job.terms.at_most_once and piece.fates:
             self._put_begun(job, piece)
         elif piece.alone and piece.deaths >= MAX_DEATHS:
-            text = f"it ended {piece.deaths} workers that ran it alone"
-            self._fail(job, piece, Kind.POISON_TASK, Failure("PoisonTask", text))
+            self._bury(job, piece)
         elif piece.alone and piece.deaths + piece.doubts >= MAX_DEATHS:
             job.doubtful.insert(0, piece)
             job.hold(piece.partition)
@@ -363,6 +362,23 @@ class Dispatcher:
         else:
             job.late = job.late or job.done.total > 0
             job.put_back(piece)
+
+    def _bury(self, job: JobState, piece: Piece) -> None:
+        """Give up a message that ends its workers, and have it kept."""
+        text = f"it ended {piece.deaths} workers that ran it alone"
+        self._effects.append(
+            DeadLetter(
+                job.function,
+                job.id,
+                piece.first,
+                piece.attempts,
+                piece.codec,
+                piece.batch,
+                job.session.name,
+                text,
+            )
+        )
+        self._fail(job, piece, Kind.POISON_TASK, Failure("PoisonTask", text))
 
     def _put_begun(self, job: JobState, piece: Piece) -> None:
         """Keep messages that may not run twice until it is known whether their worker died."""

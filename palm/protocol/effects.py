@@ -12,6 +12,7 @@ from palm.wire.batch import Batch
 from palm.wire.message import Message, Outcome, Task
 
 __all__ = [
+    "DeadLetter",
     "Deliver",
     "Effect",
     "Expired",
@@ -76,6 +77,19 @@ class Expired(msgspec.Struct):
     job: bytes
 
 
+class DeadLetter(msgspec.Struct):
+    """Keep a message that ended every worker that ran it: ``index`` of ``job`` of a client."""
+
+    function: str
+    job: bytes
+    index: int
+    attempts: int
+    codec: int
+    batch: Batch
+    client: str
+    text: str
+
+
 class Fail(msgspec.Struct):
     """No message of ``job`` will have another outcome, because of ``error``.
 
@@ -129,6 +143,7 @@ Effect = (
     | Probe
     | Reconnect
     | Invoke
+    | DeadLetter
     | Deliver
     | Expired
     | Fail

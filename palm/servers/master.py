@@ -10,10 +10,12 @@ from typing import Any, ClassVar
 
 from palm.errors import ConfigError, TransportError
 from palm.protocol.cache import pack_value, unpack_value
-from palm.protocol.effects import Log, Stopped
+from palm.protocol.effects import DeadLetter, Log, Stopped
 from palm.protocol.events import StopRequested
 from palm.protocol.master import MasterMachine
+from palm.protocol.shown import shown
 from palm.runtime.component import Component
+from palm.runtime.deadletters import DeadLetters, Letter
 from palm.runtime.driver import Driver
 from palm.runtime.folders import socket_path
 from palm.runtime.lifeline import notify_ready
@@ -131,7 +133,12 @@ class Master(Component):
             self.cache.stored,
             jitter=random.random,
         )
-        self._driver = Driver(machine, listener, {Log: self._log, Stopped: self._stopped})
+        perform: dict[type, Callable[[Any], None]] = {
+            Log: self._log,
+            DeadLetter: self._bury,
+            Stopped: self._stopped,
+        }
+        self._driver = Driver(machine, listener, perform)
         for address in dict.fromkeys(self.endpoints.values()):
             self.logger.info("Listening at %s", address)
         self.logger.info("ready")
@@ -217,6 +224,28 @@ class Master(Component):
 
     def _log(self, effect: Log) -> None:
         self.logger.log(effect.level, effect.text)
+
+    def _bury(self, effect: DeadLetter) -> None:
+        """Keep a message that ended its workers; that it cannot be kept stops nobody."""
+        letter = Letter(
+            master=self.name,
+            function=effect.function,
+            job=effect.job.hex(),
+            index=effect.index,
+            attempts=effect.attempts,
+            codec=effect.codec,
+            client=effect.client,
+            text=effect.text,
+        )
+        what = f"message {effect.index} of {shown(effect.function)}"
+        try:
+            dropped = DeadLetters.of(self.folders).add(letter, effect.batch.payloads()[0])
+        except (OSError, ConfigError) as error:
+            self.logger.error("%s ended its workers and cannot be kept: %s", what, error)
+            return
+        self.logger.error("%s ended its workers; it is kept as dead letter %s", what, letter.id)
+        if dropped:
+            self.logger.warning("dropped the oldest dead letters: %s", ", ".join(dropped))
 
     def _stopped(self, effect: Stopped) -> None:
         self._over = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palm.protocol.dispatch import RECALL_AFTER
+from palm.protocol.effects import DeadLetter
 from palm.protocol.master import FUNCTION_GRACE
 from palm.wire.batch import Batch
 from palm.wire.message import Ack, Close, Notice, Outcome, Recall, Result, Returned, Terms
@@ -350,3 +351,20 @@ def test_keys_of_a_function_that_nobody_serves_leave_nothing(bench: MasterBench)
     client.submit(JOB, payloads(4), partitions=b"\1\1\1\2")
     bench.pass_time(FUNCTION_GRACE + 0.1)
     assert len(client.outcomes()) == 4
+
+
+# Messages that are given up
+
+
+def test_message_that_ends_its_workers_is_kept(bench: MasterBench) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(2))
+    for number in range(4):  # the first of them may have had others in hand
+        bench.worker(f"w{number}").lose()
+        bench.pass_time(5.0)
+    letters = [effect for effect in bench.effects if isinstance(effect, DeadLetter)]
+    assert [(each.function, each.job, each.index, each.attempts) for each in letters] == [
+        ("f", JOB, 0, 4)
+    ]
+    assert bytes(letters[0].batch.payloads()[0]) == b"0"
+    assert client.outcomes()[0][0] == Kind.POISON_TASK

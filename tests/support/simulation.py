@@ -11,6 +11,7 @@ from typing import Any, Final
 from palm.protocol.client import ClientMachine
 from palm.protocol.dispatch import MAX_DEATHS
 from palm.protocol.effects import (
+    DeadLetter,
     Deliver,
     Expired,
     Fail,
@@ -382,7 +383,12 @@ class Simulation:
         self._latest: dict[tuple[int, int], tuple[object, int]] = {}
         self.expired: set[bytes] = set()
         self._outcomes: dict[tuple[int, bytes, int], tuple[object, int]] = {}
-        perform = {Log: _ignore, Stopped: self._end_master, Send: self._send_as_master}
+        perform = {
+            DeadLetter: _ignore,
+            Log: _ignore,
+            Stopped: self._end_master,
+            Send: self._send_as_master,
+        }
         self.master_driver = Driver(
             self.master, self.master_transport, perform, clock=lambda: self.now
         )
