@@ -106,11 +106,16 @@ def secure_ipc_bind(socket: zmq.Socket[bytes]) -> None:
 def secure_connect(socket: zmq.Socket[bytes], key: RoleKey, server: str = "") -> None:
     """Make the next tcp connects of `socket` prove `key`, and insist on the server's.
 
-    `server` is the public key of the server, if it is not the one that the key file names.
+    `server` is the public key of the server, if it is not the one that the key file names; raises
+    ConfigError if it is no key.
     """
     socket.setsockopt(zmq.CURVE_PUBLICKEY, key.curve_publickey.encode())
     socket.setsockopt(zmq.CURVE_SECRETKEY, key.curve_secretkey.encode())
-    socket.setsockopt(zmq.CURVE_SERVERKEY, (server or key.server_publickey).encode())
+    server = server or key.server_publickey
+    try:
+        socket.setsockopt(zmq.CURVE_SERVERKEY, server.encode())
+    except (zmq.ZMQError, UnicodeEncodeError) as error:
+        raise ConfigError(f"{server!r} is not the public key of a server") from error
 
 
 def check_ipc_server(path: Path) -> None:

@@ -253,6 +253,16 @@ def test_no_bytes_at_all_make_reading_a_key_fail_otherwise(
         load_key(path)
 
 
+@pytest.mark.parametrize("server", ["short", "\u00e9" * 40, "x" * 41, "\ud800"])
+def test_server_key_that_is_none_is_refused(keyring: Keyring, server: str) -> None:
+    with (
+        zmq.Context() as context,
+        context.socket(zmq.DEALER) as dealer,
+        pytest.raises(ConfigError, match="not the public key"),
+    ):
+        secure_connect(dealer, keyring.client, server)
+
+
 def test_keys_of_two_clusters_do_not_mix(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     for folder in (one, two):
