@@ -34,6 +34,12 @@ def run(function: Callable[[Any], Any], items: list[Any]) -> Completed:
     return Executor(FunctionTable({"function": function})).run(invoke_of(items))
 
 
+@pytest.fixture(autouse=True)
+def _runs_are_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is; but for the tests of that."""
+    monkeypatch.setattr(executor, "ANSWER_AFTER", 20.0)
+
+
 def results(completed: Completed) -> list[Any]:
     """Results, and failures in the places of those that have none."""
     payloads = completed.batch.payloads()
@@ -74,7 +80,8 @@ def test_bytes_pass_untouched() -> None:
     assert results(completed) == [b"a!", b"b!"]
 
 
-def test_a_long_lease_is_answered_in_parts() -> None:
+def test_a_long_lease_is_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "ANSWER_AFTER", 0.02)
     machine = Executor(FunctionTable({"function": lambda value: time.sleep(0.008) or value}))
     items = list(range(10))
     invoke = invoke_of(items)
