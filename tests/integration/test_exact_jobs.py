@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import signal
+import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from palm.clients import Client
-from palm.errors import MasterLost, WorkerLost
+from palm.errors import DeadlineExceeded, MasterLost, WorkerLost
 from tests.support.cluster import ProcessCluster, until
 from tests.support.fixtures import processes
 
@@ -77,3 +78,59 @@ def test_restart_of_the_master_starts_nothing_twice(processes: ProcessCluster) -
     assert done, "what ran brought its result over the restart"
     counts = starts(processes.folder)
     assert set(counts.values()) == {1} and set(done) <= set(counts)
+
+
+HANGING = """
+import time
+
+def nap(seconds):
+    time.sleep(seconds)
+    return seconds
+"""
+
+
+def test_call_that_takes_too_long_ends_and_the_others_go_on(processes: ProcessCluster) -> None:
+    processes.master()
+    processes.worker(HANGING, "Worker('w0', master='foo', functions={'nap': nap})")
+    began = time.monotonic()
+    with Client("foo") as client:
+        naps = [0.0, 60.0, 0.001, 0.0]
+        job = client.job("foo.nap", naps, timeout=0.5, ordered=True, errors="return")
+        results = list(job)
+    assert time.monotonic() - began < 30
+    assert [results[0], *results[2:]] == [0.0, 0.001, 0.0]
+    assert isinstance(results[1], DeadlineExceeded) and "0.5 s" in results[1].text
+
+
+RAISING = """
+from collections import Counter
+starts = Counter()
+
+def flaky(item):
+    starts[item["n"]] += 1
+    if item["n"] % 7 == 0 and starts[item["n"]] == 1:
+        raise ConnectionError("not yet")
+    with open(f"order-{item['key']}", "a") as file:
+        file.write(f"{item['n']}\\n")
+    return item["n"]
+"""
+
+
+def test_options_go_together_over_a_restart_of_the_master(processes: ProcessCluster) -> None:
+    master = processes.master()
+    for number in range(2):
+        name = f"w{number}"
+        processes.worker(RAISING, f"Worker({name!r}, master='foo', functions={{'flaky': flaky}})")
+    items = [{"key": "abc"[n % 3], "n": n} for n in range(600)]
+    options = {"key": "key", "retries": 3, "retry_on": OSError, "priority": 2, "deadline": 120.0}
+    with Client("foo") as client:
+        job = client.job("foo.flaky", items, ordered=True, **options)  # type: ignore[arg-type]
+        first = [next(job) for _ in range(20)]
+        master.process.send_signal(signal.SIGKILL)
+        master.wait()
+        processes.master()
+        assert first + list(job) == list(range(600))
+        assert job.progress.retried
+    for key in "abc":
+        ran = list(map(int, (processes.folder / f"order-{key}").read_text().split()))
+        assert sorted(set(ran)) == [item["n"] for item in items if item["key"] == key]

@@ -292,8 +292,9 @@ class Client(_Connected):
         if kind == Kind.FUNCTION_NOT_FOUND:
             assert job.function == RARE
         elif kind == Kind.DEADLINE_EXCEEDED:
-            assert job.terms is not None and job.terms.deadline, index
-            assert self.simulation.now >= job.opened + job.terms.deadline, index
+            assert job.terms is not None
+            limit = job.terms.deadline or job.terms.timeout
+            assert limit and self.simulation.now >= job.opened + limit, index
         elif kind in (Kind.WORKER_LOST, Kind.MASTER_LOST):
             assert job.terms is not None and job.terms.at_most_once, index
         elif sent == POISON:
@@ -342,11 +343,14 @@ class Simulation:
         """Return what a job wants of its calls: most want nothing special."""
         if self.random.random() < 0.6:
             return None
+        once = self.random.random() < 0.2
         if self.random.random() < 0.4:
             return Terms(at_most_once=True, priority=self.random.choice((0, 1)))
         if self.random.random() < 0.3:
             deadline = self.random.choice((0.05, 0.5, 5.0))
             return Terms(deadline=deadline, remaining=deadline)
+        if self.random.random() < 0.3:
+            return Terms(timeout=self.random.choice((0.5, 3.0)), at_most_once=once)
         retry_on = [] if self.random.random() < 0.7 else ["builtins.OSError"]
         return Terms(
             retries=self.random.randint(0, 3),
