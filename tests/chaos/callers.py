@@ -37,11 +37,10 @@ class Caller(Protocol):
 class Palm:
     """A client of the master ``foo``, which it finds by name."""
 
-    modes = ("any", "ordered", "once")
-
-    def __init__(self) -> None:
+    def __init__(self, *modes: str) -> None:
         from palm.clients import Client
 
+        self.modes = modes
         self._client = Client("foo", logging_level=_WARNING)
 
     def run(self, messages: Sequence[bytes], mode: str) -> Iterator[Outcome]:

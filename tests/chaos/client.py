@@ -1,7 +1,8 @@
 """A client process: job after job, and a line in its history for each thing that happens.
 
 Started with the number of the process, the system and what that wants. SIGTERM: it ends after the
-job that it has begun. Without an outcome for `HUNG_AFTER` seconds it gives its job up and ends.
+job that it has begun. Without an outcome for `HUNG_AFTER` seconds, in which no master was hit, it
+gives its job up and ends.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from tests.chaos.work import FOLDER, RESULT, Log, inputs_of, now
 __all__ = ["HUNG_AFTER", "main"]
 
 #: Seconds without an outcome after which a job counts as hanging. Nothing that is done here
-#: stops a process for more than a few seconds, and a process is back within one or two.
+#: stops a process for more than a few seconds, and a process is back within one or two; a master
+#: waits 10 s for what workers did for the one before it.
 HUNG_AFTER: Final = 20.0
 
 #: How many messages a job has, one of these.
@@ -77,8 +79,14 @@ class Client:
             job, index, answer = RESULT.unpack(value)
             self._log.write(f"result {at} {job} {index} {answer} {now()}")
 
+    def _last_hit(self) -> float:
+        """Return when a master was hit last."""
+        faults = Path(os.environ[FOLDER]) / "faults"
+        lines = [line for line in faults.read_text().splitlines() if " master " in line]
+        return int(lines[-1].rpartition(" ")[2]) / 1e6 if lines else 0.0
+
     def _watch(self) -> None:
-        while time.monotonic() - self._last < HUNG_AFTER:
+        while time.monotonic() - max(self._last, self._last_hit()) < HUNG_AFTER:
             time.sleep(0.1)
         self._log.write(f"hung {now()}")
         os._exit(1)

@@ -92,7 +92,8 @@ class Verdict:
     killed_in_the_middle: int = 0
     #: Milliseconds from such a kill until the message was begun again.
     begun_again_after: list[float] = field(default_factory=list)
-    #: Milliseconds for which no result came after a fault, by its kind, if `QUIET` was around it.
+    #: Milliseconds for which no result came after a fault, by its kind, if there was no other
+    #: fault for `QUIET`; without jobs of at most once, which wait on purpose.
     gaps: dict[str, list[float]] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
 
@@ -241,7 +242,7 @@ def _look_at_kills(
 
 
 def _look_at_gaps(jobs: Iterable[Job], faults: Sequence[Sequence[str]], verdict: Verdict) -> None:
-    came = sorted(at for job in jobs for at in job.times)
+    came = sorted(at for job in jobs if job.mode != "once" for at in job.times)
     if not came:
         return
     hits = [(int(at), f"{kind} {role}") for kind, role, _, at in faults]

@@ -31,11 +31,16 @@ Worker(sys.argv[1], master="foo", functions={"work": work}).start()
 
 
 def palm(place: Place) -> list[Slot]:
-    """A master and workers, over ipc."""
+    """A master and workers, over ipc.
+
+    A client of its own has the jobs of at most once: while a master is killed every few seconds
+    they do not end, since each of them waits 10 s for what workers have done before it.
+    """
     return [
         Slot("master", "master", lambda _: ["-c", _PALM_MASTER], place),
         *_workers(place, lambda name: lambda n: ["-c", _PALM_WORKER, f"{name}-{n}"]),
-        *_clients(place, "palm"),
+        *_clients(place, "palm", "any", "ordered"),
+        _client(place, CLIENTS, "palm", "once"),
     ]
 
 
@@ -81,13 +86,14 @@ def _workers(place: Place, command: Callable[[str], Callable[[int], list[str]]])
 
 
 def _clients(place: Place, *system: str) -> list[Slot]:
-    def client(number: int) -> Slot:
-        def command(n: int) -> list[str]:
-            return ["-m", "tests.chaos.client", str(n * CLIENTS + number), *system]
+    return [_client(place, number, *system) for number in range(CLIENTS)]
 
-        return Slot("client", f"client-{number}", command, place)
 
-    return [client(number) for number in range(CLIENTS)]
+def _client(place: Place, number: int, *system: str) -> Slot:
+    def command(n: int) -> list[str]:
+        return ["-m", "tests.chaos.client", str(n * (CLIENTS + 1) + number), *system]
+
+    return Slot("client", f"client-{number}", command, place)
 
 
 def _free_port() -> int:
