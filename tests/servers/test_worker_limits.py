@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from palm.clients import Client
 from palm.errors import DeadlineExceeded
 from palm.runtime.limits import GRACE
 from tests.support.cluster import ProcessCluster
+from tests.support.local import local_cluster
 
 #: Seconds that a message may take here, and those within which it is ended at the latest.
 LIMIT = 0.5
@@ -270,3 +272,19 @@ def test_a_child_of_a_function_outlives_the_time_of_the_message(processes: Proce
         os.kill(child, 0)
     finally:
         os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["catch", "hold"])
+def test_a_supervisor_starts_another_worker(palm_home: Path, tmp_path: Path, name: str) -> None:
+    functions, _, _ = HANGS.partition("names = ")
+    (tmp_path / "hangs.py").write_text(functions.replace("worker.get", "print"))
+    with local_cluster() as local, local.client("foo") as client:
+        local.start("master", "foo").wait_ready()
+        worker = local.start("worker", "w", str(tmp_path / "hangs.py"), args=("--master", "foo"))
+        pid = worker.wait_ready().pid
+        (error,) = client.job(f"foo.{name}", [0], timeout=LIMIT, errors="return")
+        assert isinstance(error, DeadlineExceeded)
+        assert error.attempts == 1
+        assert client.eval("foo.pid", 0) != pid
+        assert f" in {name}" in worker.logs(stream="stderr")
