@@ -191,10 +191,17 @@ class Dispatcher:
         if job.dropped or job.expired:
             return
         if job.terms.at_most_once:
-            if job.take_begun(lease.first + lease.done) is not None:
+            piece = job.take_begun(lease.first + lease.done)
+            if piece is not None and job.is_out(lease.partition):
+                self._put_back(job, piece)
+            elif piece is not None:
                 self._give_back(worker, lease, now)
             return
         pieces = job.take_alone(lease.first + lease.done, lease.first + lease.batch.n)
+        if pieces and job.is_out(lease.partition):
+            for piece in reversed(pieces):  # others were given something else of these keys
+                self._put_back(job, piece)
+            return
         if lease.alone and pieces:
             lease.fates = pieces[0].fates
         elif not pieces or any(piece.deaths or piece.doubts for piece in pieces):
@@ -414,9 +421,10 @@ class Dispatcher:
     def blame_hung(self, worker: WorkerSession, leases: list[Lease], now: float) -> None:
         """Give the message that a lost worker ran its outcome, if it ran for longer than it may.
 
-        A worker may have to end itself to end a call.
+        A worker may have to end itself to end a call. Of several that have no answer nobody knows
+        which one it was: each is run again, alone.
         """
-        if leases and leases[0].left > 0:
+        if leases and leases[0].left == 1:
             limit = leases[0].job.terms.timeout
             if limit and now - worker.heard >= limit:
                 self._fail_hung(leases[0])

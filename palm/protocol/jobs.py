@@ -246,6 +246,10 @@ class JobState:
         if partition >= 0 and self.partitions is not None:
             self.partitions.hold(partition)
 
+    def is_out(self, partition: int) -> bool:
+        """Whether something of a partition is out; of -1, nothing ever is."""
+        return self.partitions is not None and self.partitions.is_out(partition)
+
     def release(self, partition: int) -> None:
         """Note that something of a partition, -1 for none, is not out any more."""
         if partition >= 0 and self.partitions is not None:
@@ -340,7 +344,6 @@ class ClientSession:
     peer: bytes | None = None
     link: int = 0
     birth: int = 0
-    strikes: int = 0
     jobs: dict[bytes, JobState] = field(default_factory=dict)
     #: Outcomes not acknowledged yet, oldest first.
     outcomes: deque[tuple[Outcome, Batch]] = field(default_factory=deque)

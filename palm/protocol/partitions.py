@@ -69,6 +69,10 @@ class Partitions:
             if piece.partition in self._ready:
                 self._ready.remove(piece.partition)
 
+    def is_out(self, partition: int) -> bool:
+        """Whether a partition gives nothing, since something of it is out or held back."""
+        return self._out[partition] > 0
+
     def hold(self, partition: int) -> None:
         """Let a partition give nothing before `release` was called as often."""
         self._out[partition] += 1

@@ -106,7 +106,6 @@ class WorkerSession:
     peer: bytes | None = None
     link: int = 0
     birth: int = 0
-    strikes: int = 0
     #: When it last answered, or was given something while it had nothing.
     heard: float = 0.0
     #: It has room for more.

@@ -84,6 +84,8 @@ class Sessions:
         self.peers: dict[bytes, Session] = {}
         #: The links over which others were last told to greet, by routing id.
         self.strangers: dict[bytes, int] = {}
+        #: How often those who did not greet since broke the protocol, by routing id.
+        self._strikes: dict[bytes, int] = {}
         self._host = host
         self._dispatcher = dispatcher
         self._timers = timers
@@ -102,16 +104,21 @@ class Sessions:
         return None
 
     def strike(self, peer: bytes, reason: str) -> None:
-        """Note that a peer broke the protocol, and tell it so."""
+        """Note that a peer broke the protocol, and tell it so; one that goes on is not listened to.
+
+        Else who floods us would have us flood our log, and the memory of its connection.
+        """
+        strikes = self._strikes.get(peer, 0) + 1
+        if strikes > MAX_STRIKES:
+            return
+        self._strikes[peer] = strikes
         reason = shown(reason, LINE)
         self._send(peer, Fault(0, "broken", reason))
         session = self.peers.get(peer)
         name = session.name if session is not None else "a stranger"
         self._log(logging.WARNING, f"broken message from {name}: {reason}")
-        if session is not None:
-            session.strikes += 1
-            if session.strikes >= MAX_STRIKES:
-                session.link = self._host.new_link()  # what follows is a stranger's
+        if session is not None and strikes == MAX_STRIKES:
+            session.link = self._host.new_link()  # what follows is a stranger's
 
     # Greetings
 
@@ -179,7 +186,8 @@ class Sessions:
         if session.expiry is not None:
             session.expiry.cancel()
             session.expiry = None
-        session.peer, session.link, session.strikes = peer, self._host.new_link(), 0
+        session.peer, session.link = peer, self._host.new_link()
+        self._strikes.pop(peer, None)
         session.birth = session.birth or session.link
         self.peers[peer] = session
 
@@ -216,6 +224,7 @@ class Sessions:
 
     def lose(self, peer: bytes, now: float) -> None:
         """Note that a connection is gone."""
+        self._strikes.pop(peer, None)
         self.strangers.pop(peer, None)
         session = self.peers.pop(peer, None)
         if session is None:

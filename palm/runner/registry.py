@@ -88,7 +88,7 @@ def read_registry(folders: Folders) -> RegistryRecord | None:
     try:
         data = privatefile.read(path, "record of the registry", _MAX_FILE)
         return msgspec.json.decode(data, type=RegistryRecord)
-    except (PalmError, msgspec.DecodeError):
+    except (PalmError, *privatefile.UNREADABLE):
         return None
 
 

@@ -30,6 +30,7 @@ from palm.runtime.records import is_running
 from palm.spec.names import check_name
 from palm.spec.process import ProcessSpec
 from palm.spec.text import printable
+from palm.transport import privatefile
 
 __all__ = ["STREAMS", "Spool", "SpoolState", "Stream", "find_spool", "list_spools", "make_spool"]
 
@@ -158,7 +159,7 @@ class Spool:
         """The state last written, or None if there is none that can be read."""
         try:
             return msgspec.json.decode((self.folder / "state.json").read_bytes(), type=SpoolState)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *privatefile.UNREADABLE):
             return None
 
     def write_state(self, state: SpoolState) -> None:
@@ -170,7 +171,7 @@ class Spool:
         try:
             text = (self.folder / "acked.json").read_bytes()
             found = msgspec.json.decode(text, type=dict[str, int])
-        except (OSError, msgspec.DecodeError):
+        except (OSError, *privatefile.UNREADABLE):
             found = {}
         return {stream: max(0, found.get(stream, 0)) for stream in STREAMS}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from palm.errors import ConfigError
 from palm.runtime.folders import Folders
 from palm.runtime.resolver import Found, Resolver
 from palm.spec.endpoint import Endpoint
@@ -15,15 +16,21 @@ class Dialer:
 
     def __init__(self, folders: Folders, target: Endpoint | str, connector: ZmqConnector) -> None:
         self._resolver = Resolver(folders, target)
+        self._is_given = isinstance(target, Endpoint)
         self._connector = connector
         self._dialled: Found | None = None
 
     def dial(self) -> tuple[bool, tuple[str, ...]]:
         """Connect if there is somewhere new to; return what `LookedUp` says."""
-        found = self._resolver.find()
+        try:
+            found = self._resolver.find()
+            if found is not None and found != self._dialled:
+                self._connector.connect(found.endpoint, found.server_key)
+                self._dialled = found
+        except ConfigError:
+            if self._is_given:
+                raise
+            found = None  # what is written of it leads nowhere: as good as nothing
         if found is None:
             return False, self._resolver.known()
-        if found != self._dialled:
-            self._dialled = found
-            self._connector.connect(found.endpoint, found.server_key)
         return True, ()

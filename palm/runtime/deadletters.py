@@ -16,6 +16,7 @@ import msgspec
 
 from palm.errors import PalmError
 from palm.runtime.folders import Folders, private_folder
+from palm.transport import privatefile
 from palm.wire.batch import Buffer
 
 __all__ = ["DeadLetters", "Letter"]
@@ -138,7 +139,7 @@ class DeadLetters:
         try:
             with open(self._path(letter), "rb") as file:
                 found = msgspec.json.decode(file.readline(MAX_LINE), type=Letter)
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, *privatefile.UNREADABLE):
             return None
         found.id = letter
         return found

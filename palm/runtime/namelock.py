@@ -13,7 +13,7 @@ from palm.errors import ConfigError
 from palm.runtime.folders import Folders
 from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.names import check_name
-from palm.transport.privatefile import open_lock
+from palm.transport.privatefile import UNREADABLE, open_lock
 
 __all__ = ["NameLock", "NameTaken"]
 
@@ -97,7 +97,7 @@ def _read_holder(fd: int) -> _Holder:
     # Between a starter's lock and its write the file is empty or names the holder before it.
     try:
         holder = msgspec.json.decode(os.pread(fd, 4096, 0), type=_Holder)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return _Holder(0, 0.0)
     alive = is_running(holder.pid, holder.start_time, holder.identity)
     return holder if alive else _Holder(0, 0.0)

@@ -229,6 +229,6 @@ def _load(path: Path) -> ComponentRecord | None:
     try:
         data = privatefile.read(path, "record", _MAX_RECORD)
         record = msgspec.json.decode(data, type=ComponentRecord)
-    except (PalmError, msgspec.DecodeError):
+    except (PalmError, *privatefile.UNREADABLE):
         return None
     return record if record.name == path.stem else None

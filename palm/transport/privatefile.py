@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import msgspec
+
 from palm.errors import AuthenticationError, ConfigError
 
-__all__ = ["create", "locked", "open_lock", "read", "replace"]
+__all__ = ["UNREADABLE", "create", "locked", "open_lock", "read", "replace"]
 
+#: What decoding JSON may raise that is damaged: no JSON, no UTF-8, or nested without end.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _OPEN = os.O_NOFOLLOW | os.O_CLOEXEC
 
 

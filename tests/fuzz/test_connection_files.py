@@ -21,8 +21,6 @@ LEADS_NOWHERE = [
 ]
 
 
-@pytest.mark.xfail(reason="palm.runtime.connecting lets ConfigError out", strict=False)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("changes", LEADS_NOWHERE, ids=range(5))
 def test_client_outlives_a_record_that_leads_nowhere(
     cluster: ThreadCluster, changes: dict[str, object]

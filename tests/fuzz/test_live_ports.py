@@ -158,7 +158,6 @@ def test_f34_peer_is_told_and_after_three_strikes_not_listened_to(
         until(lambda: served.client.get("struck") == b"x", what="it may greet again")
 
 
-@pytest.mark.xfail(reason="each garbled message is answered and logged, also after the strikes")
 def test_f34_flood_of_garbage_is_answered_and_logged_a_few_times(served: Served) -> None:
     stranger = Stranger(served.endpoint("ipc"))
     try:

@@ -17,21 +17,7 @@ calm = settings(
     deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow]
 )  # fmt: skip
 
-#: Readers with a known bug, to be taken out with it.
-KNOWN = {
-    "record": "palm.runtime.records lets UnicodeDecodeError and RecursionError out",
-    "registry": "palm.runner.registry lets UnicodeDecodeError and RecursionError out",
-    "lock": "palm.runtime.namelock lets UnicodeDecodeError out",
-}
-targets = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason=KNOWN[name], strict=False))
-        if name in KNOWN
-        else name
-        for name in TARGETS
-    ],
-)
+targets = pytest.mark.parametrize("name", TARGETS)
 
 
 @targets

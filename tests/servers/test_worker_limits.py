@@ -186,9 +186,6 @@ def test_c_code_that_holds_the_interpreter_is_not_run_again(processes: ProcessCl
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="the master blames the first message without an answer, of many", strict=False
-)
 def test_what_a_batch_has_besides_c_code_that_holds_the_interpreter_is_not_blamed(
     processes: ProcessCluster,
 ) -> None:
