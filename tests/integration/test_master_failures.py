@@ -147,8 +147,8 @@ def test_f24_two_masters_of_one_name_cannot_both_serve(processes: ProcessCluster
     first.process.kill()
     first.wait()
     second = processes.master()
-    record = read_record(Folders.find(), "foo")
-    assert record is not None and record.pid == second.process.pid
+    record = until(lambda: read_record(Folders.find(), "foo"))
+    assert record.pid == second.process.pid
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
