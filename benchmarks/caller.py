@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks import work
 
 __all__ = ["SYSTEMS", "main"]
 
-#: As in `logging`, which need not be loaded for that: stdout is for answers.
+#: As in `logging`, which other systems need not load for that.
 WARNING = 30
 
 
@@ -36,12 +37,16 @@ class Palm:
     """A client of the master ``foo``; ``address`` empty: found by its name, over ipc."""
 
     def __init__(self, address: str) -> None:
+        import logging
+
         from palm.clients import Client
 
+        # Warnings go to stderr: stdout is for answers.
+        logging.getLogger("palm").addHandler(logging.StreamHandler())
         self._client = Client("foo", address or None, logging_level=WARNING)
 
-    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
-        return self._client.job(f"foo.{function}", payloads)
+    def stream(self, function: str, payloads: Iterable[bytes], **options: Any) -> Iterator[bytes]:
+        return self._client.job(f"foo.{function}", payloads, **options)
 
     def call(self, function: str, payload: bytes) -> bytes:
         result: bytes = self._client.eval(f"foo.{function}", payload, timeout=30.0)
@@ -126,11 +131,13 @@ SYSTEMS: dict[str, Callable[..., System]] = {
 }  # fmt: skip
 
 
-def rate(system: System, function: str, n: int, size: int = work.SMALL) -> dict[str, Any]:
-    """Messages a second, result by result to here."""
+def rate(
+    system: System, function: str, n: int, size: int = work.SMALL, **options: Any
+) -> dict[str, Any]:
+    """Messages a second, result by result to here; ``options`` are those of a job of palm."""
     sent, results = work.payloads(n, size), []
     begun = time.perf_counter()
-    for result in system.stream(function, sent):
+    for result in system.stream(function, sent, **options):
         results.append(result)
     seconds = time.perf_counter() - begun
     work.check(function, sent, results)
@@ -182,8 +189,56 @@ def watched(system: System, function: str, n: int) -> dict[str, Any]:
     return {"seconds": last - begun, "gap": gap, "outcomes": len(results)}
 
 
+def singles(system: Palm, function: str, n: int, size: int, **options: Any) -> dict[str, Any]:
+    """Seconds of jobs of one message, one after the other."""
+    clock, seconds = time.perf_counter, []
+    for payload in work.payloads(n, size):
+        begun = clock()
+        results = list(system.stream(function, [payload], **options))
+        seconds.append(clock() - begun)
+        work.check(function, [payload], results)
+    seconds.sort()
+    return {"p50": seconds[n // 2], "p99": seconds[n * 99 // 100]}
+
+
+def accepts(system: Palm, function: str, **options: Any) -> dict[str, Any]:
+    """Whether a job may have these options."""
+    from palm.errors import ConfigError
+
+    try:
+        return {"accepts": list(system.stream(function, [b"x"], **options)) == [b"x"]}
+    except ConfigError as error:
+        return {"accepts": False, "reason": str(error)}
+
+
+def endless(system: Palm, function: str, ahead: int, until: str) -> dict[str, Any]:
+    """Send messages until a file is there, ``ahead`` at once; each result goes to the journal."""
+    from benchmarks.reliability.journal import Journal
+
+    journal, over = Journal(), Path(until)
+    sent: list[bytes] = []
+    results: list[bytes] = []
+
+    def source() -> Iterator[bytes]:
+        while not over.exists():
+            if len(sent) - len(results) >= ahead:
+                time.sleep(0.0005)
+                continue
+            sent.append(b"%016d" % len(sent))
+            yield sent[-1]
+
+    # A call is a job of its own; what is sent ahead is one job.
+    for job in ([each] for each in source()) if ahead == 1 else [source()]:
+        for result in system.stream(function, job):
+            results.append(bytes(result))
+            journal.note("result", results[-1].decode())
+    work.check(function, sent, results)
+    return {"outcomes": len(results)}
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "rate": rate, "large": large, "calls": calls, "watched": watched,
+    "singles": singles, "accepts": accepts, "endless": endless,
 }  # fmt: skip
 
 

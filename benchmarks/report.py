@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -21,10 +22,12 @@ __all__ = ["Figure", "Goal", "Report"]
 #: Between these lines a page is written anew by ``--markdown``.
 BEGIN, END = "<!-- figures: written by --markdown -->", "<!-- end of figures -->"
 
-COLUMNS = ("part", "system", "median", "lowest .. highest", "x relay", "x exec.", "goal", "")
+COLUMNS = (
+    "part", "system", "median", "lowest .. highest", "x relay", "x exec.", "goal", "", "note",
+)  # fmt: skip
 
-#: Which of them are aligned to the right.
-NUMBERS = range(2, 6)
+#: Which of them are aligned to the right; what a narrow terminal gets not; what not every run has.
+NUMBERS, RANGE, OPTIONAL = range(2, 6), 3, range(4, 9)
 
 LEGEND = (
     "executor: concurrent.futures.ProcessPoolExecutor; Pool: multiprocessing.Pool; raw relay: bare "
@@ -68,11 +71,41 @@ class Figure:
     #: The figure in the unit of its goal.
     reached: float | None = None
     passed: bool | None = None
+    note: str = ""
 
     @property
     def value(self) -> float:
         """The median."""
         return median(self.runs)
+
+
+@dataclass
+class Grid:
+    """Figures of which the part is a row, and the system a column."""
+
+    name: str
+    unit: str
+    figures: list[Figure] = field(default_factory=list)
+    notes: dict[str, str] = field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, ...]]:
+        """Return the cells, with those of the head."""
+        systems = list(dict.fromkeys(figure.system for figure in self.figures))
+        values = {(figure.part, figure.system): figure.value for figure in self.figures}
+        parts = list(dict.fromkeys(figure.part for figure in self.figures))
+        head = (f"{self.name} ({self.unit})", *systems)
+        noted = [""] if self.notes else []
+        return [
+            (*head, *noted),
+            *(
+                (
+                    part,
+                    *(_number(values[part, system]) for system in systems),
+                    *(self.notes.get(part, "") for _ in noted),
+                )
+                for part in parts
+            ),
+        ]
 
 
 @dataclass
@@ -83,6 +116,7 @@ class Report:
     date: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     machine: dict[str, Any] = field(default_factory=lambda: _machine())
     figures: list[Figure] = field(default_factory=list)
+    grids: list[Grid] = field(default_factory=list)
 
     def add(
         self,
@@ -93,6 +127,7 @@ class Report:
         *,
         relay: str = "",
         executor: str = "",
+        note: str = "",
     ) -> None:
         """Take the runs of each system of a part.
 
@@ -100,7 +135,8 @@ class Report:
         """
         values = {system: median(row) for system, row in runs.items()}
         for system, row in runs.items():
-            figure = Figure(part, system, row, unit)
+            figure = Figure(part, system, row, unit, note=note)
+            note = ""  # it is of the part, and said once
             if relay and system != relay:
                 figure.x_relay = values[system] / values[relay]
             if executor and system != executor:
@@ -113,8 +149,25 @@ class Report:
                 figure.passed = goal.holds(values[system], base)
             self.figures.append(figure)
 
+    def add_grid(
+        self,
+        name: str,
+        unit: str,
+        runs: dict[str, dict[str, list[float]]],
+        notes: dict[str, str] | None = None,
+    ) -> None:
+        """Take the runs of each system (a column) for each part (a row), with a note on the row."""
+        grid = Grid(name, unit, notes=notes or {})
+        for part, row in runs.items():
+            for system, values in row.items():
+                grid.figures.append(Figure(part, system, values, unit))
+        self.grids.append(grid)
+
     def rows(self) -> list[tuple[str, ...]]:
-        """Return the cells of each figure, by `COLUMNS`."""
+        """Return the cells of each figure, by `COLUMNS`; under them, those of the head first."""
+        return [COLUMNS, *self._figure_rows()]
+
+    def _figure_rows(self) -> list[tuple[str, ...]]:
         return [
             (
                 figure.part,
@@ -125,16 +178,28 @@ class Report:
                 _multiple(figure.x_executor),
                 figure.goal,
                 "" if figure.passed is None else "pass" if figure.passed else "miss",
+                figure.note,
             )
             for figure in self.figures
         ]
 
     def show(self, console: Console) -> None:
-        """Print the table; a narrow terminal gets no ranges."""
-        rows = [COLUMNS, *self.rows()]
-        shown = [at for at in range(1, len(COLUMNS)) if at != 3 or console.width >= WIDE]
-        widths = {at: max(len(row[at]) for row in rows) for at in shown}
+        """Print the tables; a narrow terminal gets no ranges."""
         console.print(f"\n{self.headline()}\n", soft_wrap=True)
+        if self.figures:
+            self._show_figures(console)
+        for grid in self.grids:
+            _show_grid(console, grid)
+        if any(figure.x_relay or figure.x_executor for figure in self.figures):
+            console.print(f"\n{LEGEND}", style="dim")
+        judged = [figure.passed for figure in self.figures if figure.passed is not None]
+        if judged:
+            console.print(f"{sum(judged)} of {len(judged)} goals reached; a miss is no failure.")
+
+    def _show_figures(self, console: Console) -> None:
+        rows = self.rows()
+        shown = [at for at in _used(rows)[1:] if at != RANGE or console.width >= WIDE]
+        widths = {at: max(len(row[at]) for row in rows) for at in shown}
         last = ""
         for part, group in groupby(rows, key=lambda row: row[0]):
             if part != COLUMNS[0]:
@@ -146,9 +211,6 @@ class Report:
                     for at in shown
                 )
                 console.print("  " + "  ".join(cells).rstrip(), soft_wrap=True)
-        judged = [figure.passed for figure in self.figures if figure.passed is not None]
-        console.print(f"\n{LEGEND}", style="dim")
-        console.print(f"{sum(judged)} of {len(judged)} goals reached; a miss is no failure.")
 
     def write_markdown(self, path: Path) -> None:
         """Write the table: between the two lines that mark its place, or as a whole file."""
@@ -160,12 +222,23 @@ class Report:
         path.write_text(text)
 
     def markdown(self) -> str:
-        """Return the table for a page of the documentation."""
-        aligned = ["---:" if at in NUMBERS else "---" for at in range(len(COLUMNS))]
-        lines = [self.headline(), "", _line(COLUMNS), f"|{'|'.join(aligned)}|"]
-        lines += [_line(row) for row in self.rows()]
-        lines += ["", LEGEND]
-        return "\n".join(lines) + "\n"
+        """Return the tables for a page of the documentation."""
+        lines = [self.headline(), ""]
+        if self.figures:
+            rows = self.rows()
+            used = _used(rows)
+            lines += [
+                *_table([tuple(row[at] for at in used) for row in rows],
+                        [at for at, column in enumerate(used) if column in NUMBERS]),
+                "",
+            ]  # fmt: skip
+        for grid in self.grids:
+            rows = grid.rows()
+            columns = len(rows[0]) - bool(grid.notes)
+            lines += [*_table(rows, range(1, columns)), ""]
+        if any(figure.x_relay or figure.x_executor for figure in self.figures):
+            lines += [LEGEND, ""]
+        return "\n".join(lines)
 
     def headline(self) -> str:
         """Return when, where and with what it was measured."""
@@ -181,6 +254,28 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return everything, for JSON."""
         return asdict(self)
+
+
+def _used(rows: list[tuple[str, ...]]) -> list[int]:
+    """Return the columns in which there is something."""
+    columns = range(len(COLUMNS))
+    return [at for at in columns if at not in OPTIONAL or any(row[at] for row in rows[1:])]
+
+
+def _show_grid(console: Console, grid: Grid) -> None:
+    head, *rows = grid.rows()
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+    console.print(f"\n{head[0]}", style="bold")
+    for row in (("", *head[1:]), *rows):
+        first, *rest = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        console.print("  " + "  ".join([first.strip().ljust(widths[0]), *rest]), soft_wrap=True)
+
+
+def _table(rows: list[tuple[str, ...]], numbers: Iterable[int]) -> list[str]:
+    """Return lines of Markdown; the first row is the head."""
+    right = set(numbers)
+    aligned = ["---:" if at in right else "---" for at in range(len(rows[0]))]
+    return [_line(rows[0]), f"|{'|'.join(aligned)}|", *map(_line, rows[1:])]
 
 
 def _goal(goal: Goal, unit: str) -> str:

@@ -1,0 +1,1 @@
+"""What the promises of palm are worth, and what they cost; see docs/reliability.md."""
