@@ -6,9 +6,10 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from logging import INFO
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from palm.clients.connection import Connection
@@ -16,12 +17,20 @@ from palm.clients.feeder import Feeder
 from palm.clients.job import Job
 from palm.clients.keys import Keys
 from palm.clients.outcomes import Chunk
+from palm.clients.questions import Questions
 from palm.clients.source import Source
 from palm.clients.terms import terms_of
-from palm.errors import Cancelled, ConfigError, DeadlineExceeded, PalmError
+from palm.errors import (
+    Cancelled,
+    ConfigError,
+    ConnectTimeout,
+    DeadlineExceeded,
+    JobError,
+    PalmError,
+)
 from palm.protocol import events
 from palm.protocol.client import ClientMachine
-from palm.protocol.effects import Deliver, Expired, Fail, Note, Ready
+from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
 from palm.protocol.link import Identity
 from palm.runtime.connecting import Dialer
 from palm.runtime.folders import Folders
@@ -32,7 +41,10 @@ from palm.spec.names import check_name
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import Terms
+from palm.wire.message import Journaled, Terms
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Client"]
 
@@ -92,6 +104,7 @@ class Client:
         self._connection = self._connect(target, connect_timeout)
         self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
+        self._questions = Questions(self._post)
         self._session_log()
         self._connection.start()
         self._finalizer = weakref.finalize(
@@ -162,16 +175,19 @@ class Client:
         at_most_once
             A message that may have begun when its worker, or the master, was lost is not run
             again; its outcome is `WorkerLost` or `MasterLost`.
+        durable
+            Messages and outcomes are on the master's disk before they count. The job belongs to
+            the master: it goes on when this client, or the master, dies, and whoever knows its
+            id has all of its outcomes by `resume`, for a week after the last client has gone.
+        detach
+            The same, but nobody waits for the disk: a crash of the machine, not of palm, may
+            lose the last of it.
 
         Raises
         ------
         ConfigError
             An option has a value that cannot be used.
         """
-        _refuse(
-            durable=durable,
-            detach=detach,
-        )
         if messages is not None and messages < 0:
             raise ConfigError(f"messages={messages}", hint="not negative, or None")
         terms = terms_of(
@@ -181,6 +197,8 @@ class Client:
             retry_on=retry_on,
             priority=priority,
             at_most_once=at_most_once,
+            durable=durable,
+            detach=detach,
         )
         source = Source(items)
         job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
@@ -225,6 +243,92 @@ class Client:
             raise Cancelled("the client was closed", function=function)
         return results[0] if messages == 1 else results
 
+    def resume(
+        self,
+        job: str,
+        items: Iterable[Any] | Callable[[int], Iterable[Any]] | None = None,
+        *,
+        ordered: bool = False,
+        errors: str = "raise",
+    ) -> Job:
+        """Return a durable job of an earlier client, or of this one, with all its outcomes.
+
+        A client that has the job loses it to this one.
+
+        Parameters
+        ----------
+        job
+            Its id; see `durable_jobs`.
+        items
+            The items of the job again, from the first on: those that the master has accepted
+            (`Job.accepted`) are skipped. Or a function that is given their number and returns
+            the items that follow. Without, the job ends with those.
+        ordered, errors
+            As of `job`.
+
+        Raises
+        ------
+        JobError
+            The master has no such job.
+        ConnectTimeout
+            There is no master.
+        """
+        known = self._known_job(_key_of(job))
+        first = known.accepted
+        rest = Source(() if items is None or known.closed else _rest(items, first))
+        whole = Source(items) if items is not None and not callable(items) else rest
+        resumed = Job(
+            known.job,
+            f"{self.server_name}.{known.function}",
+            errors=errors,
+            ordered=ordered,
+            total=first if items is None or known.closed else whole.size,
+            index=whole.index,
+            terms=known.terms,
+            cancel=self._cancel,
+            make_room=self._make_room,
+            logger=self.logger,
+        )
+        resumed.inherit(first)
+        feeder = Feeder(
+            resumed, rest, None, self._connection.post, self._connection.wake, start=first
+        )
+        self._add(resumed, feeder)
+        event = events.Resumed(known.job, resumed.function, known.terms, first, known.closed)
+        self._post(event)
+        if known.closed:
+            resumed.exhausted(first, None)
+        else:
+            feeder.start()
+        return resumed
+
+    def durable_jobs(self) -> pd.DataFrame:
+        """Return the jobs in the master's journal, the latest first.
+
+        Columns: ``job`` (its id), ``function``, ``state`` (``running``, ``done``, or ``open``:
+        its client may send more), ``accepted`` messages, those ``done`` and those ``failed``,
+        ``began``, ``client``, and ``attached`` (a client has it now).
+        """
+        from palm.clients import frame  # pandas: not for those who don't ask for a frame
+
+        return frame.durable_jobs(self._ask(b""))
+
+    def wait_for_workers(self, n: int = 1, timeout: float | None = None) -> int:
+        """Wait until ``n`` workers are with the master; return how many there are.
+
+        Raises
+        ------
+        ConnectTimeout
+            They are not there within ``timeout`` seconds, or there is no master.
+        """
+        if n < 1:
+            raise ConfigError(f"n={n}", hint="a positive number")
+        answer = self._questions.ask(workers=n, timeout=timeout)
+        if answer is None:
+            text = f"'{self.server_name}' has fewer than {n} workers after {timeout:g} s"
+            raise ConnectTimeout(text, name=self.server_name)
+        return answer.workers
+
     def send_packed(self, function: str, codec: int, payload: Buffer) -> Job:
         """Call ``function`` with one payload that was packed before; it is not looked into here.
 
@@ -258,18 +362,28 @@ class Client:
     # Its end
 
     def close(self) -> None:
-        """Cancel what runs and say goodbye; harmless when done before."""
+        """Cancel what runs and say goodbye; harmless when done before.
+
+        Durable jobs go on without us. Of one with a known number of items, all are handed over
+        before.
+        """
         if self._closed:
             return
-        self._closed = True
         with self._lock:
             active = list(self._active.values())
         for job, feeder in active:
-            job.cancel()
+            if job.journaled:
+                self._hand_over(job, feeder)
+        self._closed = True
+        for job, feeder in active:
+            if not job.journaled:
+                job.cancel()
             feeder.join(FEEDER_GRACE)
         self._finalizer.detach()
         self._connection.close()
-        self._values.close(PalmError("this client is closed"))
+        closed = PalmError("this client is closed")
+        self._values.close(closed)
+        self._questions.close(closed)
 
     def __enter__(self) -> Client:
         return self
@@ -282,6 +396,30 @@ class Client:
 
     # Inside
 
+    def _hand_over(self, job: Job, feeder: Feeder) -> None:
+        """Leave a job to its master."""
+        if job.is_sized:
+            job.wait_accepted()
+        feeder.leave()
+        text = f"this client is closed; the job goes on: resume('{job.id}') has its outcomes"
+        job.fail(PalmError(text))
+
+    def _known_job(self, key: bytes) -> Journaled:
+        """Return what the master knows of a job in its journal."""
+        for known in self._ask(key):
+            return known
+        hint = "see durable_jobs()"
+        raise JobError(f"'{self.server_name}' has no durable job {key.hex()} ({hint})")
+
+    def _ask(self, job: bytes) -> list[Journaled]:
+        if self._closed:
+            raise PalmError("this client is closed")
+        answer = self._questions.ask(job=job)
+        return answer.jobs if answer is not None else []
+
+    def _make_room(self, key: bytes, position: int) -> None:
+        self._post(events.RoomMade(key, position))
+
     def _connect(self, target: Endpoint | str, connect_timeout: float) -> Connection:
         folders = Folders.find()
         connector = ZmqConnector(ensure_keys(folders.keys).client)
@@ -290,6 +428,7 @@ class Client:
         )
         me = weakref.WeakMethod  # the connection's thread must not keep the client alive
         handlers: dict[type, weakref.WeakMethod[Any]] = {
+            Accepted: me(self._accepted),
             Deliver: me(self._deliver),
             Expired: me(self._expired),
             Fail: me(self._fail),
@@ -336,6 +475,7 @@ class Client:
             index=source.index,
             terms=terms,
             cancel=self._cancel,
+            make_room=self._make_room,
             logger=self.logger,
         )
 
@@ -373,6 +513,11 @@ class Client:
         job.deliver(Chunk(job.function, effect.outcome, effect.batch, effect.inputs))
         self._drop_if_over(job)
 
+    def _accepted(self, effect: Accepted) -> None:
+        found = self._active.get(effect.job)
+        if found is not None:
+            found[0].accept(effect.upto)
+
     def _drop_if_over(self, job: Job) -> None:
         if job.state in ("done", "failed"):
             with self._lock:
@@ -394,6 +539,7 @@ class Client:
                     self._active.pop(key, None)
         if effect.job is None:
             self._values.close(effect.error)
+            self._questions.close(effect.error)
 
     def _note(self, effect: Note) -> None:
         with self._lock:
@@ -432,7 +578,15 @@ def _weakly(method: weakref.WeakMethod[Any]) -> Any:
     return call
 
 
-def _refuse(**options: Any) -> None:
-    for name, value in options.items():
-        if value:
-            raise ConfigError(f"job({name}=...) is not supported by this version")
+def _key_of(job: str) -> bytes:
+    try:
+        return bytes.fromhex(job)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{job!r} is no id of a job", hint="as Job.id gives it") from error
+
+
+def _rest(items: Iterable[Any] | Callable[[int], Iterable[Any]], first: int) -> Iterable[Any]:
+    """Return the items that follow the first ones."""
+    if callable(items):
+        return items(first)
+    return islice(iter(Source(items)), first, None)

@@ -10,15 +10,13 @@ from typing import Any, Final
 
 from palm.clients.feeder import Feeder
 from palm.clients.job import Job
+from palm.clients.questions import Questions
 from palm.errors import PalmError
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import (
-    Deliver,
-    Expired,
+    Answered,
     Fail,
     Log,
-    Note,
-    Ready,
     Reconnect,
     Reply,
     Stopped,
@@ -41,7 +39,8 @@ class Connection:
     Parameters
     ----------
     perform
-        What to do for `Deliver`, `Expired`, `Fail`, `Note` and `Ready`, in this thread.
+        What to do for `Accepted`, `Deliver`, `Expired`, `Fail`, `Note` and `Ready`, in this
+        thread.
     idle
         Called before each wait; it returns whether there is something to be called for again
         soon.
@@ -73,9 +72,10 @@ class Connection:
             {
                 Reconnect: self._reconnect,
                 Reply: SharedValues.perform,
+                Answered: Questions.perform,
                 Log: self._log,
                 Stopped: self._stopped,
-                **{kind: perform[kind] for kind in (Deliver, Expired, Fail, Note, Ready)},
+                **perform,
             },
         )
         self._thread = threading.Thread(target=self._run, name="palm-client", daemon=True)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from palm.errors import PayloadTooLarge
 from palm.protocol.events import Submitted
 from palm.wire.batch import MAX_MESSAGES, MAX_PAYLOAD, Batch, Buffer
-from palm.wire.codec import encode_values
+from palm.wire.codec import Codec, encode_values
+from palm.wire.outcome import Failure, Kind, describe, encode_failure
 
 if TYPE_CHECKING:
     from palm.clients.job import Job
@@ -45,6 +46,8 @@ class Feeder:
         Lets the client's socket thread call `flush_stale`.
     keys
         Finds the keys of items, if the job has any.
+    start
+        Number of the first item: those before it were sent by an earlier client.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Feeder:
         post: Callable[[Submitted], None],
         wake: Callable[[], None],
         keys: Keys | None = None,
+        start: int = 0,
     ) -> None:
         self._job = job
         self._items = items
@@ -67,7 +71,7 @@ class Feeder:
         self._partitions_from = 0
         self._pending: deque[Any] = deque()
         self._lock = threading.Lock()
-        self._next = 0
+        self._next = start
         self._target = FIRST_BATCH
         self._flushes = 0
         self._seen = -1
@@ -115,6 +119,12 @@ class Feeder:
             self._pending.clear()
             self._send(0, [], self._next)
             self._job.exhausted(self._next, None)
+
+    def leave(self) -> None:
+        """Take nothing more, as the client goes and the job stays; another may go on with it."""
+        with self._lock:
+            self._expired = self._exhausted = True
+            self._pending.clear()
 
     def flush_stale(self) -> None:
         """Send what waits since before the last call (the socket thread calls it)."""
@@ -219,21 +229,37 @@ class Feeder:
             else:
                 self._submit_split(codec, payloads, at)
 
-    def _send(self, codec: int, payloads: list[Buffer], first: int) -> None:
+    def _send(self, codec: int, payloads: list[Buffer], first: int, kinds: bytes = b"") -> None:
         batch = Batch.pack(payloads)
         self._told_end = last = self._exhausted and first + batch.n == self._next
         self._job.submitted(batch.n, batch.size)
         job = self._job
         partitions = b""
-        if self._keys is not None and batch.n:
+        if self._keys is not None and batch.n and not kinds:
             at = first - self._partitions_from
             partitions = self._partitions[at : at + batch.n]
         self._post(
-            Submitted(job.key, first, batch, job.function, codec, last, job.terms, partitions)
+            Submitted(
+                job.key, first, batch, job.function, codec, last, job.terms, partitions, kinds
+            )
         )
 
     def _refuse(self, index: int, error: BaseException) -> None:
-        self._job.refused(index, error)
+        """Give a message that cannot be sent its outcome; that of a journaled job goes there."""
+        kind, failure = refusal_of(error)
+        if self._job.journaled:
+            self._send(Codec.MSGPACK, [encode_failure(failure)], index, bytes([kind]))
+        else:
+            self._job.refused(index, kind, failure)
+
+
+def refusal_of(error: BaseException) -> tuple[Kind, Failure]:
+    """Return the outcome of a message that cannot be sent."""
+    kind, limit = Kind.TASK_ERROR, 0
+    if isinstance(error, PayloadTooLarge):
+        kind, limit = Kind.PAYLOAD_TOO_LARGE, error.limit
+    text = f"it cannot be sent: {describe(error)}"
+    return kind, Failure(type(error).__name__, text, "", limit)
 
 
 def _too_large(size: int) -> PayloadTooLarge:

@@ -11,11 +11,12 @@ import pandas as pd
 
 from palm.clients.outcomes import Chunk, Failed
 from palm.errors import ConfigError, TaskError
+from palm.wire.message import Journaled
 
 if TYPE_CHECKING:
     from palm.clients.job import Job
 
-__all__ = ["failures", "items", "results"]
+__all__ = ["durable_jobs", "failures", "items", "results"]
 
 #: Rows turned into dicts at a time.
 ROWS: Final = 1024
@@ -85,6 +86,32 @@ def failures(chunks: Sequence[Chunk], index: Any) -> pd.DataFrame:
     )
     frame.index = _index(index, [error.index for _, error in errors])
     return frame
+
+
+def durable_jobs(jobs: Sequence[Journaled]) -> pd.DataFrame:
+    """Build the frame of the jobs in a master's journal."""
+    now = pd.Timestamp.now("UTC")
+    return pd.DataFrame(
+        {
+            "job": _texts(job.job.hex() for job in jobs),
+            "function": _texts(job.function for job in jobs),
+            "state": _texts(map(_state, jobs)),
+            "accepted": pd.Series([job.accepted for job in jobs], dtype="int64"),
+            "done": pd.Series([job.done for job in jobs], dtype="int64"),
+            "failed": pd.Series([job.failed for job in jobs], dtype="int64"),
+            "began": pd.Series(
+                [now - pd.Timedelta(seconds=job.age) for job in jobs], dtype="datetime64[us, UTC]"
+            ),
+            "client": _texts(job.client for job in jobs),
+            "attached": pd.Series([job.attached for job in jobs], dtype="bool"),
+        }
+    )
+
+
+def _state(job: Journaled) -> str:
+    if not job.closed:
+        return "open"
+    return "done" if job.done >= job.accepted else "running"
 
 
 def _type_of(error: Failed) -> str:

@@ -11,11 +11,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from palm.clients.outcomes import Chunk, Failed
-from palm.clients.window import Window
-from palm.errors import ConfigError, JobError, PalmError, PayloadTooLarge
+from palm.clients.window import JournaledWindow, Window
+from palm.errors import ConfigError, JobError, PalmError
 from palm.wire.batch import Batch
 from palm.wire.message import Outcome, Terms
-from palm.wire.outcome import Failure, Kind, describe, encode_failure
+from palm.wire.outcome import Failure, Kind, encode_failure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,6 +74,7 @@ class Job:
         index: Any = None,
         terms: Terms | None = None,
         cancel: Callable[[bytes], None],
+        make_room: Callable[[bytes, int], None],
         logger: logging.Logger,
     ) -> None:
         if errors not in ERRORS:
@@ -87,12 +88,18 @@ class Job:
         #: The number of its messages was known when it began.
         self.is_sized = total is not None
         self._index = index
+        #: It is in the master's journal, and outlives its client.
+        self.journaled = terms is not None and terms.journaled
         self._tell_cancel = cancel
+        self._tell_room = make_room
+        #: Outcomes before this one came from the journal; that it has room for more than those
+        #: before the other one is known there.
+        self._position = self._told_position = 0
         self._logger = logger
         lock = threading.Lock()
         self._changed = threading.Condition(lock)
         self._drained = threading.Condition(lock)
-        self._window = Window()
+        self._window = JournaledWindow() if self.journaled else Window()
         self._chunks: deque[Chunk] = deque()
         self._early: dict[int, Chunk] = {}
         self._next = 0
@@ -117,6 +124,12 @@ class Job:
     def id(self) -> str:
         """Unlike that of any other job."""
         return self.key.hex()
+
+    @property
+    def accepted(self) -> int:
+        """How many of its first messages are in the master's journal; 0 if it is not durable."""
+        with self._changed:
+            return self._window.accepted if isinstance(self._window, JournaledWindow) else 0
 
     @property
     def state(self) -> str:
@@ -183,7 +196,7 @@ class Job:
         """Wait for the end of the job, keeping all outcomes; return whether it is done.
 
         It is not when ``timeout`` (seconds) is over, or when the job was cancelled or failed. An
-        interrupt cancels the job.
+        interrupt cancels the job, unless it is durable.
         """
         until = None if timeout is None else time.monotonic() + timeout
         try:
@@ -196,7 +209,7 @@ class Job:
                     self._wait(left)
                 return self._complete and not self.over
         except KeyboardInterrupt:
-            self.cancel()
+            self._interrupted()
             raise
 
     def collect(self) -> Job:
@@ -278,13 +291,8 @@ class Job:
         with self._changed:
             self._window.submit(n, size)
 
-    def refused(self, index: int, error: BaseException) -> None:
+    def refused(self, index: int, kind: Kind, failure: Failure) -> None:
         """Note that a message cannot be sent: it has its outcome here."""
-        kind, limit = Kind.TASK_ERROR, 0
-        if isinstance(error, PayloadTooLarge):
-            kind, limit = Kind.PAYLOAD_TOO_LARGE, error.limit
-        text = f"it cannot be sent: {describe(error)}"
-        failure = Failure(type(error).__name__, text, "", limit)
         batch = Batch.pack([encode_failure(failure)])
         outcome = Outcome(0, 0, self.key, index, 1, 0, 0, "", time.time(), bytes(4), bytes([kind]))
         self.submitted(1, 0)
@@ -305,6 +313,7 @@ class Job:
         with self._changed:
             if self._cancelled:
                 return
+            self._position = chunk.outcome.position + 1
             self._window.answer(chunk.n, chunk.size)
             self._failed += chunk.failed
             if chunk.outcome.attempt > 1:
@@ -321,6 +330,28 @@ class Job:
                 self._end()
             self._changed.notify_all()
             self._tell_drained()
+            self._make_room()
+
+    def accept(self, upto: int) -> None:
+        """Note that messages before ``upto`` are in the journal."""
+        with self._changed:
+            if isinstance(self._window, JournaledWindow):
+                self._window.accept(upto)
+            self._changed.notify_all()
+            self._tell_drained()
+
+    def inherit(self, n: int) -> None:
+        """Note that an earlier client sent the first ``n`` messages."""
+        self.submitted(n, 0)
+        self.accept(n)
+
+    def wait_accepted(self) -> None:
+        """Wait until all messages are in the journal, or the job is over."""
+        with self._changed:
+            while not self.over and not self._complete:
+                if self._count is not None and not self._window.in_flight:
+                    return
+                self._wait(None)
 
     def fail(self, error: PalmError) -> None:
         """Note that no message will have an outcome any more."""
@@ -364,6 +395,22 @@ class Job:
     def _collect(self) -> None:
         self._window.collecting = True
         self._drained.notify_all()
+        self._make_room()
+
+    def _make_room(self) -> None:
+        """Have more outcomes sent from the journal, if there is room for them."""
+        if self._position > self._told_position and self._window.is_roomy:
+            self._told_position = self._position
+            self._tell_room(self.key, self._position)
+
+    def _interrupted(self) -> None:
+        """Do as whoever waits for a job expects of an interrupt."""
+        if self.journaled:
+            self._logger.warning(
+                "%s: job %s goes on at its master; job.cancel() ends it", self.function, self.id
+            )
+        else:
+            self.cancel()
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for a change; say what there is to say in this thread, which the user looks at."""
@@ -417,9 +464,10 @@ class Job:
                 self._window.consume(chunk.n, chunk.size)
                 self._forget_consumed(chunk)
                 self._tell_drained()
+                self._make_room()
                 return chunk
         except KeyboardInterrupt:
-            self.cancel()
+            self._interrupted()
             raise
 
     def _forget_consumed(self, chunk: Chunk) -> None:

@@ -24,6 +24,8 @@ def terms_of(
     retry_on: type[BaseException] | Iterable[type[BaseException]] = (),
     priority: int = 0,
     at_most_once: bool = False,
+    durable: bool = False,
+    detach: bool = False,
 ) -> Terms | None:
     """Return how a job wants its messages treated; None when that is nothing special.
 
@@ -47,6 +49,8 @@ def terms_of(
         retry_on=classes,
         priority=_whole("priority", priority, -MAX_NUMBER),
         at_most_once=bool(at_most_once),
+        durable=bool(durable),
+        detach=bool(detach),
     )
     return terms if terms != Terms() else None
 

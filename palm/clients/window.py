@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["MAX_BYTES", "MAX_MESSAGES", "MIN_IN_FLIGHT", "Window"]
+__all__ = ["MAX_BYTES", "MAX_MESSAGES", "MIN_IN_FLIGHT", "JournaledWindow", "Window"]
 
 #: Messages of a job that may be in flight or wait for their caller.
 MAX_MESSAGES: Final = 8192
@@ -76,6 +76,14 @@ class Window:
         return in_flight <= FIRST or in_flight + waiting <= self._most // 2
 
     @property
+    def is_roomy(self) -> bool:
+        """Whether more outcomes may come, of those that a journal has in store."""
+        if self.collecting:
+            return True
+        waiting = self.answered - self.consumed
+        return waiting <= MAX_MESSAGES // 2 and self._held_bytes <= MAX_BYTES // 2
+
+    @property
     def _most(self) -> int:
         return min(MAX_MESSAGES, FIRST + GROWTH * self.answered)
 
@@ -96,3 +104,44 @@ class Window:
         """Note that the caller took ``n`` outcomes of ``size`` bytes."""
         self.consumed += n
         self._held_bytes -= size
+
+
+class JournaledWindow(Window):
+    """Of a job in the journal: a message leaves when it is accepted there.
+
+    Outcomes have a window of their own, at the master: what the caller does not take stays in the
+    journal, and holds nothing up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.accepted = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Messages that are not accepted yet."""
+        return self.submitted - self.accepted
+
+    @property
+    def room(self) -> int:
+        """How many messages may be submitted now, as far as their sizes allow."""
+        if not self.in_flight:
+            return MAX_MESSAGES
+        return max(0, MAX_MESSAGES - self.in_flight) if self._input_bytes < MAX_BYTES else 0
+
+    @property
+    def is_low(self) -> bool:
+        """Whether so much was accepted that submitting more is worth a wake-up."""
+        return self.has_room and self.in_flight <= MAX_MESSAGES // 2
+
+    def accept(self, upto: int) -> None:
+        """Note that messages before ``upto`` were accepted."""
+        n, in_flight = upto - self.accepted, self.in_flight
+        if n > 0:
+            self._input_bytes -= self._input_bytes * n // max(in_flight, n)
+            self.accepted = upto
+
+    def answer(self, n: int, size: int) -> None:
+        """Note that ``n`` outcomes of ``size`` bytes came."""
+        self.answered += n
+        self._held_bytes += size

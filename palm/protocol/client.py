@@ -6,33 +6,48 @@ it has nothing. Outcomes are acknowledged by serial number, in order.
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from dataclasses import dataclass
 from typing import Final
 
 from msgspec.structs import replace
 
-from palm.errors import ConnectTimeout, PalmError
-from palm.protocol.effects import Deliver, Effect, Expired, Fail, Note, Send, Stopped
+from palm.errors import ConnectTimeout, JobError, PalmError
+from palm.protocol.effects import Accepted, Deliver, Effect, Expired, Fail, Note, Send, Stopped
 from palm.protocol.events import (
+    Asked,
     Cancelled,
     Event,
     Garbled,
     Opened,
     Received,
+    Resumed,
+    RoomMade,
     StopRequested,
     Submitted,
     Tick,
     Wanted,
 )
 from palm.protocol.link import Identity, Link, State
-from palm.protocol.ranges import RangeSet
-from palm.protocol.requests import Requests
+from palm.protocol.requests import Questions, Requests
 from palm.protocol.shown import LINE, shown
+from palm.protocol.submissions import Sent, Submissions
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
-from palm.wire.message import MAX_TEXT, Ack, Bye, Close, Kept, Notice, Outcome, Submit, Terms
+from palm.wire.message import (
+    MAX_TEXT,
+    Accept,
+    Ack,
+    Answer,
+    Bye,
+    Close,
+    Gone,
+    Kept,
+    Notice,
+    Outcome,
+    Resume,
+    Submit,
+    Taken,
+)
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["ClientMachine"]
@@ -43,79 +58,6 @@ NOTICE_AFTER: Final = 2.0
 #: Jobs that were cancelled or given up and are remembered: a batch may still be on its way from
 #: the thread that packs it.
 ENDED: Final = 1024
-
-
-@dataclass(slots=True)
-class _Sent:
-    """Inputs without an outcome: ``left`` counts them.
-
-    ``birth`` is the master's session to which they were sent first (0: they were not).
-    """
-
-    submit: Submit
-    batch: Batch
-    left: int
-    birth: int = 0
-
-
-class _Job:
-    __slots__ = (
-        "answered",
-        "closed",
-        "expired",
-        "expiry",
-        "firsts",
-        "function",
-        "id",
-        "sent",
-        "submitted",
-        "terms",
-    )
-
-    def __init__(self, job: bytes, function: str, terms: Terms | None) -> None:
-        self.id = job
-        self.function = function
-        self.terms = terms
-        #: Runs while it has time left, if that is limited.
-        self.expiry: Timer | None = None
-        self.expired = False
-        self.answered = RangeSet()
-        self.submitted = RangeSet()
-        self.closed = False
-        self.firsts: list[int] = []
-        self.sent: dict[int, _Sent] = {}
-
-    @property
-    def finished(self) -> bool:
-        return self.closed and self.answered.total == self.submitted.total
-
-    def add(self, submit: Submit, batch: Batch) -> _Sent:
-        self.submitted.add(submit.first, submit.first + batch.n)
-        self.closed = self.closed or submit.last
-        sent = _Sent(submit, batch, batch.n)
-        if batch.n:
-            self.firsts.append(submit.first)
-            self.sent[submit.first] = sent
-        return sent
-
-    def settle(self, start: int, stop: int, *, keep: bool) -> list[tuple[int, int, Batch]]:
-        """Let go of inputs whose outcome is there; return them if they are to be kept."""
-        inputs = []
-        at = bisect_right(self.firsts, start) - 1
-        while start < stop and 0 <= at < len(self.firsts):
-            sent = self.sent[self.firsts[at]]
-            first = sent.submit.first
-            upto = min(stop, first + sent.batch.n)
-            if keep:
-                part = sent.batch.cut(start - first, upto - first)
-                inputs.append((start, sent.submit.codec, part))
-            sent.left -= upto - start
-            start = upto
-            if sent.left:
-                at += 1
-            else:
-                del self.sent[self.firsts.pop(at)]
-        return inputs
 
 
 class ClientMachine:
@@ -129,9 +71,12 @@ class ClientMachine:
         self._timers = Timers()
         self.link = Link(identity, self._timers, self._effects)
         self._requests = Requests(self._effects)
+        self._questions = Questions(self._effects)
         self._connect_timeout = connect_timeout
-        self._jobs: dict[bytes, _Job] = {}
+        self._jobs: dict[bytes, Submissions] = {}
         self._ended: dict[bytes, None] = {}
+        #: Jobs in the journal that were cancelled while there was no link.
+        self._closing: list[bytes] = []
         self._was_up = False
         self._patience: list[Timer] = []
 
@@ -153,6 +98,12 @@ class ClientMachine:
             self._submit(event, now)
         elif isinstance(event, Opened):
             self._open(event, now)
+        elif isinstance(event, Resumed):
+            self._resume(event)
+        elif isinstance(event, RoomMade):
+            self._make_room(event)
+        elif isinstance(event, Asked):
+            self._questions.add(event, self.link.id if self.link.up else 0)
         elif isinstance(event, Cancelled):
             self._cancel(event.job)
         elif isinstance(event, Wanted):
@@ -180,13 +131,17 @@ class ClientMachine:
                 self._resend(job, now)
             if self._was_up:  # what ended meanwhile, the master may not know of
                 self._effects.append(Send(b"", Close(self.link.id, b"")))
+            for key in self._closing:
+                self._effects.append(Send(b"", Close(self.link.id, key)))
+            self._closing.clear()
             self._was_up = True
             self._requests.resend(self.link.id)
+            self._questions.resend(self.link.id)
 
     # From the caller
 
     def _open(self, event: Opened, now: float) -> None:
-        job = self._jobs[event.job] = _Job(event.job, _as_text(event.function), event.terms)
+        job = self._jobs[event.job] = Submissions(event.job, _as_text(event.function), event.terms)
         job.expiry = self._timers.at(now + event.terms.deadline, self._expire, job)
 
     def _submit(self, event: Submitted, now: float) -> None:
@@ -194,7 +149,9 @@ class ClientMachine:
             return
         job = self._jobs.get(event.job)
         if job is None:
-            job = self._jobs[event.job] = _Job(event.job, _as_text(event.function), event.terms)
+            job = self._jobs[event.job] = Submissions(
+                event.job, _as_text(event.function), event.terms
+            )
         batch = event.batch
         submit = Submit(
             0,
@@ -206,6 +163,7 @@ class ClientMachine:
             event.last,
             job.terms,
             event.partitions,
+            kinds=event.kinds,
         )
         sent = job.add(submit, batch)
         if job.expired:
@@ -214,16 +172,18 @@ class ClientMachine:
             self._send(job, sent, now)
         self._drop_if_finished(job)
 
-    def _resend(self, job: _Job, now: float) -> None:
-        if job.expired:
+    def _resend(self, job: Submissions, now: float) -> None:
+        if job.journaled:
+            self._send_resume(job)
+        elif job.expired:
             return
         for sent in job.sent.values():
             self._send(job, sent, now)
         if job.closed:  # the batch that said so may have had its outcomes already
             end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True, job.terms)
-            self._send(job, _Sent(end, Batch.pack([]), 0), now)
+            self._send(job, Sent(end, Batch.pack([]), 0), now)
 
-    def _send(self, job: _Job, sent: _Sent, now: float) -> None:
+    def _send(self, job: Submissions, sent: Sent, now: float) -> None:
         submit = sent.submit
         submit.link = self.link.id
         if job.terms is not None:
@@ -234,8 +194,34 @@ class ClientMachine:
             submit.may_have_begun = sent.birth != self.link.birth
         self._effects.append(Send(b"", submit, sent.batch))
 
-    def _expire(self, job: _Job, now: float) -> None:
-        """End a job whose time is over, whatever the master says or does not say."""
+    def _resume(self, event: Resumed) -> None:
+        job = Submissions(event.job, _as_text(event.function), event.terms)
+        job.submitted.add(0, event.accepted)
+        job.accepted, job.closed = event.accepted, event.closed
+        self._jobs[event.job] = job
+        if self.link.up:
+            self._send_resume(job)
+
+    def _send_resume(self, job: Submissions) -> None:
+        full = job.taken < job.position
+        resume = Resume(self.link.id, job.id, job.position, job.accepted, full)
+        self._effects.append(Send(b"", resume))
+
+    def _make_room(self, event: RoomMade) -> None:
+        job = self._jobs.get(event.job)
+        if job is not None and event.position > job.taken:
+            job.taken = event.position
+            if self.link.up:
+                self._effects.append(Send(b"", Taken(self.link.id, job.id, job.taken)))
+
+    def _expire(self, job: Submissions, now: float) -> None:
+        """End a job whose time is over, whatever the master says or does not say.
+
+        One in the journal is ended by the master; here nothing more is taken from its source.
+        """
+        if job.journaled:
+            self._effects.append(Expired(job.id))
+            return
         job.expired = True
         if self.link.up:
             self._effects.append(Send(b"", Close(self.link.id, job.id)))
@@ -243,7 +229,7 @@ class ClientMachine:
         self._effects.append(Expired(job.id))
         self._drop_if_finished(job)
 
-    def _fail_open(self, job: _Job) -> None:
+    def _fail_open(self, job: Submissions) -> None:
         deadline = job.terms.deadline if job.terms is not None else 0.0
         text = f"no outcome within the {deadline:g} s of its job"
         payload = encode_failure(Failure("DeadlineExceeded", text))
@@ -264,8 +250,10 @@ class ClientMachine:
             self._forget(found)
             if self.link.up:
                 self._effects.append(Send(b"", Close(self.link.id, job)))
+            elif found.journaled:
+                self._closing.append(job)
 
-    def _forget(self, job: _Job) -> None:
+    def _forget(self, job: Submissions) -> None:
         if job.expiry is not None:
             job.expiry.cancel()
 
@@ -285,7 +273,14 @@ class ClientMachine:
         message = event.message
         if isinstance(message, Outcome) and event.batch is not None:
             self._outcome(message, event.batch)  # first: somebody may wait for it
-            self._effects.append(Send(b"", Ack(self.link.id, message.serial)))
+            if message.position < 0:
+                self._effects.append(Send(b"", Ack(self.link.id, message.serial)))
+        elif isinstance(message, Accept):
+            self._accept(message)
+        elif isinstance(message, Gone):
+            self._gone(message)
+        elif isinstance(message, Answer):
+            self._questions.answered(message)
         elif isinstance(message, Notice):
             self._effects.append(Note(message.job or None, shown(message.text, LINE)))
         elif isinstance(message, Kept):
@@ -299,6 +294,10 @@ class ClientMachine:
         first, n = outcome.first, outcome.n
         if job.submitted.missing(first, first + n):
             return
+        if job.journaled:
+            if outcome.position != job.position:
+                return  # it was sent again over a new link, from where we were
+            job.position += 1
         new = job.answered.add(first, first + n)
         for start, stop in new:
             inputs = job.settle(start, stop, keep=bool(outcome.kinds))
@@ -307,16 +306,31 @@ class ClientMachine:
             self._effects.append(Deliver(job.id, part, batch.cut(a, b), inputs))
         self._drop_if_finished(job)
 
-    def _drop_if_finished(self, job: _Job) -> None:
+    def _accept(self, message: Accept) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None and job.accept(min(message.upto, job.submitted.total)):
+            self._effects.append(Accepted(job.id, job.accepted))
+
+    def _gone(self, message: Gone) -> None:
+        job = self._jobs.get(message.job)
+        if job is not None and job.journaled:
+            self._forget(job)
+            self._end(job.id)
+            del self._jobs[job.id]
+            self._effects.append(Fail(job.id, JobError(shown(message.text, LINE))))
+
+    def _drop_if_finished(self, job: Submissions) -> None:
         if job.finished:
             self._forget(job)
             self._jobs.pop(job.id, None)
+            if job.journaled and self.link.up:  # we have all of it: others may
+                self._effects.append(Send(b"", Taken(self.link.id, job.id, job.position)))
 
     # Patience: while something waits and nobody answers
 
     def _mind_patience(self, now: float) -> None:
         if self.link.state is State.FAILED:
-            if self.link.error is not None and (self._jobs or self._requests):
+            if self.link.error is not None and self._waits_for_anything:
                 self._fail_all(self.link.error)
             self._calm_down()
             return
@@ -332,7 +346,12 @@ class ClientMachine:
     @property
     def _waits(self) -> bool:
         """Whether something needs the master."""
-        return bool(self._requests) or not all(job.expired for job in self._jobs.values())
+        waits = self._requests or self._questions
+        return bool(waits) or not all(job.expired for job in self._jobs.values())
+
+    @property
+    def _waits_for_anything(self) -> bool:
+        return bool(self._jobs or self._requests or self._questions)
 
     def _calm_down(self) -> None:
         for timer in self._patience:
@@ -355,6 +374,7 @@ class ClientMachine:
             self._effects.append(Fail(job.id, error))
         self._jobs.clear()
         self._requests.fail(error)
+        self._questions.fail(error)
 
 
 def _as_text(function: object) -> str:
@@ -363,7 +383,7 @@ def _as_text(function: object) -> str:
 
 
 def _is_data(event: Received) -> bool:
-    return isinstance(event.message, Outcome | Notice | Kept)
+    return isinstance(event.message, Outcome | Notice | Kept | Accept | Gone | Answer)
 
 
 def _cut_outcome(outcome: Outcome, a: int, b: int) -> Outcome:
@@ -379,4 +399,5 @@ def _cut_outcome(outcome: Outcome, a: int, b: int) -> Outcome:
         outcome.started,
         outcome.durations[4 * a : 4 * b],
         outcome.kinds[a:b],
+        outcome.position,
     )

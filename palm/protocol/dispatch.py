@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from palm.protocol.effects import DeadLetter, Effect, Log, Probe, Send
-from palm.protocol.jobs import Fate, JobState, Piece
+from palm.protocol.jobs import Fate, JobState, Piece, blank_piece
 from palm.protocol.lines import Lines
 from palm.protocol.pool import LOST, Lease, Pool, WorkerSession
 from palm.protocol.retries import back_off
@@ -165,17 +165,18 @@ class Dispatcher:
         fate: Fate | None = None,
         unsure: Sequence[Lease] = (),
     ) -> None:
-        """Queue what is left of leases again; ``fate`` is that of who was lost running them.
+        """Queue what is left of leases again; ``fate`` is that of who was lost running the first.
 
         Without one nobody is blamed. Of those that are ``unsure`` something may have run all the
-        same, which matters to messages that may not run twice.
+        same, which matters to messages that may not run twice. All are back before any is given
+        away: of one partition those of a later lease may not overtake.
         """
         jobs = {}
-        for lease in reversed(list(leases)):
+        for at, lease in reversed(list(enumerate(leases))):
             job = lease.job
             if job.dropped:
                 continue
-            begun = fate
+            begun = fate if at == 0 else None
             if begun is None and job.terms.at_most_once and lease in unsure:
                 begun = LOST
             for piece in reversed(lease.rest(begun)):
@@ -231,11 +232,11 @@ class Dispatcher:
 
     def close(self, job: JobState) -> None:
         """Let go of a job that nobody wants any more, and of what became of it."""
-        session = job.session
-        session.jobs.pop(job.id, None)
+        home = job.home
+        home.jobs.pop(job.id, None)
         job.clear()
         self.forget(job)
-        session.outcomes = deque(pair for pair in session.outcomes if pair[0].job != job.id)
+        home.outcomes = deque(pair for pair in home.outcomes if pair[0].job != job.id)
         job.dropped = True
         if job.open:
             self.revoke(job)
@@ -317,7 +318,7 @@ class Dispatcher:
         task = Task(
             worker.link,
             lease.id,
-            job.session.id,
+            job.home.id,
             job.id,
             lease.first,
             piece.n,
@@ -409,6 +410,8 @@ class Dispatcher:
                     pieces += [replace(p, attempts=lease.attempt) for p in lease.rest(None)]
         for piece in pieces:
             self.fail_expired(job, piece)
+        for start, stop in job.open_ranges():  # what is on disk only
+            self.fail_expired(job, blank_piece(start, stop))
         job.clear()
         self.forget(job)
         self.revoke(job)

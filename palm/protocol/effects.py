@@ -8,16 +8,21 @@ from typing import Any
 import msgspec
 
 from palm.errors import PalmError
+from palm.protocol.entries import Entry
 from palm.wire.batch import Batch
-from palm.wire.message import Message, Outcome, Task
+from palm.wire.message import Answer, Message, Outcome, Task
 
 __all__ = [
+    "Accepted",
+    "Answered",
     "DeadLetter",
     "Deliver",
     "Effect",
     "Expired",
     "Fail",
     "Invoke",
+    "LoadInputs",
+    "LoadOutcomes",
     "Log",
     "Note",
     "Probe",
@@ -26,6 +31,7 @@ __all__ = [
     "Reply",
     "Send",
     "Stopped",
+    "Write",
 ]
 
 
@@ -90,6 +96,46 @@ class DeadLetter(msgspec.Struct):
     text: str
 
 
+class Write(msgspec.Struct):
+    """Write an entry into the journal; `Written` follows, in the order of the tickets.
+
+    With ``sync`` that is when the disk has it, else when the end of this process cannot undo it.
+    """
+
+    ticket: int
+    entry: Entry
+    sync: bool
+
+
+class LoadInputs(msgspec.Struct):
+    """Read some messages of a job back, from ``first`` on; `InputsLoaded` follows."""
+
+    job: bytes
+    first: int
+
+
+class LoadOutcomes(msgspec.Struct):
+    """Read some outcomes of a job back, from ``position`` on; `OutcomesLoaded` follows."""
+
+    job: bytes
+    position: int
+
+
+class Accepted(msgspec.Struct):
+    """Messages before ``upto`` of a job are in the master's journal."""
+
+    job: bytes
+    upto: int
+
+
+class Answered(msgspec.Struct):
+    """The answer to a question, or the ``error`` that it ended with."""
+
+    call: Callable[[Answer | None, PalmError | None], None]
+    answer: Answer | None
+    error: PalmError | None = None
+
+
 class Fail(msgspec.Struct):
     """No message of ``job`` will have another outcome, because of ``error``.
 
@@ -139,7 +185,12 @@ class Stopped(msgspec.Struct):
 
 
 Effect = (
-    Send
+    Accepted
+    | Answered
+    | LoadInputs
+    | LoadOutcomes
+    | Write
+    | Send
     | Probe
     | Reconnect
     | Invoke

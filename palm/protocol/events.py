@@ -10,26 +10,35 @@ from typing import Any
 
 import msgspec
 
+from palm.errors import PalmError
 from palm.protocol.cache import check_key
+from palm.protocol.entries import Inputs, Outcomes
 from palm.wire.batch import Batch
-from palm.wire.message import Message, Terms
+from palm.wire.message import Answer, Message, Terms
 
 __all__ = [
+    "Asked",
     "Cancelled",
     "Completed",
     "Connected",
     "Disconnected",
     "Event",
     "Garbled",
+    "InputsLoaded",
+    "JournalFailed",
     "LookedUp",
     "Opened",
+    "OutcomesLoaded",
     "PeerLost",
     "Received",
     "Refused",
+    "Resumed",
+    "RoomMade",
     "StopRequested",
     "Submitted",
     "Tick",
     "Wanted",
+    "Written",
 ]
 
 
@@ -93,7 +102,8 @@ class StopRequested(msgspec.Struct):
 class Submitted(msgspec.Struct):
     """A client's caller hands over messages ``first .. first+batch.n-1`` of a job.
 
-    ``partitions`` has a byte for each message of a job with keys; see `Submit`.
+    ``partitions`` has a byte for each message of a job with keys, ``kinds`` one for each that
+    could not be packed; see `Submit`.
     """
 
     job: bytes
@@ -104,6 +114,7 @@ class Submitted(msgspec.Struct):
     last: bool
     terms: Terms | None = None
     partitions: bytes = b""
+    kinds: bytes = b""
 
 
 class Opened(msgspec.Struct):
@@ -112,6 +123,64 @@ class Opened(msgspec.Struct):
     job: bytes
     function: str
     terms: Terms
+
+
+class Resumed(msgspec.Struct):
+    """A client's caller wants the outcomes of a job that is in the master's journal.
+
+    Of its messages ``accepted`` are there; with ``closed`` no more will come.
+    """
+
+    job: bytes
+    function: str
+    terms: Terms
+    accepted: int
+    closed: bool
+
+
+class RoomMade(msgspec.Struct):
+    """A client's caller has room for more than the outcomes before ``position`` of a job."""
+
+    job: bytes
+    position: int
+
+
+class Asked(msgspec.Struct):
+    """A client's caller has a question; `Answered` with ``call`` follows, once.
+
+    See `palm.wire.message.Ask`.
+    """
+
+    call: Callable[[Answer | None, PalmError | None], None]
+    workers: int = 0
+    job: bytes = b""
+
+
+class Written(msgspec.Struct):
+    """All that was to be written up to this ticket is in the journal, which has ``size`` bytes."""
+
+    ticket: int
+    size: int = 0
+
+
+class InputsLoaded(msgspec.Struct):
+    """Messages of a job, read back, in order."""
+
+    job: bytes
+    entries: list[Inputs]
+
+
+class OutcomesLoaded(msgspec.Struct):
+    """Outcomes of a job, read back, in the order of their positions."""
+
+    job: bytes
+    entries: list[Outcomes]
+
+
+class JournalFailed(msgspec.Struct):
+    """The journal cannot be written for now; it is tried again."""
+
+    text: str
 
 
 class Cancelled(msgspec.Struct):
@@ -165,7 +234,14 @@ Event = (
     | StopRequested
     | Submitted
     | Opened
+    | Resumed
+    | RoomMade
+    | Asked
     | Cancelled
     | Wanted
     | Completed
+    | Written
+    | InputsLoaded
+    | OutcomesLoaded
+    | JournalFailed
 )

@@ -6,13 +6,14 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from palm.protocol.ledger import Ledger
 from palm.protocol.partitions import Partitions
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
 from palm.wire.message import Kept, Outcome, Terms
 
-__all__ = ["PLAIN", "ClientSession", "Fate", "JobState", "Piece"]
+__all__ = ["PLAIN", "ClientSession", "Fate", "JobState", "Piece", "blank_piece"]
 
 #: The terms of a job that has none.
 PLAIN: Final = Terms()
@@ -77,8 +78,17 @@ class Piece:
         return head
 
 
+def blank_piece(start: int, stop: int) -> Piece:
+    """Return messages ``start .. stop-1`` without their payloads: they are not to be run."""
+    n = stop - start
+    return Piece(start, Batch(n, bytes(4 * n), b"", []), 0)
+
+
 class JobState:
-    """One job of one client."""
+    """One job: ``session`` gets its outcomes, ``home`` lists it, and lends it its id on the wire.
+
+    The two differ for a job in the journal, which outlives the clients that have it.
+    """
 
     __slots__ = (
         "astray",
@@ -91,9 +101,11 @@ class JobState:
         "expired",
         "function",
         "granted",
+        "home",
         "id",
         "known",
         "late",
+        "ledger",
         "link",
         "listed",
         "partitions",
@@ -111,8 +123,10 @@ class JobState:
     def __init__(
         self, session: ClientSession, job: bytes, function: str, terms: Terms | None = None
     ) -> None:
-        self.session = session
+        self.session = self.home = session
         self.id = job
+        #: Of a job in the journal.
+        self.ledger: Ledger | None = None
         self.function = function
         self.terms = terms or PLAIN
         #: The client's link over which it was submitted last.
@@ -162,7 +176,13 @@ class JobState:
     @property
     def finished(self) -> bool:
         """Nothing will ever happen to it again."""
-        return self.closed and not self.open and not self.unacked
+        return self.closed and not self.open and not self.unacked and self.ledger is None
+
+    def open_ranges(self) -> list[tuple[int, int]]:
+        """Return the messages without an outcome, as ranges."""
+        return [
+            open_ for start, stop in self.known.ranges() for open_ in self.done.missing(start, stop)
+        ]
 
     @property
     def must_be_alone(self) -> bool:

@@ -9,15 +9,28 @@ an outcome goes out when, and only when, it grows.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, MutableMapping
-from itertools import groupby
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Final
 
 from palm.errors import PalmError
 from palm.protocol import cache
+from palm.protocol.admission import pieces
 from palm.protocol.dispatch import Dispatcher
+from palm.protocol.durability import KEEP_FOR, MAX_JOURNAL, Durability
 from palm.protocol.effects import Effect, Log, Send, Stopped
-from palm.protocol.events import Event, Garbled, PeerLost, Received, StopRequested, Tick
+from palm.protocol.entries import Recovered
+from palm.protocol.events import (
+    Event,
+    Garbled,
+    InputsLoaded,
+    JournalFailed,
+    OutcomesLoaded,
+    PeerLost,
+    Received,
+    StopRequested,
+    Tick,
+    Written,
+)
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL, Host, Session, Sessions
@@ -27,15 +40,19 @@ from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import Batch
 from palm.wire.message import (
     Ack,
+    Ask,
     Bye,
     Close,
     Fetch,
     Hello,
     Keep,
     Message,
+    Outcome,
     Result,
+    Resume,
     Returned,
     Submit,
+    Taken,
 )
 from palm.wire.outcome import Failure, Kind
 
@@ -60,6 +77,10 @@ class MasterMachine:
         The cache; see `palm.protocol.cache`.
     jitter
         Returns random numbers from 0 to 1.
+    recovered
+        What an earlier master of this name had in its journal.
+    no_journal
+        Why this one cannot have a journal, if so.
     """
 
     def __init__(
@@ -74,6 +95,10 @@ class MasterMachine:
         remote_grace: float = REMOTE_GRACE,
         session_ttl: float = SESSION_TTL,
         function_grace: float = FUNCTION_GRACE,
+        recovered: Sequence[Recovered] = (),
+        no_journal: str = "",
+        keep_for: float = KEEP_FOR,
+        max_journal: int = MAX_JOURNAL,
     ) -> None:
         self.name = name
         self.epoch = epoch
@@ -81,15 +106,33 @@ class MasterMachine:
         self._effects: list[Effect] = []
         self._timers = Timers()
         self._clients: dict[bytes, ClientSession] = {}
-        self._settlement = Settlement(self._clients, self._timers, self._effects)
+        self._settlement = Settlement(self._clients, self._timers, self._effects, self._record)
         self._dispatcher = Dispatcher(
             name, self._timers, self._effects, self._settlement.fail, function_grace, jitter
         )
+        self._durability = Durability(
+            name,
+            self._clients,
+            self._dispatcher,
+            self._settlement,
+            self._timers,
+            self._effects,
+            recovered,
+            no_journal,
+            keep_for,
+            max_journal,
+        )
         host = Host(name, epoch, endpoints, new_link, remote_grace, session_ttl)
         self._sessions = Sessions(
-            host, self._clients, self._dispatcher, self._timers, self._effects
+            host,
+            self._clients,
+            self._dispatcher,
+            self._timers,
+            self._effects,
+            self._durability.detach,
         )
         self._stopping: Timer | None = None
+        self._started = False
         self._stopped = False
 
     @property
@@ -104,7 +147,7 @@ class MasterMachine:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
-        self._settlement.started(now)
+        self._start(now)
         if isinstance(event, Received):
             self._receive(event, now)
         elif isinstance(event, PeerLost):
@@ -113,13 +156,33 @@ class MasterMachine:
             self._sessions.strike(event.peer, event.reason)
         elif isinstance(event, Tick):
             self._timers.run(now)
+        elif isinstance(event, Written | InputsLoaded | OutcomesLoaded | JournalFailed):
+            self._durability.handle(event, now)
         elif isinstance(event, StopRequested):
             self._stop(event.grace, now)
+        return self._take_effects(now)
+
+    def start(self, now: float) -> list[Effect]:
+        """Go on with what an earlier master left."""
+        self._start(now)
+        return self._take_effects(now)
+
+    def _start(self, now: float) -> None:
+        if not self._started:
+            self._started = True
+            self._settlement.started(now)
+            self._durability.start(self._settlement.parks_until(now), now)
+
+    def _take_effects(self, now: float) -> list[Effect]:
+        self._durability.go_on(len(self._sessions.workers))
         if self._stopping is not None and not self._dispatcher.leased:
             self._finish(now)
         effects = self._effects[:]
         self._effects.clear()
         return effects
+
+    def _record(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        self._durability.record(job, outcome, batch)
 
     def _receive(self, event: Received, now: float) -> None:
         message = event.message
@@ -142,6 +205,11 @@ class MasterMachine:
     def _submit(
         self, client: ClientSession, message: Submit, batch: Batch | None, now: float
     ) -> None:
+        if message.terms is not None and message.terms.journaled:
+            function = self._function(client, message.function)
+            if not self._durability.submit(client, message, batch, function, now):
+                self._strike(client, "messages of a job before which some are missing")
+            return
         job = client.jobs.get(message.job)
         if job is None:
             function, terms = self._function(client, message.function), message.terms
@@ -155,7 +223,8 @@ class MasterMachine:
             return
         first = message.first
         for start, stop in job.known.add(first, first + batch.n):
-            for piece in _pieces(message, batch, start - first, stop - first):
+            a, b = start - first, stop - first
+            for piece in pieces(first, batch, message.codec, message.partitions, a, b):
                 self._take(job, message, piece, now)
         self._settlement.unpark(job, now)
         if job.waiting:
@@ -204,8 +273,22 @@ class MasterMachine:
             jobs = [job for job in client.jobs.values() if job.link != client.link]
         else:
             jobs = [client.jobs[message.job]] if message.job in client.jobs else []
+            self._durability.close(client, message.job)
         for job in jobs:
             self._dispatcher.close(job)
+
+    def _resume(
+        self, client: ClientSession, message: Resume, batch: Batch | None, now: float
+    ) -> None:
+        self._durability.resume(client, message)
+
+    def _taken(
+        self, client: ClientSession, message: Taken, batch: Batch | None, now: float
+    ) -> None:
+        self._durability.taken(client, message, now)
+
+    def _ask(self, client: ClientSession, message: Ask, batch: Batch | None, now: float) -> None:
+        self._durability.ask(client, message, now)
 
     def _cache(
         self, session: Session, message: Keep | Fetch, batch: Batch | None, now: float
@@ -234,8 +317,7 @@ class MasterMachine:
             return
         lease = worker.leases.get(message.lease)
         if message.n < 1 or (lease is not None and not _fits(message, lease)):
-            if worker.peer is not None:
-                self._sessions.strike(worker.peer, "a result that does not fit its lease")
+            self._strike(worker, "a result that does not fit its lease")
             return
         worker.heard, worker.hung = now, False
         if lease is not None:
@@ -272,6 +354,10 @@ class MasterMachine:
     ) -> None:
         self._sessions.dismiss_worker(worker, message, now)
 
+    def _strike(self, session: Session, reason: str) -> None:
+        if session.peer is not None:
+            self._sessions.strike(session.peer, reason)
+
     # The end of jobs, and of the master
 
     def _drop_if_finished(self, job: JobState) -> None:
@@ -305,6 +391,7 @@ class MasterMachine:
         clients = self._clients.values()
         counts = {
             "jobs": sum(len(client.jobs) for client in clients),
+            "unwritten": self._durability.unwritten,
             "outcomes": sum(len(client.outcomes) for client in clients),
             "leases": self._dispatcher.leased,
             "parked": self._settlement.parked,
@@ -324,36 +411,20 @@ class MasterMachine:
 
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
         spans = leased + [(p.first, p.first + p.n) for p in job.held]
+        spans += self._durability.spans(job)
         held = [seq for start, stop in spans for seq in range(start, stop)]
-        open_ = {
-            seq
-            for start, stop in job.known.ranges()
-            for seq in range(start, stop)
-            if seq not in job.done
-        }
+        open_ = {seq for start, stop in job.open_ranges() for seq in range(start, stop)}
         if not open_ <= set(held):
             raise PalmError(f"lost: {sorted(open_ - set(held))} of job {job.id!r}")
         if len(held) != len(set(held)):
             raise PalmError(f"held twice: job {job.id!r}")
 
 
-def _pieces(message: Submit, batch: Batch, a: int, b: int) -> Iterator[Piece]:
-    """Cut messages ``a .. b-1`` of a batch where the partition of their keys changes."""
-    first, partitions = message.first, message.partitions
-    if not partitions:
-        yield Piece(first + a, batch.cut(a, b), message.codec)
-        return
-    for partition, run in groupby(range(a, b), partitions.__getitem__):
-        indices = list(run)
-        part = batch.cut(indices[0], indices[-1] + 1)
-        yield Piece(first + indices[0], part, message.codec, partition=partition)
-
-
 def _fits(message: Result, lease: Lease) -> bool:
     job = lease.job
     return (
         message.job == job.id
-        and message.session == job.session.id
+        and message.session == job.home.id
         and lease.first + lease.done <= message.first
         and message.first + message.n <= lease.first + lease.batch.n
     )
@@ -367,6 +438,9 @@ _HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
     ("client", Submit): MasterMachine._submit,
     ("client", Ack): MasterMachine._ack,
     ("client", Close): MasterMachine._close,
+    ("client", Resume): MasterMachine._resume,
+    ("client", Taken): MasterMachine._taken,
+    ("client", Ask): MasterMachine._ask,
     ("client", Keep): MasterMachine._cache,
     ("client", Fetch): MasterMachine._cache,
     ("client", Bye): MasterMachine._client_bye,

@@ -1,15 +1,18 @@
-"""Cache operations on their way: each is sent until it is answered, and carried out once."""
+"""What a session asks of its master and is sent until it is answered.
+
+Cache operations are carried out once; questions may be answered again and again.
+"""
 
 from __future__ import annotations
 
 from palm.errors import PalmError
 from palm.protocol.cache import REPLIES, error_of
-from palm.protocol.effects import Effect, Reply, Send
-from palm.protocol.events import Wanted
+from palm.protocol.effects import Answered, Effect, Reply, Send
+from palm.protocol.events import Asked, Wanted
 from palm.wire.batch import Batch
-from palm.wire.message import Fetch, Keep, Kept
+from palm.wire.message import Answer, Ask, Fetch, Keep, Kept
 
-__all__ = ["Requests"]
+__all__ = ["Questions", "Requests"]
 
 
 class Requests:
@@ -65,3 +68,42 @@ class Requests:
                 request.link = link
                 self._effects.append(Send(b"", request, wanted.batch))
             self._sent = op
+
+
+class Questions:
+    """The questions of one session; effects are added to the list of the machine it serves."""
+
+    def __init__(self, effects: list[Effect]) -> None:
+        self._effects = effects
+        self._open: dict[int, Asked] = {}
+        self._next = 1
+
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
+    def add(self, asked: Asked, link: int) -> None:
+        """Take a question; ``link`` is 0 while there is none."""
+        op, self._next = self._next, self._next + 1
+        self._open[op] = asked
+        if link:
+            self._send(op, asked, link)
+
+    def resend(self, link: int) -> None:
+        """Send those that are open again, over a new link."""
+        for op, asked in self._open.items():
+            self._send(op, asked, link)
+
+    def answered(self, answer: Answer) -> None:
+        """Take an answer; one to nothing that is open is ignored."""
+        asked = self._open.pop(answer.op, None)
+        if asked is not None:
+            self._effects.append(Answered(asked.call, answer))
+
+    def fail(self, error: PalmError) -> None:
+        """Let all that is open end with an error."""
+        for asked in self._open.values():
+            self._effects.append(Answered(asked.call, None, error))
+        self._open.clear()
+
+    def _send(self, op: int, asked: Asked, link: int) -> None:
+        self._effects.append(Send(b"", Ask(link, op, asked.workers, asked.job)))

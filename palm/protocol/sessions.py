@@ -65,7 +65,11 @@ class _Absence:
 
 
 class Sessions:
-    """The sessions of a master; effects are added to the list of the machine it serves."""
+    """The sessions of a master; effects are added to the list of the machine it serves.
+
+    ``detach(client, now)`` is called when it is not known what a client has of its jobs in the
+    journal: it is away, or has a new link.
+    """
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class Sessions:
         dispatcher: Dispatcher,
         timers: Timers,
         effects: list[Effect],
+        detach: Callable[[ClientSession, float], None],
     ) -> None:
         self.clients = clients
         #: Those that may hold leases; see `away` for the others.
@@ -90,6 +95,7 @@ class Sessions:
         self._dispatcher = dispatcher
         self._timers = timers
         self._effects = effects
+        self._detach = detach
 
     # Those who are there
 
@@ -135,6 +141,7 @@ class Sessions:
             session.local = event.local
             self._welcome_worker(session, hello, now)
         else:
+            self._detach(session, now)
             self._welcome(session, [])
         return session
 
@@ -146,6 +153,8 @@ class Sessions:
         if hello.role not in ("client", "worker") or hello.role not in event.roles:
             text = f"your key does not allow you to be a {shown(hello.role)} here"
             return Fault(0, "role", text)
+        if not hello.session:
+            return Fault(0, "role", "a session without an id")
         if not _is_name(hello.name):
             text = f"'{shown(hello.name)}' cannot be the name of a {hello.role}"
             return Fault(0, "name", text)
@@ -233,6 +242,7 @@ class Sessions:
         if isinstance(session, ClientSession):
             due = now + self._host.session_ttl
             session.expiry = self._timers.at(due, self.forget_client, session)
+            self._detach(session, now)
         elif session.local or not self._host.remote_grace:
             self._miss(session, now)
         else:
@@ -245,6 +255,8 @@ class Sessions:
         self.clients.pop(client.id, None)
         if client.peer is not None:
             self.peers.pop(client.peer, None)
+            client.peer = None
+        self._detach(client, now)
         for job in list(client.jobs.values()):
             self._dispatcher.close(job)
 
@@ -262,8 +274,7 @@ class Sessions:
         left = sum(lease.left for lease in leases)
         what = f"; {left} of its messages go to others" if left else ""
         self._log(logging.WARNING, f"worker {worker.name} was lost{what}")
-        self._dispatcher.requeue(leases[1:], now)
-        self._dispatcher.requeue(leases[:1], now, fate or Fate(died=True))
+        self._dispatcher.requeue(leases, now, fate or Fate(died=True))
         self._dispatcher.workers_changed(now)
 
     def _add(self, worker: WorkerSession) -> None:

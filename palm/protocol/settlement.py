@@ -6,7 +6,7 @@ that are not known yet are kept for a while after a start: their clients are abo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Final
 
@@ -18,7 +18,7 @@ from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease
 from palm.protocol.retries import is_worth_it
 from palm.protocol.timers import Timers
-from palm.wire.batch import Batch, Buffer
+from palm.wire.batch import MAX_MESSAGES, Batch, Buffer
 from palm.wire.codec import Codec
 from palm.wire.message import Outcome, Result
 from palm.wire.outcome import Failure, Kind, decode_failure, encode_failure
@@ -30,16 +30,24 @@ PARK_FOR: Final = 10.0
 
 
 class Settlement:
-    """Gives messages their outcomes; effects are added to the list of the master it serves."""
+    """Gives messages their outcomes; effects are added to the list of the master it serves.
+
+    ``record(job, outcome, batch)`` takes those of jobs in the journal.
+    """
 
     def __init__(
-        self, clients: Mapping[bytes, ClientSession], timers: Timers, effects: list[Effect]
+        self,
+        clients: Mapping[bytes, ClientSession],
+        timers: Timers,
+        effects: list[Effect],
+        record: Callable[[JobState, Outcome, Batch], None],
     ) -> None:
         #: Results of messages that had their outcome by then, or nobody to get it.
         self.late_results = 0
         self._clients = clients
         self._timers = timers
         self._effects = effects
+        self._record = record
         self._parked: dict[tuple[bytes, bytes], list[tuple[Result, Batch, str]]] = {}
         self._park_until: float | None = None
 
@@ -68,21 +76,22 @@ class Settlement:
         """Give messages that wait the outcome ``failure``."""
         payload = encode_failure(failure)
         for start, stop in job.done.add(piece.first, piece.first + piece.n):
-            n = stop - start
-            outcome = Outcome(
-                0,
-                0,
-                job.id,
-                start,
-                n,
-                piece.attempts,
-                Codec.MSGPACK,
-                "",
-                0.0,
-                bytes(4 * n),
-                bytes([kind]) * n,
-            )
-            self._send_outcome(job, outcome, Batch.pack([payload] * n))
+            for at in range(start, stop, MAX_MESSAGES):
+                n = min(stop - at, MAX_MESSAGES)
+                batch = Batch.pack([payload] * n)
+                self._fail(job, at, bytes([kind]) * n, batch, piece.attempts)
+
+    def refuse(self, job: JobState, first: int, kinds: bytes, batch: Batch) -> None:
+        """Give messages that failed at their client their outcome, which is their payload."""
+        if job.done.add(first, first + batch.n) == [(first, first + batch.n)]:
+            self._fail(job, first, kinds, batch, 0)
+
+    def _fail(self, job: JobState, first: int, kinds: bytes, batch: Batch, attempts: int) -> None:
+        n, durations = batch.n, bytes(4 * batch.n)
+        outcome = Outcome(
+            0, 0, job.id, first, n, attempts, Codec.MSGPACK, "", 0.0, durations, kinds
+        )
+        self._send_outcome(job, outcome, batch)
 
     def settle(
         self,
@@ -170,6 +179,9 @@ class Settlement:
         self._send_outcome(job, outcome, batch.cut(a, b))
 
     def _send_outcome(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        if job.ledger is not None:
+            self._record(job, outcome, batch)
+            return
         client = job.session
         client.serial += 1
         outcome.serial, outcome.link = client.serial, client.link
@@ -197,7 +209,7 @@ class Settlement:
         """Settle what was kept for a job whose messages have come."""
         if not self._parked:
             return
-        parked = self._parked.pop((job.session.id, job.id), ())
+        parked = self._parked.pop((job.home.id, job.id), ())
         for message, batch, worker in parked:
             self.settle(message, batch, worker, now, late=True)
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
 from logging import INFO
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from palm.errors import ConfigError, TransportError
 from palm.protocol.cache import pack_value, unpack_value
-from palm.protocol.effects import DeadLetter, Log, Stopped
-from palm.protocol.events import StopRequested
+from palm.protocol.effects import DeadLetter, LoadInputs, LoadOutcomes, Log, Stopped, Write
+from palm.protocol.entries import Recovered
+from palm.protocol.events import Event, JournalFailed, StopRequested
 from palm.protocol.master import MasterMachine
 from palm.protocol.shown import shown
 from palm.runtime.component import Component
 from palm.runtime.deadletters import DeadLetters, Letter
 from palm.runtime.driver import Driver
-from palm.runtime.folders import socket_path
+from palm.runtime.folders import journal_path, socket_path
 from palm.runtime.lifeline import notify_ready
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.runtime.records import last_record
@@ -26,6 +29,9 @@ from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqListener
 from palm.wire.batch import Batch
 from palm.wire.codec import decode_value, encode_value
+
+if TYPE_CHECKING:
+    from palm.runtime.journal import Journal
 
 __all__ = ["Cache", "Master"]
 
@@ -70,6 +76,9 @@ class Master(Component):
         Where the shared values are kept: a mapping of str to bytes. Default: in memory.
     log_level
         As in `logging`.
+    durable
+        Open the journal at the start, and fail if that cannot be done. Without it the journal is
+        opened when the first job wants it.
     """
 
     role: ClassVar[str] = "master"
@@ -97,7 +106,6 @@ class Master(Component):
             "scatter": scatter,
             "gather": gather,
             "handle_stream": handle_stream,
-            "durable": durable,
         }
         for option, value in asked.items():
             if value:
@@ -114,6 +122,9 @@ class Master(Component):
         self._locks: list[NameLock] = []
         self._listener: ZmqListener | None = None
         self._driver: Driver | None = None
+        self._durable = durable
+        self._journal: Journal | None = None
+        self._inbox: deque[Event] = deque()
         self._stop_grace: float | None = None
         self._over = False
 
@@ -132,13 +143,17 @@ class Master(Component):
             _new_link,
             self.cache.stored,
             jitter=random.random,
+            recovered=self._open_journal() if named else [],
+            no_journal="" if named else "another master has its name",
         )
         perform: dict[type, Callable[[Any], None]] = {
             Log: self._log,
             DeadLetter: self._bury,
+            **dict.fromkeys((Write, LoadInputs, LoadOutcomes), self._use_journal),
             Stopped: self._stopped,
         }
-        self._driver = Driver(machine, listener, perform)
+        self._driver = driver = Driver(machine, listener, perform)
+        driver.perform(machine.start(driver.clock()))
         for address in dict.fromkeys(self.endpoints.values()):
             self.logger.info("Listening at %s", address)
         self.logger.info("ready")
@@ -159,6 +174,32 @@ class Master(Component):
             return False
         self._locks.append(lock)
         return True
+
+    def _open_journal(self) -> list[Recovered]:
+        """Return what an earlier master of this name left in its journal."""
+        path = journal_path(self.folders, self.name)
+        if not self._durable and not path.exists():
+            return []
+        recovered = self._new_journal(path).recover(create=self._durable)
+        if recovered:
+            self.logger.info("%d jobs in the journal", len(recovered))
+        return recovered
+
+    def _new_journal(self, path: Path) -> Journal:
+        from palm.runtime.journal import Journal  # SQLite: for those who have durable jobs
+
+        self._journal = Journal(path, self._tell)
+        return self._journal
+
+    def _use_journal(self, command: Write | LoadInputs | LoadOutcomes) -> None:
+        journal = self._journal or self._new_journal(journal_path(self.folders, self.name))
+        journal.put(command)
+
+    def _tell(self, event: Event) -> None:
+        """Let the machine hear of the journal, from its thread."""
+        self._inbox.append(event)
+        if self._listener is not None:
+            self._listener.wake()
 
     def _bind(
         self, listener: ZmqListener, given: dict[str, Endpoint], named: bool
@@ -205,6 +246,11 @@ class Master(Component):
                 driver.handle(StopRequested(grace))
             else:
                 driver.step()
+            while self._inbox and not self._over:
+                event = self._inbox.popleft()
+                if isinstance(event, JournalFailed):
+                    self.logger.error("the journal cannot be written: %s", event.text)
+                driver.handle(event)
 
     def _wakeup_fd(self) -> int:
         return self._listener.wakeup_fd if self._listener is not None else -1
@@ -215,6 +261,9 @@ class Master(Component):
             self._listener.wake()
 
     def _close(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+            self._journal = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None

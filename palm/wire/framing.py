@@ -36,14 +36,21 @@ def unpack(frames: Sequence[Buffer]) -> tuple[Message, Batch | None]:
         raise WireError(f"codec {message.codec} is not the number of one")
     if isinstance(message, _RANGED):
         _check_range(message)
-        if isinstance(message, Submit) and len(message.partitions) not in (0, message.n):
-            raise WireError(f"{len(message.partitions)} partitions of {message.n} messages")
+        if isinstance(message, Submit):
+            _check_marks(message)
         return message, Batch.unpack(message.n, frames[1:])
     if isinstance(message, _VALUED) and len(frames) > 1:
         return message, Batch.unpack(1, frames[1:])
     if len(frames) > 1:
         raise WireError(f"{len(frames) - 1} frames after {type(message).__name__.upper()}")
     return message, None
+
+
+def _check_marks(message: Submit) -> None:
+    for what in ("partitions", "kinds"):
+        marks = len(getattr(message, what))
+        if marks not in (0, message.n):
+            raise WireError(f"{marks} {what} of {message.n} messages")
 
 
 def _check_range(message: Submit | Outcome | Task | Result) -> None:

@@ -14,9 +14,15 @@ hello    connector -> listener who I am, what I serve, what I still hold
 welcome  listener -> connector your link, my epoch, which of your leases still count
 reset    listener -> connector I don't know this link: greet me again
 submit*  client -> master      messages of one job, in order
+accept   master -> client      these messages of a job are in the journal
 outcome* master -> client      what became of a range of messages
 ack      client -> master      outcomes up to this serial number are safe with me
+resume   client -> master      give me what the journal has of this job, from here on
+taken    client -> master      I have room for more of what the journal has
+gone     master -> client      this job is not yours, or not here
 close    client -> master      I want nothing more of this job
+ask      client -> master      which jobs are in the journal? tell me when workers are here
+answer   master -> client      the answer
 notice   master -> client      a sentence for the person who waits
 task*    master -> worker      a lease: run these messages
 result*  worker -> master      what became of a range of a lease
@@ -44,12 +50,17 @@ from palm.errors import WireError
 
 __all__ = [
     "VERSION",
+    "Accept",
     "Ack",
+    "Answer",
+    "Ask",
     "Bye",
     "Close",
     "Fault",
     "Fetch",
+    "Gone",
     "Hello",
+    "Journaled",
     "Keep",
     "Kept",
     "Message",
@@ -58,9 +69,11 @@ __all__ = [
     "Recall",
     "Reset",
     "Result",
+    "Resume",
     "Returned",
     "Revoke",
     "Submit",
+    "Taken",
     "Task",
     "Terms",
     "Welcome",
@@ -139,7 +152,8 @@ class Terms(msgspec.Struct, array_like=True):
     ``timeout`` is the time that one call may take, ``deadline`` what the job may take (seconds,
     0: any) and ``remaining`` what is left of that when this is sent. ``retries`` counts the
     further tries of a message whose function raised one of ``retry_on`` (names of classes; none:
-    anything).
+    anything). Of a ``durable`` job everything is on disk before it counts; of one to ``detach``
+    it is written as well, and nobody waits for the disk.
     """
 
     timeout: float = 0.0
@@ -149,6 +163,13 @@ class Terms(msgspec.Struct, array_like=True):
     retry_on: _Classes = []
     priority: int = 0
     at_most_once: bool = False
+    durable: bool = False
+    detach: bool = False
+
+    @property
+    def journaled(self) -> bool:
+        """Whether the job is in the master's journal and outlives its client."""
+        return self.durable or self.detach
 
 
 class Submit(Message, tag="submit"):
@@ -157,7 +178,8 @@ class Submit(Message, tag="submit"):
     ``terms`` are the same each time, but for what remains. ``partitions`` has a byte for each
     message, or none at all: the messages of one are dispatched one after the other. Messages
     that ``may_have_begun`` were given to a master that may have leased them and does not know
-    them any more.
+    them any more. With ``kinds``, one byte for each, they have failed at the client, and their
+    payloads are the failures: so a journal has an outcome for them, too.
     """
 
     job: _Id
@@ -169,10 +191,22 @@ class Submit(Message, tag="submit"):
     terms: Terms | None = None
     partitions: bytes = b""
     may_have_begun: bool = False
+    kinds: bytes = b""
+
+
+class Accept(Message, tag="accept"):
+    """Messages before ``upto`` of a job are in the journal: nobody else has to keep them."""
+
+    job: _Id
+    upto: int
 
 
 class Outcome(Message, tag="outcome"):
-    """``serial`` counts the outcomes of a session; for the other fields see `Result`."""
+    """``serial`` counts the outcomes of a session; for the other fields see `Result`.
+
+    Those of a job in the journal have a ``position`` there, from 0, in place of a serial: they
+    come in this order, and are acknowledged by `Taken`.
+    """
 
     serial: int
     job: _Id
@@ -184,12 +218,82 @@ class Outcome(Message, tag="outcome"):
     started: float
     durations: bytes
     kinds: bytes
+    position: int = -1
 
 
 class Ack(Message, tag="ack"):
     """Cumulative."""
 
     serial: int
+
+
+class Resume(Message, tag="resume"):
+    """The outcomes of a job in the journal are wanted from ``position`` on.
+
+    ``accepted`` is how many of its messages are known to be in the journal: a master that knows
+    nothing of a job with any has lost them. A client that is ``full`` takes none before it says
+    so.
+    """
+
+    job: _Id
+    position: int
+    accepted: int
+    full: bool = False
+
+
+class Taken(Message, tag="taken"):
+    """There is room for more than the outcomes before ``position``."""
+
+    job: _Id
+    position: int
+
+
+class Gone(Message, tag="gone"):
+    """Nothing more will come of a job over this link; ``text`` says why."""
+
+    job: _Id
+    text: str
+
+
+class Journaled(msgspec.Struct, array_like=True):
+    """A job in the journal.
+
+    ``accepted`` counts its messages, ``done`` those with an outcome, ``outcomes`` the entries
+    that hold these. ``closed``: no more will come. ``age`` is the time since it began (seconds),
+    ``client`` who has its outcomes now, or began it.
+    """
+
+    job: _Id
+    function: _Text
+    terms: Terms
+    accepted: int
+    done: int
+    failed: int
+    closed: bool
+    age: float
+    client: str
+    attached: bool
+
+
+class Ask(Message, tag="ask"):
+    """``op`` numbers the questions of a session.
+
+    With ``workers`` the answer comes as soon as so many are here; else it lists the jobs in the
+    journal, or the one that is named.
+    """
+
+    op: int
+    workers: int = 0
+    job: _Id = b""
+
+
+class Answer(Message, tag="answer"):
+    """``workers`` counts those that are here; ``left_out`` the jobs that had no room."""
+
+    op: int
+    workers: int
+    jobs: list[Journaled] = []
+    left_out: int = 0
 
 
 class Close(Message, tag="close"):
@@ -315,9 +419,15 @@ _AnyMessage = (
     | Welcome
     | Reset
     | Submit
+    | Accept
     | Outcome
     | Ack
+    | Resume
+    | Taken
+    | Gone
     | Close
+    | Ask
+    | Answer
     | Notice
     | Task
     | Result

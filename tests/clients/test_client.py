@@ -342,12 +342,6 @@ def test_an_address_that_cannot_be_is_refused(palm_home: Any, address: str) -> N
         Client("foo", address)
 
 
-@pytest.mark.parametrize("option", ["durable", "detach"])
-def test_an_option_that_is_not_there_yet_is_refused(foo: Serve, option: str) -> None:
-    with pytest.raises(ConfigError, match=option):
-        foo(identity).job("foo.identity", [1], **{option: 1})
-
-
 def test_keeping_jobs_at_an_interrupt_is_not_there_yet(palm_home: Any) -> None:
     with pytest.raises(ConfigError, match="on_interrupt"):
         Client("foo", on_interrupt="keep")

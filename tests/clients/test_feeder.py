@@ -12,6 +12,7 @@ from palm.clients.feeder import BATCH_SIZE, Feeder
 from palm.protocol.events import Submitted
 from palm.wire.batch import MAX_MESSAGES
 from palm.wire.codec import decode_values
+from palm.wire.outcome import Failure, Kind
 from tests.support.cluster import until
 
 
@@ -20,7 +21,7 @@ class StubJob:
 
     key = b"job-of-8"
     function = "foo.f"
-    over = False
+    journaled = over = False
     room = 1 << 30
 
     terms = None
@@ -29,7 +30,7 @@ class StubJob:
         self.told = told
         self.count: int | None = None
         self.error: BaseException | None = None
-        self.refusals: dict[int, Exception] = {}
+        self.refusals: dict[int, Failure] = {}
         self.ended = threading.Event()
 
     def await_room(self, *, wait: bool) -> bool:
@@ -38,8 +39,8 @@ class StubJob:
     def submitted(self, n: int, size: int) -> None:
         self.told.append((n, size))
 
-    def refused(self, index: int, error: Exception) -> None:
-        self.refusals[index] = error
+    def refused(self, index: int, kind: Kind, failure: Failure) -> None:
+        self.refusals[index] = failure
 
     def exhausted(self, count: int, error: BaseException | None) -> None:
         self.count, self.error = count, error

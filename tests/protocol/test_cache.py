@@ -84,7 +84,7 @@ def test_values_that_were_read_are_not_held_for_who_read_them(bench: MasterBench
     for op in range(1, 100):
         keep(client, 2 * op, "k", bytes(op))
         client.send(Fetch(0, 2 * op + 1, "k", delete=False))
-    (session,) = bench.master._clients.values()
+    session = bench.master._clients[client.session]
     assert not any(batch for _, batch in session.replies.values())
     assert len(session.replies) <= REPLIES
 

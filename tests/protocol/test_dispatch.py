@@ -101,7 +101,7 @@ def suspects(bench: MasterBench, client: Peer, n: int = 3) -> None:
         for task, batch in tasks:
             doomed.answer(task, batch, seconds=1e-4)
     doomed.lose()
-    assert len(next(iter(bench.master._clients.values())).jobs[JOB].suspects) >= n
+    assert len(bench.master._clients[client.session].jobs[JOB].suspects) >= n
 
 
 def test_message_under_suspicion_runs_with_nothing_behind_it(bench: MasterBench) -> None:
@@ -205,7 +205,7 @@ def test_nothing_is_left_in_the_machine_when_all_have_gone(bench: MasterBench) -
     bench.pass_time(100.0)
     master = bench.master
     held = {
-        "clients": master._clients,
+        "clients": set(master._clients) - {b""},  # who has what nobody has
         "workers": master._sessions.workers,
         "peers": master._sessions.peers,
         "strangers": master._sessions.strangers,
@@ -368,3 +368,17 @@ def test_message_that_ends_its_workers_is_kept(bench: MasterBench) -> None:
     ]
     assert bytes(letters[0].batch.payloads()[0]) == b"0"
     assert client.outcomes()[0][0] == Kind.POISON_TASK
+
+
+def test_what_a_lost_worker_held_of_a_key_is_not_overtaken(bench: MasterBench) -> None:
+    doomed, client = bench.worker("doomed"), bench.client()
+    client.submit(b"warm-up.", payloads(1))
+    doomed.work(seconds=1e-4)
+    client.submit(JOB, payloads(2), partitions=b"\1\1", last=False)
+    client.submit(JOB, payloads(2), first=2, partitions=b"\2\2", last=False)
+    client.submit(JOB, payloads(2), first=4, partitions=b"\1\1", last=False)
+    assert [(task.first, task.n) for task, _ in doomed.tasks()] == [(0, 2), (2, 2)]
+    others = [bench.worker("v"), bench.worker("x")]
+    doomed.lose()
+    given = [task.first for worker in others for task, _ in worker.tasks()]
+    assert sorted(given) == [0, 2]

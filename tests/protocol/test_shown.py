@@ -60,7 +60,7 @@ def test_name_that_no_component_can_have_is_refused(
     ((fault, _),) = peer.inbox
     assert isinstance(fault, Fault) and fault.code == "name"
     assert fault.text.isprintable() and len(fault.text) < 2 * WORD
-    assert not bench.master._clients and not bench.master._sessions.workers
+    assert peer.session not in bench.master._clients and not bench.master._sessions.workers
     assert lines(bench) == []
 
 

@@ -41,6 +41,8 @@ terms = st.builds(
     retry_on=st.lists(names, max_size=3),
     priority=st.integers(-2, 2) | st.integers(-(1 << 63), (1 << 63) - 1),
     at_most_once=st.booleans(),
+    durable=st.booleans(),
+    detach=st.booleans(),
 )
 
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -79,6 +81,28 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "may_have_begun": st.booleans(),
     "birth": numbers,
     "begun": st.none() | lists_of_numbers,
+    "upto": numbers,
+    "position": st.just(-1) | numbers,
+    "accepted": numbers,
+    "full": st.booleans(),
+    "workers": st.integers(0, 3) | numbers,
+    "jobs": st.lists(
+        st.builds(
+            messages.Journaled,
+            job=ids,
+            function=names,
+            terms=terms,
+            accepted=numbers,
+            done=numbers,
+            failed=numbers,
+            closed=st.booleans(),
+            age=st.floats(),
+            client=names,
+            attached=st.booleans(),
+        ),
+        max_size=2,
+    ),
+    "left_out": numbers,
 }
 
 
@@ -96,6 +120,8 @@ def messages_of(
         n = fields["n"]
         seconds = draw(st.lists(st.floats(width=32), min_size=n, max_size=n))
         fields["durations"] = struct.pack(f"<{n}f", *seconds)
+    if "kinds" in kind.__struct_fields__ and "n" in fields:
+        n = fields["n"]
         fields["kinds"] = draw(
             st.just(b"") | st.binary(min_size=n, max_size=n) | st.just(bytes([Kind.TASK_ERROR]) * n)
         )

@@ -1,0 +1,288 @@
+"""Jobs in the journal: who has them, what is asked about them, and when they are forgotten.
+
+They belong to no client. ``keeper`` lists them under an id that no session has, so that workers'
+results find them whoever has them by then; see `palm.protocol.admission` for what goes in and
+`palm.protocol.delivery` for what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from palm.protocol.admission import Admission
+from palm.protocol.delivery import Delivery
+from palm.protocol.dispatch import Dispatcher
+from palm.protocol.effects import Effect, Send
+from palm.protocol.entries import JobEnded, Recovered
+from palm.protocol.events import InputsLoaded, JournalFailed, OutcomesLoaded, Written
+from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.journal import Journal
+from palm.protocol.ledger import Ledger
+from palm.protocol.settlement import Settlement
+from palm.protocol.shown import LINE, shown
+from palm.protocol.timers import Timers
+from palm.wire.batch import Batch
+from palm.wire.message import (
+    Answer,
+    Ask,
+    Gone,
+    Journaled,
+    Notice,
+    Outcome,
+    Resume,
+    Submit,
+    Taken,
+)
+from palm.wire.outcome import Failure, Kind
+
+__all__ = ["KEEP_FOR", "MAX_JOURNAL", "Durability"]
+
+#: Seconds for which a job is kept that no client has.
+KEEP_FOR: Final = 7 * 24 * 3600.0
+
+#: Bytes in the journal beyond which jobs that are over are forgotten, the oldest first, and
+#: nothing is accepted while there are none.
+MAX_JOURNAL: Final = 10 << 30
+
+#: Bytes of an answer that lists jobs: less than a header may have.
+MAX_LIST: Final = 128 * 1024
+
+
+class Durability:
+    """The jobs in a master's journal; effects are added to the list of the machine it serves."""
+
+    def __init__(
+        self,
+        name: str,
+        clients: dict[bytes, ClientSession],
+        dispatcher: Dispatcher,
+        settlement: Settlement,
+        timers: Timers,
+        effects: list[Effect],
+        recovered: Sequence[Recovered],
+        no_journal: str,
+        keep_for: float,
+        max_journal: int,
+    ) -> None:
+        keeper = clients[b""] = ClientSession(b"", "nobody", "")
+        self._name = name
+        self._keeper = keeper
+        self._dispatcher = dispatcher
+        self._settlement = settlement
+        self._effects = effects
+        self._recovered = recovered
+        self._no_journal = no_journal
+        self._max_journal = max_journal
+        self._journal = Journal(effects)
+        self._delivery = Delivery(keeper, self._journal, timers, effects, self._forget, keep_for)
+        self._admission = Admission(
+            keeper,
+            self._journal,
+            self._delivery,
+            dispatcher,
+            timers,
+            effects,
+            settlement.refuse,
+            self._forsake,
+        )
+        #: Who waits for workers: client, number of the question, how many.
+        self._waiting: list[tuple[ClientSession, int, int]] = []
+        self._trouble = ""
+
+    @property
+    def unwritten(self) -> int:
+        """Count of the entries that are on their way to the journal."""
+        return self._journal.unwritten
+
+    def start(self, due: float, now: float) -> None:
+        """Go on with the jobs of an earlier master, whose workers may bring results until due."""
+        self._admission.recover(self._recovered, due, now)
+        self._recovered = ()
+
+    def handle(
+        self, event: Written | InputsLoaded | OutcomesLoaded | JournalFailed, now: float
+    ) -> None:
+        """React to what the journal says."""
+        if isinstance(event, Written):
+            self._journal.written(event.ticket, now)
+            self._trouble = ""
+            self._mind_size(event.size, now)
+            return
+        if isinstance(event, JournalFailed):
+            self._tell_trouble(event.text)
+            return
+        job = self._keeper.jobs.get(event.job)
+        if job is None or job.ledger is None:
+            return
+        if isinstance(event, InputsLoaded):
+            self._admission.loaded(job, job.ledger, event.entries, now)
+        else:
+            self._delivery.loaded(job, job.ledger, event.entries)
+
+    def go_on(self, workers: int) -> None:
+        """Do what the last event may have made possible."""
+        self._admission.tell_accepted()
+        self._admission.load_more()
+        if self._waiting:
+            self._answer_waiting(workers)
+
+    def record(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        """Take an outcome."""
+        if job.ledger is not None:
+            self._delivery.record(job, job.ledger, outcome, batch)
+            self._admission.look_after(job)
+
+    # What clients want
+
+    def submit(
+        self, client: ClientSession, message: Submit, batch: Batch | None, function: str, now: float
+    ) -> bool:
+        """Take messages of a job; False: some before them are missing."""
+        job = self._keeper.jobs.get(message.job)
+        if self._no_journal:
+            text = f"'{self._name}' keeps no journal: {self._no_journal}"
+            self._refuse(client, message.job, text)
+        elif job is None and message.first:
+            self._refuse(client, message.job, f"'{self._name}' knows nothing of this job")
+        elif job is not None and job.session is not client:
+            self._refuse(client, message.job, "another client has this job")
+        elif batch is not None:
+            if job is None:
+                job = self._admission.begin(client, message, function, now)
+            return self._admission.submit(job, message, batch)
+        return True
+
+    def resume(self, client: ClientSession, message: Resume) -> None:
+        """Give a job to a client that goes on with it."""
+        job = self._keeper.jobs.get(message.job)
+        if job is None or job.ledger is None:
+            if message.accepted:
+                self._refuse(client, message.job, f"'{self._name}' knows nothing of this job")
+        elif job.ledger.accepted < message.accepted:
+            text = f"the journal of '{self._name}' has lost messages of this job"
+            self._refuse(client, message.job, text)
+        else:
+            self._delivery.resume(client, job, job.ledger, message)
+
+    def taken(self, client: ClientSession, message: Taken, now: float) -> None:
+        """Note that a client has room for more outcomes."""
+        job = self._keeper.jobs.get(message.job)
+        if job is not None and job.ledger is not None and job.session is client:
+            self._delivery.taken(job, job.ledger, message, now)
+
+    def close(self, client: ClientSession, job: bytes) -> None:
+        """Forget a job that its client wants nothing more of."""
+        found = self._keeper.jobs.get(job)
+        if found is not None and found.session in (client, self._keeper):
+            self._forget(found, 0.0)
+
+    def detach(self, client: ClientSession, now: float) -> None:
+        """Take its jobs from a client that is away, or has a new link."""
+        self._delivery.detach(client, now)
+        self._waiting = [each for each in self._waiting if each[0] is not client]
+
+    def _refuse(self, client: ClientSession, job: bytes, text: str) -> None:
+        if client.peer is not None:
+            self._effects.append(Send(client.peer, Gone(client.link, job, shown(text, LINE))))
+
+    def _forget(self, job: JobState, now: float) -> None:
+        if job.ledger is not None and job.ledger.expiry is not None:
+            job.ledger.expiry.cancel()
+        self._dispatcher.close(job)
+        self._journal.write(JobEnded(job.id), _nothing, sync=job.terms.durable)
+
+    def _forsake(self, job: JobState, piece: Piece, now: float) -> None:
+        """Give up messages that an earlier master may have leased: they may not run twice."""
+        if piece in job.astray:
+            job.astray.remove(piece)
+            text = "its master was lost, its worker may have run it, and it may not run twice"
+            self._settlement.fail(job, piece, Kind.MASTER_LOST, Failure("MasterLost", text))
+
+    # Questions
+
+    def ask(self, client: ClientSession, message: Ask, now: float) -> None:
+        """Answer a question, now or when there is an answer."""
+        if message.workers:
+            self._waiting.append((client, message.op, message.workers))
+        else:
+            self._list(client, message, now)
+
+    def _list(self, client: ClientSession, message: Ask, now: float) -> None:
+        wanted = [job for job in self._keeper.jobs.values() if message.job in (b"", job.id)]
+        found: list[Journaled] = []
+        size = 0
+        for job in reversed(wanted):  # the latest first
+            if job.ledger is None:
+                continue
+            entry = self._entry(job, job.ledger, now)
+            size += len(msgspec.msgpack.encode(entry))
+            if size > MAX_LIST:
+                break
+            found.append(entry)
+        answer = Answer(0, message.op, self._dispatcher.pool.size, found, len(wanted) - len(found))
+        self._answer(client, answer)
+
+    def _entry(self, job: JobState, ledger: Ledger, now: float) -> Journaled:
+        return Journaled(
+            job.id,
+            job.function,
+            job.terms,
+            ledger.accepted,
+            job.done.total,
+            ledger.failed,
+            job.closed,
+            now - ledger.began,
+            ledger.client,
+            job.session is not self._keeper,
+        )
+
+    def _answer_waiting(self, workers: int) -> None:
+        for client, op, _ in [each for each in self._waiting if each[2] <= workers]:
+            self._answer(client, Answer(0, op, workers))
+        self._waiting = [each for each in self._waiting if each[2] > workers]
+
+    def _answer(self, client: ClientSession, answer: Answer) -> None:
+        if client.peer is not None:
+            answer.link = client.link
+            self._effects.append(Send(client.peer, answer))
+
+    # The journal
+
+    def _mind_size(self, size: int, now: float) -> None:
+        """Make room in the journal, or let nothing more in."""
+        full = size > self._max_journal
+        if full:
+            over = (job for job in self._keeper.jobs.values() if self._is_over(job))
+            job = next(over, None)
+            if job is not None:
+                self._forget(job, now)
+            else:
+                self._tell_trouble(f"it holds {size >> 20:,} MiB, its limit; cancel a job")
+        self._admission.set_full(full)
+
+    def _is_over(self, job: JobState) -> bool:
+        return job.closed and not job.open and job.session is self._keeper
+
+    def _tell_trouble(self, text: str) -> None:
+        if text == self._trouble:
+            return
+        self._trouble = text
+        text = f"the journal of '{self._name}' cannot be written: {text}; waiting"
+        for job in self._keeper.jobs.values():
+            client = job.session
+            if client.peer is not None:
+                notice = Notice(client.link, job.id, shown(text, LINE))
+                self._effects.append(Send(client.peer, notice))
+
+    # For tests
+
+    def spans(self, job: JobState) -> list[tuple[int, int]]:
+        """Return the messages of a job that are on disk only, or on their way there."""
+        return self._admission.spans(job)
+
+
+def _nothing(now: float) -> None:
+    pass

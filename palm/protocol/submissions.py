@@ -1,0 +1,111 @@
+"""What a client has submitted of a job: each input is kept until somebody else answers for it."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+from palm.protocol.ranges import RangeSet
+from palm.protocol.timers import Timer
+from palm.wire.batch import Batch
+from palm.wire.message import Submit, Terms
+
+__all__ = ["Sent", "Submissions"]
+
+
+@dataclass(slots=True)
+class Sent:
+    """Inputs without an outcome: ``left`` counts them.
+
+    ``birth`` is the master's session to which they were sent first (0: they were not).
+    """
+
+    submit: Submit
+    batch: Batch
+    left: int
+    birth: int = 0
+
+
+class Submissions:
+    """Inputs and outcomes of one job, by number.
+
+    Of a job in the master's journal, inputs are kept until they are ``accepted`` there (a count:
+    all before it are); outcomes come in the order of their ``position``, and the caller has room
+    for more than those before ``taken``.
+    """
+
+    __slots__ = (
+        "accepted",
+        "answered",
+        "closed",
+        "expired",
+        "expiry",
+        "firsts",
+        "function",
+        "id",
+        "journaled",
+        "position",
+        "sent",
+        "submitted",
+        "taken",
+        "terms",
+    )
+
+    def __init__(self, job: bytes, function: str, terms: Terms | None) -> None:
+        self.id = job
+        self.function = function
+        self.terms = terms
+        self.journaled = terms is not None and terms.journaled
+        self.accepted = 0
+        self.position = 0
+        self.taken = 0
+        #: Runs while it has time left, if that is limited.
+        self.expiry: Timer | None = None
+        self.expired = False
+        self.answered = RangeSet()
+        self.submitted = RangeSet()
+        self.closed = False
+        self.firsts: list[int] = []
+        self.sent: dict[int, Sent] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether no more inputs come, and each has its outcome."""
+        return self.closed and self.answered.total == self.submitted.total
+
+    def add(self, submit: Submit, batch: Batch) -> Sent:
+        """Take inputs."""
+        self.submitted.add(submit.first, submit.first + batch.n)
+        self.closed = self.closed or submit.last
+        sent = Sent(submit, batch, batch.n)
+        if batch.n:
+            self.firsts.append(submit.first)
+            self.sent[submit.first] = sent
+        return sent
+
+    def accept(self, upto: int) -> bool:
+        """Let go of inputs that are in the journal; return whether that was not known."""
+        if upto <= self.accepted:
+            return False
+        self.settle(self.accepted, upto, keep=False)
+        self.accepted = upto
+        return True
+
+    def settle(self, start: int, stop: int, *, keep: bool) -> list[tuple[int, int, Batch]]:
+        """Let go of inputs whose outcome is there; return them if they are to be kept."""
+        inputs = []
+        at = bisect_right(self.firsts, start) - 1
+        while start < stop and 0 <= at < len(self.firsts):
+            sent = self.sent[self.firsts[at]]
+            first = sent.submit.first
+            upto = min(stop, first + sent.batch.n)
+            if keep:
+                part = sent.batch.cut(start - first, upto - first)
+                inputs.append((start, sent.submit.codec, part))
+            sent.left -= upto - start
+            start = upto
+            if sent.left:
+                at += 1
+            else:
+                del self.sent[self.firsts.pop(at)]
+        return inputs
