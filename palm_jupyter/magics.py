@@ -95,6 +95,7 @@ class PalmMagics(Magics):
     def _master(self, options: argparse.Namespace) -> Component:
         addresses = ((f"--{port}", getattr(options, port)) for port in _PORTS)
         args = [word for option, address in addresses if address for word in (option, address)]
+        args += ["--durable"] if options.durable else []
         return self.session.master(
             options.name, args=args, replace=options.replace, kernel=options.kernel
         )

@@ -117,6 +117,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if notebook:
         _add_help(tree)
     else:
+        _add_jobs(tree)
         _add_dead_letters(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
         tree.add("version", "show the version")
@@ -200,6 +201,10 @@ def _add_master(tree: _Tree) -> None:
              "db": "its cache"}  # fmt: skip
     for port, use in ports.items():
         parser.add_argument(f"--{port}", metavar="ADDRESS", help=f"address for {use}")
+    parser.add_argument(
+        "--durable", action="store_true",
+        help="fail at the start, not at the first durable job, if it can keep no journal",
+    )  # fmt: skip
     _add_start(parser) if tree.notebook else _add_detach(parser)
 
 
@@ -280,6 +285,29 @@ def _check_stop(parser: Parser, found: argparse.Namespace) -> None:
         parser.error("give either names or --all")
     if getattr(found, "everyone", False) and not found.all:
         parser.error("--everyone belongs to --all")
+
+
+def _add_jobs(tree: _Tree) -> None:
+    parser = tree.add("jobs", "look after durable jobs, which outlive their clients")
+    # Not an argument and names behind it: those would have to stand before any option.
+    actions = parser.add_subparsers(
+        dest="action", metavar="ACTION", title="actions", required=True, parser_class=Parser
+    )
+    tree = _Tree(parser.prog, tree.notebook, actions)
+    each = tree.add("list", "list the durable jobs of masters")
+    each.add_argument("master", metavar="MASTER", nargs="?", help="which master (all that run)")
+    _add_patience(each)
+    each = tree.add("cancel", "end durable jobs, and forget them and their results")
+    each.add_argument("ids", metavar="ID", nargs="+", help="which, as list shows them")
+    each.add_argument("--master", metavar="MASTER", help="the master that has them (any)")
+    _add_patience(each)
+
+
+def _add_patience(parser: Parser) -> None:
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=10.0,
+        help="seconds in which a master must answer (10)",
+    )  # fmt: skip
 
 
 def _add_dead_letters(tree: _Tree) -> None:

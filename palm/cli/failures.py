@@ -29,7 +29,9 @@ class CommandFailed(PalmError):  # noqa: N818 - reads as a sentence
         self.code = code
 
 
-def no_such_name(name: str, known: Iterable[str], cluster: str) -> CommandFailed:
+def no_such_name(
+    name: str, known: Iterable[str], cluster: str, what: str = "component"
+) -> CommandFailed:
     """The error of a name that nothing has, with what was probably meant."""
     names = sorted(set(known))
     meant = nearest(name, names)
@@ -39,4 +41,4 @@ def no_such_name(name: str, known: Iterable[str], cluster: str) -> CommandFailed
         hint = f"; there is {', '.join(names)}"
     else:
         hint = ""
-    return CommandFailed(f"no component named {name!r} in cluster {cluster!r}{hint}", NO_SUCH_NAME)
+    return CommandFailed(f"no {what} named {name!r} in cluster {cluster!r}{hint}", NO_SUCH_NAME)

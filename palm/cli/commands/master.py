@@ -26,6 +26,7 @@ def run(arguments: Namespace) -> int:
         worker_push_address=arguments.wpush,
         db_address=arguments.db,
         log_level=log_level(),
+        durable=arguments.durable,
     )
     master.start()
     return OK
@@ -36,4 +37,5 @@ def _detach(arguments: Namespace) -> int:
 
     addresses = ((f"--{port}", getattr(arguments, port)) for port in _PORTS)
     args = [word for option, address in addresses if address for word in (option, address)]
+    args += ["--durable"] if arguments.durable else []
     return start("master", arguments.name, None, args, arguments)
