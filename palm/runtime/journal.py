@@ -44,6 +44,9 @@ MAX_GROUP: Final = 1024
 LOAD_MESSAGES: Final = 4096
 LOAD_BYTES: Final = 4 * 1024 * 1024
 
+#: Bytes of a large payload in one row: a row of SQLite may have fewer than the largest payload.
+MAX_FRAME: Final = 64 * 1024 * 1024
+
 #: Seconds between two tries to write when the disk refuses.
 RETRY_AFTER: Final = 1.0
 
@@ -112,7 +115,7 @@ class Journal:
         ConfigError
             The file is damaged, or made by another version.
         """
-        if not create and not self.path.exists():
+        if not create and not os.path.lexists(self.path):
             return []
         try:
             connection = self._open()
@@ -214,17 +217,26 @@ class Journal:
             self.path, isolation_level=None, check_same_thread=False, timeout=5.0
         )
         try:
+            version = _version(connection)  # first: a file that is not ours stays as it is
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, SCHEMA):
-                raise sqlite3.DatabaseError(f"its version is {version}, not {SCHEMA}")
             if not version:
                 connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT")
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return the version of the tables, 0 of an empty file; raises where they are not ours."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, SCHEMA):
+        raise sqlite3.DatabaseError(f"its version is {version}, not {SCHEMA}")
+    (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if tables and not version:
+        raise sqlite3.DatabaseError("it is a database, but no journal")
+    return int(version)
 
 
 def _size(connection: sqlite3.Connection) -> int:
@@ -262,15 +274,16 @@ def _insert_inputs(connection: sqlite3.Connection, entry: Inputs) -> None:
         connection.execute("UPDATE jobs SET closed = 1 WHERE job = ?", (entry.job,))
     if not batch.n:
         return
-    row = connection.execute(
+    cursor = connection.execute(
         "INSERT INTO inputs (job, first, n, codec, partitions, kinds, lengths, body, frames)"
         " SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ?",
         (
             *(entry.first, batch.n, entry.codec, entry.partitions, entry.kinds),
             *(*_frames(batch), entry.job),
         ),
-    ).lastrowid
-    _insert_frames(connection, "input", row, batch)
+    )
+    if cursor.rowcount:  # else the job has ended
+        _insert_frames(connection, "input", cursor.lastrowid, batch)
 
 
 def _insert_outcomes(connection: sqlite3.Connection, entry: Outcomes) -> None:
@@ -284,7 +297,7 @@ def _insert_outcomes(connection: sqlite3.Connection, entry: Outcomes) -> None:
             *(*_frames(batch), entry.job),
         ),
     )
-    if cursor.rowcount:  # else the job has ended
+    if cursor.rowcount:  # likewise
         _insert_frames(connection, "outcome", cursor.lastrowid, batch)
 
 
@@ -298,8 +311,16 @@ def _insert_frames(
     if batch.large:
         connection.executemany(
             _FRAMES[owner][0],
-            [(row, at, _plain(frame)) for at, frame in enumerate(batch.large)],
+            ((row, at, piece) for at, piece in enumerate(_pieces(batch.large))),
         )
+
+
+def _pieces(frames: list[Buffer]) -> Iterator[memoryview]:
+    """Cut frames to what a row may have; how a batch's frames are sliced does not matter."""
+    for frame in frames:
+        view = memoryview(frame)
+        for at in range(0, len(view), MAX_FRAME):
+            yield view[at : at + MAX_FRAME]
 
 
 def _plain(frame: Any) -> Buffer:

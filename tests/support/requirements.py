@@ -43,11 +43,24 @@ def missing_netns() -> str | None:
     return None if made.returncode == 0 else "the kernel allows no network namespaces here"
 
 
+@functools.cache
+def missing_tmpfs() -> str | None:
+    """Why no small disk can be mounted, or None."""
+    if missing_root():
+        return "it mounts a small disk, which needs root"
+    if shutil.which("mount") is None or shutil.which("unshare") is None:
+        return "there is no mount or unshare (apt-get install mount util-linux)"
+    mount = ["unshare", "--mount", "mount", "-t", "tmpfs", "-o", "size=4m", "palm-test", "/mnt"]
+    made = subprocess.run(mount, capture_output=True, check=False)
+    return None if made.returncode == 0 else "the kernel allows no mounts here"
+
+
 #: Marker -> why its tests cannot run here.
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "browser": missing_chromium,
     "netns": missing_netns,
     "root": missing_root,
+    "tmpfs": missing_tmpfs,
 }
 
 
@@ -80,3 +93,8 @@ def require_root() -> None:
 def require_netns() -> None:
     """Skip, or in CI fail, without network namespaces."""
     require("netns")
+
+
+def require_tmpfs() -> None:
+    """Skip, or in CI fail, where no small disk can be mounted."""
+    require("tmpfs")
