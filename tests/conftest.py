@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.leaks import KINDS, LeakCheck
+from tests.support.folders import use_folders
+from tests.support.leaks import LeakCheck, checked_kinds
 from tests.support.notrun import not_run
 from tests.support.requirements import REQUIREMENTS, require
+
+# Keep what is compiled, also where the environment forbids it: users have it so, and each of the
+# many interpreters that the tests start would compile all of palm anew.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,26 +48,18 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     return result
 
 
-def _use_folders(environment: pytest.MonkeyPatch, home: Path) -> None:
-    """Point palm at folders in ``home`` and hide the settings of the user's shell."""
-    for name in [name for name in os.environ if name.startswith("PALM_")]:
-        environment.delenv(name)
-    environment.setenv("PALM_RUN_DIR", str(home / "run"))
-    environment.setenv("PALM_STATE_DIR", str(home / "state"))
-
-
 def _short_folder() -> Path:
     """Make a folder whose sockets stay below 107 bytes, as those in pytest's do not."""
     return Path(tempfile.mkdtemp(prefix="palm-", dir="/tmp"))
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _session_home() -> Iterator[Path]:
+def session_home() -> Iterator[Path]:
     """Keep fixtures that outlive a test out of the user's folders, and look what they leave."""
     home = _short_folder()
     check = LeakCheck(home)
     with pytest.MonkeyPatch.context() as environment:
-        _use_folders(environment, home)
+        use_folders(environment, home)
         yield home
     leaks = check.found(("processes",))
     check.end_processes()
@@ -71,26 +70,19 @@ def _session_home() -> Iterator[Path]:
 
 @pytest.fixture(autouse=True)
 def palm_home(
-    request: pytest.FixtureRequest, _session_home: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, session_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """Give the test a folder that holds its ``run`` and ``state``; fail it if it leaks.
 
     The marker ``no_leak_check`` switches off the kinds that it names, or all.
     """
     home = _short_folder()
-    _use_folders(monkeypatch, home)
+    use_folders(monkeypatch, home)
     check = LeakCheck(home)
     yield home
-    leaks = check.found(_checked_kinds(request.node))
+    leaks = check.found(checked_kinds(request.node))
     if leaks:
         check.end_processes()
     shutil.rmtree(home, ignore_errors=True)
     if leaks:
         pytest.fail("the test left behind:\n  " + "\n  ".join(leaks), pytrace=False)
-
-
-def _checked_kinds(item: pytest.Item) -> tuple[str, ...]:
-    marker = item.get_closest_marker("no_leak_check")
-    if marker is None:
-        return KINDS
-    return tuple(kind for kind in KINDS if marker.args and kind not in marker.args)

@@ -1,4 +1,4 @@
-"""The command in real processes, over folders of its own."""
+"""The command in real processes, over folders or in a cluster of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.fixtures import cluster_name, shared_registry
 from tests.support.local import end_clusters
+
+__all__ = ["cluster_name", "shared_registry"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +27,7 @@ def double(x):
 
 
 class Shell:
-    """Runs ``palm`` as a shell would, and ends what was left running."""
+    """Runs ``palm`` as a shell would; `close` ends what was started and stayed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -68,7 +71,6 @@ class Shell:
         return {process["name"]: process for process in found}
 
     def close(self) -> None:
-        end_clusters()
         for process in self._started:
             if process.poll() is None:
                 process.kill()
@@ -88,6 +90,16 @@ def wait_for_line(process: subprocess.Popen[str], text: str) -> str:
 
 @pytest.fixture
 def shell(tmp_path: Path, palm_home: Path) -> Iterator[Shell]:
+    """One that starts with empty folders: not even a registry runs."""
+    shell = Shell(tmp_path)
+    yield shell
+    end_clusters()
+    shell.close()
+
+
+@pytest.fixture
+def cluster_shell(tmp_path: Path, cluster_name: str) -> Iterator[Shell]:
+    """One in a cluster of its own, whose registry others use, too."""
     shell = Shell(tmp_path)
     yield shell
     shell.close()

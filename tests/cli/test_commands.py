@@ -123,9 +123,9 @@ def _runs(component: dict[str, object]) -> bool:
 
 
 @pytest.mark.slow
-def test_background_start_that_fails_shows_why(shell: Shell) -> None:
-    target = shell.write("work.py", "def f(x): pass\nraise RuntimeError('no luck')\n")
-    done = shell.palm("worker", target, "--master", "foo", "--name", "w", "-d", code=1)
+def test_background_start_that_fails_shows_why(cluster_shell: Shell) -> None:
+    target = cluster_shell.write("work.py", "def f(x): pass\nraise RuntimeError('no luck')\n")
+    done = cluster_shell.palm("worker", target, "--master", "foo", "--name", "w", "-d", code=1)
     assert "w-0 did not become ready: it ended with exit code 1 before it was ready" in done.stderr
     assert "RuntimeError: no luck" in done.stderr
     assert "worker.py" not in done.stderr  # our own frames say nothing
@@ -133,24 +133,28 @@ def test_background_start_that_fails_shows_why(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_background_start_that_is_too_slow_is_ended(shell: Shell) -> None:
-    target = shell.write("work.py", "import os\nprint(os.getpid(), flush=True)\ndef f(x): pass\n")
-    done = shell.palm(
+def test_background_start_that_is_too_slow_is_ended(cluster_shell: Shell) -> None:
+    target = cluster_shell.write(
+        "work.py", "import os\nprint(os.getpid(), flush=True)\ndef f(x): pass\n"
+    )
+    done = cluster_shell.palm(
         "worker", target, "--master", "foo", "--name", "w", "-d", "--timeout", "2", code=4
     )
     assert "w-0 did not become ready: it was not ready within 2 s" in done.stderr
-    pid = int(shell.palm("logs", "w", "--grep", r"^\d+$").stdout)
+    pid = int(cluster_shell.palm("logs", "w", "--grep", r"^\d+$").stdout)
     assert not _runs({"pid": pid})
 
 
 @pytest.mark.slow
-def test_name_in_use_is_refused(shell: Shell) -> None:
-    shell.palm("master", "--name", "foo", "-d")
-    done = shell.palm("master", "--name", "foo", code=1)
+def test_name_in_use_is_refused(cluster_shell: Shell) -> None:
+    cluster_shell.palm("master", "--name", "foo", "-d")
+    done = cluster_shell.palm("master", "--name", "foo", code=1)
     assert done.stderr.startswith("palm: a component named 'foo' already runs: pid ")
     assert "Traceback" not in done.stderr
-    assert shell.palm("master", "--name", "foo", "-d").stdout.startswith("foo runs already (pid ")
-    assert "stopped foo" in shell.palm("stop", "foo").stdout
+    assert cluster_shell.palm("master", "--name", "foo", "-d").stdout.startswith(
+        "foo runs already (pid "
+    )
+    assert "stopped foo" in cluster_shell.palm("stop", "foo").stdout
 
 
 @pytest.mark.slow
@@ -168,32 +172,32 @@ def test_clusters_are_apart(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_stop_ends_by_force_what_does_not_end(shell: Shell) -> None:
-    shell.palm("master", "--name", "foo", "-d")
-    pid = shell.processes()["foo"]["pid"]
+def test_stop_ends_by_force_what_does_not_end(cluster_shell: Shell) -> None:
+    cluster_shell.palm("master", "--name", "foo", "-d")
+    pid = cluster_shell.processes()["foo"]["pid"]
     os.kill(pid, signal.SIGSTOP)
-    assert shell.palm("stop", "foo", "--grace", "0.2").stdout == "stopped foo\n"
+    assert cluster_shell.palm("stop", "foo", "--grace", "0.2").stdout == "stopped foo\n"
     assert not _runs({"pid": pid})
 
 
 @pytest.mark.slow
-def test_follow_prints_what_comes_and_ends_with_the_component(shell: Shell) -> None:
-    shell.palm("master", "--name", "foo", "-d")
-    follower = shell.start("logs", "foo", "-f")
+def test_follow_prints_what_comes_and_ends_with_the_component(cluster_shell: Shell) -> None:
+    cluster_shell.palm("master", "--name", "foo", "-d")
+    follower = cluster_shell.start("logs", "foo", "-f")
     wait_for_line(follower, "ready")
-    target = shell.write("work.py", WORK)
-    shell.palm("worker", target, "--master", "foo", "--name", "w", "-d")
+    target = cluster_shell.write("work.py", WORK)
+    cluster_shell.palm("worker", target, "--master", "foo", "--name", "w", "-d")
     wait_for_line(follower, "w-0 joined")
-    shell.palm("stop", "--all")
+    cluster_shell.palm("stop", "--all")
     out, err = follower.communicate(timeout=30)
     assert out.splitlines()[-1].endswith("stopped")
     assert (follower.returncode, err) == (0, "")
 
 
 @pytest.mark.slow
-def test_follow_ends_at_an_interrupt(shell: Shell) -> None:
-    shell.palm("master", "--name", "foo", "-d")
-    follower = shell.start("logs", "foo", "-f")
+def test_follow_ends_at_an_interrupt(cluster_shell: Shell) -> None:
+    cluster_shell.palm("master", "--name", "foo", "-d")
+    follower = cluster_shell.start("logs", "foo", "-f")
     wait_for_line(follower, "ready")
     os.killpg(follower.pid, signal.SIGINT)
     assert follower.communicate(timeout=30)[1] == ""
@@ -201,28 +205,28 @@ def test_follow_ends_at_an_interrupt(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_background_component_survives_its_shell(shell: Shell) -> None:
+def test_background_component_survives_its_shell(cluster_shell: Shell) -> None:
     """A terminal that is closed sends SIGHUP to its session and is gone."""
     pid, terminal = pty.fork()
     if pid == 0:
-        os.chdir(shell.folder)
+        os.chdir(cluster_shell.folder)
         command = f"{sys.executable} -m palm master --name foo -d; echo done; sleep 60"
-        os.execve("/bin/sh", ["sh", "-c", command], shell.env)
+        os.execve("/bin/sh", ["sh", "-c", command], cluster_shell.env)
     output = b""
     while b"done" not in output:
         output += os.read(terminal, 1024)
     os.close(terminal)
     os.waitpid(pid, 0)
-    assert [component["name"] for component in shell.status()] == ["foo"]
-    assert shell.palm("stop", "foo").stdout == "stopped foo\n"
+    assert [component["name"] for component in cluster_shell.status()] == ["foo"]
+    assert cluster_shell.palm("stop", "foo").stdout == "stopped foo\n"
 
 
 @pytest.mark.slow
-def test_status_on_a_terminal_is_a_table(shell: Shell) -> None:
-    shell.palm("master", "--name", "foo", "-d")
+def test_status_on_a_terminal_is_a_table(cluster_shell: Shell) -> None:
+    cluster_shell.palm("master", "--name", "foo", "-d")
     ours, theirs = pty.openpty()
     subprocess.run(
-        [sys.executable, "-m", "palm", "status"], stdout=theirs, env=shell.env, check=True
+        [sys.executable, "-m", "palm", "status"], stdout=theirs, env=cluster_shell.env, check=True
     )
     os.close(theirs)
     output = os.read(ours, 65536).decode()
@@ -302,13 +306,13 @@ def test_foreground_start_loads_nothing_heavy(shell: Shell) -> None:
 
 
 @pytest.mark.slow
-def test_restart_gives_other_processes(shell: Shell) -> None:
-    shell.palm("master", "--name", "foo", "-d")
-    before = shell.processes()["foo"]["pid"]
-    done = shell.palm("restart", "foo")
-    after = shell.processes()["foo"]["pid"]
+def test_restart_gives_other_processes(cluster_shell: Shell) -> None:
+    cluster_shell.palm("master", "--name", "foo", "-d")
+    before = cluster_shell.processes()["foo"]["pid"]
+    done = cluster_shell.palm("restart", "foo")
+    after = cluster_shell.processes()["foo"]["pid"]
     assert done.stdout == f"foo is ready (pid {after})\n" and after != before
-    assert "did you mean foo?" in shell.palm("restart", "fooo", code=3).stderr
+    assert "did you mean foo?" in cluster_shell.palm("restart", "fooo", code=3).stderr
 
 
 @pytest.mark.slow
@@ -343,38 +347,42 @@ needs = ["foo"]
 
 
 @pytest.mark.slow
-def test_cluster_file_is_put_in_force_and_awaited(shell: Shell) -> None:
-    shell.write("work.py", WORK)
-    shell.write("cluster.toml", CLUSTER.format(replicas=2))
-    done = shell.palm("up", "cluster.toml")
+def test_cluster_file_is_put_in_force_and_awaited(cluster_shell: Shell) -> None:
+    cluster_shell.write("work.py", WORK)
+    cluster_shell.write("cluster.toml", CLUSTER.format(replicas=2))
+    done = cluster_shell.palm("up", "cluster.toml")
     assert done.stdout.splitlines()[0] == "cluster.toml: + foo, + w"
     assert done.stdout.splitlines()[-1].split()[:4] == ["w", "worker", "ready", "2/2"]
-    pids = {name: process["pid"] for name, process in shell.processes().items()}
+    pids = {name: process["pid"] for name, process in cluster_shell.processes().items()}
     assert sorted(pids) == ["foo", "w-0", "w-1"]
-    assert "nothing changed" in shell.palm("up", "cluster.toml").stdout
-    shell.write("cluster.toml", CLUSTER.format(replicas=1))
-    assert "changed w" in shell.palm("up", "cluster.toml").stdout
-    until(lambda: sorted(shell.processes()) == ["foo", "w-0"])
-    assert shell.processes()["foo"]["pid"] == pids["foo"]
+    assert "nothing changed" in cluster_shell.palm("up", "cluster.toml").stdout
+    cluster_shell.write("cluster.toml", CLUSTER.format(replicas=1))
+    assert "changed w" in cluster_shell.palm("up", "cluster.toml").stdout
+    until(lambda: sorted(cluster_shell.processes()) == ["foo", "w-0"])
+    assert cluster_shell.processes()["foo"]["pid"] == pids["foo"]
 
 
 @pytest.mark.slow
-def test_cluster_file_that_cannot_work_says_where_and_why(shell: Shell) -> None:
-    assert "cannot be read" in shell.palm("up", "absent.toml", code=1).stderr
-    shell.write("cluster.toml", CLUSTER.format(replicas=0).replace("role", "rule", 1))
-    done = shell.palm("up", "cluster.toml", code=1)
+def test_cluster_file_that_cannot_work_says_where_and_why(
+    cluster_shell: Shell, cluster_name: str
+) -> None:
+    assert "cannot be read" in cluster_shell.palm("up", "absent.toml", code=1).stderr
+    cluster_shell.write("cluster.toml", CLUSTER.format(replicas=0).replace("role", "rule", 1))
+    done = cluster_shell.palm("up", "cluster.toml", code=1)
     assert "cluster.toml" in done.stderr and "did you mean 'role'?" in done.stderr
     absent = CLUSTER.format(replicas=1).replace("work.py", "wrok.py")
-    shell.write("cluster.toml", absent)
-    shell.palm("up", "cluster.toml", "--timeout", "1", code=4)
-    shell.write("cluster.toml", absent + 'restart = "never"\n')
-    done = shell.palm("up", "cluster.toml", code=1)
+    cluster_shell.write("cluster.toml", absent)
+    cluster_shell.palm("up", "cluster.toml", "--timeout", "1", code=4)
+    cluster_shell.write("cluster.toml", absent + 'restart = "never"\n')
+    done = cluster_shell.palm("up", "cluster.toml", code=1)
     assert "missing: 1 of w: failed: it ended with exit code 1" in done.stdout
-    assert "the cluster 'default' is not complete" in done.stderr
+    assert f"the cluster '{cluster_name}' is not complete" in done.stderr
     assert "there is no file wrok.py" in done.stderr, "its last words are shown"
     text = CLUSTER.format(replicas=0).replace("role", "rule", 1).replace("needs", "neds")
-    shell.write("cluster.toml", text)
-    assert len(shell.palm("up", "cluster.toml", code=1).stderr.splitlines()) == 2, "all errors"
+    cluster_shell.write("cluster.toml", text)
+    assert len(cluster_shell.palm("up", "cluster.toml", code=1).stderr.splitlines()) == 2, (
+        "all errors"
+    )
 
 
 ONCE = """
@@ -389,18 +397,18 @@ needs = ["once"]
 
 
 @pytest.mark.slow
-def test_what_has_done_its_work_is_not_missing(shell: Shell) -> None:
-    shell.write("cluster.toml", ONCE)
-    assert "missing" not in shell.palm("up", "cluster.toml").stdout
-    states = {each["name"]: each["state"] for each in shell.status()}
+def test_what_has_done_its_work_is_not_missing(cluster_shell: Shell) -> None:
+    cluster_shell.write("cluster.toml", ONCE)
+    assert "missing" not in cluster_shell.palm("up", "cluster.toml").stdout
+    states = {each["name"]: each["state"] for each in cluster_shell.status()}
     assert states == {"after": "ready", "once": "stopped"}
 
 
 @pytest.mark.slow
-def test_start_that_failed_leaves_no_name_behind(shell: Shell) -> None:
-    shell.palm("worker", "absent.py", "--master", "foo", "--name", "w", "-d", code=1)
-    assert shell.status() == []
-    assert "there is no file absent.py" in shell.palm("logs", "w").stdout
+def test_start_that_failed_leaves_no_name_behind(cluster_shell: Shell) -> None:
+    cluster_shell.palm("worker", "absent.py", "--master", "foo", "--name", "w", "-d", code=1)
+    assert cluster_shell.status() == []
+    assert "there is no file absent.py" in cluster_shell.palm("logs", "w").stdout
 
 
 @pytest.mark.slow

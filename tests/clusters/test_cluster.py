@@ -21,7 +21,7 @@ from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
 from palm.spec.process import StartFailed
 from tests.support.cluster import until
-from tests.support.local import end_clusters, local_cluster
+from tests.support.local import SharedRegistry, local_cluster
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,15 @@ DOUBLE = "def double(x):\n    return 2 * x\n"
 
 
 @pytest.fixture
-def cluster(palm_home: Path) -> Iterator[Cluster]:
-    with local_cluster() as cluster:
+def cluster(cluster_name: str) -> Iterator[Cluster]:
+    with up() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def unused(shared_registry: SharedRegistry) -> Iterator[Cluster]:
+    """A cluster for tests that start nothing."""
+    with shared_registry.cluster(("processes",)), up() as cluster:
         yield cluster
 
 
@@ -250,11 +257,11 @@ def runs(pid: int) -> bool:
     ],
 )
 def test_what_cannot_be_started_is_refused(
-    cluster: Cluster, arguments: tuple[str, ...], options: dict[str, object], text: str
+    unused: Cluster, arguments: tuple[str, ...], options: dict[str, object], text: str
 ) -> None:
     with pytest.raises(ConfigError, match=text):
-        cluster.start(*arguments, **options)  # type: ignore[arg-type]
-    assert len(cluster) == 0
+        unused.start(*arguments, **options)  # type: ignore[arg-type]
+    assert len(unused) == 0
 
 
 def test_one_name_is_one_component(cluster: Cluster) -> None:
@@ -298,31 +305,31 @@ def test_kernel_serves_and_can_be_looked_into(cluster: Cluster) -> None:
     assert plain.change.kind == "replaced" and plain.connection_file == ""
 
 
-def test_ended_cluster_goes_on_with_the_next_start(cluster: Cluster) -> None:
-    (pid,) = master(cluster).pids
-    cluster.down()
-    assert not runs(pid) and cluster.folders.run.joinpath("registry.json").exists() is False
-    with up() as again:
-        assert master(again).state == "ready"
-        assert "ready" in again.logs("foo"), "what the first one wrote is there, too"
-        again.down()
-        assert again.ended and master(again).state == "ready"
+def test_ended_cluster_goes_on_with_the_next_start() -> None:
+    with local_cluster() as cluster:
+        (pid,) = master(cluster).pids
+        cluster.down()
+        assert not runs(pid) and cluster.folders.run.joinpath("registry.json").exists() is False
+        with up() as again:
+            assert master(again).state == "ready"
+            assert "ready" in again.logs("foo"), "what the first one wrote is there, too"
+            again.down()
+            assert again.ended and master(again).state == "ready"
 
 
 @pytest.mark.parametrize("kernel", [False, True], ids=["process", "kernel"])
-def test_lease_ends_with_its_last_holder_after_the_linger(palm_home: Path, kernel: bool) -> None:
+def test_lease_ends_with_its_last_holder_after_the_linger(cluster_name: str, kernel: bool) -> None:
     folders = Folders.find()
     with up(linger=0) as cluster:
         (pid,) = cluster.start("master", "foo", kernel=kernel).wait_ready().pids
         with up() as other:
-            assert len(other.registry.view_cluster("default").holders) == 2
-        cluster.registry.lease("default", "another notebook", 30.0)
+            assert len(other.registry.view_cluster(cluster_name).holders) == 2
+        cluster.registry.lease(cluster_name, "another notebook", 30.0)
     assert runs(pid), "somebody still holds it"
     found = attach()
     assert found is not None
     with found:
-        assert found.registry.view_cluster("default").holders == ["another notebook"]
-        found.registry.release("default", "another notebook")
+        assert found.registry.view_cluster(cluster_name).holders == ["another notebook"]
+        found.registry.release(cluster_name, "another notebook")
         until(lambda: not runs(pid), within=20)
         until(lambda: runner_pid(folders) is None)
-    end_clusters()

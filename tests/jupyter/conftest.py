@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,10 @@ from IPython.utils.capture import capture_output
 from jupyter_client.manager import KernelManager
 from traitlets.config import Config
 
+from tests.support.fixtures import cluster_name, shared_registry
 from tests.support.local import end_clusters
+
+__all__ = ["cluster_name", "shared_registry"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,9 +59,9 @@ class Shell:
         return result
 
 
-@pytest.fixture
-def shell(palm_home: Path) -> Iterator[Shell]:
-    """IPython without history, with palm loaded and unloaded again."""
+@contextmanager
+def ipython() -> Iterator[Shell]:
+    """IPython without history; palm is unloaded when it ends."""
     InteractiveShell.clear_instance()
     config = Config({"HistoryManager": {"enabled": False}})
     instance = InteractiveShell.instance(config=config, colors="nocolor")
@@ -67,7 +71,13 @@ def shell(palm_home: Path) -> Iterator[Shell]:
     instance.atexit_operations()
     atexit.unregister(instance.atexit_operations)
     InteractiveShell.clear_instance()
-    end_clusters()
+
+
+@pytest.fixture
+def shell(cluster_name: str) -> Iterator[Shell]:
+    """IPython in a cluster of its own."""
+    with ipython() as shell:
+        yield shell
 
 
 class Kernel:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import pytest
 from palm.clusters import Component, Status
 from palm.errors import ConfigError
 from palm_jupyter.magics import _ATTRIBUTE
-from tests.jupyter.conftest import Shell
+from tests.jupyter.conftest import Shell, ipython
 from tests.support.cluster import until
+from tests.support.local import SharedRegistry
 
 WORKER = "%%palm_worker foo --replicas 2{options}\ndef double(x):\n    return {factor} * x\n{more}"
 
@@ -25,10 +27,18 @@ def loaded(shell: Shell) -> Shell:
     return shell
 
 
+@pytest.fixture(scope="module")
+def kept_cluster(shared_registry: SharedRegistry) -> Iterator[str]:
+    with shared_registry.cluster(("processes",)) as name:
+        yield name
+
+
 @pytest.fixture
-def foo(loaded: Shell) -> Shell:
-    loaded.ok("%palm master --name foo;")
-    return loaded
+def foo(shared_registry: SharedRegistry, kept_cluster: str, palm_home: Path) -> Iterator[Shell]:
+    """A shell with a master that was started here, or for another test, and nothing else."""
+    with shared_registry.again(kept_cluster, "foo"), ipython() as shell:
+        shell.ok("%load_ext palm_jupyter\n%palm master --name foo;")
+        yield shell
 
 
 def worker(shell: Shell, factor: int = 2, options: str = "", more: str = "") -> Any:
@@ -73,8 +83,10 @@ def test_unload_removes_all_that_load_added(shell: Shell) -> None:
     assert "not found" in shell.run("%palm status").errors
 
 
-def test_loading_starts_nothing(loaded: Shell, palm_home: Path) -> None:
-    assert not (palm_home / "run").exists()
+def test_loading_starts_nothing(palm_home: Path) -> None:
+    with ipython() as shell:
+        shell.ok("%load_ext palm_jupyter")
+        assert not (palm_home / "run").exists()
 
 
 # Usage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 
 from palm.clients import Client
 from tests.support.cluster import ProcessCluster, ThreadCluster
+from tests.support.leaks import checked_kinds
+from tests.support.local import SharedRegistry
 
-__all__ = ["cluster", "foo", "processes"]
+__all__ = ["cluster", "cluster_name", "foo", "processes", "shared_registry"]
 
 
 @pytest.fixture
@@ -40,3 +43,23 @@ def foo(cluster: ThreadCluster) -> Callable[..., Client]:
         return cluster.client("foo", **options)
 
     return serve
+
+
+@pytest.fixture(scope="module")
+def shared_registry(session_home: Path) -> Iterator[SharedRegistry]:
+    """A registry for the local clusters of a module."""
+    # Within the session's own folder, which is looked at when all is over.
+    home = session_home / "m"
+    registry = SharedRegistry(home)
+    yield registry
+    registry.close()
+    shutil.rmtree(home)
+
+
+@pytest.fixture
+def cluster_name(
+    request: pytest.FixtureRequest, shared_registry: SharedRegistry, palm_home: Path
+) -> Iterator[str]:
+    """The name of a local cluster that nobody else uses, for the test to start."""
+    with shared_registry.cluster(checked_kinds(request.node)) as name:
+        yield name

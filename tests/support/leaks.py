@@ -12,10 +12,11 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import psutil
+import pytest
 
 KINDS = ("threads", "descriptors", "processes")
 #: Threads that libraries keep for the life of the process, by class.
@@ -26,11 +27,13 @@ class LeakCheck:
     """One look before a test; ``found`` says what is more now.
 
     ``folder`` is the test's own: descriptors of files in it, and processes anywhere on the machine
-    that have it as their ``PALM_RUN_DIR``, belong to the test even when their parent is gone.
+    that have it as their ``PALM_RUN_DIR``, belong to the test even when their parent is gone -
+    except ``shared``, the processes that are there for other tests, too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, shared: Collection[int | None] = ()) -> None:
         self._folder = folder
+        self._shared = shared
         self._threads = set(threading.enumerate())
         self._descriptors = descriptors(folder)
         self._children = {child.pid for child in children()}
@@ -82,7 +85,15 @@ class LeakCheck:
     def _leaked_processes(self) -> list[psutil.Process]:
         mine = {child.pid: child for child in children() if child.pid not in self._children}
         mine |= {process.pid: process for process in processes_of(self._folder)}
-        return list(mine.values())
+        return [process for pid, process in mine.items() if pid not in self._shared]
+
+
+def checked_kinds(test: pytest.Item) -> tuple[str, ...]:
+    """What a test is not to leave behind, by its marker ``no_leak_check``: by default all."""
+    marker = test.get_closest_marker("no_leak_check")
+    if marker is None:
+        return KINDS
+    return tuple(kind for kind in KINDS if marker.args and kind not in marker.args)
 
 
 def descriptors(folder: Path) -> Counter[str]:
