@@ -223,6 +223,7 @@ def test_script_that_is_missing_is_named_and_holds_up_nobody_else(examples: Seed
 
 
 def test_script_that_was_put_there_is_tried_again(examples: Seed) -> None:
+    examples.change("replicas = 2", 'replicas = 2\nrestart = "never"')  # gives up at once
     script = examples.folder / "worker.py"
     script.rename(script.with_suffix(".away"))
     examples.up(code=1)

@@ -167,8 +167,16 @@ def make_kernel() -> Kernel:
 
 
 @pytest.fixture
-def kernel(palm_home: Path) -> Iterator[Kernel]:
-    """A fresh kernel."""
+def kernel(cluster_name: str) -> Iterator[Kernel]:
+    """A fresh kernel, in a cluster of its own."""
+    kernel = make_kernel()
+    yield kernel
+    kernel.close()
+
+
+@pytest.fixture
+def lone_kernel(palm_home: Path) -> Iterator[Kernel]:
+    """A fresh kernel that starts with empty folders: not even a registry runs."""
     kernel = make_kernel()
     yield kernel
     kernel.close()

@@ -15,6 +15,7 @@ from palm.runtime.folders import Folders
 from tests.jupyter.conftest import Kernel, make_kernel
 from tests.support.cluster import until
 from tests.support.leaks import processes_of
+from tests.support.local import SharedRegistry
 
 pytestmark = [
     pytest.mark.slow,
@@ -53,18 +54,26 @@ def components(home: Path) -> list[psutil.Process]:
 
 
 @pytest.fixture
-def cluster(kernel: Kernel, palm_home: Path) -> Kernel:
-    kernel.ok(START)
-    kernel.ok(WORKER)
-    assert len(components(palm_home)) == 3
-    kernel.ok("from palm import Client\nclient = Client('foo')")
+def home(shared_registry: SharedRegistry) -> Path:
+    """Where the registry is; one cluster at a time is in there."""
+    return shared_registry.home
+
+
+@pytest.fixture
+def cluster(kernel: Kernel, home: Path) -> Kernel:
+    start_all(kernel, home)
     return kernel
 
 
-def test_components_outlive_their_kernel_and_are_found_again(
-    cluster: Kernel, palm_home: Path
-) -> None:
-    before = {process.pid for process in components(palm_home)}
+def start_all(kernel: Kernel, home: Path) -> None:
+    kernel.ok(START)
+    kernel.ok(WORKER)
+    assert len(components(home)) == 3
+    kernel.ok("from palm import Client\nclient = Client('foo')")
+
+
+def test_components_outlive_their_kernel_and_are_found_again(cluster: Kernel, home: Path) -> None:
+    before = {process.pid for process in components(home)}
     os.kill(cluster.pid, signal.SIGKILL)
     cluster.restart()
     assert "foo" in cluster.ok("%load_ext palm_jupyter\ns = %palm status\nprint(s)").text
@@ -72,11 +81,11 @@ def test_components_outlive_their_kernel_and_are_found_again(
     assert "runs already, unchanged" in cluster.ok(WORKER).bundles[-1]["text/plain"]
     cluster.ok("from palm import Client\nclient = Client('foo')")
     cluster.ok("assert client.eval('foo.double', 4) == 8")
-    assert before == {process.pid for process in components(palm_home)}
+    assert before == {process.pid for process in components(home)}
 
 
 def test_second_notebook_finds_them_and_they_end_after_the_last_one(
-    cluster: Kernel, palm_home: Path
+    cluster: Kernel, cluster_name: str, home: Path
 ) -> None:
     folders = Folders.find()
     other = make_kernel()
@@ -86,41 +95,41 @@ def test_second_notebook_finds_them_and_they_end_after_the_last_one(
         found = attach()
         assert found is not None
         with found:
-            assert len(found.registry.view_cluster("default").holders) == 2
+            assert len(found.registry.view_cluster(cluster_name).holders) == 2
             cluster.close()
-            until(lambda: len(found.registry.view_cluster("default").holders) == 1, within=60)
+            until(lambda: len(found.registry.view_cluster(cluster_name).holders) == 1, within=60)
             other.ok("from palm import Client\nassert Client('foo').eval('foo.double', 4) == 8")
-            assert len(components(palm_home)) == 3
+            assert len(components(home)) == 3
     finally:
         other.close()
-    until(lambda: not components(palm_home), within=60, what="components end after their linger")
+    until(lambda: not components(home), within=60, what="components end after their linger")
     until(lambda: runner_pid(folders) is None, within=60)
 
 
 def test_interrupt_of_a_job_reaches_no_component_and_keeps_what_was_done(
-    cluster: Kernel, palm_home: Path
+    cluster: Kernel, home: Path
 ) -> None:
-    before = {process.pid for process in components(palm_home)}
+    before = {process.pid for process in components(home)}
     running = cluster.start("client.job('foo.nap', range(10_000)).to_frame()")
-    napped = palm_home / "napped"
+    napped = home / "napped"
     until(lambda: napped.exists() and napped.stat().st_size > 20)
     cluster.manager.interrupt_kernel()
     assert cluster.finish(running).error is not None
     partial = cluster.ok("frame = client.jobs[-1].to_frame(partial=True)\nprint(len(frame))")
     assert 0 < int(partial.text) < 10_000
     cluster.ok("assert client.eval('foo.double', 4) == 8")
-    assert {process.pid for process in components(palm_home)} == before
+    assert {process.pid for process in components(home)} == before
 
 
 def test_interrupt_while_a_start_waits_leaves_nothing_half_started(
-    cluster: Kernel, palm_home: Path
+    cluster: Kernel, home: Path
 ) -> None:
     running = cluster.start(SLOW)
-    until(lambda: len(components(palm_home)) == 5)
+    until(lambda: len(components(home)) == 5)
     cluster.manager.interrupt_kernel()
     result = cluster.finish(running)
     assert result.error is not None and result.error.args[0] == "KeyboardInterrupt"
-    until(lambda: len(components(palm_home)) == 3)
+    until(lambda: len(components(home)) == 3)
 
 
 def test_error_of_a_start_is_short_and_shows_the_cells_own_lines(cluster: Kernel) -> None:
@@ -165,13 +174,16 @@ def test_classes_of_a_cell_come_back_as_results(cluster: Kernel) -> None:
     assert "Point(x=3)" in cluster.ok("print(client.eval('foo.point', 3))").text
 
 
-def test_notebook_goes_on_after_somebody_ended_the_cluster(cluster: Kernel) -> None:
+def test_notebook_goes_on_after_somebody_ended_the_cluster(
+    lone_kernel: Kernel, palm_home: Path
+) -> None:
+    start_all(lone_kernel, palm_home)
     other = attach()
     assert other is not None
     with other:
         other.down()
-    cluster.ok("%palm master --name foo -o m\nassert m.state == 'ready'")
-    cluster.ok("s = %palm status\nassert [c.name for c in s.components] == ['foo']")
+    lone_kernel.ok("%palm master --name foo -o m\nassert m.state == 'ready'")
+    lone_kernel.ok("s = %palm status\nassert [c.name for c in s.components] == ['foo']")
 
 
 LIVE = """%%palm_worker foo --name live --kernel -o live
