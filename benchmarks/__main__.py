@@ -59,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
             console.print_exception()
             broken.append(name)
         console.print(f" ({time.monotonic() - begun:.0f} s)", style="dim")
+    report.end()
     report.show(console)
     if args.json:
         args.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")

@@ -202,12 +202,13 @@ def singles(system: Palm, function: str, n: int, size: int, **options: Any) -> d
 
 
 def accepts(system: Palm, function: str, **options: Any) -> dict[str, Any]:
-    """Whether a job may have these options."""
-    from palm.errors import ConfigError
+    """Whether a job may have these options, for client and master."""
+    from palm.errors import PalmError
 
     try:
-        return {"accepts": list(system.stream(function, [b"x"], **options)) == [b"x"]}
-    except ConfigError as error:
+        results = list(system.stream(function, [b"x"], **options))
+        return {"accepts": results == [b"x"], "reason": f"{results!r} is no result"}
+    except PalmError as error:
         return {"accepts": False, "reason": str(error)}
 
 

@@ -117,6 +117,8 @@ class Report:
     machine: dict[str, Any] = field(default_factory=lambda: _machine())
     figures: list[Figure] = field(default_factory=list)
     grids: list[Grid] = field(default_factory=list)
+    #: Sentences on what is missing.
+    remarks: list[str] = field(default_factory=list)
 
     def add(
         self,
@@ -190,6 +192,8 @@ class Report:
             self._show_figures(console)
         for grid in self.grids:
             _show_grid(console, grid)
+        for remark in self.remarks:
+            console.print(f"\n{remark}", style="dim")
         if any(figure.x_relay or figure.x_executor for figure in self.figures):
             console.print(f"\n{LEGEND}", style="dim")
         judged = [figure.passed for figure in self.figures if figure.passed is not None]
@@ -236,6 +240,8 @@ class Report:
             rows = grid.rows()
             columns = len(rows[0]) - bool(grid.notes)
             lines += [*_table(rows, range(1, columns)), ""]
+        for remark in self.remarks:
+            lines += [remark, ""]
         if any(figure.x_relay or figure.x_executor for figure in self.figures):
             lines += [LEGEND, ""]
         return "\n".join(lines)
@@ -248,8 +254,16 @@ class Report:
         return (
             f"{self.date[:16].replace('T', ' ')} UTC{short}: {machine['cores']} cores "
             f"({machine['processor']}), {machine['memory']} GiB, load {machine['load']:.1f} at the "
-            f"start, Python {machine['python']}, {packages}"
+            f"start{self._load_at_end()}, Python {machine['python']}, {packages}"
         )
+
+    def end(self) -> None:
+        """Note what else the machine does at the end."""
+        self.machine["load_at_end"] = os.getloadavg()[0]
+
+    def _load_at_end(self) -> str:
+        load = self.machine.get("load_at_end")
+        return "" if load is None else f" and {load:.1f} at the end"
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything, for JSON."""

@@ -12,7 +12,8 @@ from benchmarks.report import Goal, Report
 
 __all__ = ["detection"]
 
-#: Seconds of the heartbeats between processes of one machine: the interval and the time-out.
+#: Seconds of the heartbeats between processes of one machine: the interval and the time-out. It
+#: runs from the last one of the worker, or from the next one of the master.
 HEARTBEAT = (0.5, 1.5)
 
 #: Workers that are busy at once, over each transport.
@@ -29,7 +30,8 @@ def detection(report: Report) -> None:
     part = f"worker killed (-9), {n} times, until its master misses it"
     report.add(part, "ms", runs, {IPC: goal, TCP: goal}, note=note)
     runs = {IPC: missed(n, signal.SIGSTOP), TCP: missed(n, signal.SIGSTOP, tcp=True)}
-    note = f"of it {patience:g} s are ours, and up to {interval:g} s until the next heartbeat"
+    first, last = patience - interval, patience + interval
+    note = f"of it {first:g} to {last:g} s are ours: {patience:g} s around the last heartbeat"
     part = f"worker stopped (SIGSTOP), {n} times, until its master misses it"
     report.add(part, "ms", runs, note=note)
     for function, what in (
