@@ -20,6 +20,9 @@ from tests.support.requirements import REQUIREMENTS, require
 # many interpreters that the tests start would compile all of palm anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# nbformat loads it to check addresses, which no notebook has, and it takes seconds to compile its
+# grammar. It is optional.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -74,8 +74,10 @@ def test_summary_counts_errors_by_type() -> None:
     )
 
 
+#: Without a library that is optional, and slow to load; see conftest.
 RUN_PLANTED = """
 import sys
+sys.modules["rfc3987_syntax"] = None
 from pathlib import Path
 from tools import demo
 demo.ROOT = Path(sys.argv[1])
