@@ -18,13 +18,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from palm.clusters import Cluster
+from palm.clusters import Cluster, up
 from palm.registry_api.schema import ComponentSpec, ReplicaStatus
 from palm.runner.local import runner_pid
 from tests.support.cluster import ROOT, until
-from tests.support.local import local_cluster
+from tests.support.fixtures import cluster_name, shared_registry
+from tests.support.local import SharedRegistry
 from tests.support.output import StoredOutput, written_digests
 from tests.support.shell import running
+
+__all__ = ["cluster_name", "shared_registry"]
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +39,15 @@ FLOOD = "import time\nfor _ in range(20_000): print('x' * 1000)\ntime.sleep(600)
 
 
 @pytest.fixture
-def cluster(palm_home: Path) -> Iterator[Cluster]:
-    with local_cluster() as cluster:
+def cluster(cluster_name: str) -> Iterator[Cluster]:
+    with up() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def home(shared_registry: SharedRegistry) -> Path:
+    """Where the registry is; one cluster at a time is in there."""
+    return shared_registry.home
 
 
 def want(cluster: Cluster, name: str, source: str = IDLE, **more: object) -> None:
@@ -79,7 +88,7 @@ def stored(cluster: Cluster, process: str, stream: str = "stdout") -> bytes:
 
 
 def test_29_31_replicas_stay_exact_whoever_asks_and_however_often(
-    cluster: Cluster, palm_home: Path
+    cluster: Cluster, home: Path
 ) -> None:
     want(cluster, "w", replicas=5, role="worker")
     want(cluster, "w-", replicas=1, role="worker")  # a name that begins like the other
@@ -93,9 +102,9 @@ def test_29_31_replicas_stay_exact_whoever_asks_and_however_often(
               within=BOUND)  # fmt: skip
         wait_ready(cluster, "w", "w-")
     assert {replica.name: replica.pid for replica in replicas(cluster, "w")} == pids
-    assert len(running(palm_home, IDLE)) == 6
+    assert len(running(home, IDLE)) == 6
     cluster.scale("w", 2)
-    until(lambda: len(running(palm_home, IDLE)) == 3, within=BOUND)
+    until(lambda: len(running(home, IDLE)) == 3, within=BOUND)
     wait_ready(cluster, "w", "w-")
     until(lambda: {r.name for r in replicas(cluster, "w") if r.pid} == {"w-0", "w-1"}, within=BOUND)
 
@@ -147,14 +156,12 @@ time.sleep(600)
     assert cluster.logs("foo", 2, "stdout").splitlines()[1] == "done"
 
 
-def test_46_more_components_than_processors_all_run_at_once(
-    cluster: Cluster, palm_home: Path
-) -> None:
+def test_46_more_components_than_processors_all_run_at_once(cluster: Cluster, home: Path) -> None:
     n = 3 * (os.cpu_count() or 1) + 4
     want(cluster, "many", replicas=n, role="worker")
     want(cluster, "last")
     wait_ready(cluster, "many", "last")
-    assert len(running(palm_home, IDLE)) == n + 1
+    assert len(running(home, IDLE)) == n + 1
     assert {r.restarts for r in replicas(cluster, "many")} == {0}
 
 
@@ -186,9 +193,7 @@ time.sleep(600)
     assert sum("killed by SIGKILL" in event.text for event in events) == 3
 
 
-def test_47_nothing_is_left_of_a_component_that_had_children(
-    cluster: Cluster, palm_home: Path
-) -> None:
+def test_47_nothing_is_left_of_a_component_that_had_children(cluster: Cluster, home: Path) -> None:
     source = f"""
 import subprocess, sys, time
 for _ in range(2):
@@ -197,9 +202,9 @@ print("started")
 time.sleep(600)
 """
     want(cluster, "foo", source)
-    until(lambda: len(running(palm_home, IDLE)) == 3, within=BOUND)  # its own line has it, too
+    until(lambda: len(running(home, IDLE)) == 3, within=BOUND)  # its own line has it, too
     cluster.stop("foo", grace=1.0)
-    assert running(palm_home, IDLE) == []
+    assert running(home, IDLE) == []
 
 
 def test_47_bad_components_hold_up_nobody_else(cluster: Cluster, tmp_path: Path) -> None:
