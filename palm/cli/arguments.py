@@ -156,6 +156,16 @@ class _Tree:
             _add_common(parser, default=argparse.SUPPRESS)
         return parser
 
+    def actions(self, parser: Parser) -> _Tree:
+        """What a command can do, each with arguments of its own.
+
+        An argument with names behind it would have to stand before any option.
+        """
+        actions = parser.add_subparsers(
+            dest="action", metavar="ACTION", title="actions", required=True, parser_class=Parser
+        )
+        return _Tree(parser.prog, self.notebook, actions)
+
 
 def _add_common(parser: Parser, default: Any) -> None:
     """Options that may stand before the command as well as after it."""
@@ -289,47 +299,42 @@ def _check_stop(parser: Parser, found: argparse.Namespace) -> None:
 
 def _add_jobs(tree: _Tree) -> None:
     parser = tree.add("jobs", "look after durable jobs, which outlive their clients")
-    # Not an argument and names behind it: those would have to stand before any option.
-    actions = parser.add_subparsers(
-        dest="action", metavar="ACTION", title="actions", required=True, parser_class=Parser
-    )
-    tree = _Tree(parser.prog, tree.notebook, actions)
-    each = tree.add("list", "list the durable jobs of masters")
+    actions = tree.actions(parser)
+    each = actions.add("list", "list the durable jobs of masters")
     each.add_argument("master", metavar="MASTER", nargs="?", help="which master (all that run)")
-    _add_patience(each)
-    each = tree.add("cancel", "end durable jobs, and forget them and their results")
+    _add_timeout(each, 10.0, "in which a master must answer")
+    each = actions.add("cancel", "end durable jobs, and forget them and their results")
     each.add_argument("ids", metavar="ID", nargs="+", help="which, as list shows them")
     each.add_argument("--master", metavar="MASTER", help="the master that has them (any)")
-    _add_patience(each)
-
-
-def _add_patience(parser: Parser) -> None:
-    parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=10.0,
-        help="seconds in which a master must answer (10)",
-    )  # fmt: skip
+    _add_timeout(each, 10.0, "in which a master must answer")
 
 
 def _add_dead_letters(tree: _Tree) -> None:
     parser = tree.add("dead-letters", "look after messages that ended every worker that ran them")
-    parser.add_argument(
-        "action", metavar="ACTION", choices=("list", "replay", "remove"),
-        help="list them, replay (send again), or remove",
-    )  # fmt: skip
+    actions = tree.actions(parser)
+    actions.add("list", "list them")
+    each = actions.add("replay", "send messages again, and remove those that have a result then")
+    _add_letters(each)
+    _add_timeout(each, 60.0, "in which each must have an outcome")
+    _add_letters(actions.add("remove", "remove them for good"))
+
+
+def _add_letters(parser: Parser) -> None:
     parser.add_argument("ids", metavar="ID", nargs="*", help="which, as list shows them")
     parser.add_argument("--all", action="store_true", help="all of them")
-    parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=60.0,
-        help="with replay: seconds in which each must have an outcome (60)",
-    )  # fmt: skip
-    parser.check = lambda found: _check_dead_letters(parser, found)
+    parser.check = lambda found: _check_letters(parser, found)
 
 
-def _check_dead_letters(parser: Parser, found: argparse.Namespace) -> None:
-    if found.action == "list" and (found.ids or found.all):
-        parser.error("list shows all of them")
-    if found.action != "list" and bool(found.ids) == found.all:
+def _check_letters(parser: Parser, found: argparse.Namespace) -> None:
+    if bool(found.ids) == found.all:
         parser.error("give either IDs or --all")
+
+
+def _add_timeout(parser: Parser, seconds: float, what: str) -> None:
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, default=seconds,
+        help=f"seconds {what} ({seconds:g})",
+    )  # fmt: skip
 
 
 def _add_help(tree: _Tree) -> None:

@@ -250,6 +250,7 @@ class Client:
         *,
         ordered: bool = False,
         errors: str = "raise",
+        key: Any = None,
     ) -> Job:
         """Return a durable job of an earlier client, or of this one, with all its outcomes.
 
@@ -263,7 +264,7 @@ class Client:
             The items of the job again, from the first on: those that the master has accepted
             (`Job.accepted`) are skipped. Or a function that is given their number and returns
             the items that follow. Without, the job ends with those.
-        ordered, errors
+        ordered, errors, key
             As of `job`.
 
         Raises
@@ -290,8 +291,9 @@ class Client:
             logger=self.logger,
         )
         resumed.inherit(first)
+        keys = None if key is None else Keys(key, whole.size)
         feeder = Feeder(
-            resumed, rest, None, self._connection.post, self._connection.wake, start=first
+            resumed, rest, None, self._connection.post, self._connection.wake, keys, first
         )
         self._add(resumed, feeder)
         event = events.Resumed(known.job, resumed.function, known.terms, first, known.closed)
@@ -415,7 +417,11 @@ class Client:
         if self._closed:
             raise PalmError("this client is closed")
         answer = self._questions.ask(job=job)
-        return answer.jobs if answer is not None else []
+        if answer is None:
+            return []
+        if answer.left_out:
+            self.logger.warning("%d older durable jobs are not listed", answer.left_out)
+        return answer.jobs
 
     def _make_room(self, key: bytes, position: int) -> None:
         self._post(events.RoomMade(key, position))
@@ -486,10 +492,10 @@ class Client:
         while self._notes:
             job.note(self._notes.popleft())
 
-    def _cancel(self, key: bytes) -> None:
+    def _cancel(self, key: bytes, journaled: bool) -> None:
         with self._lock:
             self._active.pop(key, None)
-        self._post(events.Cancelled(key))
+        self._post(events.Cancelled(key, journaled))
 
     def _post(self, event: events.Event) -> None:
         self._connection.post(event)
@@ -580,9 +586,12 @@ def _weakly(method: weakref.WeakMethod[Any]) -> Any:
 
 def _key_of(job: str) -> bytes:
     try:
-        return bytes.fromhex(job)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{job!r} is no id of a job", hint="as Job.id gives it") from error
+        key = bytes.fromhex(job)
+    except (ValueError, TypeError):
+        key = b""
+    if not key:  # which would mean any
+        raise ConfigError(f"{job!r} is no id of a job", hint="as Job.id gives it")
+    return key
 
 
 def _rest(items: Iterable[Any] | Callable[[int], Iterable[Any]], first: int) -> Iterable[Any]:

@@ -73,7 +73,7 @@ class Job:
         total: int | None = None,
         index: Any = None,
         terms: Terms | None = None,
-        cancel: Callable[[bytes], None],
+        cancel: Callable[[bytes, bool], None],
         make_room: Callable[[bytes, int], None],
         logger: logging.Logger,
     ) -> None:
@@ -184,13 +184,16 @@ class Job:
                 raise StopIteration
 
     def cancel(self) -> None:
-        """Want nothing more: what waits is dropped, what runs may end; harmless when done."""
+        """Want nothing more: what waits is dropped, what runs may end; harmless when done.
+
+        The journal forgets a durable job, also when it is done.
+        """
         with self._changed:
-            if self._complete or self._cancelled:
+            if self._cancelled or (self._complete and not self.journaled):
                 return
-            self._cancelled = True
+            self._cancelled = not self._complete
             self._end()
-        self._tell_cancel(self.key)
+        self._tell_cancel(self.key, self.journaled)
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the job, keeping all outcomes; return whether it is done.

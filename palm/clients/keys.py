@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
+from zlib import crc32
 
 from palm.errors import ConfigError
 
@@ -17,7 +18,13 @@ _SPREAD: Final = 0x9E3779B97F4A7C15
 
 
 def partition_of(key: Any) -> int:
-    """Return the partition of a key, 0 to 255: the same for equal keys of one process."""
+    """Return the partition of a key, 0 to 255: the same for equal keys.
+
+    That of numbers and plain text is the same in every process, so that a durable job that is
+    resumed keeps its order.
+    """
+    if isinstance(key, str):
+        key = crc32(str.encode(key, "utf-8", "surrogatepass"))
     return (hash(key) * _SPREAD >> 56) % PARTITIONS
 
 

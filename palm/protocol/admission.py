@@ -51,8 +51,6 @@ class Admission:
         self._effects = effects
         self._refuse = refuse
         self._forsake = forsake
-        #: Jobs of which a client is to be told what was accepted.
-        self._accepted: dict[bytes, JobState] = {}
         #: Jobs that may have too few messages in memory.
         self._drained: dict[bytes, JobState] = {}
         #: Messages that are queued as soon as it is written that they may have begun.
@@ -67,7 +65,7 @@ class Admission:
         """Open a job, and give it to its client."""
         terms = submit.terms
         job = JobState(self._keeper, submit.job, function, terms)
-        ledger = job.ledger = Ledger(client.name, now)
+        ledger = job.ledger = Ledger(client.name, now, client.id)
         self._keeper.jobs[job.id] = job
         self._delivery.attach(client, job, ledger)
         self._limit(job, job.terms.remaining, now)
@@ -99,7 +97,7 @@ class Admission:
             then = partial(self._written, job, entry)
             self._journal.write(entry, then, sync=job.terms.durable)
         else:
-            self._tell(job)  # the answer to an earlier link may be lost
+            self.tell(job)  # the answer to an earlier link may be lost
         return True
 
     def _written(self, job: JobState, entry: Inputs, now: float) -> None:
@@ -108,7 +106,7 @@ class Admission:
             return
         ledger.accepted += entry.batch.n
         job.closed = job.closed or entry.last
-        self._tell(job)
+        self.tell(job)
         if job.expired:
             self._dispatcher.fail_expired(job, blank_piece(entry.first, ledger.accepted))
         elif ledger.admitted == entry.first and ledger.has_room:
@@ -124,17 +122,12 @@ class Admission:
             if not job.dropped:
                 self.submit(job, submit, batch)
 
-    def _tell(self, job: JobState) -> None:
-        self._accepted[job.id] = job
-
-    def tell_accepted(self) -> None:
-        """Tell clients what of their jobs is in the journal now."""
-        for job in self._accepted.values():
-            client = job.session
-            if client.peer is not None and job.ledger is not None:
-                accept = Accept(client.link, job.id, job.ledger.accepted)
-                self._effects.append(Send(client.peer, accept))
-        self._accepted.clear()
+    def tell(self, job: JobState) -> None:
+        """Tell the client of a job what of it is in the journal, before it hears of outcomes."""
+        client = job.session
+        if client.peer is not None and job.ledger is not None:
+            accept = Accept(client.link, job.id, job.ledger.accepted, job.ledger.number)
+            self._effects.append(Send(client.peer, accept))
 
     # What is to be run
 
@@ -168,7 +161,7 @@ class Admission:
         if job.terms.at_most_once and not entry.kinds:
             self._beginning.setdefault(job.id, []).append(entry)
             then = partial(self._begin, job, entry)
-            self._journal.write(Begun(job.id, stop), then, sync=job.terms.durable)
+            self._journal.write(Begun(job.id, stop), then, sync=True)  # it must not run twice
         else:
             self._queue(job, entry, now)
 

@@ -75,8 +75,9 @@ class ClientMachine:
         self._connect_timeout = connect_timeout
         self._jobs: dict[bytes, Submissions] = {}
         self._ended: dict[bytes, None] = {}
-        #: Jobs in the journal that were cancelled while there was no link.
-        self._closing: list[bytes] = []
+        self._next_resume = 1
+        #: Jobs in the journal that were cancelled, and may still be there.
+        self._closing: dict[bytes, None] = {}
         self._was_up = False
         self._patience: list[Timer] = []
 
@@ -105,7 +106,7 @@ class ClientMachine:
         elif isinstance(event, Asked):
             self._questions.add(event, self.link.id if self.link.up else 0)
         elif isinstance(event, Cancelled):
-            self._cancel(event.job)
+            self._cancel(event.job, journaled=event.journaled)
         elif isinstance(event, Wanted):
             self._requests.add(event, self.link.id if self.link.up else 0)
         elif isinstance(event, Tick):
@@ -132,8 +133,7 @@ class ClientMachine:
             if self._was_up:  # what ended meanwhile, the master may not know of
                 self._effects.append(Send(b"", Close(self.link.id, b"")))
             for key in self._closing:
-                self._effects.append(Send(b"", Close(self.link.id, key)))
-            self._closing.clear()
+                self._effects.append(Send(b"", Close(self.link.id, key, True)))
             self._was_up = True
             self._requests.resend(self.link.id)
             self._questions.resend(self.link.id)
@@ -197,14 +197,18 @@ class ClientMachine:
     def _resume(self, event: Resumed) -> None:
         job = Submissions(event.job, _as_text(event.function), event.terms)
         job.submitted.add(0, event.accepted)
-        job.accepted, job.closed = event.accepted, event.closed
+        job.accepted, job.closed, job.taking = event.accepted, event.closed, True
         self._jobs[event.job] = job
         if self.link.up:
             self._send_resume(job)
 
     def _send_resume(self, job: Submissions) -> None:
         full = job.taken < job.position
-        resume = Resume(self.link.id, job.id, job.position, job.accepted, full)
+        job.number = self._next_resume
+        self._next_resume += 1
+        resume = Resume(
+            self.link.id, job.id, job.position, job.accepted, full, job.taking, job.number
+        )
         self._effects.append(Send(b"", resume))
 
     def _make_room(self, event: RoomMade) -> None:
@@ -243,15 +247,15 @@ class ClientMachine:
                 inputs = job.settle(start, end, keep=True)
                 self._effects.append(Deliver(job.id, outcome, Batch.pack([payload] * n), inputs))
 
-    def _cancel(self, job: bytes) -> None:
+    def _cancel(self, job: bytes, *, journaled: bool) -> None:
         self._end(job)
         found = self._jobs.pop(job, None)
         if found is not None:
             self._forget(found)
-            if self.link.up:
-                self._effects.append(Send(b"", Close(self.link.id, job)))
-            elif found.journaled:
-                self._closing.append(job)
+        if journaled:
+            self._closing[job] = None
+        if self.link.up and (journaled or found is not None):
+            self._effects.append(Send(b"", Close(self.link.id, job, journaled)))
 
     def _forget(self, job: Submissions) -> None:
         if job.expiry is not None:
@@ -308,12 +312,16 @@ class ClientMachine:
 
     def _accept(self, message: Accept) -> None:
         job = self._jobs.get(message.job)
-        if job is not None and job.accept(min(message.upto, job.submitted.total)):
+        if job is None:
+            return
+        job.taking = job.taking and message.number != job.number
+        if job.accept(min(message.upto, job.submitted.total)):
             self._effects.append(Accepted(job.id, job.accepted))
 
     def _gone(self, message: Gone) -> None:
+        self._closing.pop(message.job, None)
         job = self._jobs.get(message.job)
-        if job is not None and job.journaled:
+        if job is not None and job.journaled and message.number in (0, job.number):
             self._forget(job)
             self._end(job.id)
             del self._jobs[job.id]

@@ -67,8 +67,9 @@ class Delivery:
         before = job.session
         if before is not client and before.peer is not None:
             text = f"'{client.name}' has taken over job {job.id.hex()}"
-            self._effects.append(Send(before.peer, Gone(before.link, job.id, text)))
-        job.session = client
+            gone = Gone(before.link, job.id, text, ledger.number)
+            self._effects.append(Send(before.peer, gone))
+        job.session, ledger.owner = client, client.id
         if ledger.expiry is not None:
             ledger.expiry.cancel()
             ledger.expiry = None
@@ -76,6 +77,7 @@ class Delivery:
     def resume(self, client: ClientSession, job: JobState, ledger: Ledger, message: Resume) -> None:
         """Give a job to a client that has the outcomes before a position."""
         self.attach(client, job, ledger)
+        ledger.number = message.number
         ledger.rewind(min(max(message.position, 0), ledger.outcomes), full=message.full)
         self._go_on(job, ledger)
 

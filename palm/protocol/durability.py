@@ -8,6 +8,7 @@ results find them whoever has them by then; see `palm.protocol.admission` for wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -28,6 +29,7 @@ from palm.wire.batch import Batch
 from palm.wire.message import (
     Answer,
     Ask,
+    Close,
     Gone,
     Journaled,
     Notice,
@@ -46,6 +48,9 @@ KEEP_FOR: Final = 7 * 24 * 3600.0
 #: Bytes in the journal beyond which jobs that are over are forgotten, the oldest first, and
 #: nothing is accepted while there are none.
 MAX_JOURNAL: Final = 10 << 30
+
+#: Jobs that have ended and are known as such.
+MAX_ENDED: Final = 100_000
 
 #: Bytes of an answer that lists jobs: less than a header may have.
 MAX_LIST: Final = 128 * 1024
@@ -88,6 +93,8 @@ class Durability:
             settlement.refuse,
             self._forsake,
         )
+        #: Jobs that have ended: a client that was away may not know, and send them again.
+        self._ended: dict[bytes, None] = {}
         #: Who waits for workers: client, number of the question, how many.
         self._waiting: list[tuple[ClientSession, int, int]] = []
         self._trouble = ""
@@ -99,7 +106,10 @@ class Durability:
 
     def start(self, due: float, now: float) -> None:
         """Go on with the jobs of an earlier master, whose workers may bring results until due."""
-        self._admission.recover(self._recovered, due, now)
+        for each in self._recovered:
+            if each.ended:
+                self._end(each.job)
+        self._admission.recover([each for each in self._recovered if not each.ended], due, now)
         self._recovered = ()
 
     def handle(
@@ -124,7 +134,6 @@ class Durability:
 
     def go_on(self, workers: int) -> None:
         """Do what the last event may have made possible."""
-        self._admission.tell_accepted()
         self._admission.load_more()
         if self._waiting:
             self._answer_waiting(workers)
@@ -145,10 +154,12 @@ class Durability:
         if self._no_journal:
             text = f"'{self._name}' keeps no journal: {self._no_journal}"
             self._refuse(client, message.job, text)
+        elif message.job in self._ended:
+            self._refuse(client, message.job, "another client has cancelled this job")
         elif job is None and message.first:
             self._refuse(client, message.job, f"'{self._name}' knows nothing of this job")
         elif job is not None and job.session is not client:
-            self._refuse(client, message.job, "another client has this job")
+            pass  # it was told when it lost the job
         elif batch is not None:
             if job is None:
                 job = self._admission.begin(client, message, function, now)
@@ -159,13 +170,17 @@ class Durability:
         """Give a job to a client that goes on with it."""
         job = self._keeper.jobs.get(message.job)
         if job is None or job.ledger is None:
-            if message.accepted:
-                self._refuse(client, message.job, f"'{self._name}' knows nothing of this job")
-        elif job.ledger.accepted < message.accepted:
-            text = f"the journal of '{self._name}' has lost messages of this job"
-            self._refuse(client, message.job, text)
+            if message.accepted or message.job in self._ended:
+                text = f"'{self._name}' knows nothing of this job"
+                self._refuse(client, message.job, text, message.number)
+        elif not message.take and job.ledger.owner not in (b"", client.id):
+            self._refuse(client, message.job, "another client has this job", message.number)
+        elif job.ledger.accepted < message.accepted or job.ledger.outcomes < message.position:
+            text = f"the journal of '{self._name}' has lost the end of this job"
+            self._refuse(client, message.job, text, message.number)
         else:
             self._delivery.resume(client, job, job.ledger, message)
+            self._admission.tell(job)
 
     def taken(self, client: ClientSession, message: Taken, now: float) -> None:
         """Note that a client has room for more outcomes."""
@@ -173,26 +188,38 @@ class Durability:
         if job is not None and job.ledger is not None and job.session is client:
             self._delivery.taken(job, job.ledger, message, now)
 
-    def close(self, client: ClientSession, job: bytes) -> None:
+    def close(self, client: ClientSession, message: Close, now: float) -> None:
         """Forget a job that its client wants nothing more of."""
-        found = self._keeper.jobs.get(job)
-        if found is not None and found.session in (client, self._keeper):
-            self._forget(found, 0.0)
+        job = self._keeper.jobs.get(message.job)
+        if job is not None and job.session in (client, self._keeper):
+            self._forget(job, now)
+        if message.confirm:
+            self._journal.after(partial(self._confirm, client, message.job), now)
+
+    def _confirm(self, client: ClientSession, job: bytes, now: float) -> None:
+        self._refuse(client, job, "it was cancelled")
 
     def detach(self, client: ClientSession, now: float) -> None:
         """Take its jobs from a client that is away, or has a new link."""
         self._delivery.detach(client, now)
         self._waiting = [each for each in self._waiting if each[0] is not client]
 
-    def _refuse(self, client: ClientSession, job: bytes, text: str) -> None:
+    def _refuse(self, client: ClientSession, job: bytes, text: str, number: int = 0) -> None:
         if client.peer is not None:
-            self._effects.append(Send(client.peer, Gone(client.link, job, shown(text, LINE))))
+            gone = Gone(client.link, job, shown(text, LINE), number)
+            self._effects.append(Send(client.peer, gone))
 
     def _forget(self, job: JobState, now: float) -> None:
         if job.ledger is not None and job.ledger.expiry is not None:
             job.ledger.expiry.cancel()
         self._dispatcher.close(job)
+        self._end(job.id)
         self._journal.write(JobEnded(job.id), _nothing, sync=job.terms.durable)
+
+    def _end(self, job: bytes) -> None:
+        self._ended[job] = None
+        if len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
 
     def _forsake(self, job: JobState, piece: Piece, now: float) -> None:
         """Give up messages that an earlier master may have leased: they may not run twice."""
@@ -255,16 +282,19 @@ class Durability:
         """Make room in the journal, or let nothing more in."""
         full = size > self._max_journal
         if full:
-            over = (job for job in self._keeper.jobs.values() if self._is_over(job))
-            job = next(over, None)
+            job = self._first_over(closed=True) or self._first_over(closed=False)
             if job is not None:
                 self._forget(job, now)
             else:
                 self._tell_trouble(f"it holds {size >> 20:,} MiB, its limit; cancel a job")
         self._admission.set_full(full)
 
-    def _is_over(self, job: JobState) -> bool:
-        return job.closed and not job.open and job.session is self._keeper
+    def _first_over(self, *, closed: bool) -> JobState | None:
+        """Return the oldest job that nobody has and nothing is to be done for."""
+        for job in self._keeper.jobs.values():
+            if job.session is self._keeper and not job.open and job.closed >= closed:
+                return job
+        return None
 
     def _tell_trouble(self, text: str) -> None:
         if text == self._trouble:

@@ -47,7 +47,7 @@ class Outcomes(msgspec.Struct):
 
 
 class JobEnded(msgspec.Struct):
-    """Nobody wants a job any more: all of it may be forgotten."""
+    """Nobody wants a job any more: all of it may be forgotten, but that it has ended."""
 
     job: bytes
 
@@ -60,7 +60,8 @@ class Recovered(msgspec.Struct):
 
     ``accepted`` counts its messages, ``outcomes`` the entries with outcomes, ``done`` are the
     ranges that those cover, ``failed`` how many of them are no results; see `Begun` for
-    ``begun``. ``age`` is the time since the job began (seconds).
+    ``begun``. ``age`` is the time since the job began (seconds). Of a job that has ``ended``
+    nothing else is left.
     """
 
     job: bytes
@@ -74,3 +75,4 @@ class Recovered(msgspec.Struct):
     failed: int
     done: list[tuple[int, int]]
     age: float
+    ended: bool = False

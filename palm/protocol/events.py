@@ -184,9 +184,10 @@ class JournalFailed(msgspec.Struct):
 
 
 class Cancelled(msgspec.Struct):
-    """A client's caller wants nothing more of a job."""
+    """A client's caller wants nothing more of a job, nor of what the journal has of it."""
 
     job: bytes
+    journaled: bool = False
 
 
 class Wanted(msgspec.Struct):

@@ -30,6 +30,13 @@ class Journal:
         self._effects.append(Write(self._last, entry, sync))
         self._waiting.append((self._last, then))
 
+    def after(self, then: Callable[[float], None], now: float) -> None:
+        """Call ``then(now)`` when all is written that was to be written before this."""
+        if self._waiting:
+            self._waiting.append((self._last, then))
+        else:
+            then(now)
+
     def written(self, ticket: int, now: float) -> None:
         """Note that all entries up to this ticket are written."""
         while self._waiting and self._waiting[0][0] <= ticket:

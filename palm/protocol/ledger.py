@@ -37,16 +37,22 @@ class Ledger:
         "full",
         "held",
         "loading",
+        "number",
         "outcomes",
+        "owner",
         "reading",
         "recorded",
         "sent",
     )
 
-    def __init__(self, client: str, began: float) -> None:
+    def __init__(self, client: str, began: float, owner: bytes = b"") -> None:
         #: Who had it first, and when it began.
         self.client = client
         self.began = began
+        #: Session of the client that it belongs to, also while that is away; b"": not known.
+        self.owner = owner
+        #: Number of the message by which that client took it.
+        self.number = 0
         self.accepted = 0
         self.admitted = 0
         self.held = 0

@@ -273,7 +273,7 @@ class MasterMachine:
             jobs = [job for job in client.jobs.values() if job.link != client.link]
         else:
             jobs = [client.jobs[message.job]] if message.job in client.jobs else []
-            self._durability.close(client, message.job)
+            self._durability.close(client, message, now)
         for job in jobs:
             self._dispatcher.close(job)
 
@@ -387,8 +387,11 @@ class MasterMachine:
         self._effects.append(Stopped())
 
     def holdings(self) -> dict[str, int]:
-        """Return how much is held, by kind, without what is 0; empty when nothing is under way."""
-        clients = self._clients.values()
+        """Return how much is held, by kind, without what is 0; empty when nothing is under way.
+
+        Jobs that are in the journal only are not counted.
+        """
+        clients = [client for key, client in self._clients.items() if key]
         counts = {
             "jobs": sum(len(client.jobs) for client in clients),
             "unwritten": self._durability.unwritten,

@@ -44,10 +44,12 @@ class Submissions:
         "function",
         "id",
         "journaled",
+        "number",
         "position",
         "sent",
         "submitted",
         "taken",
+        "taking",
         "terms",
     )
 
@@ -57,6 +59,9 @@ class Submissions:
         self.terms = terms
         self.journaled = terms is not None and terms.journaled
         self.accepted = 0
+        #: Another client has it, as far as is known; and the latest message by which it is wanted.
+        self.taking = False
+        self.number = 0
         self.position = 0
         self.taken = 0
         #: Runs while it has time left, if that is limited.

@@ -47,6 +47,9 @@ LOAD_BYTES: Final = 4 * 1024 * 1024
 #: Bytes of a large payload in one row: a row of SQLite may have fewer than the largest payload.
 MAX_FRAME: Final = 64 * 1024 * 1024
 
+#: Seconds for which it is known that a job has ended.
+KNOW_ENDED: Final = 7 * 24 * 3600.0
+
 #: Seconds between two tries to write when the disk refuses.
 RETRY_AFTER: Final = 1.0
 
@@ -54,7 +57,7 @@ _TABLES: Final = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, job BLOB NOT NULL UNIQUE, function TEXT NOT NULL,
     client TEXT NOT NULL, terms BLOB NOT NULL, began REAL NOT NULL,
-    closed INTEGER NOT NULL DEFAULT 0, begun INTEGER NOT NULL DEFAULT 0);
+    closed INTEGER NOT NULL DEFAULT 0, begun INTEGER NOT NULL DEFAULT 0, ended REAL);
 CREATE TABLE inputs (
     id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
     first INTEGER NOT NULL, n INTEGER NOT NULL, codec INTEGER NOT NULL, partitions BLOB NOT NULL,
@@ -259,13 +262,23 @@ def _insert(connection: sqlite3.Connection, entry: Entry) -> None:
             (entry.job, entry.function, entry.client, _encode(entry.terms), time.time()),
         )
     elif isinstance(entry, JobEnded):
-        execute("DELETE FROM jobs WHERE job = ?", (entry.job,))
+        _end(connection, entry.job)
     elif isinstance(entry, Begun):
         execute("UPDATE jobs SET begun = ? WHERE job = ?", (entry.upto, entry.job))
     elif isinstance(entry, Inputs):
         _insert_inputs(connection, entry)
     else:
         _insert_outcomes(connection, entry)
+
+
+def _end(connection: sqlite3.Connection, job: bytes) -> None:
+    """Delete all of a job, but for a while that it has ended."""
+    now = time.time()
+    for table in ("inputs", "outcomes"):
+        query = f"DELETE FROM {table} WHERE job = (SELECT id FROM jobs WHERE job = ?)"  # noqa: S608 - one of two names
+        connection.execute(query, (job,))
+    connection.execute("UPDATE jobs SET ended = ? WHERE job = ?", (now, job))
+    connection.execute("DELETE FROM jobs WHERE ended < ?", (now - KNOW_ENDED,))
 
 
 def _insert_inputs(connection: sqlite3.Connection, entry: Inputs) -> None:
@@ -276,7 +289,7 @@ def _insert_inputs(connection: sqlite3.Connection, entry: Inputs) -> None:
         return
     cursor = connection.execute(
         "INSERT INTO inputs (job, first, n, codec, partitions, kinds, lengths, body, frames)"
-        " SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ?",
+        " SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ? AND ended IS NULL",
         (
             *(entry.first, batch.n, entry.codec, entry.partitions, entry.kinds),
             *(*_frames(batch), entry.job),
@@ -291,7 +304,7 @@ def _insert_outcomes(connection: sqlite3.Connection, entry: Outcomes) -> None:
     failed = len(outcome.kinds) - outcome.kinds.count(0)
     cursor = connection.execute(
         "INSERT INTO outcomes (job, position, first, n, failed, header, lengths, body, frames)"
-        " SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ?",
+        " SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ? AND ended IS NULL",
         (
             *(outcome.position, outcome.first, outcome.n, failed, _encode(outcome)),
             *(*_frames(batch), entry.job),
@@ -386,9 +399,9 @@ def _load_frames(connection: sqlite3.Connection, owner: str, row: int, count: in
 
 def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered]:
     rows = connection.execute(
-        "SELECT id, job, function, client, terms, began, closed, begun FROM jobs ORDER BY id"
+        "SELECT id, job, function, client, terms, began, closed, begun, ended FROM jobs ORDER BY id"
     ).fetchall()
-    for row, job, function, client, terms, began, closed, begun in rows:
+    for row, job, function, client, terms, began, closed, begun, ended in rows:
         (accepted,) = connection.execute(
             "SELECT COALESCE(MAX(first + n), 0) FROM inputs WHERE job = ?", (row,)
         ).fetchone()
@@ -409,4 +422,5 @@ def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered
             failed,
             ranges,
             max(now - began, 0.0),
+            ended is not None,
         )

@@ -181,8 +181,9 @@ class Master(Component):
         if not self._durable and not path.exists():
             return []
         recovered = self._new_journal(path).recover(create=self._durable)
-        if recovered:
-            self.logger.info("%d jobs in the journal", len(recovered))
+        jobs = sum(not each.ended for each in recovered)
+        if jobs:
+            self.logger.info("%d jobs in the journal", jobs)
         return recovered
 
     def _new_journal(self, path: Path) -> Journal:

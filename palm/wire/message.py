@@ -195,10 +195,14 @@ class Submit(Message, tag="submit"):
 
 
 class Accept(Message, tag="accept"):
-    """Messages before ``upto`` of a job are in the journal: nobody else has to keep them."""
+    """Messages before ``upto`` of a job are in the journal: nobody else has to keep them.
+
+    ``number`` is that of the `Resume` by which the client has the job.
+    """
 
     job: _Id
     upto: int
+    number: int = 0
 
 
 class Outcome(Message, tag="outcome"):
@@ -232,13 +236,16 @@ class Resume(Message, tag="resume"):
 
     ``accepted`` is how many of its messages are known to be in the journal: a master that knows
     nothing of a job with any has lost them. A client that is ``full`` takes none before it says
-    so.
+    so. Whoever sends it to ``take`` the job gets it, whoever has it; else only who had it last.
+    ``number`` counts these messages of a session.
     """
 
     job: _Id
     position: int
     accepted: int
     full: bool = False
+    take: bool = False
+    number: int = 0
 
 
 class Taken(Message, tag="taken"):
@@ -249,10 +256,14 @@ class Taken(Message, tag="taken"):
 
 
 class Gone(Message, tag="gone"):
-    """Nothing more will come of a job over this link; ``text`` says why."""
+    """Nothing more will come of a job over this link; ``text`` says why.
+
+    ``number`` is that of the `Resume` by which its client had, or wanted, the job; 0: of any.
+    """
 
     job: _Id
     text: str
+    number: int = 0
 
 
 class Journaled(msgspec.Struct, array_like=True):
@@ -299,10 +310,12 @@ class Answer(Message, tag="answer"):
 class Close(Message, tag="close"):
     """What is queued of the job is dropped, what runs is revoked.
 
-    An empty ``job`` means all those of which nothing was submitted over this link.
+    An empty ``job`` means all those of which nothing was submitted over this link. Where it is to
+    ``confirm``, a `Gone` follows: so a job in the journal does not live on.
     """
 
     job: _Id
+    confirm: bool = False
 
 
 class Notice(Message, tag="notice"):

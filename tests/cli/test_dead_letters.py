@@ -38,6 +38,11 @@ def test_arguments_that_make_no_sense(command: list[str]) -> None:
         build_parser().parse_args(["dead-letters", *command])
 
 
+def test_options_may_stand_before_the_ids() -> None:
+    found = build_parser().parse_args(["dead-letters", "replay", "--timeout", "5", "x"])
+    assert (found.action, found.timeout, found.ids) == ("replay", 5.0, ["x"])
+
+
 def test_nothing_is_there_at_first(shell: Shell) -> None:
     assert shell.palm("dead-letters", "list").stdout == "no dead letters in cluster 'default'\n"
     done = shell.palm("dead-letters", "remove", "x", code=3)

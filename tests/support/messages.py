@@ -85,6 +85,9 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "position": st.just(-1) | numbers,
     "accepted": numbers,
     "full": st.booleans(),
+    "take": st.booleans(),
+    "confirm": st.booleans(),
+    "number": numbers,
     "workers": st.integers(0, 3) | numbers,
     "jobs": st.lists(
         st.builds(

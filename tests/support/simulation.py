@@ -1,323 +1,49 @@
-"""A whole cluster in one thread: real machines, a network and a clock that a seed drives."""
+"""A whole cluster in one thread: real machines; network, clock and disk are driven by a seed."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Final
+from typing import Final
 
-from palm.protocol.client import ClientMachine
-from palm.protocol.dispatch import MAX_DEATHS
+from msgspec.structs import replace
+
 from palm.protocol.effects import (
     DeadLetter,
-    Deliver,
-    Expired,
-    Fail,
-    Invoke,
+    LoadInputs,
+    LoadOutcomes,
     Log,
-    Note,
-    Ready,
-    Reconnect,
-    Reply,
     Send,
     Stopped,
+    Write,
 )
-from palm.protocol.events import (
-    Cancelled,
-    Completed,
-    Event,
-    LookedUp,
-    Opened,
-    StopRequested,
-    Submitted,
-    Wanted,
-)
-from palm.protocol.link import Identity
+from palm.protocol.events import Event, JournalFailed, StopRequested
 from palm.protocol.master import MasterMachine
-from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
-from palm.transport.base import Arrived, Gone, TransportEvent
-from palm.transport.memory import MemoryConnector, MemoryListener, MemoryNetwork
+from palm.transport.memory import MemoryNetwork
 from palm.wire import framing
-from palm.wire.batch import INLINE_LIMIT, Batch
-from palm.wire.codec import Codec
+from palm.wire.batch import INLINE_LIMIT
 from palm.wire.message import Outcome, Task, Terms
-from palm.wire.outcome import Failure, Kind, encode_failure
+from tests.support.disk import Disk
+from tests.support.simulated import (
+    COMMON,
+    ERROR,
+    FLAKY,
+    MASTER,
+    POISON,
+    RARE,
+    Client,
+    Job,
+    Lossy,
+    Worker,
+    ignore,
+)
 
 __all__ = ["Simulation"]
 
-MASTER: Final = "memory://foo"
-
-#: What every worker serves, and what only one of them does.
-COMMON, RARE = "double", "rare"
-
-#: A message that ends its worker, and one whose function raises.
-POISON, ERROR = b"poison", b"error"
-
-#: A message whose function raises at times.
-FLAKY: Final = b"flaky"
-
-ERROR_PAYLOAD: Final = encode_failure(Failure("ValueError", "no"))
-
-#: Who comes with this key counts as being on another host.
-REMOTE_USER: Final = "owner"
-
 #: Shorter than palm's own (seconds): clients are to be forgotten while they still live.
 SESSION_TTL: Final = 5.0
-
-
-class Lossy:
-    """A transport that hands over only a part of what has arrived: the rest is on its way."""
-
-    def __init__(self, inner: MemoryListener | MemoryConnector, random: Random) -> None:
-        self.inner = inner
-        self._random = random
-        self._waiting: list[TransportEvent] = []
-
-    def receive(self, timeout: float | None) -> list[TransportEvent]:
-        """Return a prefix of what waits; news of a broken connection may come even later.
-
-        Where it does, the peer may have greeted over its next connection before.
-        """
-        self._fetch()
-        n = self._random.randint(0, len(self._waiting))
-        events, self._waiting = self._waiting[:n], self._waiting[n:]
-        late = [e for e in events if isinstance(e, Gone) and self._random.random() < 0.7]
-        self._waiting += late
-        return [event for event in events if event not in late]
-
-    def lose(self, peer: bytes = b"") -> None:
-        """Lose the end of what a peer sent: its connection breaks."""
-        self._fetch()
-        places = [at for at, event in enumerate(self._waiting) if _is_from(event, peer)]
-        lost = set(places[self._random.randint(0, len(places)) :])
-        self._waiting = [event for at, event in enumerate(self._waiting) if at not in lost]
-
-    def _fetch(self) -> None:
-        for event in self.inner.receive(0.0):
-            if isinstance(event, Arrived):
-                event.local = event.user != REMOTE_USER
-            self._waiting.append(event)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
-
-
-def _is_from(event: TransportEvent, peer: bytes) -> bool:
-    return isinstance(event, Arrived) and event.peer == peer
-
-
-@dataclass
-class Job:
-    """What was sent, and what came back, by message."""
-
-    function: str
-    terms: Terms | None = None
-    sent: dict[int, bytes] = field(default_factory=dict)
-    outcomes: Counter[int] = field(default_factory=Counter)
-    opened: float = 0.0
-    cancelled: bool = False
-    last: bool = False
-
-
-class _Connected:
-    """A connector with its machine; it connects again whenever it looks the master up."""
-
-    def __init__(self, simulation: Simulation, user: str) -> None:
-        self.simulation = simulation
-        self.connector = simulation.network.connector(user)
-        self.transport = Lossy(self.connector, simulation.random)
-        self.alive = True
-        self.frozen = False
-        self.asked = self.answered = 0
-
-    def drive(
-        self, machine: ClientMachine | WorkerMachine, perform: dict[type, Callable[[Any], None]]
-    ) -> None:
-        ignored = dict.fromkeys((Expired, Log, Note, Ready), _ignore)
-        own = {Reconnect: self.reconnect, Reply: self.reply, Stopped: self.stopped}
-        clock = lambda: self.simulation.now  # noqa: E731
-        self.driver = Driver(machine, self.transport, ignored | own | perform, clock)
-        self.driver.perform(machine.start(self.simulation.now))
-
-    def reconnect(self, effect: Reconnect) -> None:
-        self.connector.connect(MASTER)
-        self.simulation.later.append((self.driver, LookedUp(True)))
-
-    def break_link(self) -> None:
-        """Lose the connection, and some of what is on its way in both directions."""
-        self.transport.lose()
-        self.simulation.master_transport.lose(self.connector._peer)
-        self.connector.break_off()
-
-    def stopped(self, effect: Stopped) -> None:
-        self.alive = False
-        self.connector.break_off()
-
-    def kill(self) -> None:
-        self.alive = False
-        self.break_link()
-
-    def ask(self) -> None:
-        """Use the cache."""
-        random = self.simulation.random
-        batch = Batch.pack([random.randbytes(3)]) if random.random() < 0.5 else None
-        self.asked += 1
-        self.driver.handle(
-            Wanted(random.choice("abc"), print, Codec.RAW, batch, random.random() < 0.3)
-        )
-
-    def reply(self, effect: Reply) -> None:
-        self.answered += 1
-
-
-class Worker(_Connected):
-    """Runs what it is given when the simulation lets it."""
-
-    def __init__(self, simulation: Simulation, name: str, functions: list[str]) -> None:
-        random = simulation.random
-        super().__init__(simulation, REMOTE_USER if random.random() < 0.3 else "worker")
-        identity = Identity("worker", name, random.randbytes(16), "foo", functions)
-        messages = random.randint(1, 50) if random.random() < 0.2 else None
-        self.machine = WorkerMachine(identity, messages)
-        self.functions = functions
-        self.running: Invoke | None = None
-        self.at = 0
-        self.drive(self.machine, {Invoke: self.invoke})
-
-    def invoke(self, effect: Invoke) -> None:
-        assert self.running is None, "two calls at once"
-        assert effect.task.function in self.functions
-        self.running, self.at = effect, effect.start
-
-    def work(self) -> None:
-        """Run some of what it was given; a poisoned message kills it."""
-        invoke = self.running
-        if invoke is None or not self.alive or self.frozen:
-            return
-        n = self.simulation.random.randint(0, max(0, invoke.stop - self.at))
-        payloads = list(map(bytes, invoke.batch.payloads()[self.at : self.at + n]))
-        self.simulation.ran(invoke.task, self.at, payloads)
-        if POISON in payloads:
-            self.kill()
-            return
-        self.simulation.executions += n
-        self.at += n
-        over = not n or self.at >= invoke.stop or self.simulation.random.random() < 0.7
-        self.running = None if over else invoke
-        raises = [p == ERROR or (p == FLAKY and self._raises()) for p in payloads]
-        kinds = bytes(Kind.TASK_ERROR if r else Kind.RESULT for r in raises)
-        parts = zip(payloads, raises, strict=True)
-        batch = Batch.pack([ERROR_PAYLOAD if r else p * 2 for p, r in parts])
-        kinds = kinds if any(kinds) else b""
-        event = Completed(invoke.task.lease, n, Codec.RAW, batch, 0.0, bytes(4 * n), kinds, over)
-        self.driver.handle(event)
-
-    def _raises(self) -> bool:
-        return self.simulation.random.random() < 0.5
-
-    def kill(self) -> None:
-        self.running = None
-        super().kill()
-
-
-class Client(_Connected):
-    """Sends jobs and counts outcomes."""
-
-    def __init__(self, simulation: Simulation) -> None:
-        super().__init__(simulation, "client")
-        identity = Identity("client", "c", simulation.random.randbytes(16), "foo", [])
-        self.machine = ClientMachine(identity, connect_timeout=1e9)
-        self.jobs: dict[bytes, Job] = {}
-        self.drive(self.machine, {Deliver: self.deliver, Fail: self.fail})
-
-    def submit(self, payloads: list[bytes], *, last: bool) -> None:
-        """Send more of the latest job, or of a new one."""
-        random = self.simulation.random
-        open_ = [key for key, job in self.jobs.items() if not (job.last or job.cancelled)]
-        key = open_[-1] if open_ else random.randbytes(8)
-        if not open_:
-            function = RARE if random.random() < 0.2 else COMMON
-            terms = self.simulation.new_terms()
-            self.jobs[key] = Job(function, terms, opened=self.simulation.now)
-            if terms is not None and terms.at_most_once:
-                self.simulation.once.add(key)
-            if random.random() < 0.25:
-                self.simulation.partitions[key] = b""
-            if terms is not None and terms.deadline:
-                self.driver.handle(Opened(key, f"foo.{function}", terms))
-        job = self.jobs[key]
-        first = len(job.sent)
-        job.sent.update(enumerate(payloads, first))
-        job.last = last
-        batch = Batch.pack(payloads)
-        function, partitions = f"foo.{job.function}", b""
-        if key in self.simulation.partitions:
-            partitions = bytes(random.choices(b"ab", k=batch.n))
-            self.simulation.partitions[key] += partitions
-        self.driver.handle(
-            Submitted(key, first, batch, function, Codec.RAW, last, job.terms, partitions)
-        )
-
-    def cancel(self) -> None:
-        """Cancel a job at random."""
-        if self.jobs:
-            key = self.simulation.random.choice(sorted(self.jobs))
-            self.jobs[key].cancelled = True
-            self.driver.handle(Cancelled(key))
-
-    def leave(self) -> None:
-        """Go away, with or without a word."""
-        if self.simulation.random.random() < 0.5:
-            self.driver.handle(StopRequested(0.0))
-        else:
-            self.kill()
-
-    def deliver(self, effect: Deliver) -> None:
-        job = self.jobs[effect.job]
-        assert not job.cancelled, "an outcome after the cancel"
-        outcome = effect.outcome
-        inputs = _inputs(effect)
-        for at, payload in enumerate(map(bytes, effect.batch.payloads())):
-            index = outcome.first + at
-            job.outcomes[index] += 1
-            kind = outcome.kinds[at] if outcome.kinds else Kind.RESULT
-            self._check(job, index, kind, payload)
-            assert kind == Kind.RESULT or inputs[index] == job.sent[index]
-
-    def _check(self, job: Job, index: int, kind: int, payload: bytes) -> None:
-        sent = job.sent[index]
-        if kind == Kind.FUNCTION_NOT_FOUND:
-            assert job.function == RARE
-        elif kind == Kind.DEADLINE_EXCEEDED:
-            assert job.terms is not None
-            limit = job.terms.deadline or job.terms.timeout
-            assert limit and self.simulation.now >= job.opened + limit, index
-        elif kind in (Kind.WORKER_LOST, Kind.MASTER_LOST):
-            assert job.terms is not None and job.terms.at_most_once, index
-        elif sent == POISON:
-            assert kind == Kind.POISON_TASK, (index, kind)
-        elif kind == Kind.POISON_TASK:  # its worker was ended by others, each time it ran
-            assert self.simulation.worker_faults >= MAX_DEATHS, index
-        elif sent == FLAKY and kind == Kind.TASK_ERROR:
-            assert payload == ERROR_PAYLOAD
-        elif sent == ERROR:
-            assert (kind, payload) == (Kind.TASK_ERROR, ERROR_PAYLOAD)
-        else:
-            assert (kind, payload) == (Kind.RESULT, sent * 2), index
-
-    def fail(self, effect: Fail) -> None:
-        raise AssertionError(effect.error)
-
-
-def _inputs(effect: Deliver) -> dict[int, bytes]:
-    return {
-        first + at: bytes(payload)
-        for first, _, batch in effect.inputs
-        for at, payload in enumerate(batch.payloads())
-    }
 
 
 class Simulation:
@@ -335,12 +61,27 @@ class Simulation:
         self.begun: Counter[tuple[bytes, int]] = Counter()
         #: Partitions of the messages of jobs with keys.
         self.partitions: dict[bytes, bytes] = {}
+        #: Jobs in the journal that no client has, and those that somebody wants nothing more of.
+        self.orphans: dict[bytes, Job] = {}
+        self.ended: set[bytes] = set()
+        #: Jobs that were not there when they were looked for, as nobody was told that they are.
+        self.unknown: set[bytes] = set()
+        #: Each outcome of a job in the journal that a client has seen.
+        self.seen: dict[tuple[bytes, int], tuple[int, bytes]] = {}
+        self.disk = Disk(self.random.choice((1, 2, 50)))
         self.start_master()
         self.workers = [self._new_worker(at) for at in range(workers)]
         self.clients = [Client(self) for _ in range(clients)]
 
     def new_terms(self) -> Terms | None:
-        """Return what a job wants of its calls: most want nothing special."""
+        """Return what a job wants: most want nothing special."""
+        terms = self._new_terms()
+        if self.random.random() < 0.25:
+            durable = self.random.random() < 0.7
+            return replace(terms or Terms(), durable=durable, detach=not durable)
+        return terms
+
+    def _new_terms(self) -> Terms | None:
         if self.random.random() < 0.6:
             return None
         once = self.random.random() < 0.2
@@ -367,10 +108,12 @@ class Simulation:
                 payloads = payloads[: payloads.index(POISON) + 1]
             for index in range(task.first + at, task.first + at + len(payloads)):
                 self.begun[task.job, index] += 1
-                assert self.begun[task.job, index] == 1, f"message {index} ran twice"
+                assert self.begun[task.job, index] == 1, (
+                    f"message {index} of {task.job.hex()} ran twice"
+                )
 
     def start_master(self) -> None:
-        """Start a master without any memory of the one before."""
+        """Start a master that knows of the one before what is on disk."""
         self.listener = self.network.listen(MASTER)
         self.master_transport = Lossy(self.listener, self.random)
         self.master_stopped = False
@@ -382,20 +125,23 @@ class Simulation:
             {},
             session_ttl=SESSION_TTL,
             jitter=self.random.random,
+            recovered=self.disk.recover(self.now),
         )
         #: The first message that was leased last, by job and partition.
         self._latest: dict[tuple[int, int], tuple[object, int]] = {}
         self.expired: set[bytes] = set()
         self._outcomes: dict[tuple[int, bytes, int], tuple[object, int]] = {}
         perform = {
-            DeadLetter: _ignore,
-            Log: _ignore,
+            DeadLetter: ignore,
+            Log: ignore,
             Stopped: self._end_master,
             Send: self._send_as_master,
+            **dict.fromkeys((Write, LoadInputs, LoadOutcomes), self.disk.put),
         }
         self.master_driver = Driver(
             self.master, self.master_transport, perform, clock=lambda: self.now
         )
+        self.master_driver.perform(self.master.start(self.now))
 
     def _send_as_master(self, effect: Send) -> None:
         """Send; an outcome may be repeated, but no message of a session gets another one."""
@@ -405,8 +151,9 @@ class Simulation:
         if isinstance(outcome, Outcome) and session is not None:  # None: the master has stopped
             for index in range(outcome.first, outcome.first + outcome.n):
                 key = (id(session), outcome.job, index)
-                known = self._outcomes.setdefault(key, (session, outcome.serial))
-                assert known[1] == outcome.serial, f"message {index} has two outcomes"
+                number = outcome.serial if outcome.position < 0 else outcome.position
+                known = self._outcomes.setdefault(key, (session, number))
+                assert known[1] == number, f"message {index} has two outcomes"
         self.master_transport.send(effect.peer, framing.pack(effect.message, effect.batch))
 
     def _check_lease(self, task: Task) -> None:
@@ -442,6 +189,10 @@ class Simulation:
     def restart_master(self) -> None:
         for each in self.connected():
             each.transport.lose()
+        written = len(self.disk.commands)
+        if not self.master_stopped:  # it was killed: the end of what it wrote is lost
+            written = self.random.randint(0, written)
+        self.disk.crash(written, self.now)
         self.listener.close()
         self.start_master()
 
@@ -459,6 +210,27 @@ class Simulation:
         for at, client in enumerate(self.clients):
             if not client.alive:
                 self.clients[at] = Client(self)
+        if self.orphans and self.random.random() < 0.5:
+            self.adopt()
+
+    def adopt(self) -> None:
+        """Give a job that no client has to one of them."""
+        key = self.random.choice(sorted(self.orphans))
+        self.random.choice(self.clients).adopt(key, self.orphans.pop(key))
+
+    def _take_over(self) -> None:
+        """Let a client take a job from one that lives."""
+        had = [
+            (client, key)
+            for client in self.clients
+            for key, job in client.jobs.items()
+            if client.alive and job.journaled and not job.given_up
+        ]
+        if had and len(self.clients) > 1:
+            client, key = self.random.choice(had)
+            others = [other for other in self.clients if other is not client]
+            client.jobs[key].taken_over = True
+            self.random.choice(others).adopt(key, client.jobs[key])
 
     def _new_worker(self, at: int) -> Worker:
         functions = [COMMON, RARE] if at == 0 else [COMMON]
@@ -467,8 +239,11 @@ class Simulation:
     def step(self) -> None:
         """Let something happen, and check that nothing is lost or held twice."""
         self.random.choices(
-            (self._deliver, self._work, self._submit, self._pass_time, self._ask, self._fault),
-            weights=(40, 25, 12, 12, 2, 5),
+            (
+                *(self._deliver, self._work, self._submit, self._pass_time, self._ask),
+                *(self._fault, self._write, self._make_room),
+            ),
+            weights=(40, 25, 12, 12, 2, 5, 10, 4),
         )[0]()
         self._run_later()
         self.master.check_invariants()
@@ -477,6 +252,22 @@ class Simulation:
     def _deliver(self) -> None:
         drivers = [self.master_driver, *(each.driver for each in self.awake())]
         self.random.choice(drivers).step(0.0)
+
+    def _write(self) -> None:
+        """Let the disk work, or fail for now."""
+        if self.random.random() < 0.05:
+            self.master_driver.handle(JournalFailed("no space"))
+        else:
+            self._write_some(self.random.randint(0, len(self.disk.commands)))
+
+    def _write_some(self, n: int) -> None:
+        for event in self.disk.work(n, self.now):
+            self.master_driver.handle(event)
+
+    def _make_room(self) -> None:
+        client = self.random.choice(self.clients)
+        if client.alive and not client.frozen:
+            client.make_room()
 
     def _work(self) -> None:
         self.random.choice(self.workers).work()
@@ -509,8 +300,9 @@ class Simulation:
                 lambda: self.master_driver.handle(StopRequested(self.random.choice((0.0, 2.0)))),
                 self.random.choice(self.clients).leave,
                 self._freeze_or_thaw,
+                self._take_over,
             ),
-            weights=(35, 25, 12, 12, 10, 5, 5, 20),
+            weights=(35, 25, 12, 12, 10, 5, 5, 20, 3),
         )[0]()
         self.replace_the_dead()
 
@@ -543,15 +335,19 @@ class Simulation:
                 each.break_link()  # it is back soon: no message is blamed
         if self.random.random() < 0.5:
             self._run_quietly(self.open)
+        while self.orphans:
+            self.adopt()
+        self._run_quietly(lambda: [c for c in self.clients if c.wanted])
         for client in self.clients:
             if self.random.random() < 0.5:
                 client.break_link()
                 client.driver.step(0.0)
-            for job in client.jobs.values():
-                if not (job.last or job.cancelled):
-                    client.submit([], last=True)
+            for key, job in client.jobs.items():
+                if not (job.last or job.given_up):
+                    client.send(key, job, [], last=True)
         self._run_quietly(self.under_way)
         self.check()
+        self.forget()
 
     def _run_quietly(self, more: Callable[[], object], bound: int = 20_000) -> None:
         for _ in range(bound):
@@ -563,6 +359,9 @@ class Simulation:
             self.master_driver.step(0.0)
             for worker in self.workers:
                 worker.work()
+            for client in self.clients:
+                client.make_room()
+            self._write_some(len(self.disk.commands))
             self._run_later()
             self.now += 0.01
             self.master.check_invariants()
@@ -574,7 +373,7 @@ class Simulation:
             (key, index)
             for client in self.clients
             for key, job in client.jobs.items()
-            if not job.cancelled
+            if not job.given_up
             for index in job.sent
             if not job.outcomes[index]
         ]
@@ -589,6 +388,7 @@ class Simulation:
             "outboxes": [w.machine._outbox for w in self.workers if w.machine._outbox],
             "running": [w.running for w in self.workers if w.running],
             "asked": [e for e in self.connected() if e.asked != e.answered],
+            "wanted": [c for c in self.clients if c.wanted],
         }
         return {what: found for what, found in held.items() if found}
 
@@ -599,9 +399,20 @@ class Simulation:
         for client in self.clients:
             assert client.asked == client.answered
             for job in client.jobs.values():
-                if not job.cancelled:
+                if not job.given_up:
                     assert job.outcomes == Counter(dict.fromkeys(job.sent, 1))
 
+    def forget(self) -> None:
+        """Let the clients cancel what is in the journal: then nothing is left of it."""
+        for client in self.clients:
+            for key in list(client.jobs):
+                client.cancel_job(key)
+        self._run_quietly(self._left, bound=2000)
+        assert not self._left()
 
-def _ignore(effect: object) -> None:
-    pass
+    def _left(self) -> set[bytes]:
+        """Return what is on disk of jobs that a client has cancelled, and lives to say so."""
+        cancelled = {
+            key for client in self.clients for key, job in client.jobs.items() if job.cancelled
+        }
+        return {key for key, job in self.disk.jobs.items() if not job.ended} & cancelled
