@@ -1,0 +1,54 @@
+"""A registry that tests share: what one of them leaves there fails that one."""
+
+from __future__ import annotations
+
+import subprocess
+from functools import partialmethod
+
+import psutil
+import pytest
+
+from palm.runner.registry import find_registry
+from palm.runtime.folders import Folders
+from tests.support.fixtures import shared_registry
+from tests.support.leaks import LeakCheck
+from tests.support.local import SharedRegistry, end_cluster
+
+__all__ = ["shared_registry"]
+
+pytestmark = pytest.mark.slow
+
+
+def test_process_that_is_left_fails_the_test(
+    shared_registry: SharedRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LeakCheck, "found", partialmethod(LeakCheck.found, within=0.5))
+    left = "left behind:\n  process .*: sleep 60"
+    with pytest.raises(pytest.fail.Exception, match=left), shared_registry.cluster():
+        process = subprocess.Popen(["sleep", "60"])
+    process.wait(5)
+    assert not psutil.pid_exists(process.pid), "it is ended, too"
+
+
+def test_cluster_that_is_left_fails_the_test(shared_registry: SharedRegistry) -> None:
+    with pytest.raises(AssertionError, match="left clusters behind"), shared_registry.cluster():
+        create_cluster("left")
+    with shared_registry.cluster():
+        end_cluster("left")
+
+
+def create_cluster(name: str) -> None:
+    client = find_registry(Folders.find())
+    assert client is not None
+    with client:
+        client.create_cluster(name)
+
+
+def test_each_test_has_a_cluster_of_its_own(shared_registry: SharedRegistry) -> None:
+    names = []
+    for _ in range(2):
+        with shared_registry.cluster() as name:
+            assert Folders.find().cluster == name
+            names.append(name)
+    assert len(set(names)) == 2
+    assert Folders.find().cluster not in names
