@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from palm.clients.connection import Connection
 from palm.clients.feeder import Feeder
-from palm.clients.job import Job
+from palm.clients.job import Job, check_errors
 from palm.clients.keys import Keys
 from palm.clients.outcomes import Chunk
 from palm.clients.questions import Questions
@@ -41,7 +41,7 @@ from palm.spec.names import check_name
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import Journaled, Terms
+from palm.wire.message import MAX_ID, Journaled, Terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -254,7 +254,7 @@ class Client:
     ) -> Job:
         """Return a durable job of an earlier client, or of this one, with all its outcomes.
 
-        A client that has the job loses it to this one.
+        Whoever has the job loses it to this one.
 
         Parameters
         ----------
@@ -274,24 +274,28 @@ class Client:
         ConnectTimeout
             There is no master.
         """
-        known = self._known_job(_key_of(job))
+        id_ = _key_of(job)
+        whole = Source(items) if items is not None and not callable(items) else None
+        check_errors(errors)
+        self._let_go(id_)
+        known = self._known_job(id_)
         first = known.accepted
         rest = Source(() if items is None or known.closed else _rest(items, first))
-        whole = Source(items) if items is not None and not callable(items) else rest
+        total = _total(first, rest) if whole is None else whole.size
+        keys = None if key is None else Keys(key, total)
         resumed = Job(
             known.job,
             f"{self.server_name}.{known.function}",
             errors=errors,
             ordered=ordered,
-            total=first if items is None or known.closed else whole.size,
-            index=whole.index,
+            total=first if known.closed else total,
+            index=None if whole is None else whole.index,
             terms=known.terms,
             cancel=self._cancel,
             make_room=self._make_room,
             logger=self.logger,
         )
         resumed.inherit(first)
-        keys = None if key is None else Keys(key, whole.size)
         feeder = Feeder(
             resumed, rest, None, self._connection.post, self._connection.wake, keys, first
         )
@@ -401,10 +405,19 @@ class Client:
     def _hand_over(self, job: Job, feeder: Feeder) -> None:
         """Leave a job to its master."""
         if job.is_sized:
-            job.wait_accepted()
+            job.wait_accepted(whole=True)
         feeder.leave()
         text = f"this client is closed; the job goes on: resume('{job.id}') has its outcomes"
         job.fail(PalmError(text))
+
+    def _let_go(self, key: bytes) -> None:
+        """Lose a job to one that goes on with it; all that was sent of it is accepted by then."""
+        found = self._active.get(key)
+        if found is not None and found[0].journaled:
+            job, feeder = found
+            feeder.leave()
+            job.wait_accepted(whole=False)
+            job.fail(JobError(f"job {job.id} was resumed by its own client"))
 
     def _known_job(self, key: bytes) -> Journaled:
         """Return what the master knows of a job in its journal."""
@@ -589,7 +602,7 @@ def _key_of(job: str) -> bytes:
         key = bytes.fromhex(job)
     except (ValueError, TypeError):
         key = b""
-    if not key:  # which would mean any
+    if not 0 < len(key) <= MAX_ID:  # none would mean any
         raise ConfigError(f"{job!r} is no id of a job", hint="as Job.id gives it")
     return key
 
@@ -599,3 +612,7 @@ def _rest(items: Iterable[Any] | Callable[[int], Iterable[Any]], first: int) -> 
     if callable(items):
         return items(first)
     return islice(iter(Source(items)), first, None)
+
+
+def _total(first: int, rest: Source) -> int | None:
+    return None if rest.size is None else first + rest.size

@@ -20,7 +20,7 @@ from palm.wire.outcome import Failure, Kind, encode_failure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ERRORS", "Job", "Progress"]
+__all__ = ["ERRORS", "Job", "Progress", "check_errors"]
 
 #: What `errors=` may be.
 ERRORS: Final = ("raise", "return", "coerce")
@@ -77,8 +77,7 @@ class Job:
         make_room: Callable[[bytes, int], None],
         logger: logging.Logger,
     ) -> None:
-        if errors not in ERRORS:
-            raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
+        check_errors(errors)
         self.key = key
         self.function = function
         self.terms = terms
@@ -243,8 +242,7 @@ class Job:
         from palm.clients import frame  # pandas: not for those who don't ask for a frame
 
         errors = self._errors if errors is None else errors
-        if errors not in ERRORS:
-            raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
+        check_errors(errors)
         if not partial:
             self.wait()
         chunks, missing = self._all_chunks(partial=partial)
@@ -348,11 +346,14 @@ class Job:
         self.submitted(n, 0)
         self.accept(n)
 
-    def wait_accepted(self) -> None:
-        """Wait until all messages are in the journal, or the job is over."""
+    def wait_accepted(self, *, whole: bool) -> None:
+        """Wait until all that was submitted is in the journal, or the job is over.
+
+        With ``whole`` its source has ended by then.
+        """
         with self._changed:
             while not self.over and not self._complete:
-                if self._count is not None and not self._window.in_flight:
+                if not self._window.in_flight and (self._count is not None or not whole):
                     return
                 self._wait(None)
 
@@ -512,6 +513,12 @@ class Job:
                 'See job.failures, or job.to_frame(errors="return").'
             )
         raise first
+
+
+def check_errors(errors: str) -> None:
+    """Refuse what ``errors=`` cannot be."""
+    if errors not in ERRORS:
+        raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
 
 
 def _kind(error: Failed) -> str:

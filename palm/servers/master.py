@@ -168,7 +168,8 @@ class Master(Component):
         try:
             lock.acquire()
         except NameTaken as error:
-            if not given or any(endpoint.scheme != "tcp" for endpoint in given.values()):
+            local = not given or any(endpoint.scheme != "tcp" for endpoint in given.values())
+            if local or self._durable:  # the journal is of who has the name
                 raise
             self.logger.warning("%s; it cannot be found by name, only at its addresses", error)
             return False

@@ -26,7 +26,9 @@ from palm.wire.message import Outcome, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 from tests.support.cluster import ROOT, until
 from tests.support.messages import durations
-from tests.support.requirements import require_tmpfs
+from tests.support.smalldisk import fill, small_disk
+
+__all__ = ["small_disk"]
 
 DURABLE = Terms(durable=True)
 
@@ -115,12 +117,15 @@ def plain(entry: Any) -> Any:
 
 
 def rows(path: Path) -> dict[str, int]:
-    """Count the rows of each table."""
+    """Count the rows of each table; of a job that has ended, only that is kept."""
     with closing(sqlite3.connect(path)) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         names = [name for (name,) in tables.fetchall()]
+        where = {"jobs": "WHERE ended IS NULL"}
+        query = "SELECT COUNT(*) FROM {} {}"
         return {
-            name: connection.execute(f"SELECT COUNT(*) FROM {name}").fetchone()[0] for name in names
+            name: connection.execute(query.format(name, where.get(name, ""))).fetchone()[0]
+            for name in names
         }
 
 
@@ -328,6 +333,21 @@ def test_what_comes_after_the_end_of_its_job_leaves_nothing(desk: Desk, path: Pa
     assert not desk.told(JournalFailed)
 
 
+def test_new_master_is_told_for_a_while_that_a_job_has_ended(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(path)
+    desk.write(begun(b"a"), begun(b"b"), inputs(b"b", 0, LARGE), JobEnded(b"b"))
+    desk.journal.close()
+    found = Journal(path, print).recover()
+    assert [(each.job, each.ended) for each in found] == [(b"a", False), (b"b", True)]
+    monkeypatch.setattr(module, "KNOW_ENDED", -1.0)
+    desk = Desk(path)
+    desk.write(JobEnded(b"a"))
+    desk.journal.close()
+    assert Journal(path, print).recover() == []
+
+
 def test_space_of_an_ended_job_counts_as_free(desk: Desk) -> None:
     desk.write(begun())
     empty = desk.told(Written)[-1].size
@@ -516,29 +536,6 @@ def start_of(entry: Any) -> int:
 
 
 # A disk that is full
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    require_tmpfs()
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "palm-test", str(folder)]
-    subprocess.run(mount, check=True)
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Leave no room on a disk; return what takes it."""
-    ballast = folder / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            return ballast
-    raise AssertionError("the disk does not fill up")
 
 
 @pytest.fixture
