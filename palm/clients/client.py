@@ -277,12 +277,12 @@ class Client:
         id_ = _key_of(job)
         whole = Source(items) if items is not None and not callable(items) else None
         check_errors(errors)
+        keys = None if key is None else Keys(key, None if whole is None else whole.size)
         self._let_go(id_)
         known = self._known_job(id_)
         first = known.accepted
         rest = Source(() if items is None or known.closed else _rest(items, first))
         total = _total(first, rest) if whole is None else whole.size
-        keys = None if key is None else Keys(key, total)
         resumed = Job(
             known.job,
             f"{self.server_name}.{known.function}",
@@ -300,8 +300,10 @@ class Client:
             resumed, rest, None, self._connection.post, self._connection.wake, keys, first
         )
         self._add(resumed, feeder)
-        event = events.Resumed(known.job, resumed.function, known.terms, first, known.closed)
-        self._post(event)
+        remaining = max(known.terms.deadline - known.age, 0.0)
+        self._post(
+            events.Resumed(known.job, resumed.function, known.terms, first, known.closed, remaining)
+        )
         if known.closed:
             resumed.exhausted(first, None)
         else:
@@ -420,16 +422,16 @@ class Client:
             job.fail(JobError(f"job {job.id} was resumed by its own client"))
 
     def _known_job(self, key: bytes) -> Journaled:
-        """Return what the master knows of a job in its journal."""
-        for known in self._ask(key):
+        """Take a job that is in the journal, and return what the master knows of it."""
+        for known in self._ask(key, take=True):
             return known
         hint = "see durable_jobs()"
         raise JobError(f"'{self.server_name}' has no durable job {key.hex()} ({hint})")
 
-    def _ask(self, job: bytes) -> list[Journaled]:
+    def _ask(self, job: bytes, *, take: bool = False) -> list[Journaled]:
         if self._closed:
             raise PalmError("this client is closed")
-        answer = self._questions.ask(job=job)
+        answer = self._questions.ask(job=job, take=take)
         if answer is None:
             return []
         if answer.left_out:
@@ -535,7 +537,7 @@ class Client:
     def _accepted(self, effect: Accepted) -> None:
         found = self._active.get(effect.job)
         if found is not None:
-            found[0].accept(effect.upto)
+            found[0].accept(effect.upto, closed=effect.closed)
 
     def _drop_if_over(self, job: Job) -> None:
         if job.state in ("done", "failed"):

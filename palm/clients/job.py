@@ -94,6 +94,8 @@ class Job:
         #: Outcomes before this one came from the journal; that it has room for more than those
         #: before the other one is known there.
         self._position = self._told_position = 0
+        #: It is known there that no more will come.
+        self._closed = False
         self._logger = logger
         lock = threading.Lock()
         self._changed = threading.Condition(lock)
@@ -188,7 +190,8 @@ class Job:
         The journal forgets a durable job, also when it is done.
         """
         with self._changed:
-            if self._cancelled or (self._complete and not self.journaled):
+            failed = self._error is not None and not self._open
+            if self._cancelled or failed or (self._complete and not self.journaled):
                 return
             self._cancelled = not self._complete
             self._end()
@@ -333,9 +336,10 @@ class Job:
             self._tell_drained()
             self._make_room()
 
-    def accept(self, upto: int) -> None:
-        """Note that messages before ``upto`` are in the journal."""
+    def accept(self, upto: int, *, closed: bool = False) -> None:
+        """Note that messages before ``upto`` are in the journal, and that no more will come."""
         with self._changed:
+            self._closed = closed
             if isinstance(self._window, JournaledWindow):
                 self._window.accept(upto)
             self._changed.notify_all()
@@ -353,7 +357,7 @@ class Job:
         """
         with self._changed:
             while not self.over and not self._complete:
-                if not self._window.in_flight and (self._count is not None or not whole):
+                if self._closed or not (whole or self._window.in_flight):
                     return
                 self._wait(None)
 

@@ -37,7 +37,12 @@ class Questions:
         self._closed: PalmError | None = None
 
     def ask(
-        self, *, workers: int = 0, job: bytes = b"", timeout: float | None = None
+        self,
+        *,
+        workers: int = 0,
+        job: bytes = b"",
+        take: bool = False,
+        timeout: float | None = None,
     ) -> Answer | None:
         """Return the answer (see `palm.wire.message.Ask`); None: not within ``timeout`` seconds.
 
@@ -51,7 +56,7 @@ class Questions:
         try:
             if self._closed is not None:  # looked at after the question can be found by `close`
                 raise self._closed
-            self._post(Asked(waiting, workers, job))
+            self._post(Asked(waiting, workers, job, take))
             if not waiting.done.wait(timeout):
                 return None
         finally:

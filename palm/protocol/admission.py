@@ -69,7 +69,7 @@ class Admission:
         self._keeper.jobs[job.id] = job
         self._delivery.attach(client, job, ledger)
         self._limit(job, job.terms.remaining, now)
-        entry = JobBegun(job.id, function, client.name, job.terms)
+        entry = JobBegun(job.id, function, client.name, job.terms, client.id)
         self._journal.write(entry, _nothing, sync=False)
         return job
 
@@ -126,7 +126,7 @@ class Admission:
         """Tell the client of a job what of it is in the journal, before it hears of outcomes."""
         client = job.session
         if client.peer is not None and job.ledger is not None:
-            accept = Accept(client.link, job.id, job.ledger.accepted, job.ledger.number)
+            accept = Accept(client.link, job.id, job.ledger.accepted, job.closed)
             self._effects.append(Send(client.peer, accept))
 
     # What is to be run
@@ -206,7 +206,7 @@ class Admission:
         """
         for each in found:
             job = JobState(self._keeper, each.job, each.function, each.terms)
-            ledger = job.ledger = Ledger(each.client, now - each.age)
+            ledger = job.ledger = Ledger(each.client, now - each.age, each.owner)
             self._keeper.jobs[job.id] = job
             job.known.add(0, each.accepted)
             for start, stop in each.done:

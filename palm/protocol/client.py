@@ -100,7 +100,7 @@ class ClientMachine:
         elif isinstance(event, Opened):
             self._open(event, now)
         elif isinstance(event, Resumed):
-            self._resume(event)
+            self._resume(event, now)
         elif isinstance(event, RoomMade):
             self._make_room(event)
         elif isinstance(event, Asked):
@@ -168,7 +168,7 @@ class ClientMachine:
         sent = job.add(submit, batch)
         if job.expired:
             self._fail_open(job)
-        elif self.link.up and job.submitted.total:
+        elif self.link.up and (job.submitted.total or job.journaled):
             self._send(job, sent, now)
         self._drop_if_finished(job)
 
@@ -194,10 +194,12 @@ class ClientMachine:
             submit.may_have_begun = sent.birth != self.link.birth
         self._effects.append(Send(b"", submit, sent.batch))
 
-    def _resume(self, event: Resumed) -> None:
+    def _resume(self, event: Resumed, now: float) -> None:
         job = Submissions(event.job, _as_text(event.function), event.terms)
         job.submitted.add(0, event.accepted)
-        job.accepted, job.closed, job.taking = event.accepted, event.closed, True
+        job.accepted, job.closed, job.confirmed = event.accepted, event.closed, event.closed
+        if event.terms.deadline:
+            job.expiry = self._timers.at(now + event.remaining, self._expire, job)
         self._jobs[event.job] = job
         if self.link.up:
             self._send_resume(job)
@@ -206,9 +208,7 @@ class ClientMachine:
         full = job.taken < job.position
         job.number = self._next_resume
         self._next_resume += 1
-        resume = Resume(
-            self.link.id, job.id, job.position, job.accepted, full, job.taking, job.number
-        )
+        resume = Resume(self.link.id, job.id, job.position, job.accepted, full, job.number)
         self._effects.append(Send(b"", resume))
 
     def _make_room(self, event: RoomMade) -> None:
@@ -312,11 +312,13 @@ class ClientMachine:
 
     def _accept(self, message: Accept) -> None:
         job = self._jobs.get(message.job)
-        if job is None:
+        if job is None or not job.journaled:
             return
-        job.taking = job.taking and message.number != job.number
-        if job.accept(min(message.upto, job.submitted.total)):
-            self._effects.append(Accepted(job.id, job.accepted))
+        confirms = message.closed and job.closed and not job.confirmed
+        job.confirmed = job.confirmed or confirms
+        if job.accept(min(message.upto, job.submitted.total)) or confirms:
+            self._effects.append(Accepted(job.id, job.accepted, job.confirmed))
+        self._drop_if_finished(job)
 
     def _gone(self, message: Gone) -> None:
         self._closing.pop(message.job, None)

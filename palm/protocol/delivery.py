@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from palm.protocol.effects import Effect, LoadOutcomes, Send
-from palm.protocol.entries import Outcomes
+from palm.protocol.entries import Outcomes, Owned
 from palm.protocol.jobs import ClientSession, JobState
 from palm.protocol.journal import Journal
 from palm.protocol.ledger import Ledger
@@ -63,16 +63,22 @@ class Delivery:
     # Who has a job
 
     def attach(self, client: ClientSession, job: JobState, ledger: Ledger) -> None:
-        """Give a job to a client; one that had it is told."""
+        """Give a job to its owner, or to whoever comes first if that is not known."""
+        job.session, ledger.owner = client, client.id
+        if ledger.expiry is not None:
+            ledger.expiry.cancel()
+            ledger.expiry = None
+
+    def take(self, client: ClientSession, job: JobState, ledger: Ledger, now: float) -> None:
+        """Let a client own a job; one that had it is told."""
         before = job.session
         if before is not client and before.peer is not None:
             text = f"'{client.name}' has taken over job {job.id.hex()}"
             gone = Gone(before.link, job.id, text, ledger.number)
             self._effects.append(Send(before.peer, gone))
-        job.session, ledger.owner = client, client.id
-        if ledger.expiry is not None:
-            ledger.expiry.cancel()
-            ledger.expiry = None
+        self.leave(job, now)
+        ledger.owner = client.id
+        self._journal.write(Owned(job.id, client.id), _nothing, sync=job.terms.durable)
 
     def resume(self, client: ClientSession, job: JobState, ledger: Ledger, message: Resume) -> None:
         """Give a job to a client that has the outcomes before a position."""
@@ -98,7 +104,7 @@ class Delivery:
     def leave(self, job: JobState, now: float) -> None:
         """Let nobody have a job."""
         job.session = self._keeper
-        if job.ledger is not None:
+        if job.ledger is not None and job.ledger.expiry is None:
             due = now + self._keep_for
             job.ledger.expiry = self._timers.at(due, self._forget, job)
 
@@ -124,3 +130,7 @@ class Delivery:
             outcome.link = client.link
             ledger.send(batch)
             self._effects.append(Send(client.peer, outcome, batch))
+
+
+def _nothing(now: float) -> None:
+    pass

@@ -451,7 +451,7 @@ class Dispatcher:
             self._timers.at(began + limit, self._mind, worker, lease)
             return
         self._fail_hung(lease)
-        worker.hung = True
+        worker.hung, worker.hanging = True, lease.id
         self.pool.set_hungry(worker, False)
         leases = self.end_all(worker)
         if worker.peer is not None:

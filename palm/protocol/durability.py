@@ -173,7 +173,7 @@ class Durability:
             if message.accepted or message.job in self._ended:
                 text = f"'{self._name}' knows nothing of this job"
                 self._refuse(client, message.job, text, message.number)
-        elif not message.take and job.ledger.owner not in (b"", client.id):
+        elif job.ledger.owner not in (b"", client.id):
             self._refuse(client, message.job, "another client has this job", message.number)
         elif job.ledger.accepted < message.accepted or job.ledger.outcomes < message.position:
             text = f"the journal of '{self._name}' has lost the end of this job"
@@ -234,16 +234,20 @@ class Durability:
         """Answer a question, now or when there is an answer."""
         if message.workers:
             self._waiting.append((client, message.op, message.workers))
-        else:
-            self._list(client, message, now)
+            return
+        job = self._keeper.jobs.get(message.job)
+        if message.take and job is not None and job.ledger is not None:
+            self._delivery.take(client, job, job.ledger, now)
+        # What is on its way to the journal is there by then: nothing is accepted behind the answer.
+        self._journal.after(partial(self._list, client, message), now)
 
     def _list(self, client: ClientSession, message: Ask, now: float) -> None:
         wanted = [job for job in self._keeper.jobs.values() if message.job in (b"", job.id)]
         found: list[Journaled] = []
         size = 0
         for job in reversed(wanted):  # the latest first
-            if job.ledger is None:
-                continue
+            if job.ledger is None or (message.take and job.ledger.owner != client.id):
+                continue  # in the second case it was not there yet to be taken
             entry = self._entry(job, job.ledger, now)
             size += len(msgspec.msgpack.encode(entry))
             if size > MAX_LIST:

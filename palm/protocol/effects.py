@@ -122,10 +122,11 @@ class LoadOutcomes(msgspec.Struct):
 
 
 class Accepted(msgspec.Struct):
-    """Messages before ``upto`` of a job are in the master's journal."""
+    """Messages before ``upto`` of a job are in the master's journal; ``closed``: that is all."""
 
     job: bytes
     upto: int
+    closed: bool = False
 
 
 class Answered(msgspec.Struct):

@@ -7,16 +7,24 @@ import msgspec
 from palm.wire.batch import Batch
 from palm.wire.message import Outcome, Terms
 
-__all__ = ["Begun", "Entry", "Inputs", "JobBegun", "JobEnded", "Outcomes", "Recovered"]
+__all__ = ["Begun", "Entry", "Inputs", "JobBegun", "JobEnded", "Outcomes", "Owned", "Recovered"]
 
 
 class JobBegun(msgspec.Struct):
-    """A job of ``client`` (a name for people)."""
+    """A job of ``client`` (a name for people), whose session is its ``owner``."""
 
     job: bytes
     function: str
     client: str
     terms: Terms
+    owner: bytes = b""
+
+
+class Owned(msgspec.Struct):
+    """Another session has the job from now on."""
+
+    job: bytes
+    owner: bytes
 
 
 class Inputs(msgspec.Struct):
@@ -52,7 +60,7 @@ class JobEnded(msgspec.Struct):
     job: bytes
 
 
-Entry = JobBegun | Inputs | Begun | Outcomes | JobEnded
+Entry = JobBegun | Owned | Inputs | Begun | Outcomes | JobEnded
 
 
 class Recovered(msgspec.Struct):
@@ -76,3 +84,4 @@ class Recovered(msgspec.Struct):
     done: list[tuple[int, int]]
     age: float
     ended: bool = False
+    owner: bytes = b""

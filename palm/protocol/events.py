@@ -128,7 +128,8 @@ class Opened(msgspec.Struct):
 class Resumed(msgspec.Struct):
     """A client's caller wants the outcomes of a job that is in the master's journal.
 
-    Of its messages ``accepted`` are there; with ``closed`` no more will come.
+    Of its messages ``accepted`` are there; with ``closed`` no more will come. It asked to take
+    the job before; ``remaining`` is what is left of its deadline then (seconds).
     """
 
     job: bytes
@@ -136,6 +137,7 @@ class Resumed(msgspec.Struct):
     terms: Terms
     accepted: int
     closed: bool
+    remaining: float = 0.0
 
 
 class RoomMade(msgspec.Struct):
@@ -154,6 +156,7 @@ class Asked(msgspec.Struct):
     call: Callable[[Answer | None, PalmError | None], None]
     workers: int = 0
     job: bytes = b""
+    take: bool = False
 
 
 class Written(msgspec.Struct):

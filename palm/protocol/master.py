@@ -342,6 +342,7 @@ class MasterMachine:
         self, worker: WorkerSession, message: Returned, batch: Batch | None, now: float
     ) -> None:
         ids = dict.fromkeys(message.leases)
+        worker.hung = worker.hung and worker.hanging not in ids  # the call ended, if without answer
         leases = [worker.leases[lease] for lease in ids if lease in worker.leases]
         for lease in leases:
             self._dispatcher.end(worker, lease)

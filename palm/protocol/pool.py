@@ -116,6 +116,8 @@ class WorkerSession:
     local: bool = True
     #: A call of it took too long and has not ended: it gets nothing more before it answers.
     hung: bool = False
+    #: The lease of that call.
+    hanging: int = 0
     #: Rotates the order in which its functions are looked through.
     turn: int = 0
     #: Runs while its connection is gone and may come back.

@@ -106,4 +106,4 @@ class Questions:
         self._open.clear()
 
     def _send(self, op: int, asked: Asked, link: int) -> None:
-        self._effects.append(Send(b"", Ask(link, op, asked.workers, asked.job)))
+        self._effects.append(Send(b"", Ask(link, op, asked.workers, asked.job, asked.take)))

@@ -38,6 +38,7 @@ class Submissions:
         "accepted",
         "answered",
         "closed",
+        "confirmed",
         "expired",
         "expiry",
         "firsts",
@@ -49,7 +50,6 @@ class Submissions:
         "sent",
         "submitted",
         "taken",
-        "taking",
         "terms",
     )
 
@@ -59,9 +59,10 @@ class Submissions:
         self.terms = terms
         self.journaled = terms is not None and terms.journaled
         self.accepted = 0
-        #: Another client has it, as far as is known; and the latest message by which it is wanted.
-        self.taking = False
+        #: Of the latest message by which it is wanted.
         self.number = 0
+        #: The journal has it that no more will come.
+        self.confirmed = not self.journaled
         self.position = 0
         self.taken = 0
         #: Runs while it has time left, if that is limited.
@@ -76,7 +77,8 @@ class Submissions:
     @property
     def finished(self) -> bool:
         """Whether no more inputs come, and each has its outcome."""
-        return self.closed and self.answered.total == self.submitted.total
+        answered = self.answered.total == self.submitted.total
+        return self.closed and answered and self.confirmed
 
     def add(self, submit: Submit, batch: Batch) -> Sent:
         """Take inputs."""

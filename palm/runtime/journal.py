@@ -26,6 +26,7 @@ from palm.protocol.entries import (
     JobBegun,
     JobEnded,
     Outcomes,
+    Owned,
     Recovered,
 )
 from palm.protocol.events import Event, InputsLoaded, JournalFailed, OutcomesLoaded, Written
@@ -57,6 +58,7 @@ _TABLES: Final = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, job BLOB NOT NULL UNIQUE, function TEXT NOT NULL,
     client TEXT NOT NULL, terms BLOB NOT NULL, began REAL NOT NULL,
+    owner BLOB NOT NULL,
     closed INTEGER NOT NULL DEFAULT 0, begun INTEGER NOT NULL DEFAULT 0, ended REAL);
 CREATE TABLE inputs (
     id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
@@ -258,9 +260,15 @@ def _insert(connection: sqlite3.Connection, entry: Entry) -> None:
     execute = connection.execute
     if isinstance(entry, JobBegun):
         execute(
-            "INSERT INTO jobs (job, function, client, terms, began) VALUES (?, ?, ?, ?, ?)",
-            (entry.job, entry.function, entry.client, _encode(entry.terms), time.time()),
+            "INSERT INTO jobs (job, function, client, terms, owner, began)"
+            " VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                *(entry.job, entry.function, entry.client, _encode(entry.terms)),
+                *(entry.owner, time.time()),
+            ),
         )
+    elif isinstance(entry, Owned):
+        execute("UPDATE jobs SET owner = ? WHERE job = ?", (entry.owner, entry.job))
     elif isinstance(entry, JobEnded):
         _end(connection, entry.job)
     elif isinstance(entry, Begun):
@@ -399,9 +407,10 @@ def _load_frames(connection: sqlite3.Connection, owner: str, row: int, count: in
 
 def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered]:
     rows = connection.execute(
-        "SELECT id, job, function, client, terms, began, closed, begun, ended FROM jobs ORDER BY id"
+        "SELECT id, job, function, client, terms, began, closed, begun, ended, owner"
+        " FROM jobs ORDER BY id"
     ).fetchall()
-    for row, job, function, client, terms, began, closed, begun, ended in rows:
+    for row, job, function, client, terms, began, closed, begun, ended, owner in rows:
         (accepted,) = connection.execute(
             "SELECT COALESCE(MAX(first + n), 0) FROM inputs WHERE job = ?", (row,)
         ).fetchone()
@@ -423,4 +432,5 @@ def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered
             ranges,
             max(now - began, 0.0),
             ended is not None,
+            owner,
         )

@@ -197,12 +197,12 @@ class Submit(Message, tag="submit"):
 class Accept(Message, tag="accept"):
     """Messages before ``upto`` of a job are in the journal: nobody else has to keep them.
 
-    ``number`` is that of the `Resume` by which the client has the job.
+    ``closed``: so is that no more will come.
     """
 
     job: _Id
     upto: int
-    number: int = 0
+    closed: bool = False
 
 
 class Outcome(Message, tag="outcome"):
@@ -236,15 +236,14 @@ class Resume(Message, tag="resume"):
 
     ``accepted`` is how many of its messages are known to be in the journal: a master that knows
     nothing of a job with any has lost them. A client that is ``full`` takes none before it says
-    so. Whoever sends it to ``take`` the job gets it, whoever has it; else only who had it last.
-    ``number`` counts these messages of a session.
+    so. Another client may have taken the job meanwhile, see `Ask`. ``number`` counts these
+    messages of a session.
     """
 
     job: _Id
     position: int
     accepted: int
     full: bool = False
-    take: bool = False
     number: int = 0
 
 
@@ -290,12 +289,14 @@ class Ask(Message, tag="ask"):
     """``op`` numbers the questions of a session.
 
     With ``workers`` the answer comes as soon as so many are here; else it lists the jobs in the
-    journal, or the one that is named.
+    journal, or the one that is named. Who asks to ``take`` that one has it from then on: nothing
+    that another client sends of it counts any more.
     """
 
     op: int
     workers: int = 0
     job: _Id = b""
+    take: bool = False
 
 
 class Answer(Message, tag="answer"):

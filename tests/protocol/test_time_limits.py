@@ -6,7 +6,7 @@ import pytest
 
 from palm.protocol.dispatch import HUNG_AFTER
 from palm.protocol.sessions import RETURN_WITHIN
-from palm.wire.message import Ack, Outcome, Revoke, Terms
+from palm.wire.message import Ack, Outcome, Returned, Revoke, Terms
 from palm.wire.outcome import Kind, decode_failure
 from tests.support.machines import MasterBench, Peer, payloads
 
@@ -114,6 +114,19 @@ def test_call_that_its_worker_does_not_end_is_not_waited_for(bench: MasterBench)
     client.submit(b"more", payloads(1))
     bench.pass_time(1.0)
     assert len(hung.tasks()) + len(bench.peers()[-1].tasks()) == 1
+
+
+def test_worker_whose_hung_call_ended_without_an_answer_is_trusted_again(
+    bench: MasterBench,
+) -> None:
+    client, hung = bench.client(), bench.worker("hung")
+    client.submit(JOB, payloads(1), terms=Terms(timeout=1.0))
+    ((task, _),) = hung.tasks()
+    bench.pass_time(1.0 + HUNG_AFTER + 0.1)
+    client.submit(b"more", payloads(1))
+    assert not hung.tasks()
+    hung.send(Returned(0, [task.lease]))
+    assert len(hung.tasks()) == 1
 
 
 def test_worker_that_answers_in_time_is_left_alone(bench: MasterBench) -> None:

@@ -15,6 +15,7 @@ from palm.protocol.entries import (
     JobBegun,
     JobEnded,
     Outcomes,
+    Owned,
     Recovered,
 )
 from palm.protocol.events import Event, InputsLoaded, OutcomesLoaded, Written
@@ -31,6 +32,7 @@ class Kept:
     client: str
     terms: Terms
     began: float
+    owner: bytes = b""
     closed: bool = False
     ended: bool = False
     begun: int = 0
@@ -95,6 +97,7 @@ class Disk:
                 [(e.outcome.first, e.outcome.first + e.outcome.n) for e in job.outcomes],
                 now - job.began,
                 job.ended,
+                job.owner,
             )
             for key, job in self.jobs.items()
         ]
@@ -102,7 +105,8 @@ class Disk:
     def _write(self, entry: Entry, now: float) -> None:
         if isinstance(entry, JobBegun):
             assert entry.job not in self.jobs, "a job begins twice"
-            self.jobs[entry.job] = Kept(entry.function, entry.client, entry.terms, now)
+            job = Kept(entry.function, entry.client, entry.terms, now, entry.owner)
+            self.jobs[entry.job] = job
             return
         job = self.jobs.get(entry.job)
         assert job is not None, "a job of which the disk knows nothing"
@@ -112,6 +116,8 @@ class Disk:
             job.ended = True
             job.inputs.clear()
             job.outcomes.clear()
+        elif isinstance(entry, Owned):
+            job.owner = entry.owner
         elif isinstance(entry, Begun):
             job.begun = entry.upto
         elif isinstance(entry, Inputs):

@@ -86,6 +86,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "accepted": numbers,
     "full": st.booleans(),
     "take": st.booleans(),
+    "closed": st.booleans(),
     "confirm": st.booleans(),
     "number": numbers,
     "workers": st.integers(0, 3) | numbers,

@@ -35,6 +35,7 @@ from palm.protocol.events import (
     RoomMade,
     StopRequested,
     Submitted,
+    Tick,
     Wanted,
 )
 from palm.protocol.link import Identity
@@ -78,6 +79,9 @@ FLAKY: Final = b"flaky"
 REFUSED: Final = b"refused"
 
 ERROR_PAYLOAD: Final = encode_failure(Failure("ValueError", "no"))
+
+#: What nobody knows of a key.
+UNKNOWN: Final = object()
 
 #: Who comes with this key counts as being on another host.
 REMOTE_USER: Final = "owner"
@@ -132,6 +136,8 @@ class Job:
     terms: Terms | None = None
     sent: dict[int, bytes] = field(default_factory=dict)
     outcomes: Counter[int] = field(default_factory=Counter)
+    #: How often a master had begun to know its client when a message was sent.
+    births: dict[int, int] = field(default_factory=dict)
     opened: float = 0.0
     cancelled: bool = False
     #: Another client has it, or is about to.
@@ -162,7 +168,11 @@ class _Connected:
         self.transport = Lossy(self.connector, simulation.random)
         self.alive = True
         self.frozen = False
+        simulation.joined += 1
+        self.number = simulation.joined
         self.asked = self.answered = 0
+        #: What the cache has under each key (None: nothing), since its master began.
+        self.values: dict[str, object] = {}
 
     def drive(
         self, machine: ClientMachine | WorkerMachine, perform: dict[type, Callable[[Any], None]]
@@ -192,16 +202,35 @@ class _Connected:
         self.break_link()
 
     def ask(self) -> None:
-        """Use the cache."""
+        """Use the cache, under keys that nobody else uses."""
         random = self.simulation.random
-        batch = Batch.pack([random.randbytes(3)]) if random.random() < 0.5 else None
+        value = random.randbytes(3) if random.random() < 0.5 else None
+        delete = value is None and random.random() < 0.5
+        key = f"{random.choice('abc')}-{self.number}"
+        before = self.values.get(key, UNKNOWN)
+        if value is not None or delete:
+            self.values[key] = value
         self.asked += 1
-        self.driver.handle(
-            Wanted(random.choice("abc"), print, Codec.RAW, batch, random.random() < 0.3)
-        )
+        link, life = self.machine.link, self.simulation.life
+        known = before is not UNKNOWN and link.birth
+        now = (life, link.birth) if known else None  # when the answer is known already
+
+        asked = self.asked
+
+        def reply(found: bool, key: str, codec: int, batch: Batch | None, error: object) -> None:
+            # What is read again, as an answer was lost, may be what was written since.
+            exact = delete or value is not None or asked == self.asked
+            if exact and now == (self.simulation.life, link.birth):
+                got = bytes(batch.payloads()[0]) if batch is not None else None
+                expected = None if delete or value is not None else before
+                assert (found, got) == (before is not None, expected), "a cache that forgets"
+
+        batch = Batch.pack([value]) if value is not None else None
+        self.driver.handle(Wanted(key, reply, Codec.RAW, batch, delete))
 
     def reply(self, effect: Reply) -> None:
         self.answered += 1
+        effect.call(effect.found, effect.key, effect.codec, effect.batch, effect.error)
 
 
 class Worker(_Connected):
@@ -249,6 +278,18 @@ class Worker(_Connected):
     def _raises(self) -> bool:
         return self.simulation.random.random() < 0.5
 
+    def stop(self) -> None:
+        """Be asked to stop: at once, and maybe in the middle of a call, or after what it runs."""
+        if not self.alive:
+            return
+        at_once = self.simulation.random.random() < 0.5
+        if at_once and self.running is not None and not self.frozen:
+            payload = bytes(self.running.batch.payloads()[self.at])
+            self.simulation.ran(self.running.task, self.at, [payload])
+        self.driver.handle(StopRequested(0.0 if at_once else 1.0))
+        if at_once:
+            self.driver.handle(Tick())
+
     def kill(self) -> None:
         self.running = None
         super().kill()
@@ -273,6 +314,11 @@ class Client(_Connected):
                 Fail: self.fail,
             },
         )
+
+    @property
+    def births(self) -> int:
+        """How often a master began to know it."""
+        return self.simulation.births[self.machine.link.identity.session]
 
     def submit(self, payloads: list[bytes], *, last: bool) -> None:
         """Send more of the latest job, or of a new one."""
@@ -304,6 +350,7 @@ class Client(_Connected):
     def _send(self, key: bytes, job: Job, payloads: list[bytes], *, last: bool) -> None:
         first = len(job.sent)
         job.sent.update(enumerate(payloads, first))
+        job.births.update(dict.fromkeys(range(first, len(job.sent)), max(self.births, 1)))
         job.last = job.last or last
         refused = payloads == [REFUSED]
         batch = Batch.pack([ERROR_PAYLOAD] if refused else payloads)
@@ -333,9 +380,11 @@ class Client(_Connected):
 
     def leave(self) -> None:
         """Go away, with or without a word; jobs in the journal stay for others."""
-        for key, job in (*self.jobs.items(), *self.wanted.items()):
+        for key, job in self.jobs.items():
             if job.journaled and not job.given_up:
                 self.simulation.orphans[key] = job
+        self.simulation.orphans.update(self.wanted)
+        self.simulation.contested.update(self.wanted)
         if self.simulation.random.random() < 0.5:
             self.driver.handle(StopRequested(0.0))
         else:
@@ -348,7 +397,7 @@ class Client(_Connected):
         self.wanted[key] = job
         accepted = job.accepted
         reply = lambda answer, error: self._adopt(key, accepted, answer, error)  # noqa: E731
-        self.driver.handle(Asked(reply, 0, key))
+        self.driver.handle(Asked(reply, 0, key, True))
 
     def _adopt(
         self, key: bytes, accepted: int, answer: Answer | None, error: PalmError | None
@@ -377,7 +426,7 @@ class Client(_Connected):
 
     def accepted(self, effect: Accepted) -> None:
         job = self.jobs[effect.job]
-        assert job.accepted < effect.upto <= len(job.sent)
+        assert job.accepted <= effect.upto <= len(job.sent)
         job.accepted = effect.upto
 
     def make_room(self) -> None:
@@ -424,6 +473,8 @@ class Client(_Connected):
             assert limit and self.simulation.now >= job.opened + limit, index
         elif kind in (Kind.WORKER_LOST, Kind.MASTER_LOST):
             assert job.terms is not None and job.terms.at_most_once, index
+            if kind == Kind.MASTER_LOST and not job.journaled:
+                assert self.births > job.births[index], "no master was lost, nor our session"
         elif sent == POISON:
             assert kind == Kind.POISON_TASK, (index, kind)
         elif kind == Kind.POISON_TASK:  # its worker was ended by others, each time it ran
@@ -437,8 +488,12 @@ class Client(_Connected):
 
     def fail(self, effect: Fail) -> None:
         job = self.jobs[effect.job] if effect.job is not None else None
-        if job is None or not job.taken_over:
+        contested = effect.job in self.simulation.contested
+        if effect.job is None or job is None or not (job.taken_over or contested):
             raise AssertionError(effect.error)
+        if not job.taken_over:  # one that is dead asked for it last
+            job.taken_over = True
+            self.simulation.orphans[effect.job] = job
 
 
 def _inputs(effect: Deliver) -> dict[int, bytes]:

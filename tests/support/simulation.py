@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from operator import mul
 from random import Random
 from typing import Final
 
@@ -18,7 +19,9 @@ from palm.protocol.effects import (
     Stopped,
     Write,
 )
+from palm.protocol.entries import Outcomes
 from palm.protocol.events import Event, JournalFailed, StopRequested
+from palm.protocol.jobs import ClientSession
 from palm.protocol.master import MasterMachine
 from palm.runtime.driver import Driver
 from palm.transport.memory import MemoryNetwork
@@ -39,8 +42,12 @@ from tests.support.simulated import (
     Worker,
     ignore,
 )
+from tests.support.watch import Watch, WatchedDriver
 
 __all__ = ["Simulation"]
+
+#: How long nothing happens at times, seconds; the last is more than a worker may be silent.
+TIMES: Final = (0.001, 0.01, 0.1, 1.0, 3.0)
 
 #: Shorter than palm's own (seconds): clients are to be forgotten while they still live.
 SESSION_TTL: Final = 5.0
@@ -64,11 +71,19 @@ class Simulation:
         #: Jobs in the journal that no client has, and those that somebody wants nothing more of.
         self.orphans: dict[bytes, Job] = {}
         self.ended: set[bytes] = set()
+        #: Jobs that a client asked for and died before it had an answer.
+        self.contested: set[bytes] = set()
         #: Jobs that were not there when they were looked for, as nobody was told that they are.
         self.unknown: set[bytes] = set()
         #: Each outcome of a job in the journal that a client has seen.
         self.seen: dict[tuple[bytes, int], tuple[int, bytes]] = {}
         self.disk = Disk(self.random.choice((1, 2, 50)))
+        #: Clients and workers so far.
+        self.joined = 0
+        #: Masters so far, and how often one of them began to know a client.
+        self.life = 0
+        self.births: Counter[bytes] = Counter()
+        self._swarm()
         self.start_master()
         self.workers = [self._new_worker(at) for at in range(workers)]
         self.clients = [Client(self) for _ in range(clients)]
@@ -82,7 +97,7 @@ class Simulation:
         return terms
 
     def _new_terms(self) -> Terms | None:
-        if self.random.random() < 0.6:
+        if self.random.random() < self._plain:
             return None
         once = self.random.random() < 0.2
         if self.random.random() < 0.4:
@@ -98,6 +113,16 @@ class Simulation:
             retry_on=retry_on,
             priority=self.random.choice((-1, 0, 0, 1)),
         )
+
+    def _swarm(self) -> None:
+        """Let each seed have troubles of its own: some see much of one kind, and none of others."""
+        even = self.random.random() < 0.4
+        self._faults = [1.0 if even else self.random.choice((0.0, 0.2, 1.0, 4.0)) for _ in range(9)]
+        self._actions = [1.0 if even else self.random.choice((0.3, 1.0, 3.0)) for _ in range(8)]
+        self._plain = 0.6 if even else self.random.choice((0.6, 0.1))
+        self._odd = 0.1 if even else self.random.choice((0.1, 0.7))
+        self.flakiness = 0.5 if even else self.random.choice((0.5, 0.95))
+        self._steps = self.random.choice((TIMES, TIMES, TIMES[:3], (0.01, 0.1, 9.0)))
 
     # Faults and life
 
@@ -127,60 +152,37 @@ class Simulation:
             jitter=self.random.random,
             recovered=self.disk.recover(self.now),
         )
-        #: The first message that was leased last, by job and partition.
-        self._latest: dict[tuple[int, int], tuple[object, int]] = {}
-        self.expired: set[bytes] = set()
-        self._outcomes: dict[tuple[int, bytes, int], tuple[object, int]] = {}
+        self.watch = Watch(self.master, self.partitions, self.births)
+        self.life += 1
         perform = {
             DeadLetter: ignore,
             Log: ignore,
             Stopped: self._end_master,
             Send: self._send_as_master,
-            **dict.fromkeys((Write, LoadInputs, LoadOutcomes), self.disk.put),
+            **dict.fromkeys((Write, LoadInputs, LoadOutcomes), self._use_disk),
         }
-        self.master_driver = Driver(
+        self.master_driver = driver = WatchedDriver(
             self.master, self.master_transport, perform, clock=lambda: self.now
         )
+        driver.watch = self.watch
         self.master_driver.perform(self.master.start(self.now))
 
     def _send_as_master(self, effect: Send) -> None:
-        """Send; an outcome may be repeated, but no message of a session gets another one."""
-        if isinstance(effect.message, Task):
-            self._check_lease(effect.message)
-        outcome, session = effect.message, self.master._sessions.peers.get(effect.peer)
-        if isinstance(outcome, Outcome) and session is not None:  # None: the master has stopped
-            for index in range(outcome.first, outcome.first + outcome.n):
-                key = (id(session), outcome.job, index)
-                number = outcome.serial if outcome.position < 0 else outcome.position
-                known = self._outcomes.setdefault(key, (session, number))
-                assert known[1] == number, f"message {index} has two outcomes"
-        self.master_transport.send(effect.peer, framing.pack(effect.message, effect.batch))
+        message = effect.message
+        if isinstance(message, Task):
+            self.watch.leased(message)
+        session = self.master._sessions.peers.get(effect.peer)
+        if isinstance(message, Outcome) and session is not None:  # None: the master has stopped
+            job = session.jobs.get(message.job) if isinstance(session, ClientSession) else None
+            self.watch.gave(session, job, message)
+        self.master_transport.send(effect.peer, framing.pack(message, effect.batch))
 
-    def _check_lease(self, task: Task) -> None:
-        """Nothing is leased of a job whose time was over; messages of a key go out in order."""
-        assert task.job not in self.expired
-        client = self.master._sessions.clients.get(task.session)
-        job = client.jobs.get(task.job) if client is not None else None
-        partitions = self.partitions.get(task.job)
-        if partitions is None or job is None or task.attempt > 1:
-            return
-        (partition,) = set(partitions[task.first : task.first + task.n])
-        _, latest = self._latest.get((id(job), partition), (job, -1))
-        assert latest <= task.first, f"message {task.first} after {latest} of its key"
-        self._latest[id(job), partition] = (job, task.first)
-
-    def check_leases(self) -> None:
-        """No partition of a job is with two workers, or in two leases."""
-        master = self.master
-        out = Counter(
-            (id(lease.job), lease.partition)
-            for worker in master._sessions.workers.values()
-            for lease in worker.leases.values()
-            if lease.partition >= 0
-        )
-        assert not out or max(out.values()) == 1
-        clients = master._sessions.clients.values()
-        self.expired = {key for c in clients for key, job in c.jobs.items() if job.expired}
+    def _use_disk(self, effect: Write | LoadInputs | LoadOutcomes) -> None:
+        if isinstance(effect, Write) and isinstance(effect.entry, Outcomes):
+            keeper = self.master._sessions.clients[b""]
+            job = keeper.jobs.get(effect.entry.job)
+            self.watch.gave(keeper, job, effect.entry.outcome)
+        self.disk.put(effect)
 
     def awake(self) -> list[Worker | Client]:
         """Return those that react."""
@@ -189,6 +191,7 @@ class Simulation:
     def restart_master(self) -> None:
         for each in self.connected():
             each.transport.lose()
+            each.values.clear()
         written = len(self.disk.commands)
         if not self.master_stopped:  # it was killed: the end of what it wrote is lost
             written = self.random.randint(0, written)
@@ -243,11 +246,11 @@ class Simulation:
                 *(self._deliver, self._work, self._submit, self._pass_time, self._ask),
                 *(self._fault, self._write, self._make_room),
             ),
-            weights=(40, 25, 12, 12, 2, 5, 10, 4),
+            weights=list(map(mul, (40, 25, 12, 12, 2, 5, 10, 4), self._actions)),
         )[0]()
         self._run_later()
         self.master.check_invariants()
-        self.check_leases()
+        self.watch.check()
 
     def _deliver(self) -> None:
         drivers = [self.master_driver, *(each.driver for each in self.awake())]
@@ -275,14 +278,14 @@ class Simulation:
     def _submit(self) -> None:
         n = self.random.choice((0, 1, 1, 2, 5, 40))
         payloads = [self.random.randbytes(self.random.randint(0, 6)) for _ in range(n)]
-        if payloads and self.random.random() < 0.1:
+        if payloads and self.random.random() < self._odd:
             odd = self.random.choice((POISON, ERROR, FLAKY, bytes(INLINE_LIMIT)))
             payloads[self.random.randrange(n)] = odd
         last = self.random.random() < 0.3
         self.random.choice(self.clients).submit(payloads, last=last)
 
     def _pass_time(self) -> None:
-        self.now += self.random.choice((0.001, 0.01, 0.1, 1.0, 3.0))
+        self.now += self.random.choice(self._steps)
 
     def _ask(self) -> None:
         self.random.choice(self.connected()).ask()
@@ -296,13 +299,13 @@ class Simulation:
                 worker.kill,
                 self.restart_master,
                 self.random.choice(self.clients).cancel,
-                lambda: worker.alive and worker.driver.handle(StopRequested(1.0)),
+                worker.stop,
                 lambda: self.master_driver.handle(StopRequested(self.random.choice((0.0, 2.0)))),
                 self.random.choice(self.clients).leave,
                 self._freeze_or_thaw,
                 self._take_over,
             ),
-            weights=(35, 25, 12, 12, 10, 5, 5, 20, 3),
+            weights=[0.01 + w for w in map(mul, (35, 25, 12, 12, 10, 5, 5, 20, 3), self._faults)],
         )[0]()
         self.replace_the_dead()
 
@@ -335,9 +338,7 @@ class Simulation:
                 each.break_link()  # it is back soon: no message is blamed
         if self.random.random() < 0.5:
             self._run_quietly(self.open)
-        while self.orphans:
-            self.adopt()
-        self._run_quietly(lambda: [c for c in self.clients if c.wanted])
+        self._run_quietly(self._adopt_all)
         for client in self.clients:
             if self.random.random() < 0.5:
                 client.break_link()
@@ -345,9 +346,15 @@ class Simulation:
             for key, job in client.jobs.items():
                 if not (job.last or job.given_up):
                     client.send(key, job, [], last=True)
-        self._run_quietly(self.under_way)
+        self._run_quietly(lambda: self._adopt_all() or self.under_way())
         self.check()
         self.forget()
+
+    def _adopt_all(self) -> bool:
+        """Let clients take what nobody has; return whether some of it is still on its way."""
+        while self.orphans:
+            self.adopt()
+        return any(client.wanted for client in self.clients)
 
     def _run_quietly(self, more: Callable[[], object], bound: int = 20_000) -> None:
         for _ in range(bound):
@@ -365,7 +372,7 @@ class Simulation:
             self._run_later()
             self.now += 0.01
             self.master.check_invariants()
-            self.check_leases()
+            self.watch.check()
 
     def open(self) -> list[tuple[bytes, int]]:
         """Return the messages without an outcome."""
