@@ -106,6 +106,18 @@ def test_what_was_submitted_before_the_link_is_sent_over_it(bench: Bench) -> Non
     assert sum(submit.n for submit in bench.sent(Submit)) == 3
 
 
+def test_outcomes_of_a_new_master_are_acknowledged_by_its_own_numbers(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(9)
+    for first in range(6):
+        bench.outcome(first, 1)
+    bench.handle(Disconnected())
+    bench.connect(link=2, epoch=b"other")
+    bench.serial = 0
+    bench.outcome(6, 1, link=2)
+    assert [ack.serial for ack in bench.sent(Ack)] == [1, 2, 3, 4, 5, 6, 1]
+
+
 def test_what_has_no_outcome_is_sent_again_over_a_new_link(bench: Bench) -> None:
     bench.connect()
     bench.submit(4, last=False)

@@ -382,3 +382,16 @@ def test_what_a_lost_worker_held_of_a_key_is_not_overtaken(bench: MasterBench) -
     doomed.lose()
     given = [task.first for worker in others for task, _ in worker.tasks()]
     assert sorted(given) == [0, 2]
+
+
+def test_jobs_that_can_wait_wait_for_those_of_other_functions(bench: MasterBench) -> None:
+    client = bench.client()
+    client.submit(b"can-wait", payloads(3), function="g", terms=Terms(priority=-1))
+    client.submit(JOB, payloads(3), function="f")
+    worker = bench.worker(functions=["g", "f"])
+    order = []
+    while tasks := worker.tasks():
+        for task, batch in tasks:
+            order.append(task.function)
+            worker.answer(task, batch, seconds=1.0)
+    assert order == ["f"] * 3 + ["g"] * 3

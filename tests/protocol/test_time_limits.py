@@ -116,6 +116,17 @@ def test_call_that_its_worker_does_not_end_is_not_waited_for(bench: MasterBench)
     assert len(hung.tasks()) + len(bench.peers()[-1].tasks()) == 1
 
 
+def test_worker_whose_hung_call_ended_after_all_is_trusted_again(bench: MasterBench) -> None:
+    client, hung = bench.client(), bench.worker("hung")
+    client.submit(JOB, payloads(1), terms=Terms(timeout=1.0))
+    ((task, batch),) = hung.tasks()
+    bench.pass_time(1.0 + HUNG_AFTER + 0.1)
+    client.submit(b"more", payloads(1))
+    assert not hung.tasks()
+    hung.answer(task, batch)
+    assert len(hung.tasks()) == 1
+
+
 def test_worker_whose_hung_call_ended_without_an_answer_is_trusted_again(
     bench: MasterBench,
 ) -> None:

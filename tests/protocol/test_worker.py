@@ -171,6 +171,17 @@ def test_a_result_that_no_lease_counts_for_is_sent_without_one(bench: Bench) -> 
     assert [result.lease for result in bench.sent(Result)] == [0]
 
 
+def test_what_runs_over_a_restart_of_its_master_is_answered_without_its_lease(
+    bench: Bench,
+) -> None:
+    bench.connect()
+    bench.task(1)
+    bench.handle(Disconnected())
+    bench.connect(link=2, epoch=b"other")  # which numbers its own leases from 1 on
+    bench.complete()
+    assert [result.lease for result in bench.sent(Result)] == [0]
+
+
 def test_it_says_what_it_holds_and_drops_what_does_not_count(bench: Bench) -> None:
     bench.connect()
     bench.task(1, n=3), bench.task(2), bench.task(3)

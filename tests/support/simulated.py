@@ -276,7 +276,7 @@ class Worker(_Connected):
         self.driver.handle(event)
 
     def _raises(self) -> bool:
-        return self.simulation.random.random() < 0.5
+        return self.simulation.random.random() < self.simulation.flakiness
 
     def stop(self) -> None:
         """Be asked to stop: at once, and maybe in the middle of a call, or after what it runs."""

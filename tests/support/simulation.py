@@ -280,7 +280,10 @@ class Simulation:
         payloads = [self.random.randbytes(self.random.randint(0, 6)) for _ in range(n)]
         if payloads and self.random.random() < self._odd:
             odd = self.random.choice((POISON, ERROR, FLAKY, bytes(INLINE_LIMIT)))
-            payloads[self.random.randrange(n)] = odd
+            if self.random.random() < 0.7:
+                payloads[self.random.randrange(n)] = odd
+            else:
+                payloads = [odd] * min(n, 5)
         last = self.random.random() < 0.3
         self.random.choice(self.clients).submit(payloads, last=last)
 
