@@ -5,10 +5,13 @@
 * the master's memory while one client has a million messages to send and takes no result, and the
   time that single calls of another client take meanwhile, beside those on an idle cluster;
 * of workers that hold the GIL in C for ten seconds each, how many had their message begun again.
+
+``--held SECONDS`` measures that alone, with another time.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import tempfile
@@ -27,7 +30,7 @@ from tests.support.cluster import until
 WORKERS = 3
 MESSAGES = 1_000_000
 CALLS = 1000
-HELD = 10
+HELD = 10.0
 
 _MASTER = "from palm.servers import Master; Master('foo').start()"
 _WORKER = """
@@ -46,6 +49,9 @@ Worker(sys.argv[1], master="foo", functions={"echo": echo, "hold": hold}).start(
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.pressure", description=__doc__)
+    parser.add_argument("--held", metavar="SECONDS", type=float, help="see above")
+    held = parser.parse_args().held
     with tempfile.TemporaryDirectory(prefix="chaos-", dir="/tmp") as folder, ExitStack() as stack:
         place = Place(Path(folder) / "place")
         stack.callback(place.end_rest)
@@ -56,8 +62,9 @@ def main() -> None:
             Slot("worker", name, lambda _, name=name: ["-c", _WORKER, name], place).start()
         stack.enter_context(mock.patch.dict(os.environ, place.environment))
         client = stack.enter_context(Client("foo", logging_level=30))
-        _measure_pressure(client, psutil.Process(master.pid))
-        _measure_busy(client)
+        if held is None:
+            _measure_pressure(client, psutil.Process(master.pid))
+        _measure_busy(client, HELD if held is None else held)
 
 
 def _measure_pressure(client: Client, master: psutil.Process) -> None:
@@ -73,11 +80,11 @@ def _measure_pressure(client: Client, master: psutil.Process) -> None:
         print(f"then      {count} results in {seconds:.0f} s, master {size(master)}")
 
 
-def _measure_busy(client: Client) -> None:
-    job = client.job("foo.hold", [HELD] * WORKERS)
+def _measure_busy(client: Client, held: float) -> None:
+    job = client.job("foo.hold", [int(held)] * WORKERS)
     frame = job.to_frame()
     again = int((frame["attempts"] > 1).sum())
-    print(f"busy      {again} of {len(frame)} messages that held the GIL for {HELD} s ran again")
+    print(f"busy      {again} of {len(frame)} messages that held the GIL for {held:g} s ran again")
 
 
 def calls(client: Client, n: int = CALLS) -> str:

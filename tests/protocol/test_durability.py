@@ -67,7 +67,7 @@ def submit(client: Peer, n: int, first: int = 0, *, job: bytes = JOB, last: bool
 def work(bench: Bench, *workers: Peer) -> None:
     """Let workers and disk work until neither has anything to do."""
     bench.write()
-    while any([worker.work() for worker in workers]):
+    while sum(len(worker.work()) for worker in workers):
         bench.write()
 
 
