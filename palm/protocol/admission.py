@@ -6,7 +6,7 @@ its order: so a client may hand over a million messages and leave.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 
@@ -17,6 +17,7 @@ from palm.protocol.entries import Begun, Inputs, JobBegun, Recovered
 from palm.protocol.jobs import ClientSession, JobState, Piece, blank_piece
 from palm.protocol.journal import Journal
 from palm.protocol.ledger import Ledger
+from palm.protocol.settlement import Settlement
 from palm.protocol.timers import Timers
 from palm.wire.batch import Batch
 from palm.wire.message import Accept, Submit
@@ -25,12 +26,7 @@ __all__ = ["Admission", "pieces"]
 
 
 class Admission:
-    """Lets messages in; effects are added to the list of the master it serves.
-
-    ``refuse(job, first, kinds, batch)`` gives messages that failed at their client their
-    outcome, ``forsake(job, piece, now)`` is called for those that may have begun under an earlier
-    master and may not run twice.
-    """
+    """Lets messages in; effects are added to the list of the master it serves."""
 
     def __init__(
         self,
@@ -40,8 +36,7 @@ class Admission:
         dispatcher: Dispatcher,
         timers: Timers,
         effects: list[Effect],
-        refuse: Callable[[JobState, int, bytes, Batch], None],
-        forsake: Callable[[JobState, Piece, float], None],
+        settlement: Settlement,
     ) -> None:
         self._keeper = keeper
         self._journal = journal
@@ -49,8 +44,7 @@ class Admission:
         self._dispatcher = dispatcher
         self._timers = timers
         self._effects = effects
-        self._refuse = refuse
-        self._forsake = forsake
+        self._settlement = settlement
         #: Jobs that may have too few messages in memory.
         self._drained: dict[bytes, JobState] = {}
         #: Messages that are queued as soon as it is written that they may have begun.
@@ -122,6 +116,10 @@ class Admission:
             if not job.dropped:
                 self.submit(job, submit, batch)
 
+    def let_go(self, job: JobState) -> None:
+        """Forget what waits of a job for room in the journal: another client has it now."""
+        self._held_back = [each for each in self._held_back if each[0] is not job]
+
     def tell(self, job: JobState) -> None:
         """Tell the client of a job what of it is in the journal, before it hears of outcomes."""
         client = job.session
@@ -178,7 +176,7 @@ class Admission:
         for start, stop in job.done.missing(first, first + batch.n):
             a, b = start - first, stop - first
             if entry.kinds:
-                self._refuse(job, start, entry.kinds[a:b], batch.cut(a, b))
+                self._settlement.refuse(job, start, entry.kinds[a:b], batch.cut(a, b))
                 continue
             for piece in pieces(first, batch, entry.codec, entry.partitions, a, b):
                 if job.expired:
@@ -226,7 +224,7 @@ class Admission:
         for start, stop in astray:
             piece = blank_piece(start, stop)
             job.astray.append(piece)
-            self._timers.at(due, self._forsake, job, piece)
+            self._timers.at(due, self._settlement.forsake, job, piece)
         open_ = job.done.missing(begun, ledger.accepted)
         upto = open_[0][0] if open_ else ledger.accepted
         ledger.admit(upto, sum(b - a for a, b in astray), 0)

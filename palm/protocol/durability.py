@@ -19,7 +19,7 @@ from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, Send
 from palm.protocol.entries import JobEnded, Recovered
 from palm.protocol.events import InputsLoaded, JournalFailed, OutcomesLoaded, Written
-from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.jobs import ClientSession, JobState
 from palm.protocol.journal import Journal
 from palm.protocol.ledger import Ledger
 from palm.protocol.settlement import Settlement
@@ -38,7 +38,6 @@ from palm.wire.message import (
     Submit,
     Taken,
 )
-from palm.wire.outcome import Failure, Kind
 
 __all__ = ["KEEP_FOR", "MAX_JOURNAL", "Durability"]
 
@@ -76,7 +75,6 @@ class Durability:
         self._name = name
         self._keeper = keeper
         self._dispatcher = dispatcher
-        self._settlement = settlement
         self._effects = effects
         self._recovered = recovered
         self._no_journal = no_journal
@@ -90,8 +88,7 @@ class Durability:
             dispatcher,
             timers,
             effects,
-            settlement.refuse,
-            self._forsake,
+            settlement,
         )
         #: Jobs that have ended: a client that was away may not know, and send them again.
         self._ended: dict[bytes, None] = {}
@@ -221,13 +218,6 @@ class Durability:
         if len(self._ended) > MAX_ENDED:
             del self._ended[next(iter(self._ended))]
 
-    def _forsake(self, job: JobState, piece: Piece, now: float) -> None:
-        """Give up messages that an earlier master may have leased: they may not run twice."""
-        if piece in job.astray:
-            job.astray.remove(piece)
-            text = "its master was lost, its worker may have run it, and it may not run twice"
-            self._settlement.fail(job, piece, Kind.MASTER_LOST, Failure("MasterLost", text))
-
     # Questions
 
     def ask(self, client: ClientSession, message: Ask, now: float) -> None:
@@ -238,6 +228,7 @@ class Durability:
         job = self._keeper.jobs.get(message.job)
         if message.take and job is not None and job.ledger is not None:
             self._delivery.take(client, job, job.ledger, now)
+            self._admission.let_go(job)
         # What is on its way to the journal is there by then: nothing is accepted behind the answer.
         self._journal.after(partial(self._list, client, message), now)
 

@@ -54,7 +54,6 @@ from palm.wire.message import (
     Submit,
     Taken,
 )
-from palm.wire.outcome import Failure, Kind
 
 __all__ = ["MasterMachine"]
 
@@ -238,17 +237,9 @@ class MasterMachine:
         elif message.may_have_begun and job.terms.at_most_once:
             job.astray.append(piece)
             due = self._settlement.parks_until(now)
-            self._timers.at(due, self._forsake, job, piece)
+            self._timers.at(due, self._settlement.forsake, job, piece)
         else:
             job.put(piece)
-
-    def _forsake(self, job: JobState, piece: Piece, now: float) -> None:
-        """Give up messages whose results no worker has brought: they may not run twice."""
-        if piece not in job.astray:
-            return
-        job.astray.remove(piece)
-        text = "its master was lost, its worker may have run it, and it may not run twice"
-        self._settlement.fail(job, piece, Kind.MASTER_LOST, Failure("MasterLost", text))
 
     def _function(self, client: ClientSession, function: str) -> str:
         """Return the bare name of a function; one of another server stays as it is."""

@@ -81,6 +81,16 @@ class Settlement:
                 batch = Batch.pack([payload] * n)
                 self._fail(job, at, bytes([kind]) * n, batch, piece.attempts)
 
+    def forsake(self, job: JobState, piece: Piece, now: float) -> None:
+        """Give up messages that an earlier master may have leased: they may not run twice.
+
+        They are astray until then, for workers to bring their results.
+        """
+        if piece in job.astray:
+            job.astray.remove(piece)
+            text = "its master was lost, its worker may have run it, and it may not run twice"
+            self.fail(job, piece, Kind.MASTER_LOST, Failure("MasterLost", text))
+
     def refuse(self, job: JobState, first: int, kinds: bytes, batch: Batch) -> None:
         """Give messages that failed at their client their outcome, which is their payload."""
         if job.done.add(first, first + batch.n) == [(first, first + batch.n)]:
