@@ -192,6 +192,9 @@ class ClientMachine:
                 submit.terms = replace(job.terms, remaining=left)
             sent.birth = sent.birth or self.link.birth
             submit.may_have_begun = sent.birth != self.link.birth
+            if submit.may_have_begun:
+                sent.lost_at = now if sent.lost_at is None else sent.lost_at
+                submit.waited = now - sent.lost_at
         self._effects.append(Send(b"", submit, sent.batch))
 
     def _resume(self, event: Resumed, now: float) -> None:

@@ -236,7 +236,7 @@ class MasterMachine:
             self._dispatcher.fail_expired(job, piece)
         elif message.may_have_begun and job.terms.at_most_once:
             job.astray.append(piece)
-            due = self._settlement.parks_until(now)
+            due = self._settlement.parks_until(now, message.waited)
             self._timers.at(due, self._settlement.forsake, job, piece)
         else:
             job.put(piece)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
+from math import inf
 from typing import Final
 
 from msgspec.structs import replace
@@ -24,6 +25,9 @@ from palm.wire.message import Outcome, Result
 from palm.wire.outcome import Failure, Kind, decode_failure, encode_failure
 
 __all__ = ["Settlement"]
+
+#: Seconds that workers have to come back to a new master, whoever has waited for how long.
+PARK_LEAST: Final = 2.0
 
 #: Seconds after a start for which results of jobs not known yet are kept for their clients.
 PARK_FOR: Final = 10.0
@@ -61,9 +65,15 @@ class Settlement:
         if self._park_until is None:
             self._park_until = now + PARK_FOR
 
-    def parks_until(self, now: float) -> float:
-        """Return until when results may come that an earlier master's leases have led to."""
-        return max(now, self._park_until or now)
+    def parks_until(self, now: float, waited: float = 0.0) -> float:
+        """Return until when results may come that an earlier master's leases have led to.
+
+        Who has ``waited`` for them over several masters (seconds) need not begin anew with each.
+        """
+        until = max(now, self._park_until or now)
+        if not 0 < waited < inf:
+            return until
+        return min(until, now + max(PARK_FOR - waited, PARK_LEAST))
 
     def resend(self, client: ClientSession) -> None:
         """Send what a client has not acknowledged over its new link."""

@@ -17,13 +17,15 @@ __all__ = ["Sent", "Submissions"]
 class Sent:
     """Inputs without an outcome: ``left`` counts them.
 
-    ``birth`` is the master's session to which they were sent first (0: they were not).
+    ``birth`` is the master's session to which they were sent first (0: they were not), ``lost_at``
+    when they were first sent to another one.
     """
 
     submit: Submit
     batch: Batch
     left: int
     birth: int = 0
+    lost_at: float | None = None
 
 
 class Submissions:

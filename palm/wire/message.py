@@ -178,8 +178,9 @@ class Submit(Message, tag="submit"):
     ``terms`` are the same each time, but for what remains. ``partitions`` has a byte for each
     message, or none at all: the messages of one are dispatched one after the other. Messages
     that ``may_have_begun`` were given to a master that may have leased them and does not know
-    them any more. With ``kinds``, one byte for each, they have failed at the client, and their
-    payloads are the failures: so a journal has an outcome for them, too.
+    them any more; the client has ``waited`` since then (seconds), for how many masters ever.
+    With ``kinds``, one byte for each, they have failed at the client, and their payloads are the
+    failures: so a journal has an outcome for them, too.
     """
 
     job: _Id
@@ -192,6 +193,7 @@ class Submit(Message, tag="submit"):
     partitions: bytes = b""
     may_have_begun: bool = False
     kinds: bytes = b""
+    waited: float = 0.0
 
 
 class Accept(Message, tag="accept"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palm.protocol.sessions import RETURN_WITHIN
-from palm.protocol.settlement import PARK_FOR
+from palm.protocol.settlement import PARK_FOR, PARK_LEAST
 from palm.wire.message import Bye, Outcome, Returned, Terms
 from palm.wire.outcome import Kind
 from tests.support.machines import MasterBench, Peer, payloads
@@ -113,6 +113,21 @@ def test_new_master_gives_what_may_have_begun_no_second_start(bench: MasterBench
     assert kinds(client) == {2: Kind.RESULT, 0: Kind.RESULT}
     bench.pass_time(0.2)
     assert kinds(client) == {1: Kind.MASTER_LOST} and not worker.tasks()
+
+
+@pytest.mark.parametrize(
+    ("waited", "seconds"),
+    [(4.0, PARK_FOR - 4.0), (100.0, PARK_LEAST), (-1.0, PARK_FOR), (float("nan"), PARK_FOR)],
+)
+def test_who_has_waited_for_masters_before_need_not_begin_anew(
+    bench: MasterBench, waited: float, seconds: float
+) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(1), terms=ONCE, may_have_begun=True, waited=waited)
+    bench.pass_time(seconds - 0.1)
+    assert not client.outcomes()
+    bench.pass_time(0.2)
+    assert kinds(client) == {0: Kind.MASTER_LOST}
 
 
 def test_answers_that_were_lost_were_given_all_the_same(bench: MasterBench) -> None:

@@ -118,6 +118,19 @@ def test_outcomes_of_a_new_master_are_acknowledged_by_its_own_numbers(bench: Ben
     assert [ack.serial for ack in bench.sent(Ack)] == [1, 2, 3, 4, 5, 6, 1]
 
 
+def test_time_since_the_first_master_was_lost_is_told_to_each_later_one(bench: Bench) -> None:
+    told = []
+    for link in (1, 2, 3):
+        bench.connect(link, epoch=b"%d" % link, birth=link)
+        if link == 1:
+            bench.submit(1, terms=Terms(at_most_once=True))
+        submit = next(submit for submit in bench.sent(Submit) if submit.n)
+        told.append((submit.may_have_begun, submit.waited))
+        bench.handle(Disconnected())
+        bench.now += 3.0
+    assert told == [(False, 0.0), (True, 0.0), (True, 3.0)]
+
+
 def test_what_has_no_outcome_is_sent_again_over_a_new_link(bench: Bench) -> None:
     bench.connect()
     bench.submit(4, last=False)

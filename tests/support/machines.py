@@ -86,13 +86,14 @@ class Peer:
     def submit(
         self, job: bytes, items: Sequence[bytes], *, first: int = 0, last: bool = True,
         function: str = "foo.f", terms: Terms | None = None, partitions: bytes = b"",
-        may_have_begun: bool = False,
+        may_have_begun: bool = False, waited: float = 0.0,
     ) -> None:  # fmt: skip
         """Submit messages."""
         batch = Batch.pack(list(items))
         submit = Submit(
-            0, job, first, batch.n, function, Codec.RAW, last, terms, partitions, may_have_begun
-        )
+            0, job, first, batch.n, function, Codec.RAW, last, terms, partitions, may_have_begun,
+            waited=waited,
+        )  # fmt: skip
         self.send(submit, batch)
 
     def outcomes(self) -> dict[int, tuple[int, bytes]]:
