@@ -115,7 +115,6 @@ class Durability:
         """React to what the journal says."""
         if isinstance(event, Written):
             self._journal.written(event.ticket, now)
-            self._trouble = ""
             self._mind_size(event.size, now)
             return
         if isinstance(event, JournalFailed):
@@ -229,17 +228,24 @@ class Durability:
         if message.take and job is not None and job.ledger is not None:
             self._delivery.take(client, job, job.ledger, now)
             self._admission.let_go(job)
-        # What is on its way to the journal is there by then: nothing is accepted behind the answer.
-        self._journal.after(partial(self._list, client, message), now)
+            # What is on its way is written by then: nothing is accepted behind the answer.
+            self._journal.after(partial(self._list, client, message), now)
+        else:
+            self._list(client, message, now)
 
     def _list(self, client: ClientSession, message: Ask, now: float) -> None:
-        wanted = [job for job in self._keeper.jobs.values() if message.job in (b"", job.id)]
+        wanted = [
+            (job, job.ledger)
+            for job in self._keeper.jobs.values()
+            if job.ledger is not None
+            and message.job in (b"", job.id)
+            # Else it was not there yet to be taken.
+            and (job.ledger.owner == client.id or not message.take)
+        ]
         found: list[Journaled] = []
         size = 0
-        for job in reversed(wanted):  # the latest first
-            if job.ledger is None or (message.take and job.ledger.owner != client.id):
-                continue  # in the second case it was not there yet to be taken
-            entry = self._entry(job, job.ledger, now)
+        for job, ledger in reversed(wanted):  # the latest first
+            entry = self._entry(job, ledger, now)
             size += len(msgspec.msgpack.encode(entry))
             if size > MAX_LIST:
                 break
@@ -282,6 +288,8 @@ class Durability:
                 self._forget(job, now)
             else:
                 self._tell_trouble(f"it holds {size >> 20:,} MiB, its limit; cancel a job")
+        else:
+            self._trouble = ""
         self._admission.set_full(full)
 
     def _first_over(self, *, closed: bool) -> JobState | None:

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from palm.protocol import ledger
 from palm.protocol.durability import MAX_LIST
 from palm.protocol.effects import LoadInputs, LoadOutcomes, Write
 from palm.protocol.entries import JobEnded
 from palm.protocol.events import JournalFailed, Written
-from palm.protocol.ledger import MAX_MESSAGES
 from palm.wire.message import (
     Accept,
     Answer,
@@ -60,6 +60,13 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many messages of a job may be in memory: not as many as otherwise."""
+    monkeypatch.setattr(ledger, "MAX_MESSAGES", 64)
+    return 64
+
+
 def submit(client: Peer, n: int, first: int = 0, *, job: bytes = JOB, last: bool = True) -> None:
     client.submit(job, payloads(n), first=first, last=last, terms=DURABLE)
 
@@ -84,20 +91,20 @@ def test_nothing_happens_to_messages_before_they_are_written(bench: Bench) -> No
     assert set(client.outcomes()) == {0, 1, 2}
 
 
-def test_no_more_is_in_memory_than_may_be_run_soon(bench: Bench) -> None:
+def test_no_more_is_in_memory_than_may_be_run_soon(bench: Bench, few: int) -> None:
     client = bench.client()
-    count = 3 * MAX_MESSAGES
-    for first in range(0, count, 1024):
-        submit(client, 1024, first, last=first + 1024 == count)
+    count = 3 * few
+    for first in range(0, count, 16):
+        submit(client, 16, first, last=first + 16 == count)
         bench.write()
     job = bench.master._clients[b""].jobs[JOB]
-    assert job.known.total == count and job.queued <= MAX_MESSAGES
+    assert job.known.total == count and job.queued <= few
     worker = bench.worker()
     outcomes: set[int] = set()
     position = 0
     while len(outcomes) < count:
         work(bench, worker)
-        assert job.queued <= MAX_MESSAGES
+        assert job.queued <= few
         position += len({m.position for m, _ in client.inbox if isinstance(m, Outcome)})
         outcomes |= set(client.outcomes())
         client.send(Taken(0, JOB, position))
@@ -198,13 +205,12 @@ def test_messages_with_a_gap_before_them_break_the_protocol(bench: Bench) -> Non
     assert bench.master._clients[b""].jobs[JOB].known.total == 2
 
 
-def test_expired_job_fails_also_what_is_on_disk_only(bench: Bench) -> None:
+def test_expired_job_fails_also_what_is_on_disk_only(bench: Bench, few: int) -> None:
     client = bench.client()
-    count = MAX_MESSAGES + 2048
-    for first in range(0, count, 1024):
-        batch = payloads(1024)
+    count = 3 * few
+    for first in range(0, count, 16):
         terms = Terms(durable=True, deadline=5.0, remaining=5.0)
-        client.submit(JOB, batch, first=first, last=first + 1024 == count, terms=terms)
+        client.submit(JOB, payloads(16), first=first, last=first + 16 == count, terms=terms)
         bench.write()
     bench.pass_time(6.0)
     found: dict[int, tuple[int, bytes]] = {}
