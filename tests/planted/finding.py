@@ -19,6 +19,7 @@ WORLDS: dict[str, Callable[[int], object]] = {
     "sim": worlds.run_seed,
     "unsteady": worlds.run_unsteady,
     "restless": worlds.run_restless,
+    "partitioned": worlds.run_partitioned,
 }
 
 #: Seeds of the shortest one for each of the others: it is over as fast.

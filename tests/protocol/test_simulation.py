@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.worlds import STEPS, Unsteady, run, run_restless, run_seed
+from tests.support.worlds import STEPS, Unsteady, run, run_partitioned, run_restless, run_seed
 
 BLOCK = 25
 SEED = os.environ.get("PALM_SEED")
@@ -48,6 +48,12 @@ def test_connections_that_break_cost_no_message_its_result(
 @settings(max_examples=15, deadline=None)
 def test_masters_that_are_started_again_and_again_lose_nothing(seed: int) -> None:
     run_restless(seed)
+
+
+@given(st.integers(0, 1 << 32))
+@settings(max_examples=15, deadline=None)
+def test_networks_that_are_parted_in_one_direction_or_both_lose_nothing(seed: int) -> None:
+    run_partitioned(seed)
 
 
 @given(st.integers(0, 1 << 32), st.integers(0, 400), st.integers(1, 5), st.integers(1, 4))

@@ -94,6 +94,8 @@ class Lossy:
         self.inner = inner
         self._random = random
         self._waiting: list[TransportEvent] = []
+        #: Nothing arrives from these, though they may hear us: a partition in one direction.
+        self.muted: set[bytes] = set()
 
     def receive(self, timeout: float | None) -> list[TransportEvent]:
         """Return a prefix of what waits; news of a broken connection may come even later.
@@ -101,8 +103,10 @@ class Lossy:
         Where it does, the peer may have greeted over its next connection before.
         """
         self._fetch()
-        n = self._random.randint(0, len(self._waiting))
-        events, self._waiting = self._waiting[:n], self._waiting[n:]
+        muted = [event for event in self._waiting if _peer_of(event) in self.muted]
+        heard = [event for event in self._waiting if event not in muted] if muted else self._waiting
+        n = self._random.randint(0, len(heard))
+        events, self._waiting = heard[:n], [*muted, *heard[n:]]
         late = [e for e in events if isinstance(e, Gone) and self._random.random() < 0.7]
         self._waiting += late
         return [event for event in events if event not in late]
@@ -122,6 +126,10 @@ class Lossy:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+
+def _peer_of(event: TransportEvent) -> bytes:
+    return getattr(event, "peer", b"")
 
 
 def _is_from(event: TransportEvent, peer: bytes) -> bool:
@@ -187,14 +195,28 @@ class _Connected:
         self.connector.connect(MASTER)
         self.simulation.later.append((self.driver, LookedUp(True)))
 
+    def partition(self, *, deaf: bool, mute: bool) -> None:
+        """Hear nothing, or be heard by nobody, or both, until the connection breaks or `heal`."""
+        if deaf:
+            self.transport.muted.add(b"")
+        if mute:
+            self.simulation.master_transport.muted.add(self.connector._peer)
+
+    def heal(self) -> None:
+        """End a partition: what was on its way arrives."""
+        self.transport.muted.clear()
+        self.simulation.master_transport.muted.discard(self.connector._peer)
+
     def break_link(self) -> None:
         """Lose the connection, and some of what is on its way in both directions."""
+        self.heal()
         self.transport.lose()
         self.simulation.master_transport.lose(self.connector._peer)
         self.connector.break_off()
 
     def stopped(self, effect: Stopped) -> None:
         self.alive = False
+        self.heal()
         self.connector.break_off()
 
     def kill(self) -> None:

@@ -7,7 +7,17 @@ from typing import Final
 from palm.protocol.sessions import RETURN_WITHIN
 from tests.support.simulation import Simulation
 
-__all__ = ["STEPS", "Restless", "Unsteady", "run", "run_restless", "run_seed", "run_unsteady"]
+__all__ = [
+    "STEPS",
+    "Partitioned",
+    "Restless",
+    "Unsteady",
+    "run",
+    "run_partitioned",
+    "run_restless",
+    "run_seed",
+    "run_unsteady",
+]
 
 #: What happens before the end of one, unless said otherwise.
 STEPS: Final = 300
@@ -62,6 +72,30 @@ class Restless(Simulation):
             self.random.choice(self.connected()).break_link()
 
 
+class Partitioned(Simulation):
+    """A cluster whose network lets nothing through at times, in one direction or in both.
+
+    Heartbeats notice, and the connection breaks, unless it is over before.
+    """
+
+    def _fault(self) -> None:
+        if self.random.random() < 0.3:
+            super()._fault()
+            return
+        each = self.random.choice(self.connected())
+        end = self.random.choice((each.heal, each.break_link, None))
+        if end is None:
+            deaf, mute = self.random.choice(((True, False), (False, True), (True, True)))
+            each.partition(deaf=deaf, mute=mute)
+        else:
+            end()
+
+    def finish(self) -> None:
+        for each in self.connected():
+            self.random.choice((each.heal, each.break_link))()
+        super().finish()
+
+
 def run(seed: int, steps: int, workers: int, clients: int) -> Simulation:
     """Let a cluster live for a while, then end well."""
     simulation = Simulation(seed, workers=workers, clients=clients)
@@ -82,6 +116,11 @@ def run_unsteady(seed: int) -> None:
 def run_restless(seed: int) -> None:
     """Run one whose master is started again and again."""
     _run(Restless(seed, workers=1 + seed % 3, clients=1 + seed % 2), STEPS)
+
+
+def run_partitioned(seed: int) -> None:
+    """Run one whose network is parted again and again."""
+    _run(Partitioned(seed, workers=1 + seed % 3, clients=1 + seed % 2), STEPS)
 
 
 def _run(simulation: Simulation, steps: int) -> None:
