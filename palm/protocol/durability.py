@@ -228,10 +228,10 @@ class Durability:
         if message.take and job is not None and job.ledger is not None:
             self._delivery.take(client, job, job.ledger, now)
             self._admission.let_go(job)
-            # What is on its way is written by then: nothing is accepted behind the answer.
-            self._journal.after(partial(self._list, client, message), now)
-        else:
+        if self._trouble and not message.take:
             self._list(client, message, now)
+        else:  # what is on its way is written by then: nothing is accepted behind the answer
+            self._journal.after(partial(self._list, client, message), now)
 
     def _list(self, client: ClientSession, message: Ask, now: float) -> None:
         wanted = [

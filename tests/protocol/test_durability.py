@@ -178,7 +178,10 @@ def test_trouble_of_the_journal_is_told_once(bench: Bench) -> None:
     for _ in range(3):
         bench.handle(JournalFailed("no space left"))
     assert ["no space left" in notice.text for notice in client.take(Notice)] == [True]
-    submit(client, 1, 1)
+    submit(client, 1, 1, last=False)
+    client.send(Ask(0, 1))
+    assert client.take(Answer), "which does not wait for the disk then"
+    submit(client, 1, 2)
     bench.write()
     bench.handle(JournalFailed("no space left"))
     assert len(client.take(Notice)) == 1
