@@ -64,7 +64,7 @@ class Admission:
         self._delivery.attach(client, job, ledger)
         self._limit(job, job.terms.remaining, now)
         entry = JobBegun(job.id, function, client.name, job.terms, client.id)
-        self._journal.write(entry, _nothing, sync=False)
+        self._journal.write(entry, sync=False)
         return job
 
     def submit(self, job: JobState, submit: Submit, batch: Batch) -> bool:
@@ -245,7 +245,3 @@ def pieces(first: int, batch: Batch, codec: int, partitions: bytes, a: int, b: i
         part = batch.cut(indices[0], indices[-1] + 1)
         result.append(Piece(first + indices[0], part, codec, partition=partition))
     return result
-
-
-def _nothing(now: float) -> None:
-    pass

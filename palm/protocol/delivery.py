@@ -78,7 +78,7 @@ class Delivery:
             self._effects.append(Send(before.peer, gone))
         self.leave(job, now)
         ledger.owner = client.id
-        self._journal.write(Owned(job.id, client.id), _nothing, sync=job.terms.durable)
+        self._journal.write(Owned(job.id, client.id), sync=job.terms.durable)
 
     def resume(self, client: ClientSession, job: JobState, ledger: Ledger, message: Resume) -> None:
         """Give a job to a client that has the outcomes before a position."""
@@ -130,7 +130,3 @@ class Delivery:
             outcome.link = client.link
             ledger.send(batch)
             self._effects.append(Send(client.peer, outcome, batch))
-
-
-def _nothing(now: float) -> None:
-    pass

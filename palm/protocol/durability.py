@@ -210,7 +210,7 @@ class Durability:
             job.ledger.expiry.cancel()
         self._dispatcher.close(job)
         self._end(job.id)
-        self._journal.write(JobEnded(job.id), _nothing, sync=job.terms.durable)
+        self._journal.write(JobEnded(job.id), sync=job.terms.durable)
 
     def _end(self, job: bytes) -> None:
         self._ended[job] = None
@@ -315,7 +315,3 @@ class Durability:
     def spans(self, job: JobState) -> list[tuple[int, int]]:
         """Return the messages of a job that are on disk only, or on their way there."""
         return self._admission.spans(job)
-
-
-def _nothing(now: float) -> None:
-    pass

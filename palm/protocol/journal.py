@@ -24,11 +24,13 @@ class Journal:
         """Count of the entries that are not known to be written."""
         return len(self._waiting)
 
-    def write(self, entry: Entry, then: Callable[[float], None], *, sync: bool) -> None:
+    def write(
+        self, entry: Entry, then: Callable[[float], None] | None = None, *, sync: bool
+    ) -> None:
         """Have an entry written, and ``then(now)`` called."""
         self._last += 1
         self._effects.append(Write(self._last, entry, sync))
-        self._waiting.append((self._last, then))
+        self._waiting.append((self._last, then or _nothing))
 
     def after(self, then: Callable[[float], None], now: float) -> None:
         """Call ``then(now)`` when all is written that was to be written before this."""
@@ -41,3 +43,7 @@ class Journal:
         """Note that all entries up to this ticket are written."""
         while self._waiting and self._waiting[0][0] <= ticket:
             self._waiting.popleft()[1](now)
+
+
+def _nothing(now: float) -> None:
+    pass
