@@ -12,6 +12,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
+# The files of the tests are shared by as many processes as there are processors, four at most.
+SHARED = --numprocesses=logical --maxprocesses=4 --dist=loadfile
+
 .PHONY: help demo test lab bench check docs clean lab-env dev-env
 # Two targets at once would install into one environment at once.
 .NOTPARALLEL:
@@ -29,7 +32,7 @@ demo: lab-env
 	@$(IN_VENV) tools/demo.py
 
 test: dev-env
-	@$(IN_VENV) -m pytest $(ARGS)
+	@$(IN_VENV) -m pytest $(SHARED) $(ARGS)
 
 lab: lab-env
 	@JUPYTER_PREFER_ENV_PATH=1 $(IN_VENV) -m jupyterlab --KernelManager.transport=ipc \

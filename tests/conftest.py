@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,9 @@ from tests.support.folders import use_folders
 from tests.support.leaks import LeakCheck, checked_kinds
 from tests.support.notrun import not_run
 from tests.support.requirements import REQUIREMENTS, require
+
+#: How many tests were deselected.
+DESELECTED = pytest.StashKey[int]()
 
 # Keep what is compiled, also where the environment forbids it: users have it so, and each of the
 # many interpreters that the tests start would compile all of palm anew.
@@ -39,13 +43,29 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             require(what)
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what is deselected, in this process or in one of those that share the tests."""
+    for item in items[:1]:
+        item.config.stash[DESELECTED] = item.config.stash.get(DESELECTED, 0) + len(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over the count of a process that shares the tests: all of them deselect the same."""
+    node.config.stash[DESELECTED] = getattr(node, "workeroutput", {}).get("deselected", 0)
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, object]:
     """Print, after everything that pytest has to say, what was not run."""
+    deselected = session.config.stash.get(DESELECTED, 0)
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["deselected"] = deselected
     result = yield
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is not None and not session.config.option.collectonly:
-        lines = not_run(reporter.stats)
+        # The processes that shared the tests have ended by now.
+        lines = not_run(reporter.stats, session.config.stash.get(DESELECTED, 0))
         for line in lines or ["not run here: nothing, every test was run"]:
             reporter.write_line(line)
     return result

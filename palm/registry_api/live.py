@@ -46,7 +46,8 @@ class LiveFeed:
     def __init__(self, site: Callable[[], tuple[str, str]], since: str = "") -> None:
         self._site = site
         self._since = since
-        self._frames: queue.Queue[Frame | RegistryError | None] = queue.Queue(_WAITING + 1)
+        # Whoever waits for it may be interrupted anywhere: this kind has no lock to be left held.
+        self._frames: queue.SimpleQueue[Frame | RegistryError | None] = queue.SimpleQueue()
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
@@ -123,8 +124,7 @@ class LiveFeed:
 
     def _finish(self, end: RegistryError | None) -> None:
         self._closed = True
-        # There is always room for this one: `_put` leaves a place free.
-        self._frames.put_nowait(end)
+        self._frames.put(end)
 
     async def _follow(self) -> None:
         pause = _FIRST_PAUSE
@@ -183,7 +183,7 @@ class LiveFeed:
             self._room.clear()
             await self._wait(self._room, 1.0)
         if not self._stop.is_set():
-            self._frames.put_nowait(frame)
+            self._frames.put(frame)
 
     async def _wait(self, event: asyncio.Event, seconds: float) -> None:
         """Wait for an event, for so long at most, or until the feed is to end."""

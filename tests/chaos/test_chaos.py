@@ -1,6 +1,7 @@
 """Chaos on real processes: see ``python -m tests.chaos --help``.
 
-A minute of load, longer with ``CHAOS_SECONDS``; the seed is printed, ``CHAOS_SEED`` gives one.
+A minute of load in CI and 20 s elsewhere, as long as you like with ``CHAOS_SECONDS``; the seed is
+printed, ``CHAOS_SEED`` gives one.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import pytest
 
 from tests.chaos.__main__ import FAULTS_A_MINUTE, LONGER
 from tests.support.cluster import ROOT
+from tests.support.requirements import in_ci
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "60"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "60" if in_ci() else "20"))
 SEED = os.environ.get("CHAOS_SEED", "")
 
 #: Seconds that the last jobs, and the end of all processes, may take.

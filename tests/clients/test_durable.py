@@ -526,7 +526,11 @@ def test_caller_who_takes_nothing_gets_a_window_and_the_rest_later(foo: Serve, k
     n = 5 * MAX_MESSAGES
     job = client.job("foo.text", range(n), **{kind: True})
     with Client("foo") as other:
-        until(lambda: jobs(other)[0]["done"] == n, within=60, what="the master goes on")
+        until(
+            lambda: [job["done"] for job in jobs(other)] == [n],
+            within=60,
+            what="the master goes on",
+        )
     # A question is answered after all that was sent before it.
     client.durable_jobs()
     assert job.progress.done < 2 * MAX_MESSAGES

@@ -8,14 +8,13 @@ from collections.abc import Iterable
 import pytest
 
 
-def not_run(stats: dict[str, list[object]]) -> list[str]:
+def not_run(stats: dict[str, list[object]], deselected: int) -> list[str]:
     """Lines ``not run here: TEST because REASON``, variants of one test counted together."""
     counts: Counter[tuple[str, str]] = Counter()
     for outcome in ("skipped", "xfailed"):
         for report in stats.get(outcome, []):
             if isinstance(report, pytest.TestReport | pytest.CollectReport):
                 counts[report.nodeid.partition("[")[0], reason_of(report)] += 1
-    deselected = len(stats.get("deselected", []))
     if deselected:
         counts[f"{deselected} tests", "they were deselected"] = 1
     return list(table(counts))

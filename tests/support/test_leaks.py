@@ -100,8 +100,9 @@ def test_each_leak_fails_the_test_that_made_it(planted: Path) -> None:
     assert any(line.startswith("  process") and line.endswith(": sleep 60") for line in lines)
 
 
-def test_run_ends_with_what_was_not_run(planted: Path) -> None:
-    assert run(planted, "-k", "skipped or needs or clean")[-3:] == [
+@pytest.mark.parametrize("shared", [(), ("--numprocesses=2", "--dist=loadfile")])
+def test_run_ends_with_what_was_not_run(planted: Path, shared: tuple[str, ...]) -> None:
+    assert run(planted, "-k", "skipped or needs or clean", *shared)[-3:] == [
         "not run here: test_planted.py::test_skipped (x2) because it is planted",
         "not run here: test_planted.py::test_needs        because the moon is not full",
         "not run here: 7 tests                            because they were deselected",

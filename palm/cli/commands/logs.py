@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Iterable
+from importlib import import_module
 
 from palm.cli.attach import attached, past
 from palm.cli.failures import FAILED, OK, CommandFailed, no_such_name
@@ -19,6 +20,9 @@ __all__ = ["run"]
 def run(arguments: Namespace) -> int:
     """Show the last lines of a component, and with -f those that come."""
     compile_pattern(arguments.grep)  # before anything is started
+    if arguments.follow:
+        # Python loses a Ctrl-C that comes in the middle of an import: none after the first line.
+        import_module("palm.registry_api.live")
     past()
     with attached() as cluster:
         if cluster is None:
