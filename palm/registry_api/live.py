@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import threading
 import time
@@ -23,6 +24,8 @@ _WAITING = 32
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 2.0
 #: Seconds without a sign of life after which a connection is given up.
 _SILENCE = 10.0
+#: Seconds between two looks for a Ctrl-C: one that comes just before a wait does not end it.
+_LOOK = 0.5
 #: Seconds for the registry to confirm the end of a connection.
 _CLOSING = 1.0
 #: The code with which the registry closes when there is no such cluster (any more).
@@ -85,10 +88,14 @@ class LiveFeed:
         """
         if self._closed and self._frames.empty():
             return None
-        try:
-            frame = self._frames.get(timeout=timeout)
-        except queue.Empty:
-            return None
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                frame = self._frames.get(timeout=min(_LOOK, max(deadline - time.monotonic(), 0)))
+                break
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    return None
         self._call(self._room.set)
         if isinstance(frame, RegistryError):
             self._closed = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import threading
 import time
 from pathlib import Path
@@ -252,3 +253,19 @@ def test_the_feed_goes_on_over_kills_of_the_registry(
         assert numbers_of(found) == sorted(set(numbers_of(found)))
         page = client.output("c", lines=0)
         assert page.records == []
+
+
+def test_interrupt_that_comes_just_before_the_wait_ends_it(
+    client: RegistryClient, runner: Runner
+) -> None:
+    """A signal that another thread took wakes this one as little as one that came too early."""
+
+    def interrupt() -> None:
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+
+    with client.live("c", ["output"]) as feed:
+        timer = threading.Timer(0.2, interrupt)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            feed.next_frame()
+        timer.join()
