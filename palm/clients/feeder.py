@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from palm.clients.source import Source
 from palm.errors import PayloadTooLarge
 from palm.protocol.events import Submitted
 from palm.wire.batch import MAX_MESSAGES, MAX_PAYLOAD, Batch, Buffer
@@ -33,6 +34,10 @@ FIRST_BATCH: Final = 8
 
 #: Seconds after which a batch is sent though it is not full.
 FLUSH_AFTER: Final = 0.001
+
+
+#: Follows the last item of a source.
+_NOTHING: Final = object()
 
 
 class Feeder:
@@ -78,12 +83,14 @@ class Feeder:
         self._exhausted = False
         self._told_end = False
         self._expired = False
+        self._is_at_hand = isinstance(items, Source) and items.is_at_hand
+        self._needs_room = False
         self._thread: threading.Thread | None = None
 
     @property
     def has_pending(self) -> bool:
-        """Whether items wait to be sent."""
-        return bool(self._pending)
+        """Whether items wait for more of them to be sent."""
+        return bool(self._pending) and not self._needs_room
 
     def start(self) -> None:
         """Begin to take items."""
@@ -128,13 +135,16 @@ class Feeder:
 
     def flush_stale(self) -> None:
         """Send what waits since before the last call (the socket thread calls it)."""
-        if self._pending and self._flushes == self._seen:
+        if self.has_pending and self._flushes == self._seen:
             self._flush(wait=False)
         self._seen = self._flushes
 
     def _feed(self) -> None:
         """Take items until the source ends or the job does."""
         items = self._items if self._limit is None else islice(self._items, self._limit)
+        if self._is_at_hand:
+            self._feed_at_hand(iter(items))
+            return
         pending, append, clock = self._pending, self._pending.append, time.monotonic
         due = clock() + FLUSH_AFTER
         for item in items:
@@ -145,6 +155,19 @@ class Feeder:
                 due = clock() + FLUSH_AFTER
             elif len(pending) == 1:
                 self._wake()
+
+    def _feed_at_hand(self, items: Iterator[Any]) -> None:
+        """Take items that cannot be slow to come, a batch at once."""
+        ahead = next(items, _NOTHING)
+        while ahead is not _NOTHING and self._has_room(wait=True):
+            with self._lock:
+                if self._expired:
+                    return
+                most = max(1, min(self._target, self._job.room))
+                batch = [ahead, *islice(items, most - 1)]
+                ahead = next(items, _NOTHING)
+                self._exhausted = ahead is _NOTHING
+                self._submit(batch)
 
     def _end(self, error: BaseException | None) -> None:
         """Send what is left, say that it was all, and why."""
@@ -161,7 +184,7 @@ class Feeder:
 
     def _flush(self, *, wait: bool) -> bool:
         """Send a batch; False: the job is over. Without room nothing happens unless ``wait``."""
-        if not self._job.await_room(wait=wait):
+        if not self._has_room(wait=wait):
             return not self._job.over
         with self._lock:
             if self._expired:
@@ -171,6 +194,15 @@ class Feeder:
                 self._flushes += 1
                 self._submit(items)
         return True
+
+    def _has_room(self, *, wait: bool) -> bool:
+        if not wait:
+            return self._job.await_room(wait=False)
+        self._needs_room = True  # it will be more than a little: nothing is sent before
+        try:
+            return self._job.await_room(wait=True)
+        finally:
+            self._needs_room = False
 
     def _take(self, room: int) -> list[Any]:
         pending = self._pending

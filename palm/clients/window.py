@@ -6,8 +6,8 @@ from typing import Final
 
 __all__ = ["MAX_BYTES", "MAX_MESSAGES", "MIN_IN_FLIGHT", "JournaledWindow", "Window"]
 
-#: Messages of a job that may be in flight or wait for their caller.
-MAX_MESSAGES: Final = 8192
+#: Messages of a job that may be in flight or wait for their caller: eight full batches.
+MAX_MESSAGES: Final = 32_768
 
 #: Bytes of the same; one larger message is allowed alone.
 MAX_BYTES: Final = 16 * 1024 * 1024

@@ -12,7 +12,7 @@ __all__ = ["MAX_BYTES", "MAX_MESSAGES", "Ledger"]
 
 #: Messages of one job, and bytes of them, that are in memory to be run; the rest is on disk.
 #: As many outcomes may be on their way to its client.
-MAX_MESSAGES: Final = 8192
+MAX_MESSAGES: Final = 32_768
 MAX_BYTES: Final = 16 * 1024 * 1024
 
 

@@ -50,24 +50,36 @@ class _Run:
         #: How many were answered already.
         self.taken = 0
 
+    def take_all(self) -> list[Completed]:
+        """Pack what is complete and was not taken before, at the end of the run."""
+        answers = [self.take(over=True)]
+        while not answers[-1].over:
+            answers.append(self.take(over=True))
+        return answers
+
     def take(self, *, over: bool) -> Completed:
-        """Pack what is complete and was not taken before."""
+        """Pack what is complete and was not taken before, as much as one batch may hold.
+
+        ``over``: the run is, so that it ends with what is packed unless something is left.
+        """
         first, stop = self.taken, len(self.durations)
-        self.taken = stop
         failures = {at - first: f for at, f in self.failures.items() if first <= at < stop}
         codec, payloads, failures = _encode(self.results[first:stop], failures)
+        batch = Batch.pack(payloads)
+        n = batch.fitting()
+        self.taken = first + n
         return Completed(
             self.invoke.task.lease,
-            stop - first,
+            n,
             codec,
-            Batch.pack(payloads),
+            batch.cut(0, n),
             self.started + sum(self.durations[:first]),
-            self.durations[first:stop].tobytes(),
-            _kinds(stop - first, failures),
-            over,
+            self.durations[first : first + n].tobytes(),
+            _kinds(batch.n, failures)[:n],
+            over and first + n == stop,
         )
 
-    def take_without(self, seconds: float, text: str) -> Completed:
+    def take_without(self, seconds: float, text: str) -> list[Completed]:
         """Pack what is complete, and the failure of the message that runs and will not end."""
         self.invoke.stop = 0
         stop = len(self.durations)
@@ -77,7 +89,7 @@ class _Run:
         late.failures = {at: f for at, f in self.failures.items() if at < stop}
         late.failures[stop] = _out_of_time(text)
         late.durations = self.durations[:stop] + array("f", [seconds])
-        return late.take(over=True)
+        return late.take_all()
 
 
 class Executor:
@@ -95,8 +107,11 @@ class Executor:
         self._run: _Run | None = None
         self._taking = threading.Lock()
 
-    def run(self, invoke: Invoke) -> Completed:
-        """Run messages from ``invoke.start`` on, for `ANSWER_AFTER` seconds or to its ``stop``."""
+    def run(self, invoke: Invoke) -> list[Completed]:
+        """Run messages from ``invoke.start`` on, for `ANSWER_AFTER` seconds or to its ``stop``.
+
+        Return what became of them, in order: the last one says that it was all.
+        """
         task = invoke.task
         if task.lease != self._lease or invoke.start == 0:
             self._lease, self._values = task.lease, _decode(task.codec, invoke.batch)
@@ -112,10 +127,11 @@ class Executor:
         finally:
             with self._taking:
                 self._run = None
-        completed = run.take(over=True)
-        if completed.batch.size > ANSWER_SIZE:
-            self._most = max(1, ANSWER_SIZE * completed.n // completed.batch.size)
-        return completed
+        answers = run.take_all()
+        batch = answers[0].batch
+        if batch.size > ANSWER_SIZE:
+            self._most = max(1, ANSWER_SIZE * batch.n // batch.size)
+        return answers
 
     def take_early(self) -> Completed | None:
         """Return what is done of a run that goes on, for another thread to answer."""
@@ -125,17 +141,17 @@ class Executor:
                 return None
             return run.take(over=False)
 
-    def take_overdue(self) -> Completed | None:
+    def take_overdue(self) -> list[Completed]:
         """Return what is done of a run that has to end by force, for another thread to answer.
 
         The message that does not end has its outcome in it; the process must not go on.
         """
         found = self._limit.overdue()
         if found is None:
-            return None
+            return []
         with self._taking:
             if self._run is None:
-                return None
+                return []
             began, text = found
             return self._run.take_without(time.monotonic() - began, text)
 
@@ -197,7 +213,7 @@ def _encode(
     except BaseException:  # noqa: BLE001 - whatever pickling raises: find out whose
         codec, payloads, failures = _encode_singly(results, failures)
     else:
-        if any(len(payload) > MAX_PAYLOAD for payload in payloads):
+        if max(map(len, payloads), default=0) > MAX_PAYLOAD:
             codec, payloads, failures = _encode_singly(results, failures)
     for at, (_, payload) in failures.items():
         payloads[at] = payload

@@ -62,17 +62,17 @@ class Guard:
         with self._limit.held() as check:
             self.loop.wait_for(event, done, check)
 
-    def _run_and_weigh(self, invoke: Invoke) -> Completed:
-        completed = self._executor.run(invoke)
+    def _run_and_weigh(self, invoke: Invoke) -> list[Completed]:
+        answers = self._executor.run(invoke)
         size = resident_size()
         if self._max_rss is not None and size > self._max_rss:
             self.loop.post(Retire(inf, f"it has {size:,} bytes of memory"))
-        return completed
+        return answers
 
     def _look(self) -> None:
         """End the process if a function took no notice of the end of its time."""
         overdue = self._executor.take_overdue()
-        if overdue is None:
+        if not overdue:
             return
         self.ending = True
         self._logger.error(
@@ -81,6 +81,7 @@ class Guard:
         )
         self._limit.give_up()
         self._driver.handle(Retire(0.0, "a function took no notice of the end of its time"))
-        self._driver.handle(overdue)
+        for completed in overdue:
+            self._driver.handle(completed)
         self._close()
         os._exit(1)

@@ -34,7 +34,7 @@ class WorkerLoop:
     driver
         Its machine's driver; it calls `invoke` and `finish` for those effects.
     run
-        Runs the messages of an `Invoke`.
+        Runs the messages of an `Invoke`; the last of its answers is ``over``.
     wake
         Ends the driver's wait.
     take_early
@@ -46,7 +46,7 @@ class WorkerLoop:
     def __init__(
         self,
         driver: Driver,
-        run: Callable[[Invoke], Completed],
+        run: Callable[[Invoke], list[Completed]],
         wake: Callable[[], None],
         take_early: Callable[[], Completed | None] = lambda: None,
         look: Callable[[], None] = lambda: None,
@@ -77,10 +77,11 @@ class WorkerLoop:
                     self._step(MAX_WAIT if self._invoke is None else 0.0)
                 invoke = self._invoke
                 if invoke is not None:
-                    completed = self._call(invoke)
+                    answers = self._call(invoke)
                     with self._lock:
                         self._invoke = None
-                        self._driver.handle(completed)
+                        for completed in answers:
+                            self._driver.handle(completed)
         finally:
             self._over = True
             self._closed.set()
@@ -134,7 +135,7 @@ class WorkerLoop:
         while self._inbox:
             self._driver.handle(self._inbox.popleft())
 
-    def _call(self, invoke: Invoke) -> Completed:
+    def _call(self, invoke: Invoke) -> list[Completed]:
         self._calls += 1
         self._calling = True
         if not self._awake.is_set():

@@ -47,8 +47,8 @@ DRAIN: Final = 64
 CHUNK_LOCAL: Final = 1 << 20
 CHUNK_REMOTE: Final = 64 * 1024
 
-#: Largest frame accepted, bytes: the body of a batch, whose payloads are below 16 KiB each. Whoever
-#: sends, or announces, a larger one is cut off; without that the memory for it would be given.
+#: Largest frame accepted, bytes: a full body, see `palm.wire.batch`. Whoever sends, or announces, a
+#: larger one is cut off; without that the memory for it would be given.
 MAX_FRAME: Final = 16 << 20
 
 #: ZMTP heartbeats, milliseconds: interval and time-out.

@@ -7,15 +7,17 @@ its own. How those are sliced does not matter: their lengths add up.
 
 from __future__ import annotations
 
+import struct
 import sys
 from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, Final
 
 from palm.errors import WireError
 
-__all__ = ["INLINE_LIMIT", "MAX_MESSAGES", "MAX_PAYLOAD", "Batch", "Buffer"]
+__all__ = ["INLINE_LIMIT", "MAX_BODY", "MAX_MESSAGES", "MAX_PAYLOAD", "Batch", "Buffer"]
 
 #: What a frame may be: anything with the buffer protocol (bytes, memoryview, a transport's frame).
 Buffer = Any
@@ -23,8 +25,11 @@ Buffer = Any
 #: Payloads of this size (bytes) and more travel as frames of their own: joining them would copy.
 INLINE_LIMIT: Final = 16 * 1024
 
-#: Most payloads in one batch.
-MAX_MESSAGES: Final = 1024
+#: Most payloads in one batch: what a batch costs on its way is shared by so many.
+MAX_MESSAGES: Final = 4096
+
+#: Most bytes in a body: whoever packs what is not bounded otherwise cuts it there.
+MAX_BODY: Final = 16 << 20
 
 #: Largest payload, bytes.
 MAX_PAYLOAD: Final = 1 << 30
@@ -51,7 +56,7 @@ class Batch:
     def pack(cls, payloads: Sequence[Buffer]) -> Batch:
         """Pack payloads that are bytes-like and contiguous."""
         sizes = array("I", map(len, payloads))
-        if sizes and max(sizes) >= INLINE_LIMIT:
+        if _largest(sizes) >= INLINE_LIMIT:
             body = b"".join([p for p in payloads if len(p) < INLINE_LIMIT])
             large = [p for p in payloads if len(p) >= INLINE_LIMIT]
         else:
@@ -91,10 +96,12 @@ class Batch:
         """Return each payload: bytes for small ones, maybe a memoryview for large ones."""
         body = bytes(self.body)
         sizes = self.sizes
-        if not self.large:
-            stops = list(accumulate(sizes))
-            return [body[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
-        return self._mixed_payloads(body)
+        if self.large:
+            return self._mixed_payloads(body)
+        if self.n > 1 and sizes[0] and _are_equal(sizes):  # as many are; it is far quicker
+            return list(chain.from_iterable(struct.iter_unpack(f"{sizes[0]}s", body)))
+        stops = list(accumulate(sizes))
+        return [body[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
 
     def cut(self, start: int, stop: int) -> Batch:
         """Return payloads ``start .. stop-1`` as a batch that shares this one's memory."""
@@ -109,12 +116,19 @@ class Batch:
         batch._sizes = sizes[start:stop]
         return batch
 
+    def fitting(self) -> int:
+        """Return how many payloads, from the first on, fit in one batch; all, as a rule."""
+        if len(self.body) <= MAX_BODY:
+            return self.n
+        inline = (size if size < INLINE_LIMIT else 0 for size in self.sizes)
+        return bisect_right(list(accumulate(inline)), MAX_BODY)
+
     def _check(self) -> None:
         sizes = self.sizes
-        largest = max(sizes, default=0)
+        largest = _largest(sizes)
         if largest > MAX_PAYLOAD:
             raise WireError(f"a payload of {largest} bytes, more than {MAX_PAYLOAD}")
-        small, large = (sum(sizes), 0) if largest < INLINE_LIMIT else _split_sum(sizes)
+        small, large = _split_sum(sizes)
         if small != len(self.body) or large != sum(map(len, self.large)):
             raise WireError("the lengths of a batch do not add up to its frames")
 
@@ -132,10 +146,21 @@ class Batch:
         return result
 
 
+def _are_equal(sizes: array[int]) -> bool:
+    """Tell whether all sizes are the same, without making an object of each."""
+    return sizes.tobytes() == sizes[:1].tobytes() * len(sizes)
+
+
+def _largest(sizes: array[int]) -> int:
+    if sizes and _are_equal(sizes):
+        return sizes[0]
+    return max(sizes, default=0)
+
+
 def _split_sum(sizes: array[int]) -> tuple[int, int]:
     """Return the bytes that stand in the body and those that stand in frames of their own."""
-    total = sum(sizes)
-    if not sizes or max(sizes) < INLINE_LIMIT:
+    total = sizes[0] * len(sizes) if sizes and _are_equal(sizes) else sum(sizes)
+    if _largest(sizes) < INLINE_LIMIT:
         return total, 0
     small = sum(size for size in sizes if size < INLINE_LIMIT)
     return small, total - small

@@ -11,7 +11,7 @@ from __future__ import annotations
 import pickle
 import struct
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from enum import IntEnum
 from typing import Any, Final
 
@@ -65,13 +65,12 @@ def encode_values(values: Sequence[Any]) -> tuple[Codec, list[Buffer]]:
     return Codec.PICKLE, list(map(_pickle, values))
 
 
-def decode_values(codec: int, payloads: Iterable[Buffer]) -> list[Any]:
+def decode_values(codec: int, payloads: Sequence[Buffer]) -> list[Any]:
     """Decode the payloads of a batch; raises `WireError` where they are not of ``codec``."""
-    try:
-        decode = _DECODERS[codec]
-    except KeyError:
-        raise WireError(f"unknown codec {codec}") from None
-    return [decode(payload) for payload in payloads]
+    decode = _DECODERS.get(codec)
+    if decode is None:
+        raise WireError(f"unknown codec {codec}")
+    return decode(payloads)
 
 
 def encode_value(value: Any) -> tuple[Codec, Buffer]:
@@ -121,13 +120,15 @@ def _holds_plain(value: Any, depth: int, seen: set[int]) -> bool:
     return True
 
 
-def _decode_raw(payload: Buffer) -> bytes:
-    return payload if type(payload) is bytes else bytes(payload)
+def _decode_raw(payloads: Sequence[Buffer]) -> list[bytes]:
+    if set(map(type, payloads)) <= _BYTES_ONLY:
+        return list(payloads)
+    return [payload if type(payload) is bytes else bytes(payload) for payload in payloads]
 
 
-def _decode_msgpack(payload: Buffer) -> Any:
+def _decode_msgpack(payloads: Sequence[Buffer]) -> list[Any]:
     try:
-        return _decoder.decode(payload)
+        return list(map(_decoder.decode, payloads))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"not MessagePack: {error}") from error
 
@@ -207,8 +208,12 @@ def _unpickle(payload: Buffer) -> Any:
         raise WireError(f"not a pickled payload: {error}") from error
 
 
-_DECODERS: dict[int, Callable[[Buffer], Any]] = {
+def _decode_pickles(payloads: Sequence[Buffer]) -> list[Any]:
+    return list(map(_unpickle, payloads))
+
+
+_DECODERS: dict[int, Callable[[Sequence[Buffer]], list[Any]]] = {
     Codec.RAW: _decode_raw,
     Codec.MSGPACK: _decode_msgpack,
-    Codec.PICKLE: _unpickle,
+    Codec.PICKLE: _decode_pickles,
 }

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 import palm.clients.feeder
+import palm.wire.batch
 import palm.wire.codec
 from palm.clients import Client, Job
 from palm.clients.window import MAX_MESSAGES
@@ -24,7 +25,7 @@ from tests.support.cluster import ThreadCluster, interrupted, is_waited_for, unt
 Serve = Callable[..., Client]
 
 #: What may be submitted beyond a window that has room for one more message: the rest of a batch.
-BATCH = 1024
+BATCH = palm.wire.batch.MAX_MESSAGES
 
 
 def identity(value: Any) -> Any:
@@ -539,12 +540,13 @@ def test_large_inputs_are_not_all_taken_at_once(foo: Serve, gate: Gate) -> None:
 
 
 def test_collecting_takes_a_job_beyond_its_window(foo: Serve) -> None:
-    job = foo(identity).job("foo.identity", iter(range(30_000)))
+    n = MAX_MESSAGES + 20_000
+    job = foo(identity).job("foo.identity", iter(range(n)))
     until(lambda: job.state == "paused")
     assert job.collect() is job
     assert job.state == "done"
-    assert sorted(job) == list(range(30_000))
-    assert len(job.to_frame()) == 30_000
+    assert sorted(job) == list(range(n))
+    assert len(job.to_frame()) == n
 
 
 def test_what_was_iterated_and_is_too_much_is_not_kept(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from palm.clients.window import FIRST, MAX_BYTES, MAX_MESSAGES, Window
+from palm.clients.window import FIRST, GROWTH, MAX_BYTES, MAX_MESSAGES, Window
 
 
 def filled(n: int, size: int = 0) -> Window:
@@ -128,5 +128,5 @@ def test_bytes_add_up_to_nothing_in_the_end() -> None:
         window.answer(1, size)
         window.consume(n, 4 * size)
     assert (window.submitted, window.answered, window.consumed) == (1033, 1033, 1033)
-    window.submit(MAX_MESSAGES - 1, 0)
+    window.submit(FIRST + GROWTH * 1033 - 1, 0)
     assert window.has_room

@@ -22,7 +22,7 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import MAX_FRAME
 from palm.wire import framing
-from palm.wire.batch import INLINE_LIMIT, MAX_MESSAGES, MAX_PAYLOAD, Batch
+from palm.wire.batch import INLINE_LIMIT, MAX_PAYLOAD, Batch
 from palm.wire.codec import Codec
 from palm.wire.message import Fault, Keep, Outcome, Submit
 from tests.fuzz.peers import (
@@ -209,7 +209,7 @@ def test_f35_frame_before_authentication_is_not_waited_for(served: Served) -> No
 def test_f35_largest_frame_of_palm_itself_passes(served: Served, scheme: str) -> None:
     with key_holder(served.endpoint(scheme), served.keys.client) as dealer:
         link = greet(dealer, "client", b"s" * 16)
-        most = Batch.pack([b"x" * (INLINE_LIMIT - 1)] * MAX_MESSAGES)
+        most = Batch.pack([b"x" * (INLINE_LIMIT - 1)] * (MAX_FRAME // INLINE_LIMIT))
         submit = Submit(link, b"job", 0, most.n, "foo.f", Codec.RAW, last=True)
         dealer.send_multipart(framing.pack(submit, most))
         done = 0

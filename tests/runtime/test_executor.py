@@ -17,8 +17,8 @@ from palm.protocol.events import Completed
 from palm.runtime import executor
 from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
-from palm.wire import codec, outcome
-from palm.wire.batch import Batch
+from palm.wire import batch, codec, outcome
+from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec, decode_values, encode_values
 from palm.wire.message import Task
 from palm.wire.outcome import Failure, Kind, decode_failure
@@ -31,7 +31,8 @@ def invoke_of(items: list[Any], start: int = 0, lease: int = 1) -> Invoke:
 
 
 def run(function: Callable[[Any], Any], items: list[Any]) -> Completed:
-    return Executor(FunctionTable({"function": function})).run(invoke_of(items))
+    (completed,) = Executor(FunctionTable({"function": function})).run(invoke_of(items))
+    return completed
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,25 @@ def test_results_come_in_order_with_their_seconds() -> None:
     assert all(0 <= value < 1 for value in seconds)
 
 
+def test_answers_are_cut_where_a_body_would_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch, "MAX_BODY", 2 * INLINE_LIMIT)
+
+    def blow_up(size: int) -> bytes:
+        if size == 13:
+            raise ValueError(size)
+        return bytes(size)
+
+    sizes = [16_000, 16_000, 16_000, 20_000, 1, 15_000, 13, 16_000, 16_000]
+    answers = Executor(FunctionTable({"function": blow_up})).run(invoke_of(sizes))
+    assert [answer.over for answer in answers] == [False] * (len(answers) - 1) + [True]
+    assert all(len(answer.batch.body) <= 2 * INLINE_LIMIT for answer in answers)
+    assert [answer.n for answer in answers][:2] == [2, 5]
+    assert sum(len(answer.durations) for answer in answers) == 4 * len(sizes)
+    found = [result for answer in answers for result in results(answer)]
+    assert isinstance(found.pop(6), Failure)
+    assert list(map(len, found)) == [size for size in sizes if size != 13]
+
+
 def test_bytes_pass_untouched() -> None:
     completed = run(lambda value: value + b"!", [b"a", b"b"])
     assert completed.codec == Codec.RAW
@@ -88,7 +108,7 @@ def test_a_long_lease_is_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
     seen: list[int] = []
     while len(seen) < 10:
         invoke.start = len(seen)
-        completed = machine.run(invoke)
+        (completed,) = machine.run(invoke)
         assert 1 <= completed.n <= 4
         seen += results(completed)
     assert seen == items
@@ -96,9 +116,9 @@ def test_a_long_lease_is_answered_in_parts(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_large_results_are_answered_in_parts() -> None:
     machine = Executor(FunctionTable({"function": lambda value: bytes(1000)}))
-    completed = machine.run(invoke_of([0] * 1024))
+    (completed,) = machine.run(invoke_of([0] * 1024))
     assert completed.n == 1024
-    completed = machine.run(invoke_of([0] * 1024, lease=2))
+    (completed,) = machine.run(invoke_of([0] * 1024, lease=2))
     assert completed.n * 1000 <= executor.ANSWER_SIZE
 
 
@@ -111,7 +131,7 @@ def test_what_nobody_wants_any_more_is_not_begun() -> None:
         invoke.stop = 0
         return value
 
-    completed = Executor(FunctionTable({"function": function})).run(invoke)
+    (completed,) = Executor(FunctionTable({"function": function})).run(invoke)
     assert (calls, completed.n) == ([1], 1)
 
 
@@ -319,12 +339,12 @@ def test_a_payload_that_cannot_be_read_fails_alone(error: str, kind: type) -> No
 def test_bytes_that_are_no_pickle_fail() -> None:
     invoke = invoke_of([{1}])
     invoke.batch = Batch.pack([b"\0\0\0\0nonsense"])
-    completed = Executor(FunctionTable({"function": print})).run(invoke)
+    (completed,) = Executor(FunctionTable({"function": print})).run(invoke)
     assert only_failure(completed).type in (WireError.__name__, UnpicklingError.__name__)
 
 
 def test_payloads_of_the_lease_before_are_not_seen() -> None:
     machine = Executor(FunctionTable({"function": lambda value: value}))
-    assert results(machine.run(invoke_of([1, 2]))) == [1, 2]
-    assert results(machine.run(invoke_of([3, 4], start=1, lease=2))) == [4]
-    assert results(machine.run(invoke_of([5, 6], lease=2))) == [5, 6]
+    assert results(*machine.run(invoke_of([1, 2]))) == [1, 2]
+    assert results(*machine.run(invoke_of([3, 4], start=1, lease=2))) == [4]
+    assert results(*machine.run(invoke_of([5, 6], lease=2))) == [5, 6]

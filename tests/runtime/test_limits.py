@@ -155,7 +155,7 @@ def invoke_of(items: list[Any], timeout: float) -> Invoke:
 
 def test_one_that_is_out_of_time_fails_alone() -> None:
     executor = Executor(FunctionTable({"function": lambda value: time.sleep(value) or value}))
-    completed = executor.run(invoke_of([0.0, 30.0, 0.0], LIMIT))
+    (completed,) = executor.run(invoke_of([0.0, 30.0, 0.0], LIMIT))
     assert completed.n == 2, "it is answered before the next one begins"
     assert completed.kinds == bytes([Kind.RESULT, Kind.DEADLINE_EXCEEDED])
     failure = decode_failure(completed.batch.payloads()[1])
@@ -179,10 +179,10 @@ def test_one_that_does_not_end_is_answered_by_another_thread(
     thread = threading.Thread(target=executor.run, args=(invoke,))
     thread.start()
     try:
-        assert executor.take_overdue() is None
+        assert executor.take_overdue() == []
         early = until(executor.take_early)
         assert (early.n, early.over) == (2, False)
-        overdue = until(executor.take_overdue)
+        (overdue,) = until(executor.take_overdue)
     finally:
         go_on.set()
         thread.join(20)
@@ -192,7 +192,7 @@ def test_one_that_does_not_end_is_answered_by_another_thread(
     assert "and was in " in failure.text
     assert memoryview(overdue.durations).cast("f")[0] >= LIMIT + 0.1
     assert invoke.stop == 0, "nothing more is begun"
-    assert executor.take_overdue() is None
+    assert executor.take_overdue() == []
 
 
 def test_results_before_one_that_does_not_end_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_results_before_one_that_does_not_end_are_kept(monkeypatch: pytest.Monke
     thread = threading.Thread(target=executor.run, args=(invoke_of([0, 1, 2, 3], LIMIT),))
     thread.start()
     try:
-        overdue = until(executor.take_overdue)
+        (overdue,) = until(executor.take_overdue)
     finally:
         go_on.set()
         thread.join(20)

@@ -26,8 +26,8 @@ def invoke() -> Invoke:
     return Invoke(TASK, Batch.pack([b""]), 0, 1)
 
 
-def completed() -> Completed:
-    return Completed(1, 1, 0, Batch.pack([b""]), 0.0, bytes(4), b"")
+def completed() -> list[Completed]:
+    return [Completed(1, 1, 0, Batch.pack([b""]), 0.0, bytes(4), b"")]
 
 
 class FakeDriver:
@@ -58,7 +58,9 @@ class FakeDriver:
 class Rig:
     """A loop that serves in a thread, with a fake driver."""
 
-    def __init__(self, run: Callable[[Invoke], Completed] = lambda invoke: completed()) -> None:
+    def __init__(
+        self, run: Callable[[Invoke], list[Completed]] = lambda invoke: completed()
+    ) -> None:
         self.driver = FakeDriver()
         self.loop = WorkerLoop(self.driver, run, self.driver.woken.set)  # type: ignore[arg-type]
         self.error: BaseException | None = None
@@ -99,7 +101,7 @@ def test_what_is_posted_is_handled_at_once() -> None:
 def test_a_call_and_what_becomes_of_it() -> None:
     threads: list[str] = []
 
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         threads.append(threading.current_thread().name)
         return completed()
 
@@ -114,7 +116,7 @@ def test_a_call_and_what_becomes_of_it() -> None:
 def test_the_watcher_reads_while_a_function_runs() -> None:
     go_on = threading.Event()
 
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         assert go_on.wait(10)
         return completed()
 
@@ -132,7 +134,7 @@ def test_the_watcher_reads_while_a_function_runs() -> None:
 def test_leaving_says_whether_a_function_runs() -> None:
     go_on, begun = threading.Event(), threading.Event()
 
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         begun.set()
         assert go_on.wait(10)
         return completed()
@@ -149,7 +151,7 @@ def test_leaving_says_whether_a_function_runs() -> None:
 def test_a_function_may_wait_for_an_event_in_its_own_thread() -> None:
     done = threading.Event()
 
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         rig.loop.wait_for(StopRequested(9.0), done)
         return completed()
 
@@ -174,7 +176,7 @@ def test_another_thread_may_wait_for_an_event() -> None:
 def test_a_function_that_waits_when_the_worker_stops_is_told_so() -> None:
     begun, errors = threading.Event(), []
 
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         begun.set()
         with pytest.raises(PalmError, match="stopped before its master answered") as caught:
             rig.loop.wait_for(Tick(), threading.Event())
@@ -191,7 +193,7 @@ def test_a_function_that_waits_when_the_worker_stops_is_told_so() -> None:
 
 @pytest.mark.parametrize("how", ["finished", "raised", "before"])
 def test_another_thread_that_waits_when_the_worker_stops_is_told_so(how: str) -> None:
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         raise RuntimeError("a bug")
 
     rig = Rig(run)
@@ -210,7 +212,7 @@ def test_another_thread_that_waits_when_the_worker_stops_is_told_so(how: str) ->
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("a bug")])
 def test_no_thread_is_left_when_a_call_raises(error: BaseException) -> None:
-    def run(effect: Invoke) -> Completed:
+    def run(effect: Invoke) -> list[Completed]:
         raise error
 
     rig = Rig(run)

@@ -11,8 +11,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from palm.errors import WireError
+from palm.transport.zmq import MAX_FRAME
 from palm.wire import batch as batches
-from palm.wire.batch import INLINE_LIMIT, MAX_MESSAGES, Batch
+from palm.wire.batch import INLINE_LIMIT, MAX_BODY, MAX_MESSAGES, Batch
 
 
 def frame(data: bytes) -> zmq.Frame:
@@ -191,3 +192,23 @@ def test_both_byte_orders_of_the_machine_write_the_same(
     payloads = [b"abc", bytes(INLINE_LIMIT), b""]
     batch = Batch.pack(payloads)
     assert Batch.unpack(3, received(batch)).payloads() == payloads
+
+
+@pytest.mark.parametrize("size", [0, 1, INLINE_LIMIT - 1, INLINE_LIMIT])
+@pytest.mark.parametrize("last", [0, 1, INLINE_LIMIT - 1, INLINE_LIMIT])
+def test_payloads_of_one_size_are_as_those_of_many(size: int, last: int) -> None:
+    payloads = [bytes([at]) * size for at in range(5)] + [bytes(last)]
+    batch = Batch.unpack(6, received(Batch.pack(payloads)))
+    assert list(map(bytes, batch.payloads())) == payloads
+    assert list(map(bytes, batch.cut(1, 4).payloads())) == payloads[1:4]
+
+
+def test_full_body_passes_the_transport() -> None:
+    assert INLINE_LIMIT <= MAX_BODY <= MAX_FRAME
+
+
+def test_batch_fits_as_far_as_its_body_may_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batches, "MAX_BODY", 100)
+    assert Batch.pack([]).fitting() == 0
+    assert Batch.pack([bytes(50)] * 2).fitting() == 2
+    assert Batch.pack([bytes(50), bytes(INLINE_LIMIT), bytes(50), bytes(1)]).fitting() == 3

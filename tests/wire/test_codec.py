@@ -329,7 +329,7 @@ def test_what_a_script_defines_arrives_in_another_process(tmp_path: Path) -> Non
         check=True,
     )
     chosen, payloads = json.loads(done.stdout)
-    ball, twice, plus, partial, mixed = decode_values(chosen, map(bytes.fromhex, payloads))
+    ball, twice, plus, partial, mixed = decode_values(chosen, list(map(bytes.fromhex, payloads)))
     assert (ball.size, ball.shape.name, ball.grown().size) == (3, "ROUND", 13)
     assert (twice(1), plus(1), partial()) == (12, 11, 18)
     assert mixed["k"][0](5).size == 5 and mixed["k"][1] == [1]
