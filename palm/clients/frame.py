@@ -65,8 +65,9 @@ def results(job: Job, chunks: Sequence[Chunk], missing: int, index: Any) -> pd.D
     frame = _spread(rows.values)
     for name, column in rows.columns().items():
         frame[_free(name, frame.columns)] = column
-    frame.index = _index(index, rows.order)
-    frame = frame if rows.in_order else frame.iloc[rows.sorted_positions()]
+    order = rows.order
+    frame.index = _index(index, order)
+    frame = frame if rows.in_order else frame.iloc[np.argsort(order, kind="stable")]
     frame.attrs["palm"] = {"job": job.id, "function": job.function}
     return frame
 
@@ -84,7 +85,7 @@ def failures(chunks: Sequence[Chunk], index: Any) -> pd.DataFrame:
             "attempts": pd.Series([error.attempts for _, error in errors], dtype="int64"),
         }
     )
-    frame.index = _index(index, [error.index for _, error in errors])
+    frame.index = _index(index, np.array([error.index for _, error in errors], dtype=np.int64))
     return frame
 
 
@@ -123,66 +124,74 @@ def _texts(values: Iterable[str]) -> pd.Series[Any]:
 
 
 class _Rows:
-    """Collects the rows of a frame."""
+    """Collects the rows of a frame: results one by one, what belongs to them a chunk at a time."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self.order: list[int] = []
-        self.errors: list[Any] = []
-        self.workers: list[str] = []
-        self.started: list[float] = []
-        self.durations: list[float] = []
-        self.attempts: list[int] = []
+        #: Error of a row, by its position.
+        self.errors: dict[int, str] = {}
         self.in_order = True
+        self._counts: list[int] = []
+        self._workers: list[str] = []
+        self._attempts: list[int] = []
+        self._order: list[np.ndarray] = []
+        self._started: list[np.ndarray] = []
+        self._durations: list[np.ndarray] = []
+
+    @property
+    def order(self) -> np.ndarray:
+        """Number of each row's message in its job."""
+        return _joined(self._order, np.int64)
 
     def add(self, chunk: Chunk) -> None:
-        n = chunk.n
-        values = chunk.values()
-        errors: list[Any] = [pd.NA] * n
+        values, above = chunk.values(), len(self.values)
         for at, kind in enumerate(chunk.kinds):
             if kind:
-                errors[at] = values[at].summary
+                self.errors[above + at] = values[at].summary
                 values[at] = _NO_RESULT
         self.values.extend(values)
-        self.errors.extend(errors)
-        self.order.extend(range(chunk.first, chunk.first + n))
-        self.workers.extend([chunk.outcome.worker] * n)
-        self.attempts.extend([chunk.outcome.attempt] * n)
-        at_time = chunk.outcome.started
-        for duration in chunk.durations:
-            self.started.append(at_time)
-            self.durations.append(duration)
-            at_time += duration
+        durations = np.array(chunk.durations, dtype=np.float64)
+        self._order.append(np.arange(chunk.first, chunk.first + chunk.n))
+        self._durations.append(durations)
+        # Each begins where the one before it has ended.
+        self._started.append(np.cumsum([chunk.outcome.started, *durations[:-1]])[: chunk.n])
+        self._put(chunk.n, chunk.outcome.worker, chunk.outcome.attempt)
 
     def add_missing(self, missing: int, state: str) -> None:
         """Add rows for messages that were submitted and have no outcome."""
-        known, number = set(self.order), 0
-        for _ in range(missing):
-            while number in known:
-                number += 1
-            self.order.append(number)
-            number += 1
+        known = self.order
+        gaps = np.setdiff1d(np.arange(len(known) + missing), known)[:missing]
         text = "Cancelled: the job was cancelled" if state == "cancelled" else "no outcome"
         self.in_order = False
+        self.errors |= dict.fromkeys(range(len(self.values), len(self.values) + missing), text)
         self.values.extend([_NO_RESULT] * missing)
-        self.errors.extend([text] * missing)
-        self.workers.extend([""] * missing)
-        self.started.extend([float("nan")] * missing)
-        self.durations.extend([float("nan")] * missing)
-        self.attempts.extend([0] * missing)
-
-    def sorted_positions(self) -> list[int]:
-        return sorted(range(len(self.order)), key=self.order.__getitem__)
+        self._order.append(gaps)
+        self._started.append(np.full(missing, np.nan))
+        self._durations.append(np.full(missing, np.nan))
+        self._put(missing, "", 0)
 
     def columns(self) -> dict[str, pd.Series[Any]]:
-        started = pd.to_datetime(pd.Series(self.started, dtype="float64"), unit="s", utc=True)
+        started = pd.Series(_joined(self._started, np.float64))
+        rows = np.repeat(np.arange(len(self._counts)), self._counts)
+        failed = np.zeros(len(self.values), dtype=np.intp)
+        failed[list(self.errors)] = np.arange(1, 1 + len(self.errors))
+        errors = pd.array([pd.NA, *self.errors.values()], dtype="string")
         return {
-            "worker": _texts(self.workers),
-            "started": started,
-            "duration": pd.Series(self.durations, dtype="float64"),
-            "attempts": pd.Series(self.attempts, dtype="int64"),
-            "error": pd.Series(self.errors, dtype="string"),
+            "worker": _texts(self._workers).take(rows).reset_index(drop=True),
+            "started": pd.to_datetime(started, unit="s", utc=True),
+            "duration": pd.Series(_joined(self._durations, np.float64)),
+            "attempts": pd.Series(np.array(self._attempts, dtype=np.int64)[rows]),
+            "error": pd.Series(errors.take(failed)),
         }
+
+    def _put(self, n: int, worker: str, attempt: int) -> None:
+        self._counts.append(n)
+        self._workers.append(worker)
+        self._attempts.append(attempt)
+
+
+def _joined(arrays: list[np.ndarray], dtype: Any) -> np.ndarray:
+    return np.concatenate(arrays) if arrays else np.empty(0, dtype=dtype)
 
 
 class _NoResult:
@@ -258,15 +267,15 @@ def _objects(values: Sequence[Any]) -> pd.Series[Any]:
     return pd.Series(column, dtype=object)
 
 
-def _index(index: Any, order: list[int]) -> pd.Index[Any]:
+def _index(index: Any, order: np.ndarray) -> pd.Index[Any]:
     if index is None:
         return pd.RangeIndex(len(order)) if _is_range(order) else pd.Index(order, dtype="int64")
     taken: pd.Index[Any] = index.take(order)
     return index if len(order) == len(index) and _is_range(order) else taken
 
 
-def _is_range(order: list[int]) -> bool:
-    return not order or (order[0] == 0 and order[-1] == len(order) - 1 and order == sorted(order))
+def _is_range(order: np.ndarray) -> bool:
+    return bool((order == np.arange(len(order))).all())
 
 
 def _parts(data: Any) -> Iterator[Any]:
