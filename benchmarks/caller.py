@@ -10,9 +10,12 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks import work
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["SYSTEMS", "main"]
 
@@ -47,6 +50,10 @@ class Palm:
 
     def stream(self, function: str, payloads: Iterable[bytes], **options: Any) -> Iterator[bytes]:
         return self._client.job(f"foo.{function}", payloads, **options)
+
+    def frame(self, function: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the frame of a job whose items are the rows of another."""
+        return self._client.job(f"foo.{function}", frame).to_frame()
 
     def call(self, function: str, payload: bytes) -> bytes:
         result: bytes = self._client.eval(f"foo.{function}", payload, timeout=30.0)
@@ -237,9 +244,34 @@ def endless(system: Palm, function: str, ahead: int, until: str) -> dict[str, An
     return {"outcomes": len(results)}
 
 
+def frame(system: System, n: int) -> dict[str, Any]:
+    """Seconds from a frame of distinct rows to one of results; without a system, of its parts."""
+    import pandas as pd
+
+    sent = pd.DataFrame({f"c{at}": range(at, n + at) for at in range(5)})
+    sent = sent.assign(**{f"c{at}": sent.c0 / at for at in range(5, 10)})
+    expected = sent.assign(total=sent.c0 + sent.c9)
+    if isinstance(system, Palm):
+        begun = time.perf_counter()
+        result = system.frame("total", sent)
+        seconds = time.perf_counter() - begun
+        result = result[expected.columns]
+    else:
+        from palm.wire.codec import decode_values, encode_values
+
+        rows = list(map(work.total, sent.to_dict("records")))
+        begun = time.perf_counter()
+        codec, payloads = encode_values(rows)
+        result = pd.DataFrame(decode_values(codec, payloads))
+        seconds = time.perf_counter() - begun
+    if not result.equals(expected):
+        raise work.WrongResultsError("the results are not those of pandas")
+    return {"seconds": seconds}
+
+
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "rate": rate, "large": large, "calls": calls, "watched": watched,
-    "singles": singles, "accepts": accepts, "endless": endless,
+    "singles": singles, "accepts": accepts, "endless": endless, "frame": frame,
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.growth import MOST_GROWTH, SIZES, calls_of_a_message
 from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from benchmarks.report import Goal, Report
 from benchmarks.systems import PalmCluster, PalmHouse, RelayCluster
@@ -180,6 +181,20 @@ def tasks(report: Report) -> None:
     report.add("1 ms tasks, 8 workers", "/s", runs, goals, relay=RELAY, executor=EXECUTOR_1)
 
 
+def frame(report: Report) -> None:
+    """a DataFrame of ten columns, each row through a function, to the DataFrame of results"""
+    n = 50_000 if report.quick else 1_000_000
+    here = "encode, decode, DataFrame()"
+    with Place() as ipc, Place() as others:
+        callers = {IPC: PalmCluster(ipc).caller(), here: Caller(others, "here")}
+        runs = interleaved(
+            3,
+            {system: asking(caller, "frame", "seconds", n=n) for system, caller in callers.items()},
+            warm_up=False,
+        )
+    report.add(f"{n:,} rows x 10 columns", "s", runs, {IPC: Goal(1.5, base=here)})
+
+
 def kill(report: Report) -> None:
     """2,000 messages of 1 ms over two workers, one killed with -9 halfway"""
     gaps, seconds, outcomes = [], [], []
@@ -228,6 +243,14 @@ def idle(report: Report) -> None:
     report.add("idle, processor", "%", shares, {name: Goal(0.3) for name in pids})
 
 
+def growth(report: Report) -> None:
+    """calls of functions that the master's rules take for a message, as a cluster grows"""
+    runs = {str(size): [calls_of_a_message(size)] for size in SIZES}
+    smallest, *others = runs
+    goals = {name: Goal(MOST_GROWTH, base=smallest) for name in others}
+    report.add("rules of the master, 1 ms messages", "calls", runs, goals)
+
+
 PARTS: dict[str, Callable[[Report], None]] = {
     "throughput": throughput,
     "eval": evaluation,
@@ -235,8 +258,10 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "house": house,
     "echo": echo,
     "tasks": tasks,
+    "frame": frame,
     "kill": kill,
     "idle": idle,
+    "growth": growth,
 }
 
 

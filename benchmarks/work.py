@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from typing import Any
 
 #: Bytes of a small message.
 SMALL = 16
@@ -31,7 +32,14 @@ def nap(payload: bytes) -> bytes:
     return payload
 
 
-FUNCTIONS: dict[str, Callable[[bytes], bytes]] = {"stamp": stamp, "echo": echo, "nap": nap}
+def total(row: dict[str, float]) -> dict[str, float]:
+    """Return a row of a frame with a column more."""
+    return {**row, "total": row["c0"] + row["c9"]}
+
+
+FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "stamp": stamp, "echo": echo, "nap": nap, "total": total,
+}  # fmt: skip
 
 
 def payloads(n: int, size: int = SMALL) -> list[bytes]:

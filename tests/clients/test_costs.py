@@ -1,0 +1,85 @@
+"""What a small message costs beside its function, in counts that no machine changes."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from types import FrameType
+
+import pytest
+
+from palm.clients.feeder import Feeder
+from palm.clients.job import Job
+from palm.clients.outcomes import Chunk
+from palm.clients.source import Source
+from palm.protocol.effects import Invoke
+from palm.protocol.events import Submitted
+from palm.runtime import executor
+from palm.runtime.executor import Executor
+from palm.runtime.functions import FunctionTable
+from palm.wire import framing
+from palm.wire.batch import MAX_MESSAGES, Batch
+from palm.wire.codec import Codec
+from palm.wire.message import Outcome, Submit, Task
+
+#: As many as make one batch.
+PAYLOADS = [b"%016d" % at for at in range(MAX_MESSAGES)]
+BATCH = Batch.pack(PAYLOADS)
+
+
+def calls(function: Callable[[], object]) -> Counter[str]:
+    """Return how often a hundred messages call functions of Python ("call") and of C ("c_call")."""
+    counts: Counter[str] = Counter()
+
+    def count(frame: FrameType, what: str, argument: object) -> None:
+        counts[what] += 1
+
+    sys.setprofile(count)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return Counter({what: n // (MAX_MESSAGES // 100) for what, n in counts.items()})
+
+
+def test_feeding_a_list_calls_nothing_for_each_message() -> None:
+    sent: list[Submitted] = []
+    source = Source(PAYLOADS)
+    options = {"errors": "raise", "ordered": False, "total": source.size, "index": None}
+    job = Job(b"j" * 8, "foo.f", cancel=None, make_room=None, logger=None, terms=None, **options)  # type: ignore[arg-type]
+    job.submitted(0, 0)
+    job._window.answer(MAX_MESSAGES, 0)  # as after a start: there is room for a batch
+    job._window.submit(MAX_MESSAGES, 0)
+    job._window.consume(MAX_MESSAGES, 0)
+    feeder = Feeder(job, source, None, sent.append, lambda: None)
+    feeder._target = MAX_MESSAGES
+    found = calls(feeder.run)
+    assert sum(event.batch.n for event in sent) == MAX_MESSAGES
+    assert found["call"] + found["c_call"] < 10, found
+
+
+def test_running_calls_the_function_and_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "ANSWER_AFTER", 60.0)
+    machine = Executor(FunctionTable({"f": lambda value: value}))
+    task = Task(1, 1, b"s" * 16, b"j" * 8, 0, BATCH.n, 1, "f", Codec.RAW)
+    found = calls(lambda: machine.run(Invoke(task, BATCH, 0, BATCH.n)))
+    # The function; the clock, and what it said and what the function returned put away.
+    assert found["call"] <= 110
+    assert found["c_call"] <= 310
+
+
+def test_taking_results_calls_nothing_for_each_message() -> None:
+    outcome = Outcome(1, 1, b"j" * 8, 0, BATCH.n, 1, Codec.RAW, "w", 0.0, bytes(4 * BATCH.n), b"")
+    found = calls(lambda: Chunk("foo.f", outcome, BATCH).segments())
+    assert found["call"] + found["c_call"] < 10, found
+
+
+def test_batch_of_small_messages_is_three_frames() -> None:
+    submit = Submit(1, b"j" * 8, 0, BATCH.n, "foo.f", Codec.RAW, False)
+    header, lengths, body = framing.pack(submit, BATCH)
+    assert len(header) < 64
+    assert (len(lengths), len(body)) == (4 * BATCH.n, 16 * BATCH.n)
+    message, received = framing.unpack([header, lengths, body])
+    assert message == submit
+    assert received is not None and received.body is body  # nothing was copied
