@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from palm.errors import ConnectTimeout, JobError, PalmError
+from palm.protocol.acks import Acks
 from palm.protocol.effects import Accepted, Deliver, Effect, Expired, Fail, Note, Send, Stopped
 from palm.protocol.events import (
     Asked,
@@ -36,7 +37,6 @@ from palm.wire.codec import Codec
 from palm.wire.message import (
     MAX_TEXT,
     Accept,
-    Ack,
     Answer,
     Bye,
     Close,
@@ -70,6 +70,7 @@ class ClientMachine:
         self._effects: list[Effect] = []
         self._timers = Timers()
         self.link = Link(identity, self._timers, self._effects)
+        self._acks = Acks(self.link, self._timers, self._effects)
         self._requests = Requests(self._effects)
         self._questions = Questions(self._effects)
         self._connect_timeout = connect_timeout
@@ -94,7 +95,7 @@ class ClientMachine:
     def handle(self, event: Event, now: float) -> list[Effect]:
         """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
         if isinstance(event, Received) and self._is_ours(event):
-            self._receive(event)
+            self._receive(event, now)
         elif isinstance(event, Submitted):
             self._submit(event, now)
         elif isinstance(event, Opened):
@@ -276,12 +277,12 @@ class ClientMachine:
 
     # From the master
 
-    def _receive(self, event: Received) -> None:
+    def _receive(self, event: Received, now: float) -> None:
         message = event.message
         if isinstance(message, Outcome) and event.batch is not None:
             self._outcome(message, event.batch)  # first: somebody may wait for it
             if message.position < 0:
-                self._effects.append(Send(b"", Ack(self.link.id, message.serial)))
+                self._acks.owe(message.serial, event.batch.size, now)
         elif isinstance(message, Accept):
             self._accept(message)
         elif isinstance(message, Gone):

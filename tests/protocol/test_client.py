@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from palm.errors import AuthenticationError, ConnectTimeout, ProtocolError
+from palm.protocol.acks import ACK_AFTER, ACK_SIZE, ACK_WITHIN
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Deliver, Effect, Expired, Fail, Note, Reply, Send, Stopped
 from palm.protocol.events import (
@@ -111,11 +112,55 @@ def test_outcomes_of_a_new_master_are_acknowledged_by_its_own_numbers(bench: Ben
     bench.submit(9)
     for first in range(6):
         bench.outcome(first, 1)
+    bench.pass_time(ACK_WITHIN)
     bench.handle(Disconnected())
     bench.connect(link=2, epoch=b"other")
     bench.serial = 0
     bench.outcome(6, 1, link=2)
-    assert [ack.serial for ack in bench.sent(Ack)] == [1, 2, 3, 4, 5, 6, 1]
+    bench.pass_time(ACK_WITHIN)
+    assert [(ack.link, ack.serial) for ack in bench.sent(Ack)] == [(1, 6), (2, 1)]
+
+
+def test_outcomes_of_a_lost_link_are_not_acknowledged_over_the_next(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(9)
+    bench.outcome(0, 1)
+    bench.handle(Disconnected())
+    bench.pass_time(ACK_WITHIN)
+    bench.connect(link=2, epoch=b"other")
+    bench.pass_time(ACK_WITHIN)
+    assert not bench.sent(Ack)
+
+
+def test_small_outcomes_are_acknowledged_together_soon(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(9)
+    bench.outcome(0, 1)
+    bench.pass_time(ACK_WITHIN / 2)
+    bench.outcome(1, 1)
+    assert not bench.sent(Ack)
+    bench.pass_time(ACK_WITHIN / 2)
+    assert [ack.serial for ack in bench.sent(Ack)] == [2]
+    bench.pass_time(10.0)
+    bench.outcome(2, 1)
+    bench.pass_time(ACK_WITHIN)
+    assert [ack.serial for ack in bench.sent(Ack)] == [2, 3]
+
+
+def test_many_outcomes_are_acknowledged_at_once(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(2 * ACK_AFTER)
+    for first in range(2 * ACK_AFTER - 1):
+        bench.outcome(first, 1)
+    assert [ack.serial for ack in bench.sent(Ack)] == [ACK_AFTER]
+
+
+def test_a_large_outcome_is_acknowledged_at_once(bench: Bench) -> None:
+    bench.connect()
+    bench.submit(1)
+    outcome = Outcome(1, 1, JOB, 0, 1, 1, 0, "w", 0.0, bytes(4), b"")
+    bench.receive(outcome, Batch.pack([bytes(ACK_SIZE)]))
+    assert [ack.serial for ack in bench.sent(Ack)] == [1]
 
 
 def test_time_since_the_first_master_was_lost_is_told_to_each_later_one(bench: Bench) -> None:
@@ -150,7 +195,8 @@ def test_an_outcome_is_delivered_once(bench: Bench) -> None:
     bench.outcome(1, 3)
     delivered = [(d.outcome.first, d.outcome.n) for d in bench.all(Deliver)]
     assert delivered == [(0, 3), (3, 1)]
-    assert [ack.serial for ack in bench.sent(Ack)] == [1, 2]
+    bench.pass_time(ACK_WITHIN)
+    assert [ack.serial for ack in bench.sent(Ack)] == [2]
 
 
 def test_the_inputs_of_failures_are_delivered_with_them(bench: Bench) -> None:
