@@ -227,7 +227,8 @@ class Job:
 
         Dict results are spread over their keys, namedtuples over their fields, tuples over
         ``0, 1, ...``; anything else is in ``result``. Then follow ``worker``, ``started`` (UTC),
-        ``duration`` (seconds), ``attempts`` and ``error``.
+        ``duration`` (seconds; of calls that take microseconds, the mean of a few dozen),
+        ``attempts`` and ``error``.
 
         Parameters
         ----------

@@ -8,7 +8,7 @@ from typing import Any
 
 from palm.errors import OutcomeError, TaskError
 from palm.wire.batch import Batch
-from palm.wire.codec import decode_value, decode_values
+from palm.wire.codec import decode_batch, decode_value
 from palm.wire.message import Outcome
 from palm.wire.outcome import Kind, decode_failure
 
@@ -72,12 +72,13 @@ class Chunk:
         A result that cannot be read in this process - its class is not to be found, say - is an
         error, too.
         """
-        payloads = self.batch.payloads()
         if not self.outcome.kinds:
             try:
-                return decode_values(self.outcome.codec, payloads)
+                return decode_batch(self.outcome.codec, self.batch)
             except Exception:  # noqa: BLE001 - whatever a pickle raises: find out whose
+                payloads = self.batch.payloads()
                 return [self._value(at, payload) for at, payload in enumerate(payloads)]
+        payloads = self.batch.payloads()
         kinds = self.outcome.kinds
         return [
             self._value(at, payload) if kind == Kind.RESULT else self._error(at, kind, payload)

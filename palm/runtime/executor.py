@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final
 
 from palm.protocol.effects import Invoke
@@ -13,7 +13,7 @@ from palm.protocol.events import Completed
 from palm.runtime.functions import FunctionTable
 from palm.runtime.limits import OutOfTime, TimeLimit, limit_of
 from palm.wire.batch import MAX_PAYLOAD, Batch, Buffer
-from palm.wire.codec import Codec, decode_values, encode_values
+from palm.wire.codec import Codec, decode_batch, decode_values, encode_values
 from palm.wire.outcome import Failure, Kind, encode_failure, failure_of
 
 __all__ = ["Executor"]
@@ -24,11 +24,19 @@ ANSWER_AFTER: Final = 0.02
 #: Bytes of results that one answer should not exceed by far.
 ANSWER_SIZE: Final = 256 * 1024
 
+#: Calls are timed one by one or, where the clock would take as long as they, as many at once as
+#: take so long (seconds) together; no more than so many.
+TIMED: Final = 5e-5
+TIMED_AT_ONCE: Final = 64
+
+#: After calls that took twice as long, so many are timed one by one: few may take nearly all of it.
+TIMED_SINGLY: Final = 1000
+
 _Failed = tuple[Kind, bytes]
 
 
-class _Undecodable:
-    """Stands for a payload that could not be decoded."""
+class _Undecodable(BaseException):
+    """Stands for a payload that could not be decoded, and is raised where it is to be used."""
 
     def __init__(self, error: BaseException) -> None:
         self.failure = _failure(error, "its payload cannot be read: ")
@@ -37,7 +45,9 @@ class _Undecodable:
 class _Run:
     """What became of the messages of an `Invoke`, while they are run."""
 
-    __slots__ = ("durations", "failures", "invoke", "results", "started", "taken")
+    __slots__ = (
+        "durations", "each", "failures", "invoke", "results", "started", "taken", "timed"
+    )  # fmt: skip
 
     def __init__(self, invoke: Invoke) -> None:
         self.invoke = invoke
@@ -47,8 +57,38 @@ class _Run:
         self.failures: dict[int, _Failed] = {}
         #: Seconds of each; the last to grow, so its length counts what is complete.
         self.durations = array("f")
+        #: Up to when, on the clock, calls are timed, and what one took of the last to be so.
+        self.timed = time.perf_counter()
+        self.each = 0.0
         #: How many were answered already.
         self.taken = 0
+
+    def call(self, function: Callable[[Any], Any], values: list[Any]) -> None:
+        """Call ``function`` with each value."""
+        results = self.results
+        append = results.append
+        for value in values:
+            try:
+                append(function(value))
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - a function cannot end its worker
+                self.failures[len(results)] = _failure(error)
+                append(b"")
+
+    def time(self, now: float) -> None:
+        """Time the calls that are complete, as many as there are: each is given as much."""
+        n = len(self.results) - len(self.durations)
+        if n:
+            self.each = max(now - self.timed, 1e-9) / n
+            self.durations += array("f", (self.each,)) * n
+        self.timed = now
+
+    def time_all_but_one(self) -> None:
+        """Time the calls that are complete while another one goes on: like those before them."""
+        n = len(self.results) - len(self.durations)
+        self.durations += array("f", (self.each,)) * n
+        self.timed += n * self.each
 
     def take_all(self) -> list[Completed]:
         """Pack what is complete and was not taken before, at the end of the run."""
@@ -64,8 +104,7 @@ class _Run:
         """
         first, stop = self.taken, len(self.durations)
         failures = {at - first: f for at, f in self.failures.items() if first <= at < stop}
-        codec, payloads, failures = _encode(self.results[first:stop], failures)
-        batch = Batch.pack(payloads)
+        codec, batch, failures = _encode(self.results[first:stop], failures)
         n = batch.fitting()
         self.taken = first + n
         return Completed(
@@ -103,7 +142,11 @@ class Executor:
         self._limit = limit or TimeLimit()
         self._lease = 0
         self._values: list[Any] = []
+        #: Some of them could not be decoded.
+        self._refuses = False
         self._most = MAX_PAYLOAD
+        #: Calls that are to be timed one by one from here on.
+        self._singly = 0
         self._run: _Run | None = None
         self._taking = threading.Lock()
 
@@ -114,16 +157,19 @@ class Executor:
         """
         task = invoke.task
         if task.lease != self._lease or invoke.start == 0:
-            self._lease, self._values = task.lease, _decode(task.codec, invoke.batch)
+            self._lease = task.lease
+            self._values, self._refuses = _decode(task.codec, invoke.batch)
         run = self._run = _Run(invoke)
         try:
             function = self._functions[task.function]
+            if self._refuses:
+                function = _refusing(function)
             seconds = limit_of(task.timeout)
-            if seconds:
+            if seconds:  # each by itself: it has to be known which one does not end
                 with self._limit.around(seconds, ANSWER_AFTER):
-                    self._call_all(lambda value: self._limit.call(function, value), run)
+                    self._call_all(lambda value: self._limit.call(function, value), run, 1)
             else:
-                self._call_all(function, run)
+                self._call_all(function, run, TIMED_AT_ONCE)
         finally:
             with self._taking:
                 self._run = None
@@ -137,9 +183,10 @@ class Executor:
         """Return what is done of a run that goes on, for another thread to answer."""
         with self._taking:
             run = self._run
-            if run is None or len(run.durations) == run.taken:
+            if run is None:
                 return None
-            return run.take(over=False)
+            run.time_all_but_one()
+            return run.take(over=False) if len(run.durations) > run.taken else None
 
     def take_overdue(self) -> list[Completed]:
         """Return what is done of a run that has to end by force, for another thread to answer.
@@ -155,42 +202,31 @@ class Executor:
             began, text = found
             return self._run.take_without(time.monotonic() - began, text)
 
-    def _call_all(self, function: Callable[[Any], Any], run: _Run) -> None:
+    def _call_all(self, function: Callable[[Any], Any], run: _Run, most_at_once: int) -> None:
         clock = time.perf_counter
-        invoke, results, durations = run.invoke, run.results, run.durations
+        invoke, values = run.invoke, self._values
         most = invoke.start + self._most
-        before = clock()
-        until = before + ANSWER_AFTER
-        for at in range(invoke.start, invoke.stop):
-            if at >= invoke.stop or at >= most:  # `stop` is lowered while a function runs
-                break
-            value = self._values[at]
-            result: Any = b""
-            try:
-                if type(value) is _Undecodable:
-                    run.failures[len(results)] = value.failure
-                else:
-                    result = function(value)
-            except KeyboardInterrupt:
-                raise
-            except BaseException as error:  # noqa: BLE001 - a function cannot end its worker
-                run.failures[len(results)] = _failure(error)
-            results.append(result)
-            now = clock()
-            durations.append(now - before)
-            before = now
-            if now >= until:
-                break
+        at, at_once = invoke.start, 1
+        until = run.timed + ANSWER_AFTER
+        # `stop` is lowered while a function runs.
+        while run.timed < until and (stop := min(at + at_once, invoke.stop, most)) > at:
+            run.call(function, values[at:stop])
+            with self._taking:
+                run.time(clock())
+            uneven = run.each * (stop - at) > 2 * TIMED
+            self._singly = TIMED_SINGLY if uneven else max(0, self._singly - (stop - at))
+            at_once = 1 if self._singly else 1 + min(int(TIMED / run.each), most_at_once - 1)
+            at = stop
 
 
-def _decode(codec: int, batch: Batch) -> list[Any]:
-    payloads = batch.payloads()
+def _decode(codec: int, batch: Batch) -> tuple[list[Any], bool]:
+    """Return the values of a batch, and whether some of them cannot be decoded."""
     try:
-        return decode_values(codec, payloads)
+        return decode_batch(codec, batch), False
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - whatever a pickle raises: find out whose
-        return [_decode_one(codec, payload) for payload in payloads]
+        return [_decode_one(codec, payload) for payload in batch.payloads()], True
 
 
 def _decode_one(codec: int, payload: Buffer) -> Any:
@@ -204,25 +240,30 @@ def _decode_one(codec: int, payload: Buffer) -> Any:
 
 def _encode(
     results: list[Any], failures: dict[int, _Failed]
-) -> tuple[Codec, Sequence[Buffer], dict[int, _Failed]]:
-    """Return payloads of results and failures; a result that cannot be sent is a failure."""
+) -> tuple[Codec, Batch, dict[int, _Failed]]:
+    """Return results and failures, packed; a result that cannot be sent is a failure."""
     try:
         codec, payloads = encode_values(results)
     except KeyboardInterrupt:
         raise
     except BaseException:  # noqa: BLE001 - whatever pickling raises: find out whose
-        codec, payloads, failures = _encode_singly(results, failures)
-    else:
-        if max(map(len, payloads), default=0) > MAX_PAYLOAD:
-            codec, payloads, failures = _encode_singly(results, failures)
+        return _encode_singly(results, failures)
+    batch = _pack(payloads, failures)
+    if batch.largest > MAX_PAYLOAD:
+        return _encode_singly(results, failures)
+    return codec, batch, failures
+
+
+def _pack(payloads: list[Buffer], failures: dict[int, _Failed]) -> Batch:
+    """Pack payloads, with the failures in their places."""
     for at, (_, payload) in failures.items():
         payloads[at] = payload
-    return codec, payloads, failures
+    return Batch.pack(payloads)
 
 
 def _encode_singly(
     results: list[Any], failures: dict[int, _Failed]
-) -> tuple[Codec, list[Buffer], dict[int, _Failed]]:
+) -> tuple[Codec, Batch, dict[int, _Failed]]:
     codec, payloads, failures = Codec.PICKLE, [], dict(failures)
     for at, result in enumerate(results):
         payload: Buffer = b""
@@ -234,7 +275,7 @@ def _encode_singly(
         except BaseException as error:  # noqa: BLE001 - whatever pickling raises
             failures.setdefault(at, _failure(error, "its result cannot be sent: "))
         payloads.append(payload)
-    return codec, payloads, failures
+    return codec, _pack(payloads, failures), failures
 
 
 def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:
@@ -246,7 +287,18 @@ def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:
     return bytes(kinds)
 
 
+def _refusing(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def call(value: Any) -> Any:
+        if type(value) is _Undecodable:
+            raise value
+        return function(value)
+
+    return call
+
+
 def _failure(error: BaseException, what: str = "") -> _Failed:
+    if isinstance(error, _Undecodable):
+        return error.failure
     kind, failure = failure_of(error, what)
     if isinstance(error, OutOfTime):
         return _out_of_time(failure.text, failure.traceback)

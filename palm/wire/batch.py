@@ -12,7 +12,8 @@ import sys
 from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate, chain
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any, Final
 
 from palm.errors import WireError
@@ -55,7 +56,7 @@ class Batch:
     @classmethod
     def pack(cls, payloads: Sequence[Buffer]) -> Batch:
         """Pack payloads that are bytes-like and contiguous."""
-        sizes = array("I", map(len, payloads))
+        sizes = _sizes(payloads)
         if _largest(sizes) >= INLINE_LIMIT:
             body = b"".join([p for p in payloads if len(p) < INLINE_LIMIT])
             large = [p for p in payloads if len(p) >= INLINE_LIMIT]
@@ -88,6 +89,11 @@ class Batch:
         """Bytes of all payloads."""
         return len(self.body) + sum(map(len, self.large))
 
+    @property
+    def largest(self) -> int:
+        """Size of the largest payload, bytes."""
+        return _largest(self.sizes)
+
     def frames(self) -> list[Buffer]:
         """Return the frames that follow the header."""
         return [self.lengths, self.body, *self.large]
@@ -99,7 +105,7 @@ class Batch:
         if self.large:
             return self._mixed_payloads(body)
         if self.n > 1 and sizes[0] and _are_equal(sizes):  # as many are; it is far quicker
-            return list(chain.from_iterable(struct.iter_unpack(f"{sizes[0]}s", body)))
+            return list(_splitter(sizes[0], self.n).unpack(body))
         stops = list(accumulate(sizes))
         return [body[stop - size : stop] for stop, size in zip(stops, sizes, strict=True)]
 
@@ -144,6 +150,19 @@ class Batch:
                 result.append(pieces[0] if len(pieces) == 1 else b"".join(pieces))
                 at_large += size
         return result
+
+
+@lru_cache(maxsize=4)  # those of full batches come again; each takes 100 KiB
+def _splitter(size: int, n: int) -> struct.Struct:
+    """Return what splits ``n`` payloads of equal size in one call."""
+    return struct.Struct(f"{size}s" * n)
+
+
+def _sizes(payloads: Sequence[Buffer]) -> array[int]:
+    different = set(map(len, payloads))
+    if len(different) == 1:  # quicker than to convert each
+        return array("I", different) * len(payloads)
+    return array("I", map(len, payloads))
 
 
 def _are_equal(sizes: array[int]) -> bool:

@@ -18,9 +18,16 @@ from typing import Any, Final
 import msgspec
 
 from palm.errors import PayloadTooLarge, WireError
-from palm.wire.batch import MAX_PAYLOAD, Buffer
+from palm.wire.batch import MAX_PAYLOAD, Batch, Buffer
 
-__all__ = ["Codec", "decode_value", "decode_values", "encode_value", "encode_values"]
+__all__ = [
+    "Codec",
+    "decode_batch",
+    "decode_value",
+    "decode_values",
+    "encode_value",
+    "encode_values",
+]
 
 
 class Codec(IntEnum):
@@ -77,6 +84,14 @@ def encode_value(value: Any) -> tuple[Codec, Buffer]:
     """Encode one value."""
     codec, payloads = encode_values([value])
     return codec, payloads[0]
+
+
+def decode_batch(codec: int, batch: Batch) -> list[Any]:
+    """Decode a whole batch; raises as `decode_values` does."""
+    payloads = batch.payloads()
+    if codec == Codec.RAW and not batch.large:
+        return payloads  # bytes, each of them
+    return decode_values(codec, payloads)
 
 
 def decode_value(codec: int, payload: Buffer) -> Any:

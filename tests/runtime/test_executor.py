@@ -122,6 +122,45 @@ def test_large_results_are_answered_in_parts() -> None:
     assert completed.n * 1000 <= executor.ANSWER_SIZE
 
 
+def test_short_calls_are_timed_together() -> None:
+    before = time.perf_counter()
+    completed = run(lambda value: value, list(range(4000)))
+    elapsed = time.perf_counter() - before
+    seconds = array("f", completed.durations)
+    assert len(set(seconds)) < 4000 / 4
+    assert 0 < sum(seconds) <= elapsed
+
+
+def test_calls_are_timed_one_by_one_once_some_took_long() -> None:
+    machine = Executor(FunctionTable({"function": lambda seconds: time.sleep(seconds)}))
+    items = [0.0] * 5 + [0.05, 0.05] + [0.0] * 5
+    (first,) = machine.run(invoke_of(items))
+    (second,) = machine.run(invoke_of(items, lease=2))
+    assert sum(array("f", first.durations)) > 0.099
+    seconds = array("f", second.durations)
+    assert min(seconds[5:7]) > 0.049
+    assert sum(array("f", second.durations)) > 0.099
+
+
+def test_what_is_done_can_be_answered_while_a_call_goes_on() -> None:
+    early: list[Completed | None] = []
+
+    def function(value: int) -> int:
+        if value == 500:
+            early.append(machine.take_early())
+        return value
+
+    machine = Executor(FunctionTable({"function": function}))
+    (rest,) = machine.run(invoke_of(list(range(1000))))
+    (first,) = early
+    assert first is not None
+    assert results(first) == list(range(500))
+    assert results(rest) == list(range(500, 1000))
+    assert len(first.durations) == len(rest.durations) == 4 * 500
+    assert min(array("f", first.durations + rest.durations)) >= 0
+    assert (first.over, rest.over) == (False, True)
+
+
 def test_what_nobody_wants_any_more_is_not_begun() -> None:
     calls: list[int] = []
     invoke = invoke_of([1, 2, 3])
