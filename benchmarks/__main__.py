@@ -14,40 +14,90 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.curve import curve
 from benchmarks.parts import PARTS
+from benchmarks.peers.parts import peers
+from benchmarks.plots import draw
 from benchmarks.processes import BrokenError
 from benchmarks.reliability.parts import RELIABILITY
 from benchmarks.report import WIDE, Report
 
-#: Without a name those of `PARTS` are measured: the others take long.
-ALL = PARTS | RELIABILITY
+#: Those that are measured when they are named: they take long, or need a package index.
+NAMED = {"peers": peers, "curve": curve} | RELIABILITY
+
+ALL = PARTS | NAMED
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure, and print the table."""
+    args = _arguments(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
+    # Where nobody looks at a terminal there is room for all columns.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    if args.earlier:
+        report, broken = Report.from_dict(json.loads(args.earlier.read_text())), []
+    else:
+        report = Report(args.quick)
+        broken = _measure(report, [*(args.parts or PARTS), *args.also], console)
+        report.end()
+    report.show(console)
+    if args.json:
+        args.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
+    pictures = draw(report, args.plots) if args.plots else {}
+    for path in pictures:
+        console.print(f"drawn: {path}", style="dim")
+    if args.markdown:
+        report.write_markdown(args.markdown, pictures)
+    if broken:
+        console.print(f"broken: {', '.join(broken)}", style="bold red")
+    return 1 if broken else 0
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "parts",
         nargs="*",
         metavar="PART",
-        help=f"of {', '.join(PARTS)} (these are the default), {', '.join(RELIABILITY)}",
+        help=f"of {', '.join(PARTS)} (these are the default), {', '.join(NAMED)}",
+    )
+    parser.add_argument(
+        "--also", nargs="+", default=[], metavar="PART", help="parts to measure after those"
     )
     parser.add_argument("--quick", action="store_true", help="about a minute, with more noise")
-    parser.add_argument("--json", type=Path, help="write all runs there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there")
+    parser.add_argument(
+        "--from",
+        dest="earlier",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing: show the runs that --json wrote there",
+    )
     parser.add_argument(
         "--markdown",
         type=Path,
+        metavar="FILE",
         help="write the table there; in a page that has a place for it, only there",
     )
+    parser.add_argument(
+        "--plots",
+        type=Path,
+        metavar="FOLDER",
+        help="draw the figures there, as SVG, and show them in the page of --markdown",
+    )
     args = parser.parse_args(argv)
-    unknown = [part for part in args.parts if part not in ALL]
+    unknown = [part for part in (*args.parts, *args.also) if part not in ALL]
     if unknown:
         parser.error(f"no such part: {', '.join(unknown)} (there is {', '.join(ALL)})")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that everything is ended
-    # Where nobody looks at a terminal there is room for all columns.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
-    report, broken = Report(args.quick), []
-    for name in args.parts or PARTS:
+    if args.earlier and (args.parts or args.also or args.quick):
+        parser.error("--from measures nothing: name no part with it")
+    return args
+
+
+def _measure(report: Report, names: list[str], console: Console) -> list[str]:
+    """Measure parts; return those that broke."""
+    broken = []
+    for name in names:
         console.print(f"{name}: {ALL[name].__doc__}", style="dim", end="")
         begun = time.monotonic()
         try:
@@ -59,15 +109,7 @@ def main(argv: list[str] | None = None) -> int:
             console.print_exception()
             broken.append(name)
         console.print(f" ({time.monotonic() - begun:.0f} s)", style="dim")
-    report.end()
-    report.show(console)
-    if args.json:
-        args.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n")
-    if args.markdown:
-        report.write_markdown(args.markdown)
-    if broken:
-        console.print(f"broken: {', '.join(broken)}", style="bold red")
-    return 1 if broken else 0
+    return broken
 
 
 if __name__ == "__main__":

@@ -6,18 +6,28 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks import work
+from benchmarks.peers.callers import Dask, Ipyparallel, Ray
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import pandas as pd
 
 __all__ = ["SYSTEMS", "main"]
+
+#: Where answers go; `main` keeps the process's stdout for them.
+_answers = sys.stdout
 
 #: As in `logging`, which other systems need not load for that.
 WARNING = 30
@@ -27,7 +37,7 @@ class System(Protocol):
     """Something that calls functions of `work` elsewhere."""
 
     def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
-        """Return results as they come."""
+        """Return results as they come; some systems take options."""
 
     def call(self, function: str, payload: bytes) -> bytes:
         """Return one result."""
@@ -51,6 +61,8 @@ class Palm:
     def stream(self, function: str, payloads: Iterable[bytes], **options: Any) -> Iterator[bytes]:
         return self._client.job(f"foo.{function}", payloads, **options)
 
+    flow = stream
+
     def frame(self, function: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Return the frame of a job whose items are the rows of another."""
         return self._client.job(f"foo.{function}", frame).to_frame()
@@ -72,8 +84,25 @@ class Executor:
         self._pool = ProcessPoolExecutor(int(workers))
         self._chunksize = int(chunksize)
 
-    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
-        return self._pool.map(work.FUNCTIONS[function], payloads, chunksize=self._chunksize)
+    def stream(self, function: str, payloads: list[bytes], chunksize: int = 0) -> Iterator[bytes]:
+        chunksize = chunksize or self._chunksize
+        return self._pool.map(work.FUNCTIONS[function], payloads, chunksize=chunksize)
+
+    def flow(self, function: str, payloads: Iterator[bytes]) -> Iterator[bytes]:
+        """Hand messages over as they come - `map` wants all at once - and return results likewise.
+
+        It goes on waiting for results for as long as it is asked.
+        """
+        done: SimpleQueue[Future[bytes]] = SimpleQueue()
+
+        def feed() -> None:
+            for payload in payloads:
+                future = self._pool.submit(work.FUNCTIONS[function], payload)
+                future.add_done_callback(done.put)
+
+        threading.Thread(target=feed, daemon=True).start()
+        while True:
+            yield done.get().result()
 
     def call(self, function: str, payload: bytes) -> bytes:
         return self._pool.submit(work.FUNCTIONS[function], payload).result()
@@ -91,8 +120,9 @@ class Imap:
         self._pool = Pool(int(workers))
         self._chunksize = int(chunksize)
 
-    def stream(self, function: str, payloads: list[bytes]) -> Iterator[bytes]:
-        return self._pool.imap(work.FUNCTIONS[function], payloads, chunksize=self._chunksize)
+    def stream(self, function: str, payloads: list[bytes], chunksize: int = 0) -> Iterator[bytes]:
+        chunksize = chunksize or self._chunksize
+        return self._pool.imap(work.FUNCTIONS[function], payloads, chunksize=chunksize)
 
     def call(self, function: str, payload: bytes) -> bytes:
         return self._pool.apply(work.FUNCTIONS[function], (payload,))
@@ -135,13 +165,14 @@ class Here:
 
 SYSTEMS: dict[str, Callable[..., System]] = {
     "palm": Palm, "executor": Executor, "imap": Imap, "relay": Relay, "here": Here,
+    "dask": Dask, "ipyparallel": Ipyparallel, "ray": Ray,
 }  # fmt: skip
 
 
 def rate(
     system: System, function: str, n: int, size: int = work.SMALL, **options: Any
 ) -> dict[str, Any]:
-    """Messages a second, result by result to here; ``options`` are those of a job of palm."""
+    """Messages a second, result by result to here; ``options`` are those of the system."""
     sent, results = work.payloads(n, size), []
     begun = time.perf_counter()
     for result in system.stream(function, sent, **options):
@@ -194,6 +225,84 @@ def watched(system: System, function: str, n: int) -> dict[str, Any]:
             _say({"news": "half"})
     work.check(function, sent, results)
     return {"seconds": last - begun, "gap": gap, "outcomes": len(results)}
+
+
+def killed(system: System, function: str, n: int, patience: float = 15.0) -> dict[str, Any]:
+    """Like `watched`, of a system that may lose messages, break or hang: what came, and its end.
+
+    It hangs when there is no result for ``patience`` seconds.
+    """
+    sent, results, ends = work.payloads(n), list[bytes](), list[str]()
+
+    def take() -> None:
+        try:
+            for result in system.stream(function, sent):
+                results.append(bytes(result))
+                if len(results) * 2 == n:
+                    _say({"news": "half"})
+            ends.append("ends")
+        except Exception as error:  # noqa: BLE001 - it is the answer
+            ends.append(type(error).__name__)
+
+    thread = threading.Thread(target=take, daemon=True)
+    thread.start()
+    seen = -1
+    while thread.is_alive() and len(results) > seen:
+        seen = len(results)
+        thread.join(patience)
+    right = set(results) & set(sent)
+    return {
+        "outcomes": len(right),
+        "wrong": len(results) - len(right),
+        "ended": ends[0] if ends else "hangs",
+    }
+
+
+def paced(system: Palm | Executor, function: str, n: int, size: int, rate: float) -> dict[str, Any]:
+    """Seconds from when a message was due to its result, of so many that are due a second.
+
+    What the sender is late by counts, too: a system that holds it up cannot hide that.
+    """
+    sent, results, seconds = work.payloads(n, size), list[bytes](), list[float]()
+    clock = time.perf_counter
+    begun = clock()
+
+    def source() -> Iterator[bytes]:
+        for at, payload in enumerate(sent):
+            early = begun + at / rate - clock()
+            if early > 0:
+                time.sleep(early)
+            yield payload
+
+    for result in islice(system.flow(function, source()), n):
+        seconds.append(clock() - begun - int(result[: work.SMALL]) / rate)
+        results.append(result)
+    work.check(function, sent, results)
+    seconds.sort()
+    return {"p50": seconds[n // 2], "p99": seconds[n * 99 // 100], "max": seconds[-1]}
+
+
+def makespan(system: System, microseconds: list[int]) -> dict[str, Any]:
+    """Seconds until sleeps of such lengths are over."""
+    sent = work.timed_payloads(microseconds)
+    begun = time.perf_counter()
+    results = list(system.stream("spend", sent))
+    seconds = time.perf_counter() - begun
+    work.check("spend", sent, results)
+    return {"seconds": seconds}
+
+
+def executions(system: System, workers: int, within: float = 20.0) -> dict[str, Any]:
+    """How often `echo` and the naps ran in all workers, which must be as many."""
+    counts: dict[bytes, int] = {}
+    until = time.monotonic() + within
+    while len(counts) < workers:
+        if time.monotonic() > until:
+            raise TimeoutError(f"{len(counts)} workers of {workers} answered")
+        for result in system.stream("runs", work.payloads(4 * workers)):
+            pid, runs = bytes(result).split()
+            counts[pid] = int(runs)
+    return {"executions": sum(counts.values())}
 
 
 def singles(system: Palm, function: str, n: int, size: int, **options: Any) -> dict[str, Any]:
@@ -272,11 +381,16 @@ def frame(system: System, n: int) -> dict[str, Any]:
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "rate": rate, "large": large, "calls": calls, "watched": watched,
     "singles": singles, "accepts": accepts, "endless": endless, "frame": frame,
+    "killed": killed, "paced": paced, "makespan": makespan, "executions": executions,
 }  # fmt: skip
 
 
 def main() -> None:
     """Serve the requests on stdin until its end."""
+    global _answers
+    # What a system prints must not come between the answers.
+    _answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     name, *args = sys.argv[1:]
     system = SYSTEMS[name](*args)
     try:
@@ -291,5 +405,5 @@ def main() -> None:
 
 
 def _say(answer: dict[str, Any]) -> None:
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
+    _answers.write(json.dumps(answer) + "\n")
+    _answers.flush()

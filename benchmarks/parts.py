@@ -12,17 +12,18 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import psutil
 
 from benchmarks.growth import MOST_GROWTH, SIZES, calls_of_a_message
+from benchmarks.memory import MIB, Memory, cpu_seconds
+from benchmarks.mixed import mixed
 from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from benchmarks.report import Goal, Report
+from benchmarks.rounds import asking, interleaved
 from benchmarks.systems import PalmCluster, PalmHouse, RelayCluster
 
-__all__ = ["PARTS"]
+__all__ = ["GROWTH", "PARTS"]
 
 IPC = "palm, ipc"
 CURVE = "palm, tcp + CURVE"
@@ -32,8 +33,8 @@ EXECUTOR_1000 = "executor, chunksize 1000"
 IMAP = "Pool.imap, chunksize 1000"
 RELAY = "raw relay, tcp"
 
-#: Bytes of a megabyte, in the memory of a process.
-MIB = 2**20
+#: The part that counts what a message costs the master.
+GROWTH = "rules of the master, 1 ms messages"
 
 
 def throughput(report: Report) -> None:
@@ -248,7 +249,7 @@ def growth(report: Report) -> None:
     runs = {str(size): [calls_of_a_message(size)] for size in SIZES}
     smallest, *others = runs
     goals = {name: Goal(MOST_GROWTH, base=smallest) for name in others}
-    report.add("rules of the master, 1 ms messages", "calls", runs, goals)
+    report.add(GROWTH, "calls", runs, goals)
 
 
 PARTS: dict[str, Callable[[Report], None]] = {
@@ -258,29 +259,12 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "house": house,
     "echo": echo,
     "tasks": tasks,
+    "mixed": mixed,
     "frame": frame,
     "kill": kill,
     "idle": idle,
     "growth": growth,
 }
-
-
-def interleaved(
-    rounds: int, runs: dict[str, Callable[[], float]], *, warm_up: bool = True
-) -> dict[str, list[float]]:
-    """Run all in turn, ``rounds`` times, after a round that does not count."""
-    values: dict[str, list[float]] = {name: [] for name in runs}
-    for at in range(-1 if warm_up else 0, rounds):
-        for name, run in runs.items():
-            value = run()
-            if at >= 0:
-                values[name].append(value)
-    return values
-
-
-def asking(caller: Caller, measure: str, figure: str, **options: Any) -> Callable[[], float]:
-    """Return a function that asks a caller for a figure."""
-    return lambda: float(caller.ask(measure, **options)[figure])
 
 
 # To the first result
@@ -334,35 +318,3 @@ def first(place: Place, source: str, begun: float, *args: str) -> float:
     if answer.strip() != repr(b"ok x"):
         raise BrokenError(f"{answer!r} is not the first result\n{place.complaints()}")
     return seconds
-
-
-# What a process takes
-
-
-class Memory:
-    """The growth of a process's memory since this was made, at its largest."""
-
-    def __init__(self, pid: int) -> None:
-        self._process = psutil.Process(pid)
-        self._before = self._most = self._now()
-
-    def look(self) -> None:
-        """Take its size into account."""
-        self._most = max(self._most, self._now())
-
-    @property
-    def growth(self) -> float:
-        """MiB."""
-        return (self._most - self._before) / MIB
-
-    def _now(self) -> int:
-        return int(self._process.memory_info().rss)
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time of all threads of a process, as exactly as the system tells."""
-    paths = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
-    if paths:
-        return sum(int(path.read_text().split()[0]) for path in paths) / 1e9
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system)

@@ -16,6 +16,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
+import psutil
+
 #: Seconds within which processes must be there, or gone.
 BOUND = 30.0
 
@@ -51,12 +53,14 @@ class Place:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def spawn(self, source: str, *args: str, talk: bool = False) -> subprocess.Popen[str]:
-        """Start Python on a source text; it is ended, whatever happens, with the place."""
+    def spawn(
+        self, source: str, *args: str, talk: bool = False, python: str = sys.executable
+    ) -> subprocess.Popen[str]:
+        """Start a Python on a source text; it is ended, whatever happens, with the place."""
         self._started += 1
         with open(self.folder / f"{self._started}.err", "w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-c", source, *args],
+                [python, "-c", source, *args],
                 stdin=subprocess.PIPE if talk else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talk else subprocess.DEVNULL,
                 stderr=errors,
@@ -83,13 +87,16 @@ class Place:
 
 
 class Caller:
-    """A process that calls a system and measures what it gets; see `benchmarks.caller`."""
+    """A process that calls a system and measures what it gets; see `benchmarks.caller`.
 
-    def __init__(self, place: Place, system: str, *args: str) -> None:
+    ``python`` is the interpreter of the environment that the system is installed in.
+    """
+
+    def __init__(self, place: Place, system: str, *args: str, python: str = sys.executable) -> None:
         self._place = place
         self._system = system
         source = "from benchmarks.caller import main; main()"
-        self.process = place.spawn(source, system, *args, talk=True)
+        self.process = place.spawn(source, system, *args, talk=True, python=python)
 
     def ask(
         self,
@@ -167,7 +174,8 @@ class _Sampler:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End a process, whatever state it is in."""
+    """End a process, whatever state it is in, and what it leaves behind."""
+    started = descendants(process.pid)
     if process.stdin is not None:  # it ends by itself, and what it started before it
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -180,13 +188,32 @@ def end(process: subprocess.Popen[str]) -> None:
         kill(process)
     if process.stdout is not None:
         process.stdout.close()
+    _kill_all(started)
 
 
 def kill(process: subprocess.Popen[str]) -> None:
     """Kill a process, and what it started."""
+    started = descendants(process.pid)
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    _kill_all(started)
+
+
+def descendants(pid: int) -> list[psutil.Process]:
+    """Return the processes that a process started, and those that they did."""
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill_all(processes: list[psutil.Process]) -> None:
+    """Kill those that are left; some systems start theirs in groups and sessions of their own."""
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it also knows when another has the pid
+            process.kill()
+    psutil.wait_procs(processes, BOUND)
 
 
 _bytecode: tempfile.TemporaryDirectory[str] | None = None

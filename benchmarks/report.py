@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -81,12 +81,14 @@ class Figure:
 
 @dataclass
 class Grid:
-    """Figures of which the part is a row, and the system a column."""
+    """Figures of which the part is a row, and the system a column; some may be missing."""
 
     name: str
     unit: str
     figures: list[Figure] = field(default_factory=list)
     notes: dict[str, str] = field(default_factory=dict)
+    #: On a page it is shown to those who want it.
+    folded: bool = False
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the cells, with those of the head."""
@@ -100,12 +102,20 @@ class Grid:
             *(
                 (
                     part,
-                    *(_number(values[part, system]) for system in systems),
+                    *(_cell(values.get((part, system))) for system in systems),
                     *(self.notes.get(part, "") for _ in noted),
                 )
                 for part in parts
             ),
         ]
+
+    def markdown(self) -> list[str]:
+        """Return the lines of a page."""
+        rows = self.rows()
+        table = _table(rows, range(1, len(rows[0]) - bool(self.notes)))
+        if not self.folded:
+            return table
+        return ["<details>", f"<summary>{rows[0][0]}</summary>", "", *table, "", "</details>"]
 
 
 @dataclass
@@ -157,13 +167,20 @@ class Report:
         unit: str,
         runs: dict[str, dict[str, list[float]]],
         notes: dict[str, str] | None = None,
+        *,
+        folded: bool = False,
     ) -> None:
         """Take the runs of each system (a column) for each part (a row), with a note on the row."""
-        grid = Grid(name, unit, notes=notes or {})
+        grid = Grid(name, unit, notes=notes or {}, folded=folded)
         for part, row in runs.items():
             for system, values in row.items():
                 grid.figures.append(Figure(part, system, values, unit))
         self.grids.append(grid)
+
+    def warn(self, sentence: str) -> None:
+        """Say at once that something is missing, and again under the tables."""
+        print(f"\n{sentence}", file=sys.stderr, flush=True)
+        self.remarks.append(sentence)
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return the cells of each figure, by `COLUMNS`; under them, those of the head first."""
@@ -216,9 +233,14 @@ class Report:
                 )
                 console.print("  " + "  ".join(cells).rstrip(), soft_wrap=True)
 
-    def write_markdown(self, path: Path) -> None:
-        """Write the table: between the two lines that mark its place, or as a whole file."""
+    def write_markdown(self, path: Path, pictures: dict[Path, str] | None = None) -> None:
+        """Write the tables, between the two lines that mark their place or as a whole file.
+
+        ``pictures`` follow, with what each shows.
+        """
         text = self.markdown()
+        for picture, shows in (pictures or {}).items():
+            text += f"\n![{shows}]({os.path.relpath(picture, path.parent)})\n"
         old = path.read_text() if path.exists() else ""
         if BEGIN in old and END in old:
             head, tail = old.partition(BEGIN)[0], old.partition(END)[2]
@@ -237,9 +259,7 @@ class Report:
                 "",
             ]  # fmt: skip
         for grid in self.grids:
-            rows = grid.rows()
-            columns = len(rows[0]) - bool(grid.notes)
-            lines += [*_table(rows, range(1, columns)), ""]
+            lines += [*grid.markdown(), ""]
         for remark in self.remarks:
             lines += [remark, ""]
         if any(figure.x_relay or figure.x_executor for figure in self.figures):
@@ -269,6 +289,16 @@ class Report:
         """Return everything, for JSON."""
         return asdict(self)
 
+    @classmethod
+    def from_dict(cls, found: dict[str, Any]) -> Self:
+        """Return the report of an earlier run."""
+        grids = [
+            Grid(**{**grid, "figures": [Figure(**figure) for figure in grid["figures"]]})
+            for grid in found["grids"]
+        ]
+        figures = [Figure(**figure) for figure in found["figures"]]
+        return cls(**{**found, "figures": figures, "grids": grids})
+
 
 def _used(rows: list[tuple[str, ...]]) -> list[int]:
     """Return the columns in which there is something."""
@@ -296,6 +326,10 @@ def _goal(goal: Goal, unit: str) -> str:
     sign = ">=" if goal.at_least else "<="
     what = f"x {re.split('[,(]', goal.base)[0].strip()}" if goal.base else unit
     return f"{sign} {goal.limit:g} {what}"
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else _number(value)
 
 
 def _number(value: float) -> str:

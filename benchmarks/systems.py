@@ -132,8 +132,7 @@ class RelayCluster:
         front, back = (f"tcp://127.0.0.1:{port}" for port in free_ports(2))
         self.front = front
         self.relay: subprocess.Popen[str] = place.spawn(RELAY, front, back, str(workers))
-        for _ in range(workers):
-            place.spawn(RELAY_WORKER, back, function)
+        self.workers = [place.spawn(RELAY_WORKER, back, function) for _ in range(workers)]
 
     def caller(self, window: int = 1000) -> Caller:
         """Return a process with a client."""

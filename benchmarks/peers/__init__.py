@@ -1,0 +1,1 @@
+"""palm beside the toolkits that do the same, each installed in an environment of its own."""
