@@ -41,8 +41,10 @@ class Codec(IntEnum):
 #: Out-of-band buffers smaller than this (bytes) are not worth a place of their own.
 BUFFER_MIN: Final = 4 * 1024
 
-_INT_MIN, _INT_MAX = -(1 << 63), (1 << 64) - 1
-_SCALARS: Final = frozenset({str, float, bool, type(None), bytes})
+_SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
+_CONTAINERS: Final = frozenset({list, dict})
+_PLAIN: Final = _SCALARS | _CONTAINERS
+_KEYS: Final = frozenset({str})
 _BYTES_ONLY: Final = {bytes}
 
 #: Lists and dicts within one another that are still looked into.
@@ -67,8 +69,8 @@ def encode_values(values: Sequence[Any]) -> tuple[Codec, list[Buffer]]:
     if all(map(is_plain, values)):
         try:
             return Codec.MSGPACK, list(map(_encoder.encode, values))
-        except UnicodeEncodeError:
-            pass  # a lone surrogate: pickle keeps it
+        except (UnicodeEncodeError, OverflowError):
+            pass  # a lone surrogate, or an int of more than 64 bits: pickle keeps it
     return Codec.PICKLE, list(map(_pickle, values))
 
 
@@ -100,39 +102,31 @@ def decode_value(codec: int, payload: Buffer) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether MessagePack keeps ``value`` with all its types.
+    """Tell whether MessagePack keeps ``value`` with all its types, if it has room for its ints.
 
     A list or dict that occurs twice in it is not plain: MessagePack would write it out each time
     (few lists of a few items can stand for billions), where pickle refers to the first.
     """
     kind = type(value)
-    if kind in _SCALARS:
-        return True
-    if kind is int:
-        return bool(_INT_MIN <= value <= _INT_MAX)
-    return (kind is list or kind is dict) and _holds_plain(value, MAX_DEPTH, set())
+    return kind in _SCALARS or ((kind is list or kind is dict) and _holds_plain(value, set()))
 
 
-def _holds_plain(value: Any, depth: int, seen: set[int]) -> bool:
+def _holds_plain(value: Any, seen: set[int], depth: int = MAX_DEPTH) -> bool:
     """Tell it of a list or dict, which adds itself and those within to ``seen``."""
     if depth == 0 or id(value) in seen:
         return False
     seen.add(id(value))
     if type(value) is dict:
-        for key in value:
-            if type(key) is not str:
-                return False
-        value = value.values()
-    for item in value:
-        kind = type(item)
-        if kind in _SCALARS:
-            continue
-        if kind is int:
-            if not _INT_MIN <= item <= _INT_MAX:
-                return False
-        elif not ((kind is list or kind is dict) and _holds_plain(item, depth - 1, seen)):
+        if not set(map(type, value)) <= _KEYS:
             return False
-    return True
+        value = value.values()
+    kinds = set(map(type, value))
+    if kinds <= _SCALARS:
+        return True
+    if not kinds <= _PLAIN:
+        return False
+    deeper = (item for item in value if type(item) in _CONTAINERS)
+    return all(_holds_plain(item, seen, depth - 1) for item in deeper)
 
 
 def _decode_raw(payloads: Sequence[Buffer]) -> list[bytes]:
