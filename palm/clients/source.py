@@ -35,6 +35,7 @@ class Source:
 
             self.index, self.size = items.index, len(items)
             self._items = frame.items(items)
+            self.is_at_hand = True
         elif isinstance(items, str | bytes):
             raise ConfigError(
                 "a single text or bytes is not a series of items",
