@@ -240,16 +240,17 @@ def killed(system: System, function: str, n: int, patience: float = 15.0) -> dic
                 results.append(bytes(result))
                 if len(results) * 2 == n:
                     _say({"news": "half"})
-            ends.append("ends")
+            ends.append("finishes")
         except Exception as error:  # noqa: BLE001 - it is the answer
             ends.append(type(error).__name__)
 
     thread = threading.Thread(target=take, daemon=True)
     thread.start()
-    seen = -1
-    while thread.is_alive() and len(results) > seen:
-        seen = len(results)
-        thread.join(patience)
+    seen, last = 0, time.monotonic()
+    while thread.is_alive() and time.monotonic() < last + patience:
+        thread.join(0.2)
+        if len(results) > seen:
+            seen, last = len(results), time.monotonic()
     right = set(results) & set(sent)
     return {
         "outcomes": len(right),

@@ -11,7 +11,7 @@ from benchmarks.processes import Caller, Place
 from benchmarks.report import Goal, Report
 from benchmarks.systems import PalmCluster
 
-__all__ = ["BEST", "EXECUTOR", "PALM", "RATES", "RATIO", "SIZES", "WORKS", "curve"]
+__all__ = ["BEST", "CHUNKS", "EXECUTOR", "PALM", "RATES", "RATIO", "SIZES", "WORKS", "curve"]
 
 #: Payloads, by their bytes.
 SIZES = {16: "16 B", 1 << 10: "1 KiB", 1 << 16: "64 KiB", 1 << 20: "1 MiB"}
@@ -121,7 +121,7 @@ class Point:
         self._options = {"size": size, "function": function}
         self._most = min(MOST_MESSAGES, MOST_BYTES // size)
         #: Seconds of a run, and of the latencies; rounds.
-        self._seconds, self._span, self._rounds = (0.1, 0.2, 1) if quick else (0.25, 0.5, 3)
+        self._seconds, self._span, self._rounds = (0.1, 0.2, 1) if quick else (0.2, 0.5, 3)
 
     def measure(self, found: Curve, row: str, column: str) -> None:
         """Take messages a second, and latencies."""

@@ -25,6 +25,12 @@ CAPTION, CAPTION_HEIGHT = 19, 0.36
 #: The largest multiple that has a colour of its own in the heat map.
 MOST = 8.0
 
+#: White behind everything, so that they can be read on pages of any colour.
+STYLE = {
+    "svg.hashsalt": "palm", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False,
+    "figure.facecolor": "white", "savefig.facecolor": "white",
+}  # fmt: skip
+
 Rows = dict[str, dict[str, float]]
 
 
@@ -32,23 +38,19 @@ def draw(report: Report, folder: Path) -> dict[Path, str]:
     """Draw what the report has figures for; return the files, and what each shows."""
     import matplotlib as mpl  # of the lab extra, and only for this
 
-    mpl.use("svg")
-    mpl.rcParams.update({
-        "svg.hashsalt": "palm", "font.size": 9, "axes.spines.top": False,
-        "axes.spines.right": False, "figure.facecolor": "white", "savefig.facecolor": "white",
-    })  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
     drawn = {}
-    for name, picture in PICTURES.items():
-        figure = picture(report)
-        if figure is None:
-            continue
-        path = folder / f"{name}.svg"
-        width, _ = figure.get_size_inches()
-        text = textwrap.fill(report.headline(), int(CAPTION * width))
-        figure.text(0.01, 0.01, text, fontsize=6.5, color="#555555", va="bottom")
-        figure.savefig(path, metadata={"Date": None})
-        drawn[path] = str(picture.__doc__)
+    with mpl.rc_context(STYLE):
+        for name, picture in PICTURES.items():
+            figure = picture(report)
+            if figure is None:
+                continue
+            width, _ = figure.get_size_inches()
+            text = textwrap.fill(report.headline(), int(CAPTION * width))
+            figure.text(0.01, 0.01, text, fontsize=6.5, color="#555555", va="bottom")
+            path = folder / f"{name}.svg"
+            figure.savefig(path, metadata={"Date": None})
+            drawn[path] = str(picture.__doc__)
     return drawn
 
 
@@ -90,7 +92,7 @@ def latency(report: Report) -> Any:
         axes.text(p99 * 1.12, at, f"{p50:,.0f} / {p99:,.0f}", va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), list(reversed(rows)))
     axes.set(xscale="log", xlabel="microseconds from call to result, idle cluster")
-    axes.margins(x=0.15)
+    axes.margins(x=0.25)
     axes.set_title("One call at a time: p50 (dot) and p99 (bar)", fontsize=9, loc="left")
     return figure
 
@@ -102,7 +104,8 @@ def by_work(report: Report) -> Any:
     sizes = [size for size in curve.SIZES.values() if any(_is_of(row, size) for row in palm)]
     if not sizes:
         return None
-    figure, panels = _subplots(9.5, 3.6, columns=len(sizes), sharey=True)
+    figure, axes = _subplots(9.5, 3.6, columns=len(sizes), sharey=True, squeeze=False)
+    panels = axes[0]
     for panel, size in zip(panels, sizes, strict=True):
         works = [work for work in curve.WORKS.values() if f"{size}, {work}" in palm]
         for rows, colour, style, name in (
@@ -181,14 +184,13 @@ PICTURES: dict[str, Callable[[Report], Any]] = {
 
 def _subplots(width: float, height: float, columns: int = 1, **options: Any) -> tuple[Any, Any]:
     """Return a figure of so many inches with room for the caption, and its panels."""
-    from matplotlib import pyplot as plt
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    figure, axes = plt.subplots(
-        1, columns, figsize=(width, height), layout="constrained", **options
-    )
     below = CAPTION_HEIGHT / height
-    figure.get_layout_engine().set(rect=(0, below, 1, 1 - below))
-    return figure, axes
+    layout = ConstrainedLayoutEngine(rect=(0, below, 1, 1 - below))
+    figure = Figure(figsize=(width, height), layout=layout)
+    return figure, figure.subplots(1, columns, **options)
 
 
 def _grid(report: Report, name: str) -> Rows:

@@ -17,7 +17,7 @@ from benchmarks.processes import ROOT, BrokenError
 __all__ = ["PEERS", "environment", "version"]
 
 #: What is installed for a peer, in the versions of `CONSTRAINTS`.
-PEERS = {"dask": "distributed", "ipyparallel": "ipyparallel", "ray": "ray"}
+PEERS = {"Dask": "distributed", "ipyparallel": "ipyparallel", "Ray": "ray"}
 
 CONSTRAINTS = Path(__file__).with_name("constraints.txt")
 
@@ -33,7 +33,7 @@ def environment(peer: str, within: float = INSTALLED_WITHIN) -> str:
 
     pip uses the index that it is configured for. A `BrokenError` says why there is none.
     """
-    folder = FOLDER / peer
+    folder = FOLDER / peer.lower()
     python = folder / "bin" / "python"
     stamp = folder / "palm-bench.txt"
     if not (stamp.exists() and stamp.read_text() == _stamp(peer) and python.exists()):

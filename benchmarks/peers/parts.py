@@ -20,7 +20,7 @@ from benchmarks.peers.systems import OF_THIS_ENVIRONMENT, PEERS_SYSTEMS, WORKERS
 from benchmarks.processes import BrokenError, Place
 from benchmarks.report import Report
 
-__all__ = ["EACH", "FAST", "P50", "P99", "TABLE", "peers"]
+__all__ = ["EACH", "FAST", "FIRST", "P50", "P99", "TABLE", "peers"]
 
 #: The name of the table.
 TABLE = "palm and its peers"

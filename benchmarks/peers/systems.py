@@ -180,7 +180,7 @@ OF_THIS_ENVIRONMENT = {
 
 #: Those with an environment of their own, by its name.
 PEERS_SYSTEMS = {
-    "dask": Plan(start_dask, 1_000, 20_000, calls=100, large=60),
+    "Dask": Plan(start_dask, 1_000, 20_000, calls=100, large=60),
     "ipyparallel": Plan(start_ipyparallel, 1_000, 100_000, calls=200, large=60),
-    "ray": Plan(start_ray, 2_000, 100_000, calls=500, large=60),
+    "Ray": Plan(start_ray, 2_000, 100_000, calls=500, large=60),
 }
