@@ -37,6 +37,7 @@ __all__ = [
     "StopRequested",
     "Submitted",
     "Tick",
+    "TurnedAway",
     "Wanted",
     "Written",
 ]
@@ -78,6 +79,12 @@ class Disconnected(msgspec.Struct):
 
 class Refused(msgspec.Struct):
     """The listener refused our key, or its key is not the one we know."""
+
+    reason: str
+
+
+class TurnedAway(msgspec.Struct):
+    """The listener has no room for us, for a ``reason``; the transport tries again."""
 
     reason: str
 
@@ -233,6 +240,7 @@ Event = (
     | Connected
     | Disconnected
     | Refused
+    | TurnedAway
     | LookedUp
     | Tick
     | StopRequested

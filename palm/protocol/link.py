@@ -12,7 +12,15 @@ from typing import Final
 
 from palm.errors import AuthenticationError, PalmError, ProtocolError, WireError
 from palm.protocol.effects import Effect, Log, Ready, Reconnect, Send
-from palm.protocol.events import Connected, Disconnected, Event, LookedUp, Received, Refused
+from palm.protocol.events import (
+    Connected,
+    Disconnected,
+    Event,
+    LookedUp,
+    Received,
+    Refused,
+    TurnedAway,
+)
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.wire.message import VERSION, Bye, Fault, Hello, Reset, Welcome, decode, encode
@@ -86,6 +94,7 @@ class Link:
         self._waits: list[Timer] = []
         self._faults = 0
         self._blamed_at = 0.0
+        self._no_room = ""
 
     @property
     def up(self) -> bool:
@@ -106,8 +115,12 @@ class Link:
             self.lost(now)
         elif isinstance(event, Refused):
             self.fail(AuthenticationError(event.reason))
+        elif isinstance(event, TurnedAway):
+            self._turned_away(shown(event.reason, LINE))
         elif isinstance(event, LookedUp):
             self._found, self.known = event.found, event.known
+            if not event.found:
+                self._no_room = ""
         elif isinstance(event, Received):
             return self._receive(event, holds, now)
         return None
@@ -153,6 +166,12 @@ class Link:
         else:
             self._effects.append(Log(logging.WARNING, text))
 
+    def _turned_away(self, reason: str) -> None:
+        """Note that there is no room for us, and say so once: we come back until there is."""
+        if not self._no_room:
+            self._effects.append(Log(logging.WARNING, f"{self._who()} has no room: {reason}"))
+        self._no_room = reason
+
     def _greet(self, holds: list[int], now: float) -> None:
         self.state, self.id = State.GREETING, 0
         me = self.identity
@@ -172,6 +191,7 @@ class Link:
         self.server_name, self.endpoints = welcome.name, welcome.endpoints
         self.birth = welcome.birth or welcome.link
         self._stop_waiting()
+        self._no_room = ""
         endpoints = {shown(port): shown(at, LINE) for port, at in welcome.endpoints.items()}
         self._effects.append(Ready(shown(welcome.name), endpoints))
 
@@ -215,6 +235,8 @@ class Link:
 
     def absence(self) -> str:
         """Say in a sentence that nobody answers, and what does run."""
+        if self._no_room:
+            return f"{self._who()} has no room for us: {self._no_room}"
         if self._found:
             return f"{self._who()} does not answer"
         runs = ", ".join(self.known) if self.known else "nothing"

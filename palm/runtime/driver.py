@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from palm.errors import WireError
 from palm.protocol import events
 from palm.protocol.effects import Effect, Probe, Send
-from palm.transport.base import Arrived, Denied, Down, Gone, Transport, TransportEvent, Up
+from palm.transport.base import Arrived, Denied, Down, Full, Gone, Transport, TransportEvent, Up
 from palm.transport.security import allowed_roles
 from palm.wire import framing
 
@@ -97,4 +97,5 @@ _SIMPLE: dict[type, Callable[[Any], events.Event]] = {
     Up: lambda event: events.Connected(),
     Down: lambda event: events.Disconnected(),
     Denied: lambda event: events.Refused(event.reason),
+    Full: lambda event: events.TurnedAway(event.reason),
 }

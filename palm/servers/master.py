@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, MutableMapping
 from logging import INFO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from palm.errors import ConfigError, TransportError
 from palm.protocol.cache import pack_value, unpack_value
@@ -25,6 +26,7 @@ from palm.runtime.lifeline import notify_ready
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.runtime.records import last_record
 from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport.descriptors import Overflow, raise_limit
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqListener
 from palm.wire.batch import Batch
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from palm.runtime.journal import Journal
 
 __all__ = ["Cache", "Master"]
+
+#: Seconds between two log lines about peers that there is no room for.
+LOG_EVERY: Final = 10.0
 
 
 class Cache(MutableMapping[str, Any]):
@@ -127,11 +132,14 @@ class Master(Component):
         self._inbox: deque[Event] = deque()
         self._stop_grace: float | None = None
         self._over = False
+        self._turned_away = 0
+        self._log_again_at = 0.0
 
     def _open(self) -> None:
         given = {port: _endpoint(port, a) for port, a in self._addresses.items() if a}
         keyring = ensure_keys(self.folders.keys)
         named = self._take_name(given)
+        raise_limit()
         self._listener = listener = ZmqListener(keyring)
         bound = self._bind(listener, given, named)
         default = bound.get("ipc") or next(iter(bound.values()))
@@ -248,6 +256,7 @@ class Master(Component):
                 driver.handle(StopRequested(grace))
             else:
                 driver.step()
+            self._log_turned_away()
             while self._inbox and not self._over:
                 event = self._inbox.popleft()
                 if isinstance(event, JournalFailed):
@@ -275,6 +284,17 @@ class Master(Component):
 
     def _log(self, effect: Log) -> None:
         self.logger.log(effect.level, effect.text)
+
+    def _log_turned_away(self) -> None:
+        """Say now and then that there was no room for peers."""
+        if self._listener is None or self._listener.turned_away == self._turned_away:
+            return
+        now = time.monotonic()
+        if now >= self._log_again_at:
+            self._log_again_at = now + LOG_EVERY
+            count = self._listener.turned_away - self._turned_away
+            self._turned_away += count
+            self.logger.warning("no room for peers, turned away %d: %s", count, Overflow.reason())
 
     def _bury(self, effect: DeadLetter) -> None:
         """Keep a message that ended its workers; that it cannot be kept stops nobody."""

@@ -11,7 +11,17 @@ from typing import Any, Protocol
 
 import msgspec
 
-__all__ = ["Arrived", "Buffer", "Denied", "Down", "Gone", "Transport", "TransportEvent", "Up"]
+__all__ = [
+    "Arrived",
+    "Buffer",
+    "Denied",
+    "Down",
+    "Full",
+    "Gone",
+    "Transport",
+    "TransportEvent",
+    "Up",
+]
 
 #: What a frame may be: anything with the buffer protocol.
 Buffer = Any
@@ -50,7 +60,13 @@ class Denied(msgspec.Struct):
     reason: str
 
 
-TransportEvent = Arrived | Gone | Up | Down | Denied
+class Full(msgspec.Struct):
+    """At a connector: the listener has no room for us; the transport tries again, less often."""
+
+    reason: str
+
+
+TransportEvent = Arrived | Gone | Up | Down | Denied | Full
 
 
 class Transport(Protocol):

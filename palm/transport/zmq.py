@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import random
 import struct
 import threading
 import time
@@ -23,7 +24,8 @@ import zmq
 
 from palm.errors import ConfigError, TransportError
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.transport.base import Arrived, Buffer, Denied, Down, Gone, TransportEvent, Up
+from palm.transport.base import Arrived, Buffer, Denied, Down, Full, Gone, TransportEvent, Up
+from palm.transport.descriptors import Gate, Overflow, backlog, cut
 from palm.transport.forks import let_go_in_children
 from palm.transport.security import (
     Keyring,
@@ -70,16 +72,25 @@ LINGER: Final = 500
 #: Seconds for which a peer whose descriptor was closed is asked again whether it is there.
 CONFIRM_FOR: Final = 0.5
 
-#: Seconds between two looks at a listener's monitor while there is always something to read.
-LOOK_EVERY: Final = 0.05
+#: Seconds between two looks at a listener's monitor while there is always something to read: so
+#: many connections may come meanwhile, for which there may be no room.
+LOOK_EVERY: Final = 0.005
 
 #: Messages that are read before the end of a peer is told: what it sent before comes before.
 DRAIN_LAST: Final = 100_000
 
+#: Seconds after which who was told that there is no room comes back: at first, and at most. A lot
+#: of them must not keep the listener busy.
+COME_BACK: Final = (0.5, 8.0)
+
+#: Most connections by tcp that wait to be taken, if the system lets so many: one that does not fit
+#: is tried again after 1, 2, 4 ... seconds. For those by ipc see `descriptors.backlog`.
+BACKLOG: Final = 4096
+
 #: Handshakes in a row that are refused at once, after which the server is taken for another one.
 MAX_HANDSHAKES: Final = 5
 
-_LISTENER_EVENTS: Final = zmq.EVENT_DISCONNECTED
+_LISTENER_EVENTS: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
 _CONNECTOR_EVENTS: Final = (
     zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_DISCONNECTED
@@ -139,7 +150,11 @@ class _Monitored:
         self.socket.set_hwm(0)
         self.socket.maxmsgsize = MAX_FRAME
         self.socket.linger = 0
-        self.monitor = self.socket.get_monitor_socket(events)
+        address = f"inproc://monitor-{self.socket.underlying}"
+        self.socket.monitor(address, events)
+        self.monitor = context.socket(zmq.PAIR)
+        self.monitor.rcvhwm = 1  # see `descriptors.UNSEEN`: 1000 more are those of libzmq's end
+        self.monitor.connect(address)
 
     def read_monitor(self) -> list[tuple[int, int]]:
         """Return (event, value) of what the monitor saw."""
@@ -152,6 +167,7 @@ class _Monitored:
             seen.append(_MONITOR_FRAME.unpack(frame))
 
     def close(self, linger: int) -> None:
+        self.read_monitor()  # if libzmq's thread waited for room, the next line would wait for it
         self.socket.disable_monitor()
         self.monitor.close(0)
         self.socket.close(linger)
@@ -216,6 +232,10 @@ class ZmqListener(_ZmqTransport):
         self._lost: dict[bytes, None] = {}
         self._look_at = 0.0
         self._bound: list[Endpoint] = []
+        self._overflow = Overflow()
+        self._gate = Gate()
+        #: Connections so far for which there was no room.
+        self.turned_away = 0
         let_go_in_children(self)
 
     def bind(self, endpoint: Endpoint) -> str:
@@ -229,9 +249,11 @@ class ZmqListener(_ZmqTransport):
         socket = self._router.socket
         if endpoint.scheme == "tcp":
             secure_tcp_bind(socket, self._owner)
+            socket.backlog = BACKLOG
         else:
             check_ipc_bind(Path(endpoint.path))
             secure_ipc_bind(socket)
+            socket.backlog = backlog()
         _set_heartbeat(socket, endpoint.is_local)
         socket.ipv6 = endpoint.is_ipv6
         try:
@@ -241,6 +263,8 @@ class ZmqListener(_ZmqTransport):
         address = str(socket.last_endpoint.rstrip(b"\0").decode())
         found = parse_address(address)
         self._bound.append(found if isinstance(found, Endpoint) else endpoint)
+        if endpoint.scheme == "ipc":
+            self._gate.add(Path(endpoint.path))
         return address
 
     def bound_to(self) -> list[Endpoint]:
@@ -284,7 +308,7 @@ class ZmqListener(_ZmqTransport):
         now = time.monotonic()
         if now >= self._look_at:
             self._look_at = now + LOOK_EVERY
-            self._suspect(now)
+            self._look(now)
         if self._suspects:
             self._confirm(now)
         if self._lost:
@@ -301,9 +325,7 @@ class ZmqListener(_ZmqTransport):
             self._router.close(LINGER)
             self._zap.stop()
             self._close_context()
-            for endpoint in self._bound:  # libzmq leaves its files behind
-                if endpoint.scheme == "ipc":
-                    Path(endpoint.path).unlink(missing_ok=True)
+            self._gate.remove()
 
     def _drain(self, most: int) -> list[TransportEvent]:
         events: list[TransportEvent] = []
@@ -315,25 +337,45 @@ class ZmqListener(_ZmqTransport):
                 known = self._peers.get(peer)
                 if known is None:
                     known = self._meet(peer, frames[-1]) if frames else (0, "", True)
+                if known is None:
+                    continue
                 events.append(Arrived(peer, [_taken(f) for f in frames], known[1], known[2]))
         except zmq.Again:
             pass  # that was all
         return events
 
-    def _meet(self, peer: bytes, frame: zmq.Frame) -> tuple[int, str, bool]:
+    def _meet(self, peer: bytes, frame: zmq.Frame) -> tuple[int, str, bool] | None:
+        """Take down a newcomer; None: there is no room for it."""
         fd = int(frame.get(zmq.SRCFD))
+        if self._overflow.has(fd):
+            self._turn_away(peer, fd)
+            return None
         user = _property(frame, "User-Id")
         local = user == "local" or _is_loopback(_property(frame, "Peer-Address"))
         self._peers[peer] = (fd, user, local)
         self._by_fd.setdefault(fd, set()).add(peer)
         return fd, user, local
 
-    def _suspect(self, now: float) -> None:
-        """Ask those whose descriptor was closed whether they are there."""
+    def _turn_away(self, peer: bytes, fd: int) -> None:
+        if self._overflow.tell(fd, peer):
+            self.turned_away += 1
+            with contextlib.suppress(zmq.ZMQError):  # it has left
+                reason = self._overflow.reason().encode()
+                self._router.socket.send_multipart([peer, b"", reason], zmq.DONTWAIT)
+
+    def _look(self, now: float) -> None:
+        """See who came and who left; whose descriptor was closed is asked whether it is there."""
         until = now + CONFIRM_FOR
-        for _, fd in self._router.read_monitor():
+        for event, fd in self._router.read_monitor():
+            if event == zmq.EVENT_ACCEPTED:
+                self._overflow.opened(fd, now)
+                continue
+            self._overflow.closed(fd)
             for peer in self._by_fd.get(fd, ()):
                 self._suspects[peer] = until
+        for fd in self._overflow.overdue(now):
+            cut(fd)
+        self._gate.set(is_open=not self._overflow)
 
     def _confirm(self, now: float) -> None:
         for peer, until in list(self._suspects.items()):
@@ -342,9 +384,9 @@ class ZmqListener(_ZmqTransport):
                 self._suspects.pop(peer, None)  # its descriptor is another connection's by now
 
     def _patience(self, timeout: float | None) -> float | None:
-        if not self._suspects:
-            return timeout
-        return 0.005 if timeout is None else min(timeout, 0.005)
+        cut_in = self._overflow.patience(time.monotonic()) if self._overflow else None
+        waits = (timeout, cut_in, 0.005 if self._suspects else None)
+        return min((wait for wait in waits if wait is not None), default=None)
 
     def _forget(self, peer: bytes) -> Gone:
         self._suspects.pop(peer, None)
@@ -369,6 +411,9 @@ class ZmqConnector(_ZmqTransport):
         self._failed_at = -math.inf
         self._chunk = CHUNK_LOCAL
         self._endpoint: Endpoint | None = None
+        self._server_key = ""
+        self._again_at = math.inf
+        self._again_in = COME_BACK[0]
         let_go_in_children(self)
 
     def connect(self, endpoint: Endpoint, server_key: str = "") -> None:
@@ -385,7 +430,8 @@ class ZmqConnector(_ZmqTransport):
             secure_connect(socket, self._key, server_key)
         else:
             check_ipc_server(Path(endpoint.path))
-        self._endpoint = endpoint
+        self._endpoint, self._server_key = endpoint, server_key
+        self._again_at = math.inf
         self._failures = 0
         try:
             socket.connect(str(endpoint))
@@ -412,9 +458,10 @@ class ZmqConnector(_ZmqTransport):
 
     def receive(self, timeout: float | None) -> list[TransportEvent]:
         """See `palm.transport.base.Transport`."""
+        self._come_back()
         events = self._drain()
         if not events:
-            ready = self._wait(timeout)
+            ready = self._wait(self._patience(timeout))
             dealer = self._dealer
             seen = []
             if dealer is not None and dealer.monitor in ready:
@@ -449,11 +496,34 @@ class ZmqConnector(_ZmqTransport):
         try:
             for _ in range(DRAIN):
                 frames = receive(zmq.DONTWAIT, copy=False)
-                if len(frames) > 1 or len(frames[0]):  # an empty one is a probe
+                if len(frames[0]):
                     events.append(Arrived(b"", [_taken(frame) for frame in frames]))
+                elif len(frames) > 1:  # else it is a probe
+                    return [*events, *self._turned_away(frames[1].bytes)]
         except zmq.Again:
             pass  # that was all
+        if events:
+            self._again_in = COME_BACK[0]
         return events
+
+    def _turned_away(self, reason: bytes) -> list[TransportEvent]:
+        """Leave, since the listener has no room for us, and come back later."""
+        was_up = self._up
+        self._disconnect(linger=0)
+        self._again_at = time.monotonic() + self._again_in * random.uniform(0.5, 1.5)  # noqa: S311 - spreads them
+        self._again_in = min(2 * self._again_in, COME_BACK[1])
+        down: list[TransportEvent] = [Down()] if was_up else []
+        return [*down, Full(reason.decode("utf-8", "replace"))]
+
+    def _come_back(self) -> None:
+        if self._endpoint is not None and time.monotonic() >= self._again_at:
+            self.connect(self._endpoint, self._server_key)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        if self._again_at == math.inf:
+            return timeout
+        again_in = max(0.0, self._again_at - time.monotonic())
+        return again_in if timeout is None else min(timeout, again_in)
 
     def _read_monitor(self, dealer: _Monitored) -> list[TransportEvent]:
         events: list[TransportEvent] = []

@@ -1,6 +1,6 @@
 """Failures around a master, on real processes: F09, F11, F12, F23 and F24 of the failure model.
 
-Elsewhere: F10 in test_durable_jobs.py; F25 in tests/transport, where peers come and go.
+Elsewhere: F10 in test_durable_jobs.py; F25 in tests/servers/test_crowd.py.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from palm.protocol.events import (
     LookedUp,
     Received,
     Refused,
+    TurnedAway,
 )
 from palm.protocol.link import (
     FAULT_MEMORY,
@@ -213,3 +214,23 @@ def test_break_during_the_greeting_is_a_break(link: Bench) -> None:
     assert link.link.state is State.DOWN
     link.pass_time(HELLO_DEADLINE + 1.0)
     assert len(link.all(Send)) == 1
+
+
+def test_a_link_without_room_says_so_once_and_comes_up_when_there_is_some(link: Bench) -> None:
+    for _ in range(3):
+        link.handle(Connected())
+        link.handle(Disconnected())
+        link.handle(TurnedAway("it may have 9 files open"))
+    assert link.texts() == ["'foo' has no room: it may have 9 files open"]
+    assert link.link.absence() == "'foo' has no room for us: it may have 9 files open"
+    assert link.link.state is State.DOWN
+    link.handle(Connected())
+    assert link.receive(WELCOME) is WELCOME
+    link.handle(Disconnected())
+    assert "room" not in link.link.absence()
+
+
+def test_a_server_that_left_since_is_said_not_to_run(link: Bench) -> None:
+    link.handle(TurnedAway("it may have 9 files open"))
+    link.handle(LookedUp(False, ("bar",)))
+    assert link.link.absence() == "'foo' does not run (running: bar)"
