@@ -208,7 +208,7 @@ class Client:
         if terms is not None and terms.deadline:
             self._post(events.Opened(job.key, function, terms))
         if source.size == 1 and source.is_at_hand and keys is None:
-            feeder.run()
+            feeder.run_at_once()
         else:
             feeder.start()
         return job
@@ -234,12 +234,12 @@ class Client:
         if messages < 1:
             raise ConfigError(f"messages={messages}", hint="a positive number")
         job = self.job(function, [payload] * messages, ordered=True)
-        job.wait(timeout)
-        if timeout is not None and job.state in ("running", "paused"):
+        done = job.wait(timeout)
+        if not done and timeout is not None and job.state in ("running", "paused"):
             job.cancel()
             raise DeadlineExceeded(f"no result within {timeout:g} s", function=function)
         results = list(job)
-        if job.state == "cancelled":
+        if not done and job.state == "cancelled":
             raise Cancelled("the client was closed", function=function)
         return results[0] if messages == 1 else results
 
@@ -540,7 +540,7 @@ class Client:
             found[0].accept(effect.upto, closed=effect.closed)
 
     def _drop_if_over(self, job: Job) -> None:
-        if job.state in ("done", "failed"):
+        if job.has_ended:
             with self._lock:
                 self._active.pop(job.key, None)
 

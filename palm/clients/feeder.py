@@ -98,13 +98,22 @@ class Feeder:
         self._thread.start()
 
     def run(self) -> None:
-        """Take all items in this thread: for one item, for which there is always room."""
+        """Take all items in this thread."""
         try:
             self._feed()
         except BaseException as error:  # noqa: BLE001 - the source is the user's, its error the job's
             self._end(error)
         else:
             self._end(None)
+
+    def run_at_once(self) -> None:
+        """Take the only item, which is at hand, in this thread: there is always room for one."""
+        items = list(self._items if self._limit is None else islice(self._items, self._limit))
+        self._exhausted = True
+        with self._lock:
+            if items:
+                self._submit(items)
+        self._end(None)
 
     def join(self, timeout: float) -> None:
         """Wait for the end of the thread; a source that blocks is left behind."""

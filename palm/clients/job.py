@@ -271,6 +271,11 @@ class Job:
         """Whether nothing more of it is wanted."""
         return self._cancelled or self._error is not None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether no outcome will come any more."""
+        return self._ended is not None
+
     def await_room(self, *, wait: bool) -> bool:
         """Return whether more may be submitted; wait until it may, or the job is over."""
         with self._changed:

@@ -35,6 +35,9 @@ MAX_BODY: Final = 16 << 20
 #: Largest payload, bytes.
 MAX_PAYLOAD: Final = 1 << 30
 
+#: More sizes than this are compared at once, fewer one by one.
+MANY: Final = 16
+
 _SWAP = sys.byteorder == "big"
 
 
@@ -132,6 +135,8 @@ class Batch:
     def _check(self) -> None:
         sizes = self.sizes
         largest = _largest(sizes)
+        if largest < INLINE_LIMIT and not self.large and _total(sizes) == len(self.body):
+            return  # as it is with most
         if largest > MAX_PAYLOAD:
             raise WireError(f"a payload of {largest} bytes, more than {MAX_PAYLOAD}")
         small, large = _split_sum(sizes)
@@ -170,15 +175,22 @@ def _are_equal(sizes: array[int]) -> bool:
     return sizes.tobytes() == sizes[:1].tobytes() * len(sizes)
 
 
+def _are_many_equal(sizes: array[int]) -> bool:
+    """Tell whether all sizes are the same, where it is not quicker to look at each."""
+    return len(sizes) > MANY and _are_equal(sizes)
+
+
 def _largest(sizes: array[int]) -> int:
-    if sizes and _are_equal(sizes):
-        return sizes[0]
-    return max(sizes, default=0)
+    return sizes[0] if _are_many_equal(sizes) else max(sizes, default=0)
+
+
+def _total(sizes: array[int]) -> int:
+    return sizes[0] * len(sizes) if _are_many_equal(sizes) else sum(sizes)
 
 
 def _split_sum(sizes: array[int]) -> tuple[int, int]:
     """Return the bytes that stand in the body and those that stand in frames of their own."""
-    total = sizes[0] * len(sizes) if sizes and _are_equal(sizes) else sum(sizes)
+    total = _total(sizes)
     if _largest(sizes) < INLINE_LIMIT:
         return total, 0
     small = sum(size for size in sizes if size < INLINE_LIMIT)

@@ -13,6 +13,7 @@ __all__ = ["pack", "unpack"]
 
 _RANGED: Final = (Submit, Outcome, Task, Result)
 _VALUED: Final = (Keep, Kept)
+_CODED: Final = _RANGED + _VALUED
 
 
 def pack(message: Message, batch: Batch | None) -> list[Buffer]:
@@ -32,7 +33,7 @@ def unpack(frames: Sequence[Buffer]) -> tuple[Message, Batch | None]:
     if not frames:
         raise WireError("no frames")
     message = decode(frames[0])
-    if isinstance(message, _RANGED + _VALUED) and not 0 <= message.codec <= 255:
+    if isinstance(message, _CODED) and not 0 <= message.codec <= 255:
         raise WireError(f"codec {message.codec} is not the number of one")
     if isinstance(message, _RANGED):
         _check_range(message)
