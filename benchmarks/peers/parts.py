@@ -119,8 +119,10 @@ class Table:
         try:
             return act(*args)
         except Exception as error:  # noqa: BLE001 - the others are measured all the same
-            text = " ".join(str(error).split())[:300]
-            what = getattr(act, "__name__", "kill -9")
+            lines = str(error).strip().splitlines() or [""]
+            # The last one is what a process complained of at its end.
+            text = lines[0] if len(lines) == 1 else f"{lines[0]}: {lines[-1]}"
+            what = getattr(act, "func", act).__name__
             self._report.warn(f"FAILED: {name}, {what}: {type(error).__name__}: {text}")
             return None
 

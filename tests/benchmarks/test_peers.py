@@ -73,7 +73,7 @@ def test_peer_that_cannot_be_installed_is_said_and_left_out(
 def test_system_that_fails_is_said_and_the_others_are_measured() -> None:
     def act(value: float) -> dict[str, float]:
         if value < 0:
-            raise BrokenError("it hangs")
+            raise BrokenError("it ended\nTraceback:\nValueError: 1")
         return {parts.EACH: value}
 
     report = Report(quick=True)
@@ -85,4 +85,4 @@ def test_system_that_fails_is_said_and_the_others_are_measured() -> None:
     table.publish()
     (grid,) = report.grids
     assert grid.rows()[1:] == [("good", "2", "finishes")]
-    assert report.remarks[0] == "FAILED: bad, act: BrokenError: it hangs"
+    assert report.remarks[0] == "FAILED: bad, act: BrokenError: it ended: ValueError: 1"
