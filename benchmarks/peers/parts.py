@@ -65,14 +65,13 @@ def peers(report: Report) -> None:
         running = all_started(table, plans, "stamp", stack)
         idling(table, running, plans)
         take_turns(table, throughput, running, plans, rounds)
-        take_turns(table, calls, running, plans, rounds)
         # Large messages come last: what they leave behind in a system is not measured here.
         bound = {name: plan for name, plan in plans.items() if plan.one_function}
         echoing = running | all_started(table, bound, "echo", stack)
         take_turns(table, echo, echoing, plans, rounds)
     for at in range(-1, rounds):
         for name, plan in plans.items():
-            table.measure(name, first_result, plan, counts=at >= 0)
+            table.measure(name, alone, plan, counts=at >= 0)
     for _ in range(rounds):
         for name, plan in plans.items():
             table.measure(name, partial(killed, table, name), plan)
@@ -200,12 +199,6 @@ def throughput(system: System, plan: Plan, share: float = 1.0) -> Found:
     return {EACH: each, FAST: ask(n=int(share * plan.fast), **plan.fast_options)["rate"]}
 
 
-def calls(system: System, plan: Plan) -> Found:
-    """Microseconds of single calls."""
-    found = system.caller.ask("calls", function="stamp", n=plan.calls, within=WITHIN)
-    return {P50: 1e6 * found["p50"], P99: 1e6 * found["p99"]}
-
-
 def echo(system: System, plan: Plan) -> Found:
     """Megabytes a second of large messages, and what the middle has grown by since the first."""
     sizes = system.sizes
@@ -220,12 +213,21 @@ def echo(system: System, plan: Plan) -> Found:
     return {LARGE: found["rate"], **growth}
 
 
-def first_result(plan: Plan) -> Found:
-    """Seconds from nothing to the first result."""
+def alone(plan: Plan) -> Found:
+    """Seconds from nothing to the first result; microseconds of single calls after that.
+
+    Nothing else is up: nine systems that have nothing to do are still in one another's way.
+    """
     with Place() as place:
         begun = time.perf_counter()
-        plan.start(place).caller.ask("calls", function="stamp", n=1, within=WITHIN)
-        return {FIRST: time.perf_counter() - begun}
+        system = plan.start(place)
+        ask = partial(system.caller.ask, "calls", function="stamp", within=WITHIN)
+        ask(n=1)
+        seconds = time.perf_counter() - begun
+        await_workers(plan, system)
+        ask(n=20)
+        found = ask(n=plan.calls)
+    return {FIRST: seconds, P50: 1e6 * found["p50"], P99: 1e6 * found["p99"]}
 
 
 def killed(table: Table, name: str, plan: Plan) -> Found:
