@@ -158,20 +158,20 @@ class Point:
             n = min(wanted, 10 * n, self._most)
 
     def _best_chunk(self, n: int) -> tuple[int, int]:
-        """Return the chunksize that is fastest in one run each, and how many messages suit it."""
+        """Return the chunksize that is fastest in one run each, and how many messages suit it.
+
+        ``n`` messages are enough for chunksize 1.
+        """
         best, best_rate = (1, n), 0.0
         for chunk in CHUNK_SIZES:
-            n = min(max(n, SHARE * chunk * self._executor.workers), self._most)
-            if n < SHARE * chunk * self._executor.workers:
-                break
+            least = SHARE * chunk * self._executor.workers
+            if least > min(2 * n, self._most):
+                break  # it would take longer than its turn
+            n = max(n, least)
             rate = self._rate(self._executor, n, chunksize=chunk)
             if rate > best_rate:
                 best, best_rate = (chunk, n), rate
-            elif rate < best_rate / 2:
-                break
             n = min(max(n, int(rate * self._seconds)), self._most)
-            if SHARE * chunk * 4 * self._executor.workers > 2 * rate * self._seconds:
-                break  # the next would take longer than its turn
         return best
 
     def _latencies(self, found: Curve, row: str, column: str, rate: float) -> None:

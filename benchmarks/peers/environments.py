@@ -80,11 +80,11 @@ def _run(command: list[str], until: float) -> str:
         process.communicate()
         raise
     if process.returncode:
-        raise BrokenError(f"`python {what}` failed: {_last_line(output)}")
+        raise BrokenError(f"`python {what}` failed: {_reason(output)}")
     return output
 
 
-def _last_line(output: str) -> str:
-    """Return the last line that tells of an error, or else the last one."""
+def _reason(output: str) -> str:
+    """Return the first line that tells of an error, or else the last one."""
     lines = output.strip().splitlines() or ["it says nothing"]
-    return next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
+    return next((line for line in lines if line.startswith("ERROR")), lines[-1])
