@@ -41,8 +41,8 @@ RATES = {name: f"curve: {name}" for name in (PALM, EXECUTOR, BEST)}
 LEGEND = (
     "Curve: messages of all sizes that sleep so long, through so many worker processes; runs of a "
     "fifth of a second, at most 300,000 messages and 96 MiB, so the beginning of a job counts. The "
-    "best of the executor is that of the chunksizes 1, 4, 16, 64, 256 and 1024 that was fastest at the "
-    "point. Latencies: from when a message was due to its result in the caller, with messages due "
+    "best of the executor is that of the chunksizes 1, 4, 16, 64, 256 and 1024 that was fastest "
+    "there. Latencies: from when a message was due to its result in the caller, with messages due "
     "at half the rate that the slower of palm and chunksize 1 had shown; the executor's by "
     "`submit`, as each chunk would wait for its last."
 )
