@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
@@ -23,7 +24,7 @@ from benchmarks.reliability.parts import RELIABILITY
 from benchmarks.report import WIDE, Report
 
 #: Those that are measured when they are named: they take long, or need a package index.
-NAMED = {"peers": peers, "curve": curve} | RELIABILITY
+NAMED = {"peers": peers, "curve": curve, "crowd-10000": crowd_of_10000} | RELIABILITY
 
 ALL = PARTS | NAMED
 

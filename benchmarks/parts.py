@@ -15,6 +15,7 @@ from functools import partial
 
 import psutil
 
+from benchmarks.crowd import crowd
 from benchmarks.growth import MOST_GROWTH, SIZES, calls_of_a_message
 from benchmarks.memory import MIB, Memory, cpu_seconds
 from benchmarks.mixed import mixed
@@ -264,6 +265,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "kill": kill,
     "idle": idle,
     "growth": growth,
+    "crowd": crowd,
 }
 
 

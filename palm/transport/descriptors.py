@@ -15,7 +15,7 @@ import resource
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Gate", "Overflow", "backlog", "cut", "raise_limit"]
+__all__ = ["Gate", "Overflow", "backlog", "cut", "kept", "limit", "raise_limit"]
 
 #: Connections that libzmq takes, at most, before it is seen: then its thread waits until the events
 #: of a socket's monitor, 1001 by default, are read.
