@@ -156,12 +156,15 @@ class Gate:
             return
         self._open = is_open
         for path in self._paths:
-            aside = path.with_name(f"{path.name}.full")
             with contextlib.suppress(OSError):  # the folder was removed
-                os.rename(*((aside, path) if is_open else (path, aside)))
+                os.rename(*((_aside(path), path) if is_open else (path, _aside(path))))
 
     def remove(self) -> None:
-        """Remove the sockets: libzmq leaves them behind."""
-        self.set(is_open=True)
+        """Remove the sockets: libzmq leaves them behind, and who was killed left others aside."""
         for path in self._paths:
             path.unlink(missing_ok=True)
+            _aside(path).unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.full")

@@ -13,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from palm.runtime.folders import Folders
+from palm.spec.endpoint import Endpoint
 from palm.transport.descriptors import LEAVE_WITHIN, Gate, Overflow, backlog, cut, kept
+from palm.transport.security import ensure_keys
+from palm.transport.zmq import ZmqListener
 
 LIMIT, KEPT = 1000, 250
 LAST, FIRST = LIMIT - KEPT - 1, LIMIT - KEPT
@@ -133,3 +136,13 @@ def test_a_listener_that_is_not_read_takes_some_connections_and_can_be_closed() 
         capture_output=True, text=True, timeout=30, check=True,
     )  # fmt: skip
     assert 400 < int(done.stdout) < 1500
+
+
+def test_a_listener_ends_while_its_gate_is_closed() -> None:
+    folders = Folders.find()
+    path = folders.sockets / "g"
+    listener = ZmqListener(ensure_keys(folders.keys))
+    listener.bind(Endpoint("ipc", path=str(path)))
+    listener._gate.set(is_open=False)
+    listener.close()
+    assert not list(folders.sockets.iterdir())
