@@ -13,6 +13,7 @@ import contextlib
 import math
 import os
 import random
+import select
 import struct
 import threading
 import time
@@ -24,6 +25,7 @@ import zmq
 
 from palm.errors import ConfigError, TransportError
 from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport import multipart
 from palm.transport.base import Arrived, Buffer, Denied, Down, Full, Gone, TransportEvent, Up
 from palm.transport.descriptors import Gate, Overflow, backlog, cut
 from palm.transport.forks import let_go_in_children
@@ -155,16 +157,14 @@ class _Monitored:
         self.monitor = context.socket(zmq.PAIR)
         self.monitor.rcvhwm = 1  # see `descriptors.UNSEEN`: 1000 more are those of libzmq's end
         self.monitor.connect(address)
+        multipart.is_readable(self.monitor)  # not yet; its descriptor tells from here on
 
     def read_monitor(self) -> list[tuple[int, int]]:
         """Return (event, value) of what the monitor saw."""
         seen: list[tuple[int, int]] = []
-        while True:
-            try:
-                frame = self.monitor.recv_multipart(zmq.DONTWAIT)[0]
-            except zmq.Again:
-                return seen
-            seen.append(_MONITOR_FRAME.unpack(frame))
+        while multipart.is_readable(self.monitor):
+            seen.append(_MONITOR_FRAME.unpack(multipart.receive(self.monitor)[0].bytes))
+        return seen
 
     def close(self, linger: int) -> None:
         self.read_monitor()  # if libzmq's thread waited for room, the next line would wait for it
@@ -180,8 +180,10 @@ class _ZmqTransport:
         check_libzmq()
         self.context: zmq.Context[Any] = zmq.Context()
         self._waker = _Waker()
-        self._poller = zmq.Poller()
-        self._poller.register(self._waker.fd, zmq.POLLIN)
+        # Of descriptors: zmq's own poller asks each socket twice.
+        self._poller = select.poll()
+        self._poller.register(self._waker.fd, select.POLLIN)
+        self._watched: dict[int, zmq.Socket[Any]] = {}
         self._closed = False
 
     @property
@@ -194,20 +196,27 @@ class _ZmqTransport:
         self._waker.wake()
 
     def _watch(self, monitored: _Monitored) -> None:
-        self._poller.register(monitored.socket, zmq.POLLIN)
-        self._poller.register(monitored.monitor, zmq.POLLIN)
+        for socket in (monitored.socket, monitored.monitor):
+            self._watched[socket.fd] = socket
+            self._poller.register(socket.fd, select.POLLIN)
 
     def _unwatch(self, monitored: _Monitored) -> None:
-        self._poller.unregister(monitored.socket)
-        self._poller.unregister(monitored.monitor)
+        for socket in (monitored.socket, monitored.monitor):
+            if self._watched.pop(socket.fd, None) is not None:
+                self._poller.unregister(socket.fd)
 
-    def _wait(self, timeout: float | None) -> dict[Any, int]:
+    def _wait(self, timeout: float | None) -> list[zmq.Socket[Any]]:
+        """Return sockets that may have something.
+
+        A descriptor says that something has come since its socket said last that it has nothing:
+        whoever waits has read all before.
+        """
         milliseconds = None if timeout is None else math.ceil(1000 * max(0.0, timeout))
-        ready = dict(self._poller.poll(0 if self._waker.arm() else milliseconds))
+        ready = [fd for fd, _ in self._poller.poll(0 if self._waker.arm() else milliseconds)]
         self._waker.disarm()
         if self._waker.fd in ready:
             self._waker.clear()
-        return ready
+        return [self._watched[fd] for fd in ready if fd in self._watched]
 
     def _close_context(self) -> None:
         self.context.term()
@@ -279,8 +288,9 @@ class ZmqListener(_ZmqTransport):
         """Send frames to a peer; `Gone` follows if it is not there."""
         local = self._peers.get(peer, (0, "", True))[2]
         try:
-            self._router.socket.send_multipart(
-                [peer, *_chunked(frames, CHUNK_LOCAL if local else CHUNK_REMOTE)], zmq.DONTWAIT
+            multipart.send(
+                self._router.socket,
+                [peer, *_chunked(frames, CHUNK_LOCAL if local else CHUNK_REMOTE)],
             )
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
@@ -290,7 +300,7 @@ class ZmqListener(_ZmqTransport):
     def probe(self, peer: bytes) -> None:
         """Send an empty message, which every connector ignores."""
         try:
-            self._router.socket.send_multipart([peer, b""], zmq.DONTWAIT)
+            multipart.send(self._router.socket, [peer, b""])
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH:
                 raise
@@ -329,19 +339,16 @@ class ZmqListener(_ZmqTransport):
 
     def _drain(self, most: int) -> list[TransportEvent]:
         events: list[TransportEvent] = []
-        receive = self._router.socket.recv_multipart
-        try:
-            for _ in range(most):
-                peer_frame, *frames = receive(zmq.DONTWAIT, copy=False)
-                peer = peer_frame.bytes
-                known = self._peers.get(peer)
-                if known is None:
-                    known = self._meet(peer, frames[-1]) if frames else (0, "", True)
-                if known is None:
-                    continue
-                events.append(Arrived(peer, [_taken(f) for f in frames], known[1], known[2]))
-        except zmq.Again:
-            pass  # that was all
+        socket = self._router.socket
+        while len(events) < most and multipart.is_readable(socket):
+            peer_frame, *frames = multipart.receive(socket)
+            peer = peer_frame.bytes
+            known = self._peers.get(peer)
+            if known is None:
+                known = self._meet(peer, frames[-1]) if frames else (0, "", True)
+            if known is None:
+                continue
+            events.append(Arrived(peer, [_taken(f) for f in frames], known[1], known[2]))
         return events
 
     def _meet(self, peer: bytes, frame: zmq.Frame) -> tuple[int, str, bool] | None:
@@ -361,7 +368,7 @@ class ZmqListener(_ZmqTransport):
             self.turned_away += 1
             with contextlib.suppress(zmq.ZMQError):  # it has left
                 reason = self._overflow.reason().encode()
-                self._router.socket.send_multipart([peer, b"", reason], zmq.DONTWAIT)
+                multipart.send(self._router.socket, [peer, b"", reason])
 
     def _look(self, now: float) -> None:
         """See who came and who left; whose descriptor was closed is asked whether it is there."""
@@ -451,7 +458,7 @@ class ZmqConnector(_ZmqTransport):
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
         """Send frames to the server; without a connection they are lost."""
         if self._dealer is not None and self._up:
-            self._dealer.socket.send_multipart(_chunked(frames, self._chunk), zmq.DONTWAIT)
+            multipart.send(self._dealer.socket, _chunked(frames, self._chunk))
 
     def probe(self, peer: bytes) -> None:
         """Do nothing: the monitor reports the end of the connection."""
@@ -482,8 +489,7 @@ class ZmqConnector(_ZmqTransport):
 
     def _disconnect(self, linger: int) -> None:
         if self._dealer is not None:
-            if self._dealer.socket in self._poller:
-                self._unwatch(self._dealer)
+            self._unwatch(self._dealer)
             self._dealer.close(linger)
             self._dealer = None
             self._up = False
@@ -492,16 +498,13 @@ class ZmqConnector(_ZmqTransport):
         events: list[TransportEvent] = []
         if self._dealer is None:
             return events
-        receive = self._dealer.socket.recv_multipart
-        try:
-            for _ in range(DRAIN):
-                frames = receive(zmq.DONTWAIT, copy=False)
-                if len(frames[0]):
-                    events.append(Arrived(b"", [_taken(frame) for frame in frames]))
-                elif len(frames) > 1:  # else it is a probe
-                    return [*events, *self._turned_away(frames[1].bytes)]
-        except zmq.Again:
-            pass  # that was all
+        socket = self._dealer.socket
+        while len(events) < DRAIN and multipart.is_readable(socket):
+            frames = multipart.receive(socket)
+            if len(frames[0]):
+                events.append(Arrived(b"", [_taken(frame) for frame in frames]))
+            elif len(frames) > 1:  # else it is a probe
+                return [*events, *self._turned_away(frames[1].bytes)]
         if events:
             self._again_in = COME_BACK[0]
         return events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,12 +45,12 @@ def test_what_was_sent_before_the_end_comes_before_it(
     dealer = connector._dealer
     assert dealer is not None
 
-    def wait_while_all_happens(timeout: float | None) -> dict[Any, int]:
+    def wait_while_all_happens(timeout: float | None) -> list[Any]:
         monkeypatch.undo()
         for number in range(n):
             listener.send(peer, [str(number).encode()])
         listener.close()
-        until(lambda: dealer.monitor.poll(0))
+        until(lambda: select.select([dealer.monitor.fd], [], [], 0)[0])
         return wait(timeout)
 
     monkeypatch.setattr(connector, "_wait", wait_while_all_happens)
