@@ -12,7 +12,7 @@ from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed
 from palm.runtime.functions import FunctionTable
 from palm.runtime.limits import OutOfTime, TimeLimit, limit_of
-from palm.wire.batch import MAX_PAYLOAD, Batch, Buffer
+from palm.wire.batch import MAX_MESSAGES, MAX_PAYLOAD, Batch, Buffer
 from palm.wire.codec import Codec, decode_batch, decode_values, encode_values
 from palm.wire.outcome import Failure, Kind, encode_failure, failure_of
 
@@ -144,7 +144,8 @@ class Executor:
         self._values: list[Any] = []
         #: Some of them could not be decoded.
         self._refuses = False
-        self._most = MAX_PAYLOAD
+        #: Calls of one run: as many as give an answer of about `ANSWER_SIZE`.
+        self._most = MAX_MESSAGES
         #: Calls that are to be timed one by one from here on.
         self._singly = 0
         self._run: _Run | None = None
@@ -177,6 +178,8 @@ class Executor:
         batch = answers[0].batch
         if batch.size > ANSWER_SIZE:
             self._most = max(1, ANSWER_SIZE * batch.n // batch.size)
+        else:  # results may have become small again
+            self._most = min(2 * self._most, MAX_MESSAGES)
         return answers
 
     def take_early(self) -> Completed | None:

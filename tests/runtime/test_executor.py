@@ -122,6 +122,18 @@ def test_large_results_are_answered_in_parts() -> None:
     assert completed.n * 1000 <= executor.ANSWER_SIZE
 
 
+def test_small_results_after_large_ones_are_soon_answered_together_again() -> None:
+    size = 100_000
+    machine = Executor(FunctionTable({"function": lambda value: bytes(size)}))
+    machine.run(invoke_of([0] * 16))
+    (completed,) = machine.run(invoke_of([0] * 16, lease=2))
+    assert completed.n == 2
+    size = 16
+    for lease in range(3, 14):
+        (completed,) = machine.run(invoke_of([0] * 1024, lease=lease))
+    assert completed.n == 1024
+
+
 def test_short_calls_are_timed_together() -> None:
     before = time.perf_counter()
     completed = run(lambda value: value, list(range(4000)))
