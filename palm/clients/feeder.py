@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Feeder"]
 
 #: Bytes in one batch, unless one message is larger.
-BATCH_SIZE: Final = 64 * 1024
+BATCH_SIZE: Final = 256 * 1024
 
 #: Messages in the first batch, unless they are slow to come; it doubles from there.
 FIRST_BATCH: Final = 8

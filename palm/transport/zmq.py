@@ -134,7 +134,7 @@ class _Waker:
 
     def clear(self) -> None:
         with contextlib.suppress(BlockingIOError):  # it is empty
-            while os.read(self.fd, 4096):
+            while len(os.read(self.fd, 4096)) == 4096:
                 pass
 
     def close(self) -> None:
