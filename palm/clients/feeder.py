@@ -161,6 +161,7 @@ class Feeder:
             if len(pending) >= self._target or clock() >= due:
                 if not self._flush(wait=True):
                     return
+                time.sleep(0)  # a source that computes would hold up sending for 5 ms at a time
                 due = clock() + FLUSH_AFTER
             elif len(pending) == 1:
                 self._wake()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -150,3 +152,27 @@ def test_the_end_waits_for_what_another_thread_is_sending() -> None:
     assert fed.items == {0: 1}
     assert fed.job.count == 1
     assert fed.submitted[-1].last
+
+
+def test_source_that_computes_lets_others_send_what_was_packed() -> None:
+    packed, sent = threading.Event(), threading.Event()
+    send = threading.Thread(target=lambda: (packed.wait(20), sent.set()))
+    send.start()
+
+    def source() -> Iterator[int]:
+        until = time.monotonic() + 10
+        while not sent.is_set() and time.monotonic() < until:
+            yield 1
+
+    fed = Fed(())
+    fed.feeder = Feeder(fed.job, source(), None, lambda event: packed.set(), lambda: None)  # type: ignore[arg-type]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000.0)  # nobody is interrupted: what runs has to let others run
+    try:
+        fed.feeder.run()
+    finally:
+        sys.setswitchinterval(interval)
+    was_sent = sent.is_set()
+    packed.set()
+    send.join()
+    assert was_sent
