@@ -35,7 +35,7 @@ from palm.wire.message import (
 __all__ = ["MOST_GROWTH", "SIZES", "Size", "calls_of_a_message"]
 
 #: Seconds that a call takes: leases are of a few messages, so that their handling is what counts.
-SECONDS = 0.001
+SECONDS = 0.004
 
 #: Messages in one SUBMIT.
 SUBMITTED = 1000

@@ -35,7 +35,7 @@ IMAP = "Pool.imap, chunksize 1000"
 RELAY = "raw relay, tcp"
 
 #: The part that counts what a message costs the master.
-GROWTH = "rules of the master, 1 ms messages"
+GROWTH = "rules of the master, 4 ms messages"
 
 
 def throughput(report: Report) -> None:

@@ -81,13 +81,14 @@ class Dispatcher:
         self.feed_function(job.function, now)
 
     def feed_function(self, function: str, now: float) -> None:
-        """Give waiting messages of a function away: a lease to each idle worker, then more."""
-        for once in (True, False):
+        """Give waiting messages of a function away: a lease to each worker with room, and again."""
+        given = -1
+        while function in self._waiting and given != self._next_lease:
+            given = self._next_lease
             for worker in self.pool.hungry(function):
+                self.feed(worker, now, once=True)
                 if function not in self._waiting:
-                    return
-                if not once or not worker.leases:
-                    self.feed(worker, now, once=once)
+                    break
 
     def feed(self, worker: WorkerSession, now: float, *, once: bool = False) -> None:
         """Give a worker what waits for it, as far as it has room; ``once``: one lease at most."""

@@ -16,11 +16,16 @@ __all__ = ["LOST", "Lease", "Pool", "WorkerSession"]
 #: Of a worker that ran messages which may not run again.
 LOST: Final = Fate(died=True)
 
-#: Work in one lease, seconds: little enough that nobody hoards, enough to pay for its handling.
-LEASE_SECONDS: Final = 0.005
+#: Work in one lease, seconds: little enough that nobody hoards or waits long for a turn, enough to
+#: pay for its handling, which takes a few hundred microseconds of all processes together.
+LEASE_SECONDS: Final = 0.020
 
-#: Work that a worker may hold ahead, seconds: it covers the way to the master and back.
-AHEAD_SECONDS: Final = 0.010
+#: Who has less work than this, seconds, may have a lease more: it covers the way to the master and
+#: back. Calls that take longer are handed out one by one.
+AHEAD_SECONDS: Final = 0.020
+
+#: Work, seconds, that is not shared among workers with room: splitting it would cost more.
+WORTH_SECONDS: Final = 0.005
 
 #: Most leases that a worker holds.
 MAX_LEASES: Final = 8
@@ -175,10 +180,8 @@ class Pool:
                 del self._hungry[function][worker.id]
 
     def hungry(self, function: str) -> list[WorkerSession]:
-        """Return the workers with room that serve a function; idle ones first."""
-        workers = list(self._hungry.get(function, {}).values())
-        workers.sort(key=_is_busy)
-        return workers
+        """Return the workers with room that serve a function; who has the least comes first."""
+        return sorted(self._hungry.get(function, {}).values(), key=_leases)
 
     def serving(self, function: str) -> list[WorkerSession]:
         """Return the workers that serve a function."""
@@ -207,7 +210,8 @@ class Pool:
             return 1
         size = min(MAX_MESSAGES, GROWTH * max(job.granted, 1))
         if seconds > 0:
-            size = int(min(size, LEASE_SECONDS / seconds))
+            share = ceil(job.queued / max(len(self._hungry.get(job.function, ())), 1))
+            size = int(min(size, LEASE_SECONDS / seconds, max(share, WORTH_SECONDS / seconds)))
         if job.closed:  # near the end everybody must have something to do
             size = min(size, ceil(job.queued / (2 * len(self._serving[job.function]))))
         return max(size, 1)
@@ -229,5 +233,5 @@ class Pool:
         return ahead < AHEAD_SECONDS
 
 
-def _is_busy(worker: WorkerSession) -> bool:
-    return bool(worker.leases)
+def _leases(worker: WorkerSession) -> int:
+    return len(worker.leases)

@@ -30,7 +30,7 @@ TIMED: Final = 5e-5
 TIMED_AT_ONCE: Final = 64
 
 #: After calls that took twice as long, so many are timed one by one: few may take nearly all of it.
-TIMED_SINGLY: Final = 1000
+TIMED_SINGLY: Final = 128
 
 _Failed = tuple[Kind, bytes]
 

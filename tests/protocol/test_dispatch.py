@@ -143,8 +143,9 @@ def test_late_result_of_a_message_under_suspicion_clears_it(bench: MasterBench) 
 def test_half_of_what_a_busy_worker_has_not_begun_is_recalled(bench: MasterBench) -> None:
     client, busy = bench.client(), bench.worker("busy")
     client.submit(JOB, payloads(2), last=False)
-    busy.work(0.004)
-    client.submit(JOB, payloads(3), first=2, last=False)
+    busy.work(0.006)
+    for number in range(3):
+        client.submit(JOB, payloads(1), first=2 + number, last=False)
     leases = [task.lease for task, _ in busy.tasks()]
     assert len(leases) == 3
     bench.worker("idle")
@@ -156,8 +157,9 @@ def test_half_of_what_a_busy_worker_has_not_begun_is_recalled(bench: MasterBench
 def test_worker_that_goes_on_answering_is_left_its_work(bench: MasterBench) -> None:
     client, busy = bench.client(), bench.worker("busy")
     client.submit(JOB, payloads(2), last=False)
-    busy.work(0.004)
-    client.submit(JOB, payloads(3), first=2, last=False)
+    busy.work(0.006)
+    for number in range(3):
+        client.submit(JOB, payloads(1), first=2 + number, last=False)
     tasks = busy.tasks()
     assert len(tasks) == 3
     bench.worker("idle")

@@ -183,7 +183,7 @@ def test_jobs_take_turns(bench: MasterBench) -> None:
 def test_what_a_busy_worker_has_not_begun_is_recalled_for_an_idle_one(bench: MasterBench) -> None:
     client, busy = bench.client(), bench.worker("busy")
     client.submit(JOB, payloads(2), last=False)
-    busy.work(0.002)  # short ones, so that more is given ahead
+    busy.work(0.008)  # short ones, so that more is given ahead
     client.submit(JOB, payloads(4), first=2, last=False)
     leases = busy.tasks()
     assert len(leases) > 1

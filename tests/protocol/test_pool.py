@@ -14,6 +14,7 @@ from palm.protocol.pool import (
     GROWTH,
     LEASE_SECONDS,
     MAX_LEASES,
+    WORTH_SECONDS,
     Lease,
     Pool,
     WorkerSession,
@@ -62,7 +63,7 @@ def test_nothing_is_known_of_the_first_message(pool: Pool) -> None:
     queued=st.integers(1, 2 * MAX_MESSAGES),
     closed=st.booleans(),
 )
-def test_lease_is_about_five_milliseconds_and_grows_slowly(
+def test_lease_is_about_twenty_milliseconds_and_grows_slowly(
     seconds: float, granted: int, queued: int, closed: bool
 ) -> None:
     pool = Pool()
@@ -74,6 +75,18 @@ def test_lease_is_about_five_milliseconds_and_grows_slowly(
     assert 1 <= size <= min(MAX_MESSAGES, GROWTH * max(granted, 1))
     assert size == 1 or size * seconds <= LEASE_SECONDS * 1.001
     assert not closed or size <= max(1, -(-queued // 4))
+
+
+@pytest.mark.parametrize(("seconds", "size"), [(0.004, 2), (WORTH_SECONDS / 6, 6), (1e-6, 4000)])
+def test_what_is_worth_it_is_shared_among_workers_with_room(
+    pool: Pool, seconds: float, size: int
+) -> None:
+    for _ in range(4):
+        pool.set_hungry(new_worker(pool), True)
+    pool.measured("f", seconds, 1)
+    job = new_job(8)
+    job.granted = 1000
+    assert pool.lease_size(job) == size
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=20))
@@ -94,7 +107,7 @@ def test_idle_worker_has_room_and_one_of_unknown_speed_for_no_more(pool: Pool) -
     assert not pool.has_room(worker)
 
 
-def test_worker_has_room_until_it_has_ten_milliseconds_of_work(pool: Pool) -> None:
+def test_worker_has_room_until_it_has_twenty_milliseconds_of_work(pool: Pool) -> None:
     worker = new_worker(pool)
     pool.measured("f", AHEAD_SECONDS / 10, 1)
     lease = give(worker, 9)

@@ -96,7 +96,7 @@ def test_a_lease_that_was_revoked_meanwhile_is_not_kept(bench: MasterBench) -> N
 def test_nothing_is_recalled_for_a_worker_that_is_away(bench: MasterBench) -> None:
     client, busy = bench.client(), bench.worker("busy")
     client.submit(JOB, payloads(2), last=False)
-    busy.work(0.002)  # short ones, so that more is given ahead
+    busy.work(0.008)  # short ones, so that more is given ahead
     client.submit(JOB, payloads(4), first=2, last=False)
     assert len(busy.tasks()) > 1
     bench.worker("away", local=False).lose()
@@ -110,7 +110,7 @@ def test_what_is_not_begun_is_recalled_again_over_a_new_link(
 ) -> None:
     client, busy = bench.client(), bench.worker("busy", local=False)
     client.submit(JOB, payloads(2), last=False)
-    busy.work(0.002)  # short ones, so that more is given ahead
+    busy.work(0.008)  # short ones, so that more is given ahead
     client.submit(JOB, payloads(4), first=2, last=False)
     held = [task.lease for task, _ in busy.tasks()]
     assert len(held) > 1
