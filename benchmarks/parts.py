@@ -89,12 +89,15 @@ def evaluation(report: Report) -> None:
 
 def start(report: Report) -> None:
     """from nothing - interpreters, imports, master, two workers, client - to the first result"""
+    rounds = 3 if report.quick else 7
     runs = interleaved(
-        3 if report.quick else 7,
-        {IPC: first_of_palm, EXECUTOR: first_of_executor, RELAY: first_of_relay},
+        rounds, {IPC: first_of_palm, EXECUTOR: first_of_executor, RELAY: first_of_relay}
     )
     goals = {IPC: Goal(0.3)}
     report.add("start to first result", "s", runs, goals, relay=RELAY, executor=EXECUTOR)
+    with Place() as place:
+        runs = interleaved(rounds, {IPC: PalmCluster(place, 1).add_worker})
+    report.add("a worker, until it is ready", "s", runs, {IPC: Goal(0.1)})
 
 
 def house(report: Report) -> None:

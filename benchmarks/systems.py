@@ -79,6 +79,16 @@ class PalmCluster:
         """Wait until all workers are welcome."""
         self._place.await_(lambda: self._ready() >= len(self.workers), "workers")
 
+    def add_worker(self) -> float:
+        """Start one more; return the seconds until its master knows it."""
+        self.await_workers()
+        begun = time.perf_counter()
+        self.workers.append(
+            self._place.spawn(WORKER, f"w{len(self.workers)}", self.address or "foo")
+        )
+        self.await_workers()
+        return time.perf_counter() - begun
+
     def caller(self) -> Caller:
         """Return a process with a client, when all workers are there."""
         self.await_workers()
