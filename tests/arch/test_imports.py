@@ -129,9 +129,12 @@ def test_import_palm_loads_nothing_else() -> None:
     }
 
 
-@pytest.mark.parametrize("package", ["palm.servers", "palm.clients"])
-def test_component_loads_only_zmq_and_msgspec(package: str) -> None:
-    loaded = loaded_by(f"import {package}")
+@pytest.mark.parametrize(
+    "component",
+    ["palm.servers import Master", "palm.servers import Worker", "palm.clients import Client"],
+)
+def test_component_loads_only_zmq_and_msgspec(component: str) -> None:
+    loaded = loaded_by(f"from {component}")
     # typing_extensions is pyzmq's own
     libraries = {name.partition(".")[0] for name in loaded} - sys.stdlib_module_names
     assert {name for name in libraries if not name.startswith("_")} <= {
@@ -143,6 +146,12 @@ def test_component_loads_only_zmq_and_msgspec(package: str) -> None:
     }
     slow = {"asyncio", "concurrent.futures", "logging.config", "multiprocessing", "http", "ssl"}
     assert slow & loaded == set()
+
+
+def test_worker_loads_no_rules_of_a_master() -> None:
+    loaded = loaded_by("from palm.servers import Worker")
+    assert "palm.protocol.worker" in loaded
+    assert "palm.protocol.master" not in loaded
 
 
 def test_importing_the_notebook_package_registers_nothing() -> None:
