@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from palm.spec.process import START_AGAIN, ProcessSpec, State
+from palm.spec.exits import START_AGAIN
+from palm.spec.process import ProcessSpec, State
 
 __all__ = [
     "Effect",

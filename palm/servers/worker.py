@@ -25,7 +25,7 @@ from palm.runtime.records import live_records, read_record
 from palm.runtime.shared import SharedValues
 from palm.runtime.workerloop import WorkerLoop
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.spec.process import START_AGAIN
+from palm.spec.exits import START_AGAIN
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
 

@@ -12,7 +12,6 @@ from palm.spec.names import check_name
 __all__ = [
     "OVER",
     "RESTART_POLICIES",
-    "START_AGAIN",
     "ProcessSpec",
     "ProcessState",
     "Restart",
@@ -27,10 +26,6 @@ State = Literal["starting", "ready", "backing-off", "stopping", "stopped", "fail
 #: Of a process that is gone and will not come back by itself.
 OVER: tuple[State, ...] = ("stopped", "failed")
 
-#: Exit code of a process that is well and wants to be started again, as a worker that has grown
-#: too large. Neither shells, nor signals, nor ``sysexits.h`` give it a meaning.
-START_AGAIN = 83
-
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
@@ -39,9 +34,9 @@ class ProcessSpec:
     ``env`` is added to the environment of the supervisor; ``cwd`` is the supervisor's if empty.
     ``grace`` and ``ready_timeout`` are seconds. ``restart`` says when an exit that nobody asked
     for is followed by another start: "on-failure" means an exit code other than 0 or a signal.
-    Unless it is "never", one that was ready and ends with `START_AGAIN` is started at once.
-    ``ready`` says how it is known to be ready: "palm" (it says so itself), "tcp:PORT",
-    "http:URL", "log:RE" or "delay:SECONDS".
+    Unless it is "never", one that was ready and ends with `palm.spec.exits.START_AGAIN` is
+    started at once. ``ready`` says how it is known to be ready: "palm" (it says so itself),
+    "tcp:PORT", "http:URL", "log:RE" or "delay:SECONDS".
 
     Of a component with replicas, ``component`` and ``replica`` say which one this is, and
     ``generation`` which version of it. ``kernel_file`` is where a kernel can be connected to.

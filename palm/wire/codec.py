@@ -13,6 +13,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from enum import IntEnum
+from itertools import chain
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +45,7 @@ BUFFER_MIN: Final = 4 * 1024
 _SCALARS: Final = frozenset({str, int, float, bool, type(None), bytes})
 _CONTAINERS: Final = frozenset({list, dict})
 _PLAIN: Final = _SCALARS | _CONTAINERS
+_DICT_ONLY: Final = frozenset({dict})
 _KEYS: Final = frozenset({str})
 _BYTES_ONLY: Final = {bytes}
 
@@ -66,7 +68,7 @@ def encode_values(values: Sequence[Any]) -> tuple[Codec, list[Buffer]]:
     """
     if set(map(type, values)) <= _BYTES_ONLY:
         return Codec.RAW, list(values)
-    if all(map(is_plain, values)):
+    if _are_plain(values):
         try:
             return Codec.MSGPACK, list(map(_encoder.encode, values))
         except (UnicodeEncodeError, OverflowError):
@@ -99,6 +101,15 @@ def decode_batch(codec: int, batch: Batch) -> list[Any]:
 def decode_value(codec: int, payload: Buffer) -> Any:
     """Decode one value."""
     return decode_values(codec, [payload])[0]
+
+
+def _are_plain(values: Sequence[Any]) -> bool:
+    """Tell whether MessagePack keeps each of them; of flat dicts, as most rows are, at once."""
+    if set(map(type, values)) <= _DICT_ONLY:
+        found = map(type, chain.from_iterable(map(dict.values, values)))
+        if _SCALARS.issuperset(found):
+            return _KEYS.issuperset(map(type, chain.from_iterable(values)))
+    return all(map(is_plain, values))
 
 
 def is_plain(value: Any) -> bool:

@@ -30,7 +30,8 @@ from palm.runner.supervisor import (
     Tick,
     describe_exit,
 )
-from palm.spec.process import RESTART_POLICIES, START_AGAIN, ProcessSpec, Restart, State
+from palm.spec.exits import START_AGAIN
+from palm.spec.process import RESTART_POLICIES, ProcessSpec, Restart, State
 
 TERM, KILL = "SIGTERM", "SIGKILL"
 
