@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from collections import Counter
 from collections.abc import Callable
 from itertools import count
@@ -85,3 +86,26 @@ def test_batch_of_small_messages_is_three_frames() -> None:
     message, received = framing.unpack([header, lengths, body])
     assert message == submit
     assert received is not None and received.body is body  # nothing was copied
+
+
+def allocated(function: Callable[[], object]) -> float:
+    """Return how many bytes a message takes at most, beyond what was there before."""
+    function()  # what is made once is there by now
+    tracemalloc.start()
+    try:
+        function()
+        return tracemalloc.get_traced_memory()[1] / MAX_MESSAGES
+    finally:
+        tracemalloc.stop()
+
+
+def test_message_on_its_way_takes_little_more_than_its_bytes() -> None:
+    submit = Submit(1, b"j" * 8, 0, BATCH.n, "foo.f", Codec.RAW, False)
+    _, *frames = framing.pack(submit, BATCH)
+    payload, slot, view = sys.getsizeof(PAYLOADS[0]), 8, 80
+    # The bytes together, their sizes, and the views that joining them takes for a moment.
+    assert allocated(lambda: Batch.pack(PAYLOADS)) <= 16 + 4 + view + 1
+    # Their sizes, twice more to find that they are equal.
+    assert allocated(lambda: Batch.unpack(BATCH.n, frames)) <= 3 * 4 + 1
+    # The objects, and a tuple and a list of them.
+    assert allocated(BATCH.payloads) <= payload + 2 * slot + 1
