@@ -56,8 +56,7 @@ def draw(report: Report, folder: Path) -> dict[Path, str]:
 
 def throughput(report: Report) -> Any:
     """16-byte messages a second of palm and its peers, on a logarithmic axis."""
-    rows = _grid(report, table.TABLE)
-    rows = {name: row for name, row in rows.items() if table.EACH in row}
+    rows = _systems_with(report, table.EACH)
     if not rows:
         return None
     figure, axes = _subplots(7.5, 0.9 + 0.42 * len(rows))
@@ -79,8 +78,7 @@ def throughput(report: Report) -> Any:
 
 def latency(report: Report) -> Any:
     """Single calls of palm and its peers, p50 and p99."""
-    rows = _grid(report, table.TABLE)
-    rows = {name: row for name, row in rows.items() if table.P50 in row}
+    rows = _systems_with(report, table.P50)
     if not rows:
         return None
     figure, axes = _subplots(7.5, 0.9 + 0.32 * len(rows))
@@ -200,6 +198,12 @@ def _grid(report: Report, name: str) -> Rows:
         for figure in grid.figures if grid.name == name else ():
             rows.setdefault(figure.part, {})[figure.system] = figure.value
     return rows
+
+
+def _systems_with(report: Report, column: str) -> Rows:
+    """Return the rows of the table of peers that have a figure in a column."""
+    rows = _grid(report, table.TABLE)
+    return {name: row for name, row in rows.items() if column in row}
 
 
 def _better(first: Rows, second: Rows) -> Rows:
