@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import random
 import select
-import struct
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +26,7 @@ from palm.transport import multipart
 from palm.transport.base import Arrived, Buffer, Denied, Down, Full, Gone, TransportEvent, Up
 from palm.transport.descriptors import Gate, Overflow, backlog, cut
 from palm.transport.forks import let_go_in_children
+from palm.transport.monitored import Monitored
 from palm.transport.security import (
     Keyring,
     RoleKey,
@@ -40,6 +38,7 @@ from palm.transport.security import (
     secure_ipc_bind,
     secure_tcp_bind,
 )
+from palm.transport.waker import Waker
 
 __all__ = ["ZmqConnector", "ZmqListener"]
 
@@ -50,10 +49,6 @@ DRAIN: Final = 64
 #: connection.
 CHUNK_LOCAL: Final = 1 << 20
 CHUNK_REMOTE: Final = 64 * 1024
-
-#: Largest frame accepted, bytes: a full body, see `palm.wire.batch`. Whoever sends, or announces, a
-#: larger one is cut off; without that the memory for it would be given.
-MAX_FRAME: Final = 16 << 20
 
 #: ZMTP heartbeats, milliseconds: interval and time-out.
 HEARTBEAT_LOCAL: Final = (500, 1500)
@@ -100,77 +95,6 @@ _CONNECTOR_EVENTS: Final = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
 )
-_MONITOR_FRAME: Final = struct.Struct("=Hi")
-
-
-class _Waker:
-    """A pipe that ends a poll; it is written to only while somebody polls."""
-
-    def __init__(self) -> None:
-        self.fd, self.write_fd = os.pipe()
-        os.set_blocking(self.fd, False)
-        os.set_blocking(self.write_fd, False)
-        self._lock = threading.RLock()  # a signal's handler may wake while its thread does
-        self._closed = False
-        self._woken = False
-        self._armed = False
-
-    def arm(self) -> bool:
-        """Prepare for a poll; return whether it need not wait."""
-        self._armed = True  # before the look: a wake-up in between is seen by one of the two
-        return self._woken
-
-    def disarm(self) -> None:
-        self._woken = False  # in this order: see `wake`
-        self._armed = False
-
-    def wake(self) -> None:
-        self._woken = True
-        if not self._armed:
-            return
-        with self._lock, contextlib.suppress(BlockingIOError):  # it is full: the poll will end
-            if not self._closed:
-                os.write(self.write_fd, b"!")
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # it is empty
-            while len(os.read(self.fd, 4096)) == 4096:
-                pass
-
-    def close(self) -> None:
-        with self._lock:
-            self._closed = True
-        os.close(self.fd)
-        os.close(self.write_fd)
-
-
-class _Monitored:
-    """A socket with its monitor."""
-
-    def __init__(self, context: zmq.Context[Any], kind: int, events: int) -> None:
-        self.socket = context.socket(kind)
-        self.socket.set_hwm(0)
-        self.socket.maxmsgsize = MAX_FRAME
-        self.socket.linger = 0
-        address = f"inproc://monitor-{self.socket.underlying}"
-        self.socket.monitor(address, events)
-        self.monitor = context.socket(zmq.PAIR)
-        self.monitor.rcvhwm = 1  # see `descriptors.UNSEEN`: 1000 more are those of libzmq's end
-        self.monitor.connect(address)
-        multipart.is_readable(self.monitor)  # not yet; its descriptor tells from here on
-
-    def read_monitor(self) -> list[tuple[int, int]]:
-        """Return (event, value) of what the monitor saw."""
-        seen: list[tuple[int, int]] = []
-        while multipart.is_readable(self.monitor):
-            seen.append(_MONITOR_FRAME.unpack(multipart.receive(self.monitor)[0].bytes))
-        return seen
-
-    def close(self, linger: int) -> None:
-        self.read_monitor()  # if libzmq's thread waited for room, the next line would wait for it
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close(linger)
 
 
 class _ZmqTransport:
@@ -179,7 +103,7 @@ class _ZmqTransport:
     def __init__(self) -> None:
         check_libzmq()
         self.context: zmq.Context[Any] = zmq.Context()
-        self._waker = _Waker()
+        self._waker = Waker()
         # Of descriptors: zmq's own poller asks each socket twice.
         self._poller = select.poll()
         self._poller.register(self._waker.fd, select.POLLIN)
@@ -195,12 +119,12 @@ class _ZmqTransport:
         """End the wait of `receive`, now or the next one; any thread may call it."""
         self._waker.wake()
 
-    def _watch(self, monitored: _Monitored) -> None:
+    def _watch(self, monitored: Monitored) -> None:
         for socket in (monitored.socket, monitored.monitor):
             self._watched[socket.fd] = socket
             self._poller.register(socket.fd, select.POLLIN)
 
-    def _unwatch(self, monitored: _Monitored) -> None:
+    def _unwatch(self, monitored: Monitored) -> None:
         for socket in (monitored.socket, monitored.monitor):
             if self._watched.pop(socket.fd, None) is not None:
                 self._poller.unregister(socket.fd)
@@ -231,7 +155,7 @@ class ZmqListener(_ZmqTransport):
         self._owner = keyring.owner
         self._zap = ZapHandler(self.context, keyring)
         self._zap.start()
-        self._router = _Monitored(self.context, zmq.ROUTER, _LISTENER_EVENTS)
+        self._router = Monitored(self.context, zmq.ROUTER, _LISTENER_EVENTS)
         self._router.socket.router_mandatory = True
         self._router.socket.handshake_ivl = HANDSHAKE_WITHIN
         self._watch(self._router)
@@ -412,7 +336,7 @@ class ZmqConnector(_ZmqTransport):
     def __init__(self, key: RoleKey) -> None:
         super().__init__()
         self._key = key
-        self._dealer: _Monitored | None = None
+        self._dealer: Monitored | None = None
         self._up = False
         self._failures = 0
         self._failed_at = -math.inf
@@ -426,7 +350,7 @@ class ZmqConnector(_ZmqTransport):
     def connect(self, endpoint: Endpoint, server_key: str = "") -> None:
         """Connect, and reconnect for ever; an earlier connection is given up."""
         self._disconnect(linger=0)
-        self._dealer = dealer = _Monitored(self.context, zmq.DEALER, _CONNECTOR_EVENTS)
+        self._dealer = dealer = Monitored(self.context, zmq.DEALER, _CONNECTOR_EVENTS)
         socket = dealer.socket
         socket.ipv6 = endpoint.is_ipv6
         socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT
@@ -528,7 +452,7 @@ class ZmqConnector(_ZmqTransport):
         again_in = max(0.0, self._again_at - time.monotonic())
         return again_in if timeout is None else min(timeout, again_in)
 
-    def _read_monitor(self, dealer: _Monitored) -> list[TransportEvent]:
+    def _read_monitor(self, dealer: Monitored) -> list[TransportEvent]:
         events: list[TransportEvent] = []
         failed = False  # several failures that are read at once are of one stretch of time
         for event, _ in dealer.read_monitor():

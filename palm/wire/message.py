@@ -84,7 +84,7 @@ __all__ = [
 #: Version of the protocol; a listener refuses others with a fault that names both.
 VERSION: Final = 1
 
-#: Largest header accepted, bytes: a batch of 1,024 messages needs about 6 KiB.
+#: Largest header accepted, bytes: a batch of 4,096 messages needs about 24 KiB.
 MAX_HEADER: Final = 256 * 1024
 
 #: Longest name of a function and longest key, characters: a header has room for some of them.

@@ -75,7 +75,12 @@ IMPURE_CALLS = {"open", "print", "input"}
 
 #: Library -> the modules, or folders of modules, that alone may import it.
 HOMES: dict[str, tuple[str, ...]] = {
-    "zmq": ("palm.transport.zmq", "palm.transport.multipart", "palm.transport.security"),
+    "zmq": (
+        "palm.transport.monitored",
+        "palm.transport.multipart",
+        "palm.transport.security",
+        "palm.transport.zmq",
+    ),
     "sqlalchemy": ("palm_registry.models", "palm_registry.store", "palm_registry.migrations"),
     "tornado": (
         "palm.gateways",

@@ -13,7 +13,7 @@ import pytest
 
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint
-from palm.transport import zmq
+from palm.transport import waker as waker_module
 from palm.transport.base import Arrived, Down, TransportEvent, Up
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector, ZmqListener
@@ -63,7 +63,7 @@ def test_what_was_sent_before_the_end_comes_before_it(
 
 
 def test_a_wake_up_is_over_before_its_pipe_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    waker = zmq._Waker()
+    waker = waker_module.Waker()
     waker.arm()
     closes = threading.Thread(target=waker.close)
     write = os.write
@@ -73,7 +73,7 @@ def test_a_wake_up_is_over_before_its_pipe_is_closed(monkeypatch: pytest.MonkeyP
         closes.join(0.1)
         return write(descriptor, data)
 
-    monkeypatch.setattr(zmq.os, "write", write_late)
+    monkeypatch.setattr(waker_module.os, "write", write_late)
     waker.wake()
     closes.join()
     waker.wake()

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from palm.errors import WireError
-from palm.transport.zmq import MAX_FRAME
+from palm.transport.monitored import MAX_FRAME
 from palm.wire import batch as batches
 from palm.wire.batch import INLINE_LIMIT, MAX_BODY, MAX_MESSAGES, Batch
 
