@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 import psutil
 import zmq
@@ -38,6 +38,9 @@ HALL = 1000
 
 #: Seconds within which all have to be welcome.
 WELCOME_WITHIN = 60.0
+
+#: Seconds within which the calls of the active client have to be done: else they are left out.
+CALLS_WITHIN: Final = 30.0
 
 #: Descriptors that the master needs for itself, the worker and the active client, and some.
 OWN = 64
@@ -115,7 +118,7 @@ def _figures(report: Report, n: int, system: str) -> dict[str, tuple[str, float]
 
 
 def _calls(caller: Caller) -> dict[str, float]:
-    found = caller.ask("calls", function="stamp", n=500)
+    found = caller.ask("calls", function="stamp", n=500, within=CALLS_WITHIN)
     return {name: 1e6 * found[name] for name in ("p50", "p99")}
 
 
