@@ -8,6 +8,7 @@ The lock belongs to whoever uses driver and machine.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -17,10 +18,14 @@ from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed, Event
 from palm.runtime.driver import MAX_WAIT, Driver
 
-__all__ = ["WorkerLoop"]
+__all__ = ["READ_AFTER", "WorkerLoop"]
 
 #: Seconds between two looks of the watcher.
 WATCH_EVERY: Final = 0.05
+
+#: Seconds of a run after which the socket is read before it is answered: no master is started
+#: again in less.
+READ_AFTER: Final = 0.01
 
 #: Looks without a call after which the watcher sleeps until the next call.
 CALM_AFTER: Final = 20
@@ -77,8 +82,12 @@ class WorkerLoop:
                     self._step(MAX_WAIT if self._invoke is None else 0.0)
                 invoke = self._invoke
                 if invoke is not None:
+                    begun = time.monotonic()
                     answers = self._call(invoke)
+                    took_long = time.monotonic() - begun >= READ_AFTER
                     with self._lock:
+                        if took_long:  # an answer over a link that was lost meanwhile is lost, too
+                            self._step(0.0)
                         self._invoke = None
                         for completed in answers:
                             self._driver.handle(completed)

@@ -14,7 +14,7 @@ from palm.errors import PalmError
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed, StopRequested, Tick
 from palm.runtime import workerloop
-from palm.runtime.workerloop import WorkerLoop
+from palm.runtime.workerloop import READ_AFTER, WorkerLoop
 from palm.wire.batch import Batch
 from palm.wire.message import Task
 from tests.support.cluster import until
@@ -128,6 +128,29 @@ def test_the_watcher_reads_while_a_function_runs() -> None:
     until(lambda: StopRequested(7.0) in rig.driver.events)
     assert not any(isinstance(event, Completed) for event in rig.driver.events)
     go_on.set()
+    rig.end()
+
+
+def test_what_came_during_a_long_run_is_read_before_it_is_answered() -> None:
+    read: list[int] = []
+
+    def run(effect: Invoke) -> list[Completed]:
+        time.sleep(2 * READ_AFTER)
+        read.append(rig.driver.steps.count("serving"))
+        return completed()
+
+    rig = Rig(run)
+    rig.call()
+    begin = rig.driver.react
+
+    def note(event: Any) -> None:
+        begin(event)
+        if isinstance(event, Completed):
+            read.append(rig.driver.steps.count("serving"))
+
+    rig.driver.react = note
+    until(lambda: len(read) == 2)
+    assert read[1] == read[0] + 1
     rig.end()
 
 
