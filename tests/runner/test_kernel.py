@@ -233,7 +233,7 @@ def test_kernel_that_was_started_in_a_notebook_does_not_end_with_it(
         start_new_session=True,
     )
     try:
-        assert eventually(file.exists)
+        assert eventually(lambda: file.exists() and file.read_text().rstrip().endswith("}"))
         with console(str(file)) as client:
             assert execute(client, "'JPY_PARENT_PID' in __import__('os').environ") == "False"
             time.sleep(1.2)  # ipykernel looks once a second whether its parent is there
