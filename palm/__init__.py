@@ -14,25 +14,47 @@ if TYPE_CHECKING:
     from palm import clusters, errors
     from palm.clients import Client, Job
     from palm.clusters import connect, up
-    from palm.servers import Master, Worker
+    from palm.servers import (
+        Hub,
+        Master,
+        Message,
+        MuxWorker,
+        Pipeline,
+        Server,
+        Sink,
+        Task,
+        Worker,
+        current_task,
+    )
 
 __all__ = [
     "Client",
+    "Hub",
     "Job",
     "Master",
+    "Message",
+    "MuxWorker",
+    "Pipeline",
+    "Server",
+    "Sink",
+    "Task",
     "Worker",
     "__version__",
     "clusters",
     "connect",
+    "current_task",
     "errors",
     "up",
 ]
 
+_FROM_SERVERS = (
+    "Hub", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task", "Worker",
+    "current_task",
+)  # fmt: skip
 _HOMES = {
     "Client": "palm.clients",
     "Job": "palm.clients",
-    "Master": "palm.servers",
-    "Worker": "palm.servers",
+    **dict.fromkeys(_FROM_SERVERS, "palm.servers"),
     "connect": "palm.clusters",
     "up": "palm.clusters",
 }

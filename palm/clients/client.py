@@ -6,7 +6,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from logging import INFO
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +18,7 @@ from palm.clients.job import Job, check_errors
 from palm.clients.keys import Keys
 from palm.clients.outcomes import Chunk
 from palm.clients.questions import Questions
+from palm.clients.routes import function_of
 from palm.clients.source import Source
 from palm.clients.terms import terms_of
 from palm.errors import (
@@ -120,7 +121,7 @@ class Client:
 
     def job(
         self,
-        function: str,
+        function: str | Sequence[str | Sequence[str]],
         items: Iterable[Any],
         messages: int | None = None,
         cache: str = "",
@@ -145,7 +146,8 @@ class Client:
         Parameters
         ----------
         function
-            ``server.name``, or the bare name.
+            ``server.name``, or the bare name. For a pipeline a list with one for each component
+            on the way, in order; where several components are one stage, a list of theirs.
         items
             Any iterable, also an infinite one; of a DataFrame each row as a dict, of a Series
             each value.
@@ -201,6 +203,7 @@ class Client:
             detach=detach,
         )
         source = Source(items)
+        function = function_of(function)
         job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
         keys = None if key is None else Keys(key, job._total)
         feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake, keys)
@@ -215,7 +218,7 @@ class Client:
 
     def eval(
         self,
-        function: str,
+        function: str | Sequence[str | Sequence[str]],
         payload: Any,
         messages: int = 1,
         cache: str = "",
@@ -237,10 +240,10 @@ class Client:
         done = job.wait(timeout)
         if not done and timeout is not None and job.state in ("running", "paused"):
             job.cancel()
-            raise DeadlineExceeded(f"no result within {timeout:g} s", function=function)
+            raise DeadlineExceeded(f"no result within {timeout:g} s", function=job.function)
         results = list(job)
         if not done and job.state == "cancelled":
-            raise Cancelled("the client was closed", function=function)
+            raise Cancelled("the client was closed", function=job.function)
         return results[0] if messages == 1 else results
 
     def resume(

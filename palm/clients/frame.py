@@ -144,18 +144,25 @@ class _Rows:
         return _joined(self._order, np.int64)
 
     def add(self, chunk: Chunk) -> None:
-        values, above = chunk.values(), len(self.values)
-        for at, kind in enumerate(chunk.kinds):
-            if kind:
-                self.errors[above + at] = values[at].summary
-                values[at] = _NO_RESULT
+        values = chunk.values()
+        messages = np.arange(chunk.n) if chunk.is_plain else self._add_errors(chunk, values)
         self.values.extend(values)
         durations = np.array(chunk.durations, dtype=np.float64)
-        self._order.append(np.arange(chunk.first, chunk.first + chunk.n))
-        self._durations.append(durations)
+        self._order.append(chunk.first + messages)
+        self._durations.append(durations[messages])
         # Each begins where the one before it has ended.
-        self._started.append(np.cumsum([chunk.outcome.started, *durations[:-1]])[: chunk.n])
-        self._put(chunk.n, chunk.outcome.worker, chunk.outcome.attempt)
+        started = np.cumsum([chunk.outcome.started, *durations[:-1]])[: chunk.n]
+        self._started.append(started[messages])
+        self._put(len(values), chunk.outcome.worker, chunk.outcome.attempt)
+
+    def _add_errors(self, chunk: Chunk, values: list[Any]) -> np.ndarray:
+        """Put what is left of failed messages in their places; return the message of each value."""
+        rows, above = chunk.rows(), len(self.values)
+        for at, row in enumerate(rows):
+            if row.failed:
+                self.errors[above + at] = row.value.summary
+                values[at] = _NO_RESULT
+        return np.array([row.at for row in rows], dtype=np.intp)
 
     def add_missing(self, missing: int, state: str) -> None:
         """Add rows for messages that were submitted and have no outcome."""

@@ -6,7 +6,7 @@ its order: so a client may hand over a million messages and leave.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
@@ -37,6 +37,7 @@ class Admission:
         timers: Timers,
         effects: list[Effect],
         settlement: Settlement,
+        put: Callable[[JobState, Piece, float], None],
     ) -> None:
         self._keeper = keeper
         self._journal = journal
@@ -45,6 +46,7 @@ class Admission:
         self._timers = timers
         self._effects = effects
         self._settlement = settlement
+        self._put = put
         #: Jobs that may have too few messages in memory.
         self._drained: dict[bytes, JobState] = {}
         #: Messages that are queued as soon as it is written that they may have begun.
@@ -58,7 +60,8 @@ class Admission:
     def begin(self, client: ClientSession, submit: Submit, function: str, now: float) -> JobState:
         """Open a job, and give it to its client."""
         terms = submit.terms
-        job = JobState(self._keeper, submit.job, function, terms)
+        job = JobState(self._keeper, submit.job, function, terms, submit.route)
+        job.chain = submit.function
         ledger = job.ledger = Ledger(client.name, now, client.id)
         self._keeper.jobs[job.id] = job
         self._delivery.attach(client, job, ledger)
@@ -182,7 +185,7 @@ class Admission:
                 if job.expired:
                     self._dispatcher.fail_expired(job, piece)
                 else:
-                    job.put(piece)
+                    self._put(job, piece, now)
         if job.waiting:
             self._dispatcher.enqueue(job, now)
 

@@ -48,7 +48,7 @@ from palm.wire.message import (
     Submit,
     Taken,
 )
-from palm.wire.outcome import Failure, Kind, encode_failure
+from palm.wire.outcome import Failure, Kind, encode_failure, failures_in
 
 __all__ = ["ClientMachine"]
 
@@ -308,10 +308,9 @@ class ClientMachine:
             job.position += 1
         new = job.answered.add(first, first + n)
         for start, stop in new:
-            inputs = job.settle(start, stop, keep=bool(outcome.kinds))
+            inputs = job.settle(start, stop, keep=failures_in(outcome.kinds) > 0)
             a, b = start - first, stop - first
-            part = outcome if b - a == n else _cut_outcome(outcome, a, b)
-            self._effects.append(Deliver(job.id, part, batch.cut(a, b), inputs))
+            self._effects.append(Deliver(job.id, outcome.cut(a, b), batch.cut(a, b), inputs))
         self._drop_if_finished(job)
 
     def _accept(self, message: Accept) -> None:
@@ -398,20 +397,3 @@ def _as_text(function: object) -> str:
 
 def _is_data(event: Received) -> bool:
     return isinstance(event.message, Outcome | Notice | Kept | Accept | Gone | Answer)
-
-
-def _cut_outcome(outcome: Outcome, a: int, b: int) -> Outcome:
-    return Outcome(
-        outcome.link,
-        outcome.serial,
-        outcome.job,
-        outcome.first + a,
-        b - a,
-        outcome.attempt,
-        outcome.codec,
-        outcome.worker,
-        outcome.started,
-        outcome.durations[4 * a : 4 * b],
-        outcome.kinds[a:b],
-        outcome.position,
-    )

@@ -17,6 +17,7 @@ from palm.protocol.ledger import Ledger
 from palm.protocol.timers import Timers
 from palm.wire.batch import Batch
 from palm.wire.message import Gone, Outcome, Resume, Taken
+from palm.wire.outcome import failures_in
 
 __all__ = ["Delivery"]
 
@@ -48,7 +49,7 @@ class Delivery:
         """Write outcomes, and deliver them when that is done."""
         outcome.position = ledger.recorded
         ledger.recorded += 1
-        ledger.failed += len(outcome.kinds) - outcome.kinds.count(0)
+        ledger.failed += failures_in(outcome.kinds)
         ledger.done(outcome.first, outcome.first + outcome.n)
         then = partial(self._recorded, job, ledger, outcome, batch)
         self._journal.write(Outcomes(job.id, outcome, batch), then, sync=job.terms.durable)

@@ -57,6 +57,8 @@ class Dispatcher:
         self.pool = Pool()
         #: Count of the leases out.
         self.leased = 0
+        #: Is told of a job with a way through this component when nobody wants it any more.
+        self.leave: Callable[[JobState], None] = _stay
         #: Nothing is leased any more: the master stops.
         self.draining = False
         self._name = name
@@ -237,8 +239,11 @@ class Dispatcher:
         home.jobs.pop(job.id, None)
         job.clear()
         self.forget(job)
-        home.outcomes = deque(pair for pair in home.outcomes if pair[0].job != job.id)
+        if job.unacked:
+            home.outcomes = deque(pair for pair in home.outcomes if pair[0].job != job.id)
         job.dropped = True
+        if job.passage is not None:
+            self.leave(job)
         if job.open:
             self.revoke(job)
 
@@ -327,6 +332,7 @@ class Dispatcher:
             job.function,
             piece.codec,
             job.terms.timeout,
+            job.route,
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))
@@ -416,6 +422,8 @@ class Dispatcher:
         job.clear()
         self.forget(job)
         self.revoke(job)
+        if job.passage is not None:
+            self.leave(job)
 
     def fail_expired(self, job: JobState, piece: Piece) -> None:
         """Give messages of a job whose time is over their outcome."""
@@ -544,6 +552,10 @@ class Dispatcher:
         self._effects.extend(Probe(peer) for peer in busy)
         if busy:
             self._start_sweep(now)
+
+
+def _stay(job: JobState) -> None:
+    """Do nothing: a plain job takes one step."""
 
 
 def _is_before(job: JobState | None, other: JobState) -> bool:

@@ -7,7 +7,7 @@ results find them whoever has them by then; see `palm.protocol.admission` for wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -19,7 +19,7 @@ from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, Send
 from palm.protocol.entries import JobEnded, Recovered
 from palm.protocol.events import InputsLoaded, JournalFailed, OutcomesLoaded, Written
-from palm.protocol.jobs import ClientSession, JobState
+from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.journal import Journal
 from palm.protocol.ledger import Ledger
 from palm.protocol.settlement import Settlement
@@ -70,6 +70,7 @@ class Durability:
         no_journal: str,
         keep_for: float,
         max_journal: int,
+        put: Callable[[JobState, Piece, float], None],
     ) -> None:
         keeper = clients[b""] = ClientSession(b"", "nobody", "")
         self._name = name
@@ -89,6 +90,7 @@ class Durability:
             timers,
             effects,
             settlement,
+            put,
         )
         #: Jobs that have ended: a client that was away may not know, and send them again.
         self._ended: dict[bytes, None] = {}
@@ -295,7 +297,8 @@ class Durability:
     def _first_over(self, *, closed: bool) -> JobState | None:
         """Return the oldest job that nobody has and nothing is to be done for."""
         for job in self._keeper.jobs.values():
-            if job.session is self._keeper and not job.open and job.closed >= closed:
+            idle = job.session is self._keeper and job.ledger is not None and not job.open
+            if idle and job.closed >= closed:
                 return job
         return None
 

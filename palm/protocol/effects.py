@@ -28,6 +28,7 @@ __all__ = [
     "Probe",
     "Ready",
     "Reconnect",
+    "Remember",
     "Reply",
     "Send",
     "Stopped",
@@ -51,6 +52,8 @@ class Probe(msgspec.Struct):
 
 class Reconnect(msgspec.Struct):
     """Look the server's name up again and connect to what is found; `LookedUp` follows."""
+
+    peer: bytes = b""
 
 
 class Invoke(msgspec.Struct):
@@ -170,6 +173,13 @@ class Ready(msgspec.Struct):
 
     name: str
     endpoints: dict[str, str]
+    peer: bytes = b""
+
+
+class Remember(msgspec.Struct):
+    """Keep the names and topics of the stages that subscribe, for the next start to expect them."""
+
+    stages: list[tuple[str, list[str]]]
 
 
 class Log(msgspec.Struct):
@@ -202,6 +212,7 @@ Effect = (
     | Note
     | Reply
     | Ready
+    | Remember
     | Log
     | Stopped
 )

@@ -1,6 +1,7 @@
 """What can happen to a machine.
 
-``peer`` is the routing id that the transport gave to a connection; connectors have one peer, b"".
+``peer`` is the routing id that the transport gave to a connection; who connects to one server has
+one peer, b"".
 """
 
 from __future__ import annotations
@@ -72,21 +73,27 @@ class PeerLost(msgspec.Struct):
 class Connected(msgspec.Struct):
     """A connector's connection stands, handshake included: greet."""
 
+    peer: bytes = b""
+
 
 class Disconnected(msgspec.Struct):
     """A connector's connection broke; the transport goes on trying."""
+
+    peer: bytes = b""
 
 
 class Refused(msgspec.Struct):
     """The listener refused our key, or its key is not the one we know."""
 
     reason: str
+    peer: bytes = b""
 
 
 class TurnedAway(msgspec.Struct):
     """The listener has no room for us, for a ``reason``; the transport tries again."""
 
     reason: str
+    peer: bytes = b""
 
 
 class LookedUp(msgspec.Struct):
@@ -94,6 +101,7 @@ class LookedUp(msgspec.Struct):
 
     found: bool
     known: tuple[str, ...] = ()
+    peer: bytes = b""
 
 
 class Tick(msgspec.Struct):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from palm.protocol.ledger import Ledger
 from palm.protocol.partitions import Partitions
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
-from palm.wire.message import Kept, Outcome, Terms
+from palm.wire.message import Kept, Outcome, Route, Terms
+
+if TYPE_CHECKING:
+    from palm.protocol.passage import Passage
 
 __all__ = ["PLAIN", "ClientSession", "Fate", "JobState", "Piece", "blank_piece"]
 
@@ -92,6 +96,7 @@ class JobState:
 
     __slots__ = (
         "astray",
+        "chain",
         "closed",
         "deadline",
         "delayed",
@@ -103,17 +108,21 @@ class JobState:
         "granted",
         "home",
         "id",
+        "kept",
         "known",
         "late",
         "ledger",
         "link",
         "listed",
         "partitions",
+        "passage",
         "queue",
         "queued",
+        "route",
         "session",
         "suspects",
         "terms",
+        "then",
         "told",
         "unacked",
         "unknown",
@@ -121,10 +130,24 @@ class JobState:
     )
 
     def __init__(
-        self, session: ClientSession, job: bytes, function: str, terms: Terms | None = None
+        self,
+        session: ClientSession,
+        job: bytes,
+        function: str,
+        terms: Terms | None = None,
+        route: Route | None = None,
     ) -> None:
         self.session = self.home = session
         self.id = job
+        self.route = route
+        #: The functions of all stages, as the client named them.
+        self.chain = function
+        #: The way of its messages through this component, if that is more than one step.
+        self.passage: Passage | None = None
+        #: Takes its outcomes, if it is such a step.
+        self.then: Callable[[Outcome, Batch], None] | None = None
+        #: Outcomes that a stage before this one has not released.
+        self.kept: deque[tuple[Outcome, Batch]] = deque()
         #: Of a job in the journal.
         self.ledger: Ledger | None = None
         self.function = function

@@ -56,16 +56,23 @@ class State(Enum):
 class Identity:
     """What a connector says of itself in HELLO; ``server`` is the name it was given to look for."""
 
-    __slots__ = ("functions", "name", "role", "server", "session")
+    __slots__ = ("functions", "name", "role", "server", "session", "topics")
 
     def __init__(
-        self, role: str, name: str, session: bytes, server: str, functions: list[str]
+        self,
+        role: str,
+        name: str,
+        session: bytes,
+        server: str,
+        functions: list[str],
+        topics: list[str] | None = None,
     ) -> None:
         self.role = role
         self.name = name
         self.session = session
         self.server = server
         self.functions = functions
+        self.topics = topics or []
 
 
 class Link:
@@ -176,7 +183,16 @@ class Link:
         self.state, self.id = State.GREETING, 0
         me = self.identity
         hello = Hello(
-            0, VERSION, me.role, me.name, me.session, me.server, me.functions, holds, self.epoch
+            0,
+            VERSION,
+            me.role,
+            me.name,
+            me.session,
+            me.server,
+            me.functions,
+            holds,
+            self.epoch,
+            me.topics,
         )
         try:
             decode(encode(hello))  # what we could not read ourselves is refused each time it comes

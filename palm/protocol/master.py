@@ -33,6 +33,7 @@ from palm.protocol.events import (
 )
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.publishing import Publisher
 from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL, Host, Session, Sessions
 from palm.protocol.settlement import Settlement
 from palm.protocol.shown import LINE, shown
@@ -120,6 +121,7 @@ class MasterMachine:
             no_journal,
             keep_for,
             max_journal,
+            self._put,
         )
         host = Host(name, epoch, endpoints, new_link, remote_grace, session_ttl)
         self._sessions = Sessions(
@@ -129,10 +131,16 @@ class MasterMachine:
             self._timers,
             self._effects,
             self._durability.detach,
+            self._new_publisher(),
         )
         self._stopping: Timer | None = None
         self._started = False
         self._stopped = False
+        self._handlers = HANDLERS
+
+    def _new_publisher(self) -> Publisher | None:
+        """Return who hands messages to the stages behind this component, if there may be any."""
+        return None
 
     @property
     def late_results(self) -> int:
@@ -173,7 +181,7 @@ class MasterMachine:
             self._durability.start(self._settlement.parks_until(now), now)
 
     def _take_effects(self, now: float) -> list[Effect]:
-        self._durability.go_on(len(self._sessions.workers))
+        self._durability.go_on(self._dispatcher.pool.size)
         if self._stopping is not None and not self._dispatcher.leased:
             self._finish(now)
         effects = self._effects[:]
@@ -193,7 +201,7 @@ class MasterMachine:
         session = self._sessions.find(event.peer, message)
         if session is None:
             return
-        handler = _HANDLERS.get((session.role, type(message)))
+        handler = self._handlers.get((session.role, type(message)))
         if handler is None:
             self._sessions.strike(event.peer, f"a {session.role} may not send {_kind(message)}")
             return
@@ -205,14 +213,16 @@ class MasterMachine:
         self, client: ClientSession, message: Submit, batch: Batch | None, now: float
     ) -> None:
         if message.terms is not None and message.terms.journaled:
-            function = self._function(client, message.function)
+            function = self._function(client, message)
             if not self._durability.submit(client, message, batch, function, now):
                 self._strike(client, "messages of a job before which some are missing")
             return
         job = client.jobs.get(message.job)
         if job is None:
-            function, terms = self._function(client, message.function), message.terms
-            job = client.jobs[message.job] = JobState(client, message.job, function, terms)
+            function, terms = self._function(client, message), message.terms
+            job = JobState(client, message.job, function, terms, message.route)
+            job.chain = message.function
+            client.jobs[message.job] = job
             if terms is not None and terms.deadline:
                 due = now + max(terms.remaining, 0.0)
                 job.deadline = self._timers.at(due, self._dispatcher.expire, job)
@@ -239,10 +249,15 @@ class MasterMachine:
             due = self._settlement.parks_until(now, message.waited)
             self._timers.at(due, self._settlement.forsake, job, piece)
         else:
-            job.put(piece)
+            self._put(job, piece, now)
 
-    def _function(self, client: ClientSession, function: str) -> str:
+    def _put(self, job: JobState, piece: Piece, now: float) -> None:
+        """Queue messages that are to be run."""
+        job.put(piece)
+
+    def _function(self, client: ClientSession, submit: Submit) -> str:
         """Return the bare name of a function; one of another server stays as it is."""
+        function = submit.function
         server, dot, name = function.partition(".")
         if not dot:
             return function
@@ -255,7 +270,11 @@ class MasterMachine:
             job = client.jobs.get(outcome.job)
             if job is not None:
                 job.unacked -= 1
+                self._released(job, outcome.first, outcome.n)
                 self._drop_if_finished(job)
+
+    def _released(self, job: JobState, first: int, n: int) -> None:
+        """Note that what became of messages is safe with who gave them to us."""
 
     def _close(
         self, client: ClientSession, message: Close, batch: Batch | None, now: float
@@ -266,7 +285,8 @@ class MasterMachine:
             jobs = [client.jobs[message.job]] if message.job in client.jobs else []
             self._durability.close(client, message, now)
         for job in jobs:
-            self._dispatcher.close(job)
+            if job.then is None:
+                self._dispatcher.close(job)
 
     def _resume(
         self, client: ClientSession, message: Resume, batch: Batch | None, now: float
@@ -354,9 +374,7 @@ class MasterMachine:
 
     def _drop_if_finished(self, job: JobState) -> None:
         if job.finished:
-            job.clear()
-            self._dispatcher.forget(job)
-            job.session.jobs.pop(job.id, None)
+            self._dispatcher.close(job)
 
     def _stop(self, grace: float, now: float) -> None:
         if self._stopping is None:
@@ -429,7 +447,7 @@ def _kind(message: Message) -> str:
     return type(message).__name__.upper()
 
 
-_HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
+HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
     ("client", Submit): MasterMachine._submit,
     ("client", Ack): MasterMachine._ack,
     ("client", Close): MasterMachine._close,
@@ -445,3 +463,4 @@ _HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
     ("worker", Fetch): MasterMachine._cache,
     ("worker", Bye): MasterMachine._worker_bye,
 }
+HANDLERS |= {("inner", kind): h for (role, kind), h in HANDLERS.items() if role == "worker"}

@@ -139,13 +139,14 @@ class Pool:
         self._serving: dict[str, dict[bytes, WorkerSession]] = {}
         self._hungry: dict[str, dict[bytes, WorkerSession]] = {}
         self._seconds: dict[str, float] = {}
+        self._size = 0
         #: Functions that were served at some time.
         self.served: set[str] = set()
 
     @property
     def size(self) -> int:
-        """Count of the workers."""
-        return len(self._workers)
+        """Count of the workers, but for one that serves hooks only."""
+        return self._size
 
     def workers(self) -> list[WorkerSession]:
         """Return all of them."""
@@ -154,6 +155,7 @@ class Pool:
     def add(self, worker: WorkerSession) -> None:
         """Let it be given work."""
         self._workers[worker.id] = worker
+        self._size += not _serves_hooks(worker)
         for function in worker.functions:
             self._serving.setdefault(function, {})[worker.id] = worker
             self.served.add(function)
@@ -161,6 +163,7 @@ class Pool:
     def remove(self, worker: WorkerSession) -> None:
         """Give it no more work."""
         del self._workers[worker.id]
+        self._size -= not _serves_hooks(worker)
         self.set_hungry(worker, False)
         for function in worker.functions:
             serving = self._serving[function]
@@ -192,8 +195,8 @@ class Pool:
         return function in self._serving
 
     def functions(self) -> list[str]:
-        """Return all that is served now."""
-        return list(self._serving)
+        """Return all that is served now, but for hooks."""
+        return [function for function in self._serving if not function.startswith("%")]
 
     def measured(self, function: str, seconds: float, n: int) -> None:
         """Learn that ``n`` messages took ``seconds`` in all, unless that makes no sense."""
@@ -235,3 +238,7 @@ class Pool:
 
 def _leases(worker: WorkerSession) -> int:
     return len(worker.leases)
+
+
+def _serves_hooks(worker: WorkerSession) -> bool:
+    return all(function.startswith("%") for function in worker.functions) and worker.role == "inner"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, cast
 
 from palm.errors import ConfigError
 from palm.protocol.dispatch import Dispatcher
@@ -20,6 +20,7 @@ from palm.protocol.effects import Effect, Log, Send
 from palm.protocol.events import Received
 from palm.protocol.jobs import ClientSession, Fate
 from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.publishing import Publisher, StageSession
 from palm.protocol.shown import LINE, shown
 from palm.protocol.timers import Timer, Timers
 from palm.spec.names import check_name
@@ -39,7 +40,10 @@ RETURN_WITHIN: Final = 2.0
 #: Broken messages after which a peer is not listened to before it greets again.
 MAX_STRIKES: Final = 3
 
-Session = ClientSession | WorkerSession
+Session = ClientSession | WorkerSession | StageSession
+
+#: Who may connect; an ``inner`` worker is part of the component itself.
+ROLES: Final = ("client", "worker", "inner", "stage")
 
 
 @dataclass(slots=True)
@@ -79,8 +83,10 @@ class Sessions:
         timers: Timers,
         effects: list[Effect],
         detach: Callable[[ClientSession, float], None],
+        publisher: Publisher | None = None,
     ) -> None:
         self.clients = clients
+        self.stages: dict[bytes, StageSession] = {}
         #: Those that may hold leases; see `away` for the others.
         self.workers: dict[bytes, WorkerSession] = {}
         #: Workers of which it is not known whether they died.
@@ -96,6 +102,7 @@ class Sessions:
         self._timers = timers
         self._effects = effects
         self._detach = detach
+        self._publisher = publisher
 
     # Those who are there
 
@@ -135,11 +142,15 @@ class Sessions:
             self._send(event.peer, refusal)
             return None
         self.strangers.pop(event.peer, None)
-        session = self._client(hello) if hello.role == "client" else self._worker(hello, now)
+        session = self._session(hello, now)
         self._connect(session, event.peer, now)
         if isinstance(session, WorkerSession):
             session.local = event.local
             self._welcome_worker(session, hello, now)
+        elif isinstance(session, StageSession):
+            self._welcome(session, [])
+            if self._publisher is not None:
+                self._publisher.connected(session, now)
         else:
             self._detach(session, now)
             self._welcome(session, [])
@@ -150,18 +161,41 @@ class Sessions:
             name = self._host.name
             text = f"'{name}' speaks version {VERSION} of the protocol, you {hello.version}"
             return Fault(0, "version", text)
-        if hello.role not in ("client", "worker") or hello.role not in event.roles:
+        if hello.role not in ROLES or hello.role not in event.roles:
             text = f"your key does not allow you to be a {shown(hello.role)} here"
+            return Fault(0, "role", text)
+        if hello.role == "stage" and self._publisher is None:
+            text = f"'{self._host.name}' passes nothing on: it is not pipelined"
             return Fault(0, "role", text)
         if not hello.session:
             return Fault(0, "role", "a session without an id")
         if not _is_name(hello.name):
             text = f"'{shown(hello.name)}' cannot be the name of a {hello.role}"
             return Fault(0, "name", text)
-        is_worker = hello.session in self.workers or hello.session in self.away
-        if is_worker if hello.role == "client" else hello.session in self.clients:
+        if self._role_of(hello.session) not in ("", hello.role):
             return Fault(0, "role", "this session has another role")
         return None
+
+    def _role_of(self, session: bytes) -> str:
+        absence = self.away.get(session)
+        if absence is not None:
+            return absence.worker.role
+        known = self.clients.get(session) or self.workers.get(session) or self.stages.get(session)
+        return known.role if known is not None else ""
+
+    def _session(self, hello: Hello, now: float) -> Session:
+        if hello.role == "client":
+            return self._client(hello)
+        if hello.role == "stage":
+            return self._stage(hello, now)
+        return self._worker(hello, now)
+
+    def _stage(self, hello: Hello, now: float) -> StageSession:
+        stage = self.stages.get(hello.session)
+        if stage is None and self._publisher is not None:
+            stage = self._publisher.subscribe(hello.session, hello.name, hello.topics, now)
+            self.stages[hello.session] = stage
+        return cast(StageSession, stage)
 
     def _client(self, hello: Hello) -> ClientSession:
         client = self.clients.get(hello.session)
@@ -181,8 +215,10 @@ class Sessions:
         for absence in [a for a in self.away.values() if a.worker.name == hello.name]:
             self._give_up(absence, now)  # it was started anew
         functions = tuple(dict.fromkeys(hello.functions))
-        worker = WorkerSession(hello.session, hello.name, functions)
+        worker = WorkerSession(hello.session, hello.name, functions, role=hello.role)
         self._add(worker)
+        if hello.role == "inner":
+            return worker
         served = shown(", ".join(functions), LINE) or "nothing"
         self._log(logging.INFO, f"worker {worker.name} joined, serves {served}")
         return worker
@@ -243,12 +279,30 @@ class Sessions:
             due = now + self._host.session_ttl
             session.expiry = self._timers.at(due, self.forget_client, session)
             self._detach(session, now)
+        elif isinstance(session, StageSession):
+            self._lose_stage(session, now)
         elif session.local or not self._host.remote_grace:
             self._miss(session, now)
         else:
             self._dispatcher.pool.set_hungry(session, False)
             due = now + self._host.remote_grace
             session.expiry = self._timers.at(due, self._lose_worker, session)
+
+    def _lose_stage(self, stage: StageSession, now: float) -> None:
+        due = now + self._host.session_ttl
+        stage.expiry = self._timers.at(due, self._forget_stage, stage)
+        if self._publisher is not None:
+            self._publisher.lost(stage, now)
+
+    def _forget_stage(self, stage: StageSession, now: float) -> None:
+        self.stages.pop(stage.id, None)
+
+    def dismiss_stage(self, stage: StageSession, now: float) -> None:
+        """Let go of the process of a stage, which leaves on purpose; another may come for it."""
+        if stage.peer is not None:
+            self.peers.pop(stage.peer, None)
+            stage.peer = None
+        self._lose_stage(stage, now)
 
     def forget_client(self, client: ClientSession, now: float) -> None:
         """Let go of a client and of its jobs."""

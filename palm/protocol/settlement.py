@@ -78,9 +78,7 @@ class Settlement:
     def resend(self, client: ClientSession) -> None:
         """Send what a client has not acknowledged over its new link."""
         for outcome, batch in client.outcomes:
-            outcome.link = client.link
-            if client.peer is not None:
-                self._effects.append(Send(client.peer, outcome, batch))
+            self._send(client, outcome, batch)
 
     def fail(self, job: JobState, piece: Piece, kind: Kind, failure: Failure) -> None:
         """Give messages that wait the outcome ``failure``."""
@@ -90,6 +88,17 @@ class Settlement:
                 n = min(stop - at, MAX_MESSAGES)
                 batch = Batch.pack([payload] * n)
                 self._fail(job, at, bytes([kind]) * n, batch, piece.attempts)
+
+    def conclude(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        """Give messages of a job that took several steps their outcome, if they have none yet."""
+        if job.dropped:
+            return
+        first = outcome.first
+        for start, stop in job.done.add(first, first + outcome.n):
+            a, b = start - first, stop - first
+            part = outcome.cut(a, b)
+            part.job = job.id
+            self._send_outcome(job, part, batch.cut(a, b))
 
     def forsake(self, job: JobState, piece: Piece, now: float) -> None:
         """Give up messages that an earlier master may have leased: they may not run twice.
@@ -199,15 +208,32 @@ class Settlement:
         self._send_outcome(job, outcome, batch.cut(a, b))
 
     def _send_outcome(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        if job.then is not None:
+            job.then(outcome, batch)
+            return
         if job.ledger is not None:
             self._record(job, outcome, batch)
             return
         client = job.session
+        if client.role == "upstream":
+            job.kept.append((outcome, batch))
+            self._send(client, outcome, batch)
+            return
         client.serial += 1
-        outcome.serial, outcome.link = client.serial, client.link
+        outcome.serial = client.serial
         client.outcomes.append((outcome, batch))
         job.unacked += 1
+        self._send(client, outcome, batch)
+
+    def answer_again(self, job: JobState, first: int, n: int) -> None:
+        """Send what became of messages of an earlier stage's job once more."""
+        for outcome, batch in job.kept:
+            if first < outcome.first + outcome.n and outcome.first < first + n:
+                self._send(job.session, outcome, batch)
+
+    def _send(self, client: ClientSession, outcome: Outcome, batch: Batch) -> None:
         if client.peer is not None:
+            outcome.link = client.link
             self._effects.append(Send(client.peer, outcome, batch))
 
     def _park(self, message: Result, batch: Batch, worker: str, now: float) -> None:

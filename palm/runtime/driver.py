@@ -94,8 +94,8 @@ def _translated(event: TransportEvent) -> events.Event:
 
 _SIMPLE: dict[type, Callable[[Any], events.Event]] = {
     Gone: lambda event: events.PeerLost(event.peer),
-    Up: lambda event: events.Connected(),
-    Down: lambda event: events.Disconnected(),
-    Denied: lambda event: events.Refused(event.reason),
-    Full: lambda event: events.TurnedAway(event.reason),
+    Up: lambda event: events.Connected(event.peer),
+    Down: lambda event: events.Disconnected(event.peer),
+    Denied: lambda event: events.Refused(event.reason, event.peer),
+    Full: lambda event: events.TurnedAway(event.reason, event.peer),
 }

@@ -8,10 +8,13 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
+from palm.errors import PayloadTooLarge
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed
 from palm.runtime.functions import FunctionTable
 from palm.runtime.limits import OutOfTime, TimeLimit, limit_of
+from palm.runtime.several import NOTHING, Several, pack_several
+from palm.runtime.tasks import working_on
 from palm.wire.batch import MAX_MESSAGES, MAX_PAYLOAD, Batch, Buffer
 from palm.wire.codec import Codec, decode_batch, decode_values, encode_values
 from palm.wire.outcome import Failure, Kind, encode_failure, failure_of
@@ -46,11 +49,16 @@ class _Run:
     """What became of the messages of an `Invoke`, while they are run."""
 
     __slots__ = (
-        "durations", "each", "failures", "invoke", "results", "started", "taken", "timed"
+        "drops_none", "durations", "each", "failures", "has_several", "invoke", "results",
+        "started", "taken", "timed",
     )  # fmt: skip
 
-    def __init__(self, invoke: Invoke) -> None:
+    def __init__(self, invoke: Invoke, *, has_several: bool, drops_none: bool) -> None:
         self.invoke = invoke
+        #: Some of the results may be `Several`.
+        self.has_several = has_several
+        #: None is no result.
+        self.drops_none = drops_none
         self.started = time.time()
         self.results: list[Any] = []
         #: By position among the results.
@@ -104,7 +112,13 @@ class _Run:
         """
         first, stop = self.taken, len(self.durations)
         failures = {at - first: f for at, f in self.failures.items() if first <= at < stop}
-        codec, batch, failures = _encode(self.results[first:stop], failures)
+        results, many = self.results[first:stop], {}
+        if self.drops_none and type(None) in set(map(type, results)):
+            results = [NOTHING if result is None else result for result in results]
+            many = _pack_several(results, failures)
+        elif self.has_several:
+            many = _pack_several(results, failures)
+        codec, batch, failures = _encode(results, failures | many)
         n = batch.fitting()
         self.taken = first + n
         return Completed(
@@ -122,7 +136,7 @@ class _Run:
         """Pack what is complete, and the failure of the message that runs and will not end."""
         self.invoke.stop = 0
         stop = len(self.durations)
-        late = _Run(self.invoke)
+        late = _Run(self.invoke, has_several=self.has_several, drops_none=self.drops_none)
         late.started, late.taken = self.started, self.taken
         late.results = [*self.results[:stop], b""]
         late.failures = {at: f for at, f in self.failures.items() if at < stop}
@@ -134,11 +148,19 @@ class _Run:
 class Executor:
     """Runs functions of a table in the calling thread.
 
-    ``limit`` ends a call that takes longer than its message says.
+    ``limit`` ends a call that takes longer than its message says. With ``drops_none`` a function
+    that returns None has no result.
     """
 
-    def __init__(self, functions: FunctionTable, limit: TimeLimit | None = None) -> None:
+    def __init__(
+        self,
+        functions: FunctionTable,
+        limit: TimeLimit | None = None,
+        *,
+        drops_none: bool = False,
+    ) -> None:
         self._functions = functions
+        self._drops_none = drops_none
         self._limit = limit or TimeLimit()
         self._lease = 0
         self._values: list[Any] = []
@@ -160,7 +182,9 @@ class Executor:
         if task.lease != self._lease or invoke.start == 0:
             self._lease = task.lease
             self._values, self._refuses = _decode(task.codec, invoke.batch)
-        run = self._run = _Run(invoke)
+        several = self._functions.yields(task.function)
+        run = self._run = _Run(invoke, has_several=several, drops_none=self._drops_none)
+        working_on(run)
         try:
             function = self._functions[task.function]
             if self._refuses:
@@ -172,6 +196,7 @@ class Executor:
             else:
                 self._call_all(function, run, TIMED_AT_ONCE)
         finally:
+            working_on(None)
             with self._taking:
                 self._run = None
         answers = run.take_all()
@@ -239,6 +264,25 @@ def _decode_one(codec: int, payload: Buffer) -> Any:
         raise
     except BaseException as error:  # noqa: BLE001 - a payload cannot end its worker either
         return _Undecodable(error)
+
+
+def _pack_several(results: list[Any], failures: dict[int, _Failed]) -> dict[int, _Failed]:
+    """Take what is several results out of ``results``; return its payloads, by position."""
+    packed: dict[int, _Failed] = {}
+    for at, result in enumerate(results):
+        if type(result) is Several and at not in failures:
+            results[at] = b""
+            try:
+                payload = pack_several(result)
+                if len(payload) > MAX_PAYLOAD:
+                    text = f"{len(payload):,} bytes in all, more than {MAX_PAYLOAD:,}"
+                    raise PayloadTooLarge(text, limit=MAX_PAYLOAD)
+                packed[at] = Kind.MANY, payload
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - whatever pickling raises
+                packed[at] = _failure(error, "its result cannot be sent: ")
+    return packed
 
 
 def _encode(

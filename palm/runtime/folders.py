@@ -59,6 +59,11 @@ class Folders:
         return self._in_run("sockets")
 
     @property
+    def stages(self) -> Path:
+        """Which stages are behind a component, for its next start."""
+        return self._in_run("stages")
+
+    @property
     def cells(self) -> Path:
         """Sources that a notebook handed to its components."""
         return self._in_run("cells")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from palm.errors import ConfigError
+from palm.runtime.several import is_generator, spread, yielding
 
 __all__ = ["FunctionTable"]
 
@@ -13,9 +14,15 @@ Function = Callable[[Any], Any]
 
 
 class FunctionTable:
-    """Functions by name; each takes one positional argument, the payload."""
+    """Functions by name; each takes one positional argument, the payload.
 
-    def __init__(self, functions: Mapping[str, Function]) -> None:
+    What a generator yields are its results, any number of them. ``hooks`` return `Several`; they
+    have names that nobody can call from outside.
+    """
+
+    def __init__(
+        self, functions: Mapping[str, Function], hooks: Mapping[str, Function] | None = None
+    ) -> None:
         for name, function in functions.items():
             if not name.isidentifier() or name.startswith("_"):
                 raise ConfigError(
@@ -24,7 +31,13 @@ class FunctionTable:
                 )
             if not callable(function):
                 raise ConfigError(f"'{name}' is not a function but {type(function).__name__}")
-        self._functions = dict(functions)
+        self._yielding = {name for name, function in functions.items() if is_generator(function)}
+        self._functions = {
+            name: yielding(function) if name in self._yielding else function
+            for name, function in functions.items()
+        }
+        self._functions.update(hooks or {})
+        self._yielding.update(hooks or {})
 
     @classmethod
     def of(cls, component: object, base: type) -> FunctionTable:
@@ -41,6 +54,25 @@ class FunctionTable:
                 if not name.startswith("_") and not hasattr(base, name) and _is_method(attribute):
                     functions[name] = attribute.__get__(component, type(component))
         return cls(functions)
+
+    def yields(self, name: str) -> bool:
+        """Whether a call has any number of results: it returns `Several`."""
+        return name in self._yielding
+
+    def spread(self) -> FunctionTable:
+        """Return a table in which each item of what a function returns is a result."""
+        table = FunctionTable({})
+        for name, function in self._functions.items():
+            table._functions[name] = function if self.yields(name) else spread(function)
+            table._yielding.add(name)
+        return table
+
+    def under(self, other: FunctionTable) -> FunctionTable:
+        """Return a table of both; of two functions of one name, that of ``other`` counts."""
+        table = FunctionTable({})
+        table._functions = self._functions | other._functions
+        table._yielding = (self._yielding - set(other._functions)) | other._yielding
+        return table
 
     def __getitem__(self, name: str) -> Function:
         return self._functions[name]

@@ -35,6 +35,8 @@ class Guard:
         Bytes of memory above which the worker retires (None: as much as it likes).
     logger, close
         Those of the worker.
+    drops_none
+        A function that returns None has no result.
     """
 
     def __init__(
@@ -45,13 +47,15 @@ class Guard:
         max_rss: int | None,
         logger: Logger,
         close: Callable[[], None],
+        *,
+        drops_none: bool = False,
     ) -> None:
         self._driver = driver
         self._max_rss = max_rss
         self._logger = logger
         self._close = close
         self._limit = TimeLimit(logger.warning)
-        self._executor = executor = Executor(functions, self._limit)
+        self._executor = executor = Executor(functions, self._limit, drops_none=drops_none)
         run = executor.run if max_rss is None else self._run_and_weigh
         self.loop = WorkerLoop(driver, run, wake, executor.take_early, self._look)
         #: The process ends at once.

@@ -32,6 +32,7 @@ from palm.protocol.entries import (
 from palm.protocol.events import Event, InputsLoaded, JournalFailed, OutcomesLoaded, Written
 from palm.wire.batch import Batch, Buffer
 from palm.wire.message import Outcome, Terms
+from palm.wire.outcome import failures_in
 
 __all__ = ["Journal"]
 
@@ -309,7 +310,7 @@ def _insert_inputs(connection: sqlite3.Connection, entry: Inputs) -> None:
 
 def _insert_outcomes(connection: sqlite3.Connection, entry: Outcomes) -> None:
     outcome, batch = entry.outcome, entry.batch
-    failed = len(outcome.kinds) - outcome.kinds.count(0)
+    failed = failures_in(outcome.kinds)
     cursor = connection.execute(
         "INSERT INTO outcomes (job, position, first, n, failed, header, lengths, body, frames)"
         " SELECT id, ?, ?, ?, ?, ?, ?, ?, ? FROM jobs WHERE job = ? AND ended IS NULL",

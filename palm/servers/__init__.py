@@ -9,16 +9,45 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from palm.runtime.message import Message
+    from palm.runtime.tasks import Task, current_task
+    from palm.servers.hub import Hub
     from palm.servers.master import Master
-    from palm.servers.worker import Worker
+    from palm.servers.pipeline import Pipeline, Sink
+    from palm.servers.server import Server
+    from palm.servers.worker import MuxWorker, Worker
 
-__all__ = ["Master", "Worker"]
+__all__ = [
+    "Hub",
+    "Master",
+    "Message",
+    "MuxWorker",
+    "Pipeline",
+    "Server",
+    "Sink",
+    "Task",
+    "Worker",
+    "current_task",
+]
+
+_HOMES = {
+    "Hub": "palm.servers.hub",
+    "Master": "palm.servers.master",
+    "Message": "palm.runtime.message",
+    "MuxWorker": "palm.servers.worker",
+    "Pipeline": "palm.servers.pipeline",
+    "Server": "palm.servers.server",
+    "Sink": "palm.servers.pipeline",
+    "Task": "palm.runtime.tasks",
+    "Worker": "palm.servers.worker",
+    "current_task": "palm.runtime.tasks",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module 'palm.servers' has no attribute {name!r}")
-    return getattr(import_module(f"palm.servers.{name.lower()}"), name)
+    return getattr(import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -29,7 +29,7 @@ from palm.spec.exits import START_AGAIN
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
 
-__all__ = ["Worker"]
+__all__ = ["MuxWorker", "Worker"]
 
 
 class _Interrupted(BaseException):
@@ -96,8 +96,8 @@ class Worker(Component):
         self._initializing = False
         #: What `initialize` raised.
         self.initialize_error: Exception | None = None
-        self._table = FunctionTable.of(self, Worker) if functions is None else None
-        self._table = self._table or FunctionTable(functions or {})
+        own = FunctionTable.of(self, _base(type(self)))
+        self._table: FunctionTable | None = own if functions is None else FunctionTable(functions)
         self._connector: ZmqConnector | None = None
         self._guard: Guard | None = None
         self._loop: WorkerLoop | None = None
@@ -284,3 +284,20 @@ class Worker(Component):
         self.logger.error("a function did not end in time; leaving it behind")
         self.close()
         os._exit(1)
+
+
+class MuxWorker(Worker):
+    """A worker whose functions have any number of results: each item of what they return.
+
+    Any worker may have generators among its functions, whose results are what they yield; here a
+    function may also return a list, or any other iterable. Text, bytes and mappings are one
+    result, None is none.
+    """
+
+    def _table_of(self) -> FunctionTable:
+        return super()._table_of().spread()
+
+
+def _base(kind: type) -> type:
+    """Return the class of ours below which the functions of a worker are defined."""
+    return MuxWorker if issubclass(kind, MuxWorker) else Worker

@@ -47,6 +47,13 @@ class Endpoint:
         """Whether nobody on another machine can reach this address."""
         return self.scheme == "ipc" or _is_loopback(self.host.lower())
 
+    def is_reached_by(self, other: Endpoint) -> bool:
+        """Whether who connects to ``other`` comes to who listens here, on this or another host."""
+        if (self.scheme, self.port, self.path) != (other.scheme, other.port, other.path):
+            return False
+        everywhere = self.host in ("*", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
+        return everywhere or self.host == other.host or (self.is_local and other.is_local)
+
 
 def parse_address(text: str) -> Endpoint | str:
     """Return the Endpoint that `text` gives, or `text` itself if it is a component's name.

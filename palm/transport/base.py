@@ -49,21 +49,27 @@ class Gone(msgspec.Struct):
 class Up(msgspec.Struct):
     """At a connector: the connection stands, authentication included."""
 
+    peer: bytes = b""
+
 
 class Down(msgspec.Struct):
     """At a connector: the connection broke; the transport goes on trying."""
+
+    peer: bytes = b""
 
 
 class Denied(msgspec.Struct):
     """At a connector: the listener refuses us, or is not the one that we know."""
 
     reason: str
+    peer: bytes = b""
 
 
 class Full(msgspec.Struct):
     """At a connector: the listener has no room for us; the transport tries again, less often."""
 
     reason: str
+    peer: bytes = b""
 
 
 TransportEvent = Arrived | Gone | Up | Down | Denied | Full

@@ -59,7 +59,8 @@ _ALLOWED = {
     "local": _EVERY_ROLE,
     "owner": _EVERY_ROLE,
     "client": frozenset({"client", "observer"}),
-    "worker": frozenset({"worker"}),
+    "worker": frozenset({"worker", "stage"}),
+    "inner": frozenset({"inner"}),
 }
 
 

@@ -107,6 +107,8 @@ class _ZmqTransport:
         # Of descriptors: zmq's own poller asks each socket twice.
         self._poller = select.poll()
         self._poller.register(self._waker.fd, select.POLLIN)
+        #: Pollers that end their waits when something comes to us: ours, and a switchboard's.
+        self._pollers = [self._poller]
         self._watched: dict[int, zmq.Socket[Any]] = {}
         self._closed = False
 
@@ -122,12 +124,20 @@ class _ZmqTransport:
     def _watch(self, monitored: Monitored) -> None:
         for socket in (monitored.socket, monitored.monitor):
             self._watched[socket.fd] = socket
-            self._poller.register(socket.fd, select.POLLIN)
+            for poller in self._pollers:
+                poller.register(socket.fd, select.POLLIN)
 
     def _unwatch(self, monitored: Monitored) -> None:
         for socket in (monitored.socket, monitored.monitor):
             if self._watched.pop(socket.fd, None) is not None:
-                self._poller.unregister(socket.fd)
+                for poller in self._pollers:
+                    poller.unregister(socket.fd)
+
+    def end_waits_of(self, other: _ZmqTransport) -> None:
+        """End the waits of another transport, too, when something comes to this one."""
+        self._pollers.append(other._poller)
+        for fd in self._watched:
+            other._poller.register(fd, select.POLLIN)
 
     def _wait(self, timeout: float | None) -> list[zmq.Socket[Any]]:
         """Return sockets that may have something.
@@ -392,7 +402,7 @@ class ZmqConnector(_ZmqTransport):
         self._come_back()
         events = self._drain()
         if not events:
-            ready = self._wait(self._patience(timeout))
+            ready = self._wait(self.patience(timeout))
             dealer = self._dealer
             seen = []
             if dealer is not None and dealer.monitor in ready:
@@ -446,7 +456,8 @@ class ZmqConnector(_ZmqTransport):
         if self._endpoint is not None and time.monotonic() >= self._again_at:
             self.connect(self._endpoint, self._server_key)
 
-    def _patience(self, timeout: float | None) -> float | None:
+    def patience(self, timeout: float | None) -> float | None:
+        """Return how long a wait of up to ``timeout`` may be: it comes back to try again."""
         if self._again_at == math.inf:
             return timeout
         again_in = max(0.0, self._again_at - time.monotonic())

@@ -21,6 +21,7 @@ resume   client -> master      give me what the journal has of this job, from he
 taken    client -> master      I have room for more of what the journal has
 gone     master -> client      this job is not yours, or not here
 close    client -> master      I want nothing more of this job
+release  stage -> next stage   these outcomes are safe with who gave us the messages
 ask      client -> master      which jobs are in the journal? tell me when workers are here
 answer   master -> client      the answer
 notice   master -> client      a sentence for the person who waits
@@ -35,6 +36,9 @@ kept*    master -> any         the answer to keep and fetch
 bye      any                   I leave on purpose
 fault    any                   your last message broke the protocol
 ======== ===================== =====================================================
+
+A stage connects to the one before it, which then hands messages over as a client does: submit and
+close go to the stage, outcome and notice come from it, and release stands in the place of ack.
 
 Every message after the greeting carries the ``link`` that WELCOME gave, so that frames of an
 earlier connection are known for what they are.
@@ -67,11 +71,13 @@ __all__ = [
     "Notice",
     "Outcome",
     "Recall",
+    "Release",
     "Reset",
     "Result",
     "Resume",
     "Returned",
     "Revoke",
+    "Route",
     "Submit",
     "Taken",
     "Task",
@@ -94,6 +100,10 @@ MAX_TEXT: Final = 16 * 1024
 MAX_CLASSES: Final = 32
 MAX_CLASS: Final = 512
 
+#: Most topics that a stage subscribes to, and the longest name of one, characters.
+MAX_TOPICS: Final = 64
+MAX_TOPIC: Final = 256
+
 #: Longest identifier of a session, a job or an epoch, bytes.
 MAX_ID: Final = 64
 
@@ -103,6 +113,8 @@ _Id = Annotated[bytes, msgspec.Meta(max_length=MAX_ID)]
 _Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT)]
 _Class = Annotated[str, msgspec.Meta(max_length=MAX_CLASS)]
 _Classes = Annotated[list[_Class], msgspec.Meta(max_length=MAX_CLASSES)]
+_Topic = Annotated[str, msgspec.Meta(max_length=MAX_TOPIC)]
+_Topics = Annotated[list[_Topic], msgspec.Meta(max_length=MAX_TOPICS)]
 
 
 class Message(msgspec.Struct, array_like=True):
@@ -115,6 +127,7 @@ class Hello(Message, tag="hello"):
     """``server`` is the name by which the connector knows the listener.
 
     ``holds`` are leases of the listener's life ``epoch``: the next one numbers its own anew.
+    ``topics`` are those whose messages a stage wants.
     """
 
     version: int
@@ -125,6 +138,7 @@ class Hello(Message, tag="hello"):
     functions: list[_Text]
     holds: list[int]
     epoch: _Id = b""
+    topics: _Topics = []
 
 
 class Welcome(Message, tag="welcome"):
@@ -172,6 +186,22 @@ class Terms(msgspec.Struct, array_like=True):
         return self.durable or self.detach
 
 
+class Route(msgspec.Struct, array_like=True):
+    """How far the messages of a job have come; those that nothing special was said of have none.
+
+    ``stage`` counts the components that they passed, each of which picks its own entry in the
+    job's function. ``client`` is the name of who began the job, ``cache`` what that said with it.
+    Only the stage that listens at ``only`` answers the client, if that is not empty. ``function``
+    is set within a component: all that the client has named.
+    """
+
+    stage: int = 0
+    client: _Text = ""
+    cache: _Text = ""
+    only: _Text = ""
+    function: _Text = ""
+
+
 class Submit(Message, tag="submit"):
     """Messages ``first .. first+n-1`` of a job; ``last`` says that no more will come.
 
@@ -194,6 +224,7 @@ class Submit(Message, tag="submit"):
     may_have_begun: bool = False
     kinds: bytes = b""
     waited: float = 0.0
+    route: Route | None = None
 
 
 class Accept(Message, tag="accept"):
@@ -225,6 +256,20 @@ class Outcome(Message, tag="outcome"):
     durations: bytes
     kinds: bytes
     position: int = -1
+
+    def cut(self, a: int, b: int) -> Outcome:
+        """Return those of its messages from position ``a`` to before ``b``."""
+        if a == 0 and b == self.n:
+            return self
+        before = sum(memoryview(self.durations).cast("f")[:a]) if a else 0.0
+        return msgspec.structs.replace(
+            self,
+            first=self.first + a,
+            n=b - a,
+            started=self.started + before,
+            durations=self.durations[4 * a : 4 * b],
+            kinds=self.kinds[a:b],
+        )
 
 
 class Ack(Message, tag="ack"):
@@ -321,6 +366,14 @@ class Close(Message, tag="close"):
     confirm: bool = False
 
 
+class Release(Message, tag="release"):
+    """Outcomes of messages ``first .. first+n-1`` of a job need not be kept any more."""
+
+    job: _Id
+    first: int
+    n: int
+
+
 class Notice(Message, tag="notice"):
     """``text`` is one sentence; ``job`` may be empty."""
 
@@ -343,6 +396,7 @@ class Task(Message, tag="task"):
     function: _Text
     codec: int
     timeout: float = 0.0
+    route: Route | None = None
 
 
 class Result(Message, tag="result"):
@@ -442,6 +496,7 @@ _AnyMessage = (
     | Taken
     | Gone
     | Close
+    | Release
     | Ask
     | Answer
     | Notice

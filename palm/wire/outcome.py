@@ -21,6 +21,7 @@ __all__ = [
     "describe",
     "encode_failure",
     "failure_of",
+    "failures_in",
 ]
 
 #: Characters of an error's text, and of its traceback, that are sent; the middle is left out.
@@ -45,6 +46,16 @@ class Kind(IntEnum):
     STAGE_LOST = 9
     UNROUTABLE = 10
     WOULD_DEADLOCK = 11
+    #: Any number of results, also none; see `palm.wire.results`.
+    MANY = 12
+
+
+_NO_FAILURE: Final = bytes([Kind.RESULT, Kind.MANY])
+
+
+def failures_in(kinds: bytes) -> int:
+    """Return how many of the outcomes are failures."""
+    return len(kinds.translate(None, _NO_FAILURE)) if kinds else 0
 
 
 _ERRORS: dict[int, type[errors.JobError]] = {

@@ -835,7 +835,9 @@ def test_master_without_its_name_refuses_durable_jobs(cluster: ThreadCluster) ->
     client = cluster.client("foo", address)
     for options in ({"durable": True}, {"detach": True}):
         job = client.job("foo.double", range(20), **options)  # type: ignore[arg-type]
-        with pytest.raises(JobError, match="'foo' keeps no journal: another master has its name"):
+        with pytest.raises(
+            JobError, match="'foo' keeps no journal: another component has its name"
+        ):
             list(job)
         assert job.state == "failed"
     assert client.durable_jobs().empty

@@ -141,8 +141,8 @@ def test_a_path_of_a_living_socket_is_refused(cluster: ThreadCluster) -> None:
         Master("bar", db_address=address).start()
 
 
-@pytest.mark.parametrize("option", ["pipelined", "scatter", "gather", "handle_stream"])
-def test_an_option_that_is_not_there_yet_is_refused(palm_home: Any, option: str) -> None:
+@pytest.mark.parametrize("option", ["scatter", "gather", "handle_stream"])
+def test_a_hook_that_cannot_be_called_is_refused(palm_home: Any, option: str) -> None:
     with pytest.raises(ConfigError, match=option):
         Master("foo", **{option: True})  # type: ignore[arg-type]
 

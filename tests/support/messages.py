@@ -45,9 +45,13 @@ terms = st.builds(
     detach=st.booleans(),
 )
 
+routes = st.builds(
+    messages.Route, stage=st.integers(0, 3), client=names, cache=names, only=names, function=names
+)
+
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "version": st.just(messages.VERSION) | st.integers(0, 9),
-    "role": st.sampled_from(["client", "worker", "observer", ""]),
+    "role": st.sampled_from(["client", "worker", "stage", "inner", "observer", ""]),
     "name": names,
     "session": ids,
     "server": names,
@@ -108,6 +112,8 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
         max_size=2,
     ),
     "left_out": numbers,
+    "route": st.none() | routes,
+    "topics": st.lists(names, max_size=2),
 }
 
 

@@ -284,7 +284,7 @@ def test_a_folder_that_is_not_there_is_a_config_error(tmp_path: Path) -> None:
 
 def test_a_key_allows_its_role_and_not_another() -> None:
     assert allowed_roles("client") == {"client", "observer"}
-    assert allowed_roles("worker") == {"worker"}
+    assert allowed_roles("worker") == {"worker", "stage"}
     assert allowed_roles("local") == allowed_roles("owner")
     assert allowed_roles("local") >= {"client", "observer", "worker"}
     for stranger in ("", "root", "Client", "client\n"):

@@ -14,7 +14,7 @@ from palm.errors import JobError, PayloadTooLarge, TaskError, WireError
 from palm.wire.outcome import Failure, Kind, decode_failure, describe, encode_failure
 from tests.wire.strategies import texts
 
-FAILURES = [kind for kind in Kind if kind is not Kind.RESULT]
+FAILURES = [kind for kind in Kind if kind not in (Kind.RESULT, Kind.MANY)]
 
 WHERE = {"function": "foo.f", "worker": "w-1", "attempts": 2, "index": 5}
 
@@ -48,7 +48,7 @@ def test_kinds_and_errors_have_the_same_names() -> None:
         assert type(Failure("T", "t").to_error(kind, **WHERE)) is getattr(errors, name)
 
 
-@pytest.mark.parametrize("kind", [Kind.RESULT, 12, 255, -1])
+@pytest.mark.parametrize("kind", [Kind.RESULT, Kind.MANY, 13, 255, -1])
 def test_kind_that_is_no_failure_is_a_wire_error(kind: int) -> None:
     with pytest.raises(WireError, match="kind"):
         Failure("T", "t").to_error(kind, **WHERE)
