@@ -37,6 +37,7 @@ class Delivery:
         effects: list[Effect],
         forget: Callable[[JobState, float], None],
         keep_for: float,
+        released: Callable[[JobState, int, int], None],
     ) -> None:
         self._keeper = keeper
         self._journal = journal
@@ -44,6 +45,7 @@ class Delivery:
         self._effects = effects
         self._forget = forget
         self._keep_for = keep_for
+        self._released = released
 
     def record(self, job: JobState, ledger: Ledger, outcome: Outcome, batch: Batch) -> None:
         """Write outcomes, and deliver them when that is done."""
@@ -58,6 +60,7 @@ class Delivery:
         self, job: JobState, ledger: Ledger, outcome: Outcome, batch: Batch, now: float
     ) -> None:
         ledger.outcomes += 1
+        self._released(job, outcome.first, outcome.n)
         if not job.dropped and ledger.sent == outcome.position and ledger.may_send:
             self._send(job, ledger, outcome, batch)
 

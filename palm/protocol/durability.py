@@ -71,6 +71,7 @@ class Durability:
         keep_for: float,
         max_journal: int,
         put: Callable[[JobState, Piece, float], None],
+        released: Callable[[JobState, int, int], None],
     ) -> None:
         keeper = clients[b""] = ClientSession(b"", "nobody", "")
         self._name = name
@@ -81,7 +82,9 @@ class Durability:
         self._no_journal = no_journal
         self._max_journal = max_journal
         self._journal = Journal(effects)
-        self._delivery = Delivery(keeper, self._journal, timers, effects, self._forget, keep_for)
+        self._delivery = Delivery(
+            keeper, self._journal, timers, effects, self._forget, keep_for, released
+        )
         self._admission = Admission(
             keeper,
             self._journal,

@@ -118,6 +118,7 @@ class JobState:
         "passage",
         "queue",
         "queued",
+        "released",
         "route",
         "session",
         "suspects",
@@ -148,6 +149,8 @@ class JobState:
         self.then: Callable[[Outcome, Batch], None] | None = None
         #: Outcomes that a stage before this one has not released.
         self.kept: deque[tuple[Outcome, Batch]] = deque()
+        #: Messages whose outcomes it has released.
+        self.released = RangeSet()
         #: Of a job in the journal.
         self.ledger: Ledger | None = None
         self.function = function

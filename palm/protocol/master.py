@@ -122,6 +122,7 @@ class MasterMachine:
             keep_for,
             max_journal,
             self._put,
+            self._released,
         )
         host = Host(name, epoch, endpoints, new_link, remote_grace, session_ttl)
         self._sessions = Sessions(

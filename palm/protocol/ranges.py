@@ -51,6 +51,15 @@ class RangeSet:
             at += 1
         return result
 
+    def found(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return the parts of ``start .. stop-1`` that are in the set, in order."""
+        result = []
+        for a, b in [*self.missing(start, stop), (stop, stop)]:
+            if start < a:
+                result.append((start, a))
+            start = b
+        return result
+
     def ranges(self) -> list[tuple[int, int]]:
         """Return the set as disjoint ranges that do not touch, in order."""
         return list(zip(self._starts, self._stops, strict=True))

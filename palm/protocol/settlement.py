@@ -116,11 +116,7 @@ class Settlement:
             self._fail(job, first, kinds, batch, 0)
 
     def _fail(self, job: JobState, first: int, kinds: bytes, batch: Batch, attempts: int) -> None:
-        n, durations = batch.n, bytes(4 * batch.n)
-        outcome = Outcome(
-            0, 0, job.id, first, n, attempts, Codec.MSGPACK, "", 0.0, durations, kinds
-        )
-        self._send_outcome(job, outcome, batch)
+        self._send_outcome(job, _failed(job, first, kinds, batch, attempts), batch)
 
     def settle(
         self,
@@ -226,10 +222,19 @@ class Settlement:
         self._send(client, outcome, batch)
 
     def answer_again(self, job: JobState, first: int, n: int) -> None:
-        """Send what became of messages of an earlier stage's job once more."""
+        """Send what became of messages of an earlier stage's job once more.
+
+        Those that were released may come again as well, along with others of their batch: their
+        client has an outcome, and takes no other.
+        """
         for outcome, batch in job.kept:
             if first < outcome.first + outcome.n and outcome.first < first + n:
                 self._send(job.session, outcome, batch)
+        for start, stop in job.released.found(first, first + n):
+            failure = encode_failure(Failure("StageLost", "its outcome was released before"))
+            kinds = bytes([Kind.STAGE_LOST]) * (stop - start)
+            batch = Batch.pack([failure] * (stop - start))
+            self._send(job.session, _failed(job, start, kinds, batch, 0), batch)
 
     def _send(self, client: ClientSession, outcome: Outcome, batch: Batch) -> None:
         if client.peer is not None:
@@ -258,6 +263,11 @@ class Settlement:
         parked = self._parked.pop((job.home.id, job.id), ())
         for message, batch, worker in parked:
             self.settle(message, batch, worker, now, late=True)
+
+
+def _failed(job: JobState, first: int, kinds: bytes, batch: Batch, attempts: int) -> Outcome:
+    n, durations = batch.n, bytes(4 * batch.n)
+    return Outcome(0, 0, job.id, first, n, attempts, Codec.MSGPACK, "", 0.0, durations, kinds)
 
 
 def _worth_it(job: JobState, message: Result, batch: Batch, raised: int) -> list[bool]:

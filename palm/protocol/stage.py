@@ -130,10 +130,6 @@ class StageMachine(MasterMachine):
                 return name
         return bare or (stages[stage] if BRANCHES not in stages[stage] else "")
 
-    def _record(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
-        super()._record(job, outcome, batch)
-        self._released(job, outcome.first, outcome.n)
-
     def _released(self, job: JobState, first: int, n: int) -> None:
         self._flow.release(job, first, n)
 
@@ -142,10 +138,10 @@ class StageMachine(MasterMachine):
     def _given(
         self, session: ClientSession, message: Submit, batch: Batch | None, now: float
     ) -> None:
-        self._submit(session, message, batch, now)
         job = session.jobs.get(message.job)
         if job is not None and message.n:
             self._settlement.answer_again(job, message.first, message.n)
+        self._submit(session, message, batch, now)
 
     def _release(
         self, session: ClientSession, message: Release, batch: Batch | None, now: float
@@ -154,6 +150,8 @@ class StageMachine(MasterMachine):
         if job is None:
             return
         first, stop = message.first, message.first + message.n
+        for start, end in job.done.found(first, stop):
+            job.released.add(start, end)
         for _ in range(len(job.kept)):  # most often the first ones
             outcome, payloads = job.kept.popleft()
             if not first <= outcome.first or stop < outcome.first + outcome.n:
