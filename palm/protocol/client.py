@@ -165,7 +165,9 @@ class ClientMachine:
             job.terms,
             event.partitions,
             kinds=event.kinds,
+            route=event.route,
         )
+        job.route = event.route
         sent = job.add(submit, batch)
         if job.expired:
             self._fail_open(job)
@@ -182,6 +184,7 @@ class ClientMachine:
             self._send(job, sent, now)
         if job.closed:  # the batch that said so may have had its outcomes already
             end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True, job.terms)
+            end.route = job.route
             self._send(job, Sent(end, Batch.pack([]), 0), now)
 
     def _send(self, job: Submissions, sent: Sent, now: float) -> None:

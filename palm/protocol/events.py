@@ -15,7 +15,7 @@ from palm.errors import PalmError
 from palm.protocol.cache import check_key
 from palm.protocol.entries import Inputs, Outcomes
 from palm.wire.batch import Batch
-from palm.wire.message import Answer, Message, Terms
+from palm.wire.message import Answer, Message, Route, Terms
 
 __all__ = [
     "Asked",
@@ -130,6 +130,7 @@ class Submitted(msgspec.Struct):
     terms: Terms | None = None
     partitions: bytes = b""
     kinds: bytes = b""
+    route: Route | None = None
 
 
 class Opened(msgspec.Struct):

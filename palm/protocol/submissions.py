@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
-from palm.wire.message import Submit, Terms
+from palm.wire.message import Route, Submit, Terms
 
 __all__ = ["Sent", "Submissions"]
 
@@ -49,6 +49,7 @@ class Submissions:
         "journaled",
         "number",
         "position",
+        "route",
         "sent",
         "submitted",
         "taken",
@@ -60,6 +61,7 @@ class Submissions:
         self.function = function
         self.terms = terms
         self.journaled = terms is not None and terms.journaled
+        self.route: Route | None = None
         self.accepted = 0
         #: Of the latest message by which it is wanted.
         self.number = 0
