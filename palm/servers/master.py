@@ -6,22 +6,23 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, MutableMapping
 from logging import INFO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from palm.errors import ConfigError, TransportError
-from palm.protocol.cache import pack_value, unpack_value
 from palm.protocol.effects import DeadLetter, LoadInputs, LoadOutcomes, Log, Stopped, Write
 from palm.protocol.entries import Recovered
 from palm.protocol.events import Event, JournalFailed, StopRequested
 from palm.protocol.master import MasterMachine
 from palm.protocol.shown import shown
+from palm.protocol.store import Store
+from palm.runtime.cache import Cache, LocalValues, store_of
 from palm.runtime.component import Component
 from palm.runtime.deadletters import DeadLetters, Letter
 from palm.runtime.driver import Driver
-from palm.runtime.folders import journal_path, socket_path
+from palm.runtime.folders import cache_path, journal_path, socket_path
 from palm.runtime.lifeline import notify_ready
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.runtime.records import last_record
@@ -29,40 +30,14 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.descriptors import Overflow, raise_limit
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqListener
-from palm.wire.batch import Batch
-from palm.wire.codec import decode_value, encode_value
 
 if TYPE_CHECKING:
     from palm.runtime.journal import Journal
 
-__all__ = ["Cache", "Master"]
+__all__ = ["Master"]
 
 #: Seconds between two log lines about peers that there is no room for.
 LOG_EVERY: Final = 10.0
-
-
-class Cache(MutableMapping[str, Any]):
-    """The values that clients and workers share, decoded where they are asked for here."""
-
-    def __init__(self, stored: MutableMapping[str, bytes]) -> None:
-        self.stored = stored
-
-    def __getitem__(self, key: str) -> Any:
-        codec, batch = unpack_value(self.stored[key])
-        return decode_value(codec, batch.payloads()[0])
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        codec, payload = encode_value(value)
-        self.stored[key] = pack_value(codec, Batch.pack([payload]))
-
-    def __delitem__(self, key: str) -> None:
-        del self.stored[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.stored)
-
-    def __len__(self) -> int:
-        return len(self.stored)
 
 
 class Master(Component):
@@ -78,7 +53,8 @@ class Master(Component):
     pull_address, pub_address, worker_pull_address, worker_push_address, db_address
         ``tcp://HOST:PORT`` (port 0: any free one, see `endpoints`) or ``ipc://PATH``.
     cache
-        Where the shared values are kept: a mapping of str to bytes. Default: in memory.
+        Where the shared values are kept: in memory (None), in a file ("sqlite", "sqlite:PATH", a
+        `Path`), or in a mapping of str to bytes. `MemoryCache` and `SqliteCache` take a quota.
     log_level
         As in `logging`.
     durable
@@ -97,7 +73,7 @@ class Master(Component):
         worker_push_address: str | None = None,
         db_address: str | None = None,
         pipelined: bool = False,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: MutableMapping[str, bytes] | Store | str | Path | None = None,
         log_level: int = INFO,
         *,
         scatter: Callable[..., Any] | None = None,
@@ -122,7 +98,8 @@ class Master(Component):
             "worker_push": worker_push_address,
             "db": db_address,
         }
-        self.cache = Cache({} if cache is None else cache)
+        self._store = store_of(cache, lambda: cache_path(self.folders, self.name))
+        self.cache = Cache(LocalValues(self._store))
         self.epoch = os.urandom(8)
         self._locks: list[NameLock] = []
         self._listener: ZmqListener | None = None
@@ -144,12 +121,13 @@ class Master(Component):
         bound = self._bind(listener, given, named)
         default = bound.get("ipc") or next(iter(bound.values()))
         self.endpoints = {port: bound.get(port, default) for port in self._addresses} | bound
+        self._store.open(time.monotonic())
         machine = MasterMachine(
             self.name,
             self.epoch,
             self.endpoints,
             _new_link,
-            self.cache.stored,
+            self._store,
             jitter=random.random,
             recovered=self._open_journal() if named else [],
             no_journal="" if named else "another master has its name",
@@ -275,6 +253,7 @@ class Master(Component):
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+        self._store.close()
         if self._listener is not None:
             self._listener.close()
             self._listener = None

@@ -10,10 +10,11 @@ import pytest
 
 from palm.errors import ConfigError, PalmError, PayloadTooLarge, TaskError
 from palm.protocol import cache
-from palm.protocol.cache import REPLIES, error_of
+from palm.protocol.cache import REPLIES, Operation, error_of
 from palm.protocol.effects import Effect, Log, Reply, Send
 from palm.protocol.events import Wanted
 from palm.protocol.requests import Requests
+from palm.protocol.store import Store
 from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
@@ -117,7 +118,7 @@ REQUESTS = [
 def test_error_of_the_mapping_is_that_of_the_one_call(
     bench: MasterBench, error: BaseException, request_: tuple[Keep | Fetch, Batch | None]
 ) -> None:
-    bench.master._values = Broken(error)
+    bench.master._values.store = Store(Broken(error))
     client = bench.client()
     client.send(*request_)
     ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
@@ -133,27 +134,27 @@ def test_error_of_the_mapping_is_that_of_the_one_call(
 
 
 def test_interrupt_is_not_the_mappings(bench: MasterBench) -> None:
-    bench.master._values = Broken(KeyboardInterrupt())
+    bench.master._values.store = Store(Broken(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):
         bench.client().send(Fetch(0, 1, "k", delete=False))
 
 
 def test_repeated_operation_gets_the_error_it_got_first(bench: MasterBench) -> None:
-    bench.master._values = Broken(OSError("disk full"))
+    bench.master._values.store = Store(Broken(OSError("disk full")))
     client = bench.client()
     keep(client, 1, "k", b"v")
-    bench.master._values = {}
+    bench.master._values.store = Store(bench.values)
     back = client.reconnect()
     keep(back, 1, "k", b"v")
     assert [bool(kept.kinds) for kept in (*client.take(Kept), *back.take(Kept))] == [True, True]
-    assert bench.master._values == {}
+    assert bench.values == {}
 
 
 @pytest.mark.parametrize("held", ["text", 5, ["a"], object()], ids=lambda held: type(held).__name__)
 def test_mapping_that_holds_no_bytes_is_an_error_of_who_reads_it(
     bench: MasterBench, held: Any
 ) -> None:
-    bench.master._values["k"] = held
+    bench.values["k"] = held
     client = bench.client()
     client.send(Fetch(0, 1, "k", delete=False))
     ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
@@ -162,7 +163,7 @@ def test_mapping_that_holds_no_bytes_is_an_error_of_who_reads_it(
 
 @pytest.mark.parametrize("held", [bytearray(b"\0v"), memoryview(b"\0v")], ids=type)
 def test_mapping_may_hold_bytes_of_any_kind(bench: MasterBench, held: Any) -> None:
-    bench.master._values["k"] = held
+    bench.values["k"] = held
     client = bench.client()
     client.send(Fetch(0, 1, "k", delete=False))
     assert value_of(client) == b"v"
@@ -172,7 +173,7 @@ def test_value_that_no_message_can_carry_is_an_error_of_who_reads_it(
     bench: MasterBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cache, "MAX_PAYLOAD", 10)
-    bench.master._values["k"] = bytes(12)
+    bench.values["k"] = bytes(12)
     client = bench.client()
     client.send(Fetch(0, 1, "k", delete=False))
     ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
@@ -201,11 +202,11 @@ class Asker:
         self.peer = bench.client()
         self.answers: list[bool] = []
 
-    def ask(self, **wanted: Any) -> None:
+    def ask(self, request: Operation, batch: Batch | None = None) -> None:
         def note(found: bool, *_: object) -> None:
             self.answers.append(found)
 
-        self.requests.add(Wanted(reply=note, **wanted), self.peer.link)
+        self.requests.add(Wanted(request, note, batch), self.peer.link)
 
     def send(self) -> int:
         """Let what was sent reach the master; return how much it was."""
@@ -236,8 +237,8 @@ def test_many_operations_at_once_are_each_carried_out_once(bench: MasterBench) -
     asker.peer.functions = []
     n = 3 * REPLIES
     for number in range(n):
-        asker.ask(key=str(number), codec=0, batch=Batch.pack([b"v"]))
-        asker.ask(key=str(number), delete=True)
+        asker.ask(Keep(0, 0, str(number), 0), Batch.pack([b"v"]))
+        asker.ask(Fetch(0, 0, str(number), delete=True))
     while asker.requests:
         sent = asker.send()
         assert sent <= REPLIES, "the master cannot remember so many answers"
@@ -249,7 +250,7 @@ def test_many_operations_at_once_are_each_carried_out_once(bench: MasterBench) -
 
 def test_answers_that_come_twice_are_taken_once(bench: MasterBench) -> None:
     asker = Asker(bench)
-    asker.ask(key="k")
+    asker.ask(Fetch(0, 0, "k", delete=False))
     asker.send()
     asker.peer.inbox *= 2
     asker.receive()
@@ -260,7 +261,7 @@ def test_answers_that_come_twice_are_taken_once(bench: MasterBench) -> None:
 def test_what_was_answered_is_not_sent_again(bench: MasterBench) -> None:
     asker = Asker(bench)
     for key in "abc":
-        asker.ask(key=key)
+        asker.ask(Fetch(0, 0, key, delete=False))
     asker.requests.answered(Kept(asker.peer.link, 2, "b", False, 0), None)
     asker.reconnect()
     assert [e.message.key for e in asker.effects if isinstance(e, Send)] == ["a", "c"]
@@ -269,7 +270,7 @@ def test_what_was_answered_is_not_sent_again(bench: MasterBench) -> None:
 def test_nothing_is_sent_without_a_link_and_nothing_is_kept_when_given_up() -> None:
     effects: list[Effect] = []
     requests, error = Requests(effects), PalmError("nobody answers")
-    requests.add(Wanted("k", print), 0)
+    requests.add(Wanted(Fetch(0, 0, "k", delete=False), print), 0)
     assert requests and not effects
     requests.fail(error)
     requests.resend(1)
@@ -282,11 +283,11 @@ def test_nothing_is_sent_without_a_link_and_nothing_is_kept_when_given_up() -> N
 )
 def test_key_that_no_message_can_carry_is_refused_where_it_is_used(key: Any) -> None:
     with pytest.raises(ConfigError, match="key"):
-        Wanted(key, print)
+        Wanted(Fetch(0, 0, key, delete=False), print)
 
 
 def test_longest_key_that_is_allowed_can_be_sent(bench: MasterBench) -> None:
     asker = Asker(bench)
-    asker.ask(key="\U0001f600" * MAX_TEXT)
+    asker.ask(Fetch(0, 0, "\U0001f600" * MAX_TEXT, delete=False))
     (sent,) = [e for e in asker.effects if isinstance(e, Send)]
     assert framing.unpack(framing.pack(sent.message, sent.batch))
