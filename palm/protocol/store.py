@@ -5,7 +5,7 @@ Time is the machine's: each operation is told what it is ``now``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Collection, Iterable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from heapq import heapify, heappop, heappush
 from math import inf
@@ -128,16 +128,16 @@ class Store:
 
     def expire(self, now: float) -> None:
         """Delete what is over; raises what that raises, and tries again later."""
-        keys = []
+        over: dict[str, None] = {}  # some are due more than once
         while self._due and self._due[0][0] <= now:
             _, key = heappop(self._due)
             if self._is_over(key, now):
-                keys.append(key)
+                over[key] = None
         try:
-            if keys:
-                self._delete_all(keys)
+            if over:
+                self._delete_all(over)
         except Exception:
-            for key in keys:
+            for key in over:
                 heappush(self._due, (now + RETRY_AFTER, key))
             raise
 
@@ -170,7 +170,7 @@ class Store:
             text = (
                 f"the cache of the master has no room for {len(stored):,} bytes more: {self.size:,}"
                 f" of its quota of {quota:,} bytes are in use; delete or clear keys, give them a"
-                " ttl, or start the master with a larger cache, as MemoryCache(quota=...)"
+                f" ttl, or start the master with cache={type(self).__name__}(..., quota=BYTES)"
             )
             raise CacheFull(text, limit=quota)
         return grown
@@ -186,7 +186,7 @@ class Store:
         self._ends.pop(key, None)
         return was_there
 
-    def _delete_all(self, keys: list[str]) -> None:
+    def _delete_all(self, keys: Collection[str]) -> None:
         for key in keys:
             self._delete(key)
 
@@ -214,7 +214,7 @@ class Store:
 
     def _keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that begin so, in any order, but for those that no message can carry."""
-        return (key for key in self._held if _can_travel(key) and key.startswith(prefix))
+        return (key for key in list(self._held) if _can_travel(key) and key.startswith(prefix))
 
 
 def fitting(keys: Iterable[str]) -> list[str]:

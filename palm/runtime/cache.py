@@ -32,6 +32,9 @@ class _Missing(Enum):
 #: What a key that is not there has in place of a value; see `Cache.cas`.
 MISSING: Final = _Missing.MISSING
 
+#: No default, where any value may be one.
+_NONE: Final = object()
+
 _HINT: Final = 'None, a mapping, "sqlite", "sqlite:PATH", or a Path'
 
 
@@ -119,12 +122,12 @@ class Cache(MutableMapping[str, Any]):
         """
         return self._swap(key, _encoded(old), _encoded(new), ttl)
 
-    def pop(self, key: str, default: Any = MISSING) -> Any:
+    def pop(self, key: str, default: Any = _NONE) -> Any:
         """Delete a key and return its value, which nobody else gets by `pop`."""
         while True:
             reply = self._ask(Fetch(0, 0, self._full(key), delete=False))
             if not reply.found or reply.batch is None:
-                if default is MISSING:
+                if default is _NONE:
                     raise KeyError(key)
                 return default
             stored = (reply.codec, reply.batch.payloads()[0])
@@ -134,8 +137,8 @@ class Cache(MutableMapping[str, Any]):
     def popitem(self) -> tuple[str, Any]:
         """Delete some key and return it with its value; raises `KeyError` if there is none."""
         for key in self:
-            value = self.pop(key, _GONE)
-            if value is not _GONE:
+            value = self.pop(key, MISSING)
+            if value is not MISSING:
                 return key, value
         raise KeyError("the cache is empty")
 
@@ -187,9 +190,6 @@ class Cache(MutableMapping[str, Any]):
     def _full(self, key: str) -> str:
         check_key(key)  # before it is put together: a number would become a part of it
         return self._prefix + key
-
-
-_GONE: Final = object()
 
 
 class LocalValues:

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -80,19 +80,15 @@ class SqliteCache(Store):
         """
         with self.lock:
             if self._connection is not None:
-                return
+                raise self._taken()
             try:
                 self._guard = self._lock()
                 self._connection = connection = self._connect()
                 self._take_over(connection, now)
-            except (sqlite3.Error, OSError) as error:
+            except BaseException as error:
                 self.close()
-                hint = "move it away to begin with an empty one"
-                raise ConfigError(
-                    f"the cache cannot be read: {error}", file=str(self.path), hint=hint
-                ) from error
-            except BaseException:
-                self.close()
+                if isinstance(error, sqlite3.Error | OSError):
+                    raise self._unusable(error) from error
                 raise
 
     def close(self) -> None:
@@ -158,7 +154,7 @@ class SqliteCache(Store):
         query = "SELECT key FROM entries WHERE key >= ? AND key < ?"
         return (key.decode() for (key,) in self._execute(query, *_bounds(prefix)))
 
-    def _delete_all(self, keys: list[str]) -> None:
+    def _delete_all(self, keys: Collection[str]) -> None:
         """Delete all or none: what is known of them here changes when the file has."""
         connection = self._open_one()
         freed = sum(map(self._cost_of, keys))
@@ -188,16 +184,33 @@ class SqliteCache(Store):
             fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(guard)
-            hint = "give each master a file of its own"
-            raise ConfigError(
-                "another master uses this cache", file=str(self.path), hint=hint
-            ) from error
+            raise self._taken() from error
         return guard
+
+    def _taken(self) -> ConfigError:
+        hint = "give each master a file of its own"
+        return ConfigError("another master uses this cache", file=str(self.path), hint=hint)
+
+    def _unusable(self, error: sqlite3.Error | OSError) -> ConfigError:
+        if isinstance(error, OSError):
+            return ConfigError(f"the cache cannot be used: {error}", file=str(self.path))
+        hint = "move it away to begin with an empty one"
+        return ConfigError(f"the cache cannot be read: {error}", file=str(self.path), hint=hint)
 
     def _connect(self) -> sqlite3.Connection:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o600))
-        privatefile.read(self.path, "cache file", 0)  # its values are pickles: nobody else's
-        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        for end in (
+            "",
+            "-wal",
+            "-journal",
+            "-shm",
+        ):  # SQLite reads them all, and values are pickles
+            path = self.path.with_name(self.path.name + end)
+            if os.path.lexists(path):
+                privatefile.read(path, "cache file", 0)
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=1.0
+        )
         try:
             version = _version(connection)  # first: a file that is not ours stays as it is
             connection.execute("PRAGMA journal_mode = WAL")

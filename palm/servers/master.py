@@ -99,6 +99,7 @@ class Master(Component):
             "db": db_address,
         }
         self._store = store_of(cache, lambda: cache_path(self.folders, self.name))
+        self._opened: Store | None = None
         self.cache = Cache(LocalValues(self._store))
         self.epoch = os.urandom(8)
         self._locks: list[NameLock] = []
@@ -122,6 +123,7 @@ class Master(Component):
         default = bound.get("ipc") or next(iter(bound.values()))
         self.endpoints = {port: bound.get(port, default) for port in self._addresses} | bound
         self._store.open(time.monotonic())
+        self._opened = self._store
         machine = MasterMachine(
             self.name,
             self.epoch,
@@ -253,7 +255,9 @@ class Master(Component):
         if self._journal is not None:
             self._journal.close()
             self._journal = None
-        self._store.close()
+        if self._opened is not None:  # else it may be another master's
+            self._opened.close()
+            self._opened = None
         if self._listener is not None:
             self._listener.close()
             self._listener = None

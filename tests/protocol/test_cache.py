@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from palm.errors import ConfigError, PalmError, PayloadTooLarge, TaskError
+from palm.errors import CacheFull, ConfigError, PalmError, PayloadTooLarge, TaskError
 from palm.protocol import cache
 from palm.protocol.cache import REPLIES, Operation, error_of
 from palm.protocol.effects import Effect, Log, Reply, Send
@@ -18,7 +18,7 @@ from palm.protocol.store import Store
 from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
-from palm.wire.message import MAX_TEXT, Fetch, Keep, Kept
+from palm.wire.message import MAX_TEXT, Browse, Clear, Fetch, Keep, Kept, Swap
 from tests.support.machines import MasterBench, Peer
 
 
@@ -90,6 +90,141 @@ def test_values_that_were_read_are_not_held_for_who_read_them(bench: MasterBench
     assert len(session.replies) <= REPLIES
 
 
+# What is done once, though the answer is lost and it is sent again over a new link
+
+
+def swap(peer: Peer, op: int, expected: bytes | None, value: bytes, ttl: float = 0.0) -> None:
+    """Set the value of "k", if it is the expected one (None: if it is not there)."""
+    values = [value] if expected is None else [value, expected]
+    request = Swap(0, op, "k", Codec.RAW, -1 if expected is None else Codec.RAW, ttl)
+    peer.send(request, Batch.pack(values))
+
+
+@pytest.mark.parametrize("size", [1, INLINE_LIMIT, 3 << 20])
+def test_repeated_swap_gets_the_first_answer(bench: MasterBench, size: int) -> None:
+    client, other = bench.client("a"), bench.client("b")
+    first, second = b"1" * size, b"2" * size
+    keep(client, 1, "k", first)
+    swap(client, 2, first, second)
+    client.inbox.clear()
+    keep(other, 1, "k", first)  # as it was before
+    back = client.reconnect()
+    swap(back, 2, first, second)
+    assert [kept.found for kept in back.take(Kept)] == [True]
+    assert bench.values["k"] == b"\0" + first
+    swap(back, 3, second, b"3")
+    assert [kept.found for kept in back.take(Kept)] == [False]
+
+
+def test_repeated_swap_that_failed_does_not_succeed_later(bench: MasterBench) -> None:
+    client = bench.client()
+    keep(client, 1, "k", b"v")
+    swap(client, 2, None, b"w")
+    client.send(Fetch(0, 3, "k", delete=True))
+    back = client.reconnect()
+    swap(back, 2, None, b"w")
+    assert [kept.found for kept in back.take(Kept)] == [False]
+    assert bench.values == {}
+
+
+def test_repeated_clear_deletes_nothing_that_came_after(bench: MasterBench) -> None:
+    client, other = bench.client("a"), bench.client("b")
+    keep(client, 1, "k/1", b"v")
+    keep(client, 2, "k/2", b"v")
+    client.send(Clear(0, 3, "k/"))
+    keep(other, 1, "k/3", b"v")
+    back = client.reconnect()
+    back.send(Clear(0, 3, "k/"))
+    assert [kept.count for kept in back.take(Kept)] == [2]
+    assert list(bench.values) == ["k/3"]
+
+
+@pytest.mark.parametrize("size", [1, 3 << 20])
+def test_repeated_set_does_not_make_a_value_live_longer(bench: MasterBench, size: int) -> None:
+    client = bench.client()
+    batch = Batch.pack([bytes(size)])
+    client.send(Keep(0, 1, "k", Codec.RAW, ttl=10.0), batch)
+    bench.pass_time(6.0)
+    back = client.reconnect()
+    back.send(Keep(0, 1, "k", Codec.RAW, ttl=10.0), batch)
+    bench.pass_time(3.9)
+    assert "k" in bench.values
+    bench.pass_time(0.1)
+    assert bench.values == {}, "its memory is given back though nobody asks"
+    again = back.reconnect()
+    again.send(Keep(0, 1, "k", Codec.RAW, ttl=10.0), batch)
+    assert bench.values == {}
+
+
+def test_answers_that_are_remembered_hold_no_values(bench: MasterBench) -> None:
+    client = bench.client()
+    for op in range(1, 10, 2):
+        keep(client, op, "k", bytes(1 << 20))
+        swap(client, op + 1, bytes(1 << 20), bytes(1 << 20))
+    replies = bench.master._clients[client.session].replies
+    assert [batch for _, batch in replies.values()] == [None] * 10
+
+
+# Ends, quotas and pages as sessions see them
+
+
+def test_value_that_is_over_is_not_there(bench: MasterBench) -> None:
+    client = bench.client()
+    client.send(Keep(0, 1, "k", Codec.RAW, ttl=1.0), Batch.pack([b"v"]))
+    bench.now = 1.0  # no tick came yet
+    client.send(Fetch(0, 2, "k", delete=False))
+    client.send(Keep(0, 3, "k", Codec.RAW))
+    client.send(Fetch(0, 4, "k", delete=True))
+    client.send(Browse(0, 5, ""))
+    assert [kept.found for kept in client.take(Kept)] == [False, False, False, False, True]
+
+
+def test_end_wakes_the_master(bench: MasterBench) -> None:
+    before = bench.master.next_deadline
+    client = bench.client()
+    client.send(Keep(0, 1, "k", Codec.RAW, ttl=7.0), Batch.pack([b"v"]))
+    assert bench.master.next_deadline == 7.0
+    bench.pass_time(7.0)
+    assert bench.values == {}
+    assert bench.master.next_deadline == before
+
+
+def test_error_at_an_end_is_logged_and_stops_nobody(bench: MasterBench) -> None:
+    store = bench.master._values.store = Store(Broken(OSError("disk full")))
+    store._end("k", 1.0)
+    bench.pass_time(1.0)
+    (line,) = [e.text for e in bench.effects if isinstance(e, Log) and e.level == logging.ERROR]
+    assert "OSError: disk full" in line
+    assert bench.master.next_deadline is not None and bench.master.next_deadline > bench.now
+
+
+def test_full_cache_is_an_error_that_says_what_to_do() -> None:
+    bench = MasterBench(store=Store({}, quota=100))
+    client = bench.client()
+    keep(client, 1, "k", bytes(200))
+    ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
+    error = error_of(kept, batch)
+    assert isinstance(error, CacheFull)
+    assert error.limit == 100
+    assert "quota of 100 bytes" in str(error) and "ttl" in str(error)
+    assert not [e for e in bench.effects if isinstance(e, Log) and e.level == logging.ERROR]
+    client.submit(b"job-one.", [b"1"])
+    bench.worker().work()
+    assert len(client.outcomes()) == 1
+
+
+def test_largest_of_pages_has_a_small_header(bench: MasterBench) -> None:
+    for number in range(1000):
+        bench.values[f"{number:04}" + "\U0001f600" * (MAX_TEXT - 4)] = b"v"
+    client = bench.client()
+    client.send(Browse(0, 1, ""))
+    ((kept, batch),) = [(m, b) for m, b in client.inbox if isinstance(m, Kept)]
+    frames = framing.pack(kept, batch)
+    assert len(frames[0]) < 100
+    assert batch is not None and batch.size < 5 << 20
+    assert kept.count == 1000
+
+
 # A mapping of the user's may do anything
 
 
@@ -102,10 +237,12 @@ class Broken(dict[str, bytes]):
     def fail(self, *_: object) -> Any:
         raise copy(self.error)  # each has its own traceback
 
-    get = pop = __contains__ = __setitem__ = __getitem__ = fail  # type: ignore[assignment]
+    get = pop = __iter__ = __contains__ = __setitem__ = __getitem__ = fail  # type: ignore[assignment]
 
 
 REQUESTS = [
+    (Swap(0, 1, "k", Codec.RAW, Codec.RAW), Batch.pack([b"v", b"w"])),
+    (Clear(0, 1, ""), None),
     (Keep(0, 1, "k", Codec.RAW), Batch.pack([b"v"])),
     (Keep(0, 1, "k", Codec.RAW), None),
     (Fetch(0, 1, "k", delete=False), None),
@@ -114,7 +251,9 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize("error", [OSError("disk\nfull"), KeyError("k"), SystemExit(3)], ids=repr)
-@pytest.mark.parametrize("request_", REQUESTS, ids=["set", "set nothing", "get", "delete"])
+@pytest.mark.parametrize(
+    "request_", REQUESTS, ids=["swap", "clear", "set", "set nothing", "get", "delete"]
+)
 def test_error_of_the_mapping_is_that_of_the_one_call(
     bench: MasterBench, error: BaseException, request_: tuple[Keep | Fetch, Batch | None]
 ) -> None:
