@@ -13,9 +13,13 @@ from palm.protocol.pool import WorkerSession
 from palm.protocol.shown import LINE, shown
 from palm.protocol.store import Store
 from palm.wire.batch import Batch
+from palm.wire.message import Kept
 from palm.wire.outcome import Failure, describe
 
 __all__ = ["Values"]
+
+#: Seconds for which answers are remembered of a session that the master has given up.
+REMEMBER_FOR: Final = 60.0
 
 _FULL: Final = CacheFull.__name__
 
@@ -26,6 +30,8 @@ class Values:
     def __init__(self, store: Store, effects: list[Effect]) -> None:
         self.store = store
         self._effects = effects
+        #: When a session last asked, and what it was answered, the latest last.
+        self._asked: dict[bytes, tuple[float, dict[int, tuple[Kept, Batch | None]]]] = {}
 
     @property
     def next_expiry(self) -> float | None:
@@ -41,6 +47,7 @@ class Values:
         now: float,
     ) -> None:
         """Carry out an operation, unless it was before, and answer."""
+        self._remember(session, now)
         kept, value = answer(self.store, session.replies, request, batch, now)
         failure = failure_in(kept, value)
         if failure is not None:
@@ -57,6 +64,15 @@ class Values:
         except Exception as error:  # noqa: BLE001 - the mapping is the user's
             text = shown(f"{type(error).__name__}: {describe(error)}", LINE)
             self._effects.append(Log(logging.ERROR, f"the cache cannot forget: {text}"))
+
+    def _remember(self, session: ClientSession | WorkerSession, now: float) -> None:
+        """Let a session that was given up meanwhile, and is back, have its earlier answers."""
+        known = self._asked.pop(session.id, None)
+        if known is not None and not session.replies:
+            session.replies = known[1]
+        self._asked[session.id] = (now, session.replies)
+        while (oldest := next(iter(self._asked.items())))[1][0] < now - REMEMBER_FOR:
+            del self._asked[oldest[0]]
 
     def _log(self, request: Operation, failure: Failure) -> None:
         if failure.type == _FULL:

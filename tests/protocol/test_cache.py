@@ -14,11 +14,13 @@ from palm.protocol.cache import REPLIES, Operation, error_of
 from palm.protocol.effects import Effect, Log, Reply, Send
 from palm.protocol.events import Wanted
 from palm.protocol.requests import Requests
+from palm.protocol.sessions import RETURN_WITHIN
 from palm.protocol.store import Store
+from palm.protocol.values import REMEMBER_FOR
 from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, Batch
 from palm.wire.codec import Codec
-from palm.wire.message import MAX_TEXT, Browse, Clear, Fetch, Keep, Kept, Swap
+from palm.wire.message import MAX_TEXT, Browse, Bye, Clear, Fetch, Keep, Kept, Swap
 from tests.support.machines import MasterBench, Peer
 
 
@@ -154,6 +156,30 @@ def test_repeated_set_does_not_make_a_value_live_longer(bench: MasterBench, size
     again = back.reconnect()
     again.send(Keep(0, 1, "k", Codec.RAW, ttl=10.0), batch)
     assert bench.values == {}
+
+
+@pytest.mark.parametrize(("away", "known"), [(RETURN_WITHIN + 1, True), (REMEMBER_FOR + 1, False)])
+def test_worker_that_was_given_up_and_is_back_has_its_answers_for_a_while(
+    bench: MasterBench, away: float, known: bool
+) -> None:
+    worker, client = bench.worker(), bench.client()
+    keep(client, 1, "k", b"old")
+    swap(worker, 1, b"old", b"new")
+    worker.lose()
+    bench.pass_time(away)
+    keep(client, 2, "k", b"changed")
+    back = worker.reconnect()
+    swap(back, 1, b"old", b"new")
+    assert [kept.found for kept in back.take(Kept)] == [known]
+
+
+def test_sessions_that_are_gone_are_forgotten(bench: MasterBench) -> None:
+    for number in range(20):
+        client = bench.client(f"c{number}")
+        keep(client, 1, "k", b"v")
+        client.send(Bye(0, "done"))
+        bench.pass_time(REMEMBER_FOR / 4)
+    assert len(bench.master._values._asked) < 7
 
 
 def test_answers_that_are_remembered_hold_no_values(bench: MasterBench) -> None:
