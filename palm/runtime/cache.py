@@ -48,8 +48,10 @@ class Values(Protocol):
 class Cache(MutableMapping[str, Any]):
     """The values that a master keeps for all its clients and workers.
 
-    Each call is one operation at the master, whole and carried out once, however often the
-    connection breaks meanwhile. Keys come in order.
+    Each call is an operation at the master, whole, and carried out once however often the
+    connection breaks meanwhile. One that is under way when the master is killed goes to the next
+    master, which does not know whether it was carried out; in memory nothing is left then. Keys
+    come in order.
 
     Parameters
     ----------
