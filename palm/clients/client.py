@@ -34,6 +34,7 @@ from palm.protocol import events
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
 from palm.protocol.link import Identity
+from palm.runtime.cache import Cache
 from palm.runtime.connecting import Dialer
 from palm.runtime.folders import Folders
 from palm.runtime.logs import CLIENT_FORMAT, is_interactive, new_logger
@@ -72,7 +73,7 @@ class Client:
         master is found by its name. In a pipeline, ``sub_address`` is that of the stage whose
         results are wanted, or its name; those of others are left out.
     session
-        A prefix for the keys of `set`, `get` and `delete`.
+        A prefix for the keys of `cache`, `set`, `get` and `delete`.
     logging_level
         As in `logging`; under IPython only warnings are shown.
     connect_timeout
@@ -110,6 +111,8 @@ class Client:
         self._connection = self._connect(target, connect_timeout)
         self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
+        #: The values that are kept at the master, as a mapping.
+        self.cache = Cache(self._values, self._key(""))
         self._questions = Questions(self._post)
         self._session_log()
         self._connection.start()

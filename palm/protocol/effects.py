@@ -158,7 +158,10 @@ class Note(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """The answer to a cache operation, or the ``error`` that it ended with."""
+    """The answer to a cache operation, or the ``error`` that it ended with.
+
+    For ``count`` see `palm.wire.message.Kept`.
+    """
 
     call: Callable[..., Any]
     found: bool
@@ -166,6 +169,7 @@ class Reply(msgspec.Struct):
     codec: int
     batch: Batch | None
     error: PalmError | None = None
+    count: int = 0
 
 
 class Ready(msgspec.Struct):

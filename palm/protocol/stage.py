@@ -7,7 +7,7 @@ this one connect as workers do (`palm.protocol.publishing`); to those before it,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from palm.errors import PalmError
@@ -17,9 +17,10 @@ from palm.protocol.flow import Flow, Way
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.master import HANDLERS, MasterMachine
 from palm.protocol.publishing import Publisher, StageSession
+from palm.protocol.store import Store
 from palm.protocol.upstream import Upstream, Upstreams
 from palm.wire.batch import Batch
-from palm.wire.message import Bye, Close, Fetch, Keep, Message, Notice, Outcome, Release, Submit
+from palm.wire.message import Bye, Close, Message, Notice, Outcome, Release, Submit
 from palm.wire.outcome import Failure, Kind
 
 __all__ = ["StageMachine"]
@@ -52,7 +53,7 @@ class StageMachine(MasterMachine):
         epoch: bytes,
         endpoints: dict[str, str],
         new_link: Callable[[], int],
-        values: MutableMapping[str, bytes],
+        values: Store,
         *,
         way: Way,
         upstreams: Callable[[Any], Sequence[Upstream]] = lambda timers: (),
@@ -213,7 +214,5 @@ _HANDLERS: dict[tuple[str, type[Message]], Callable[..., None]] = {
     ("upstream", Close): StageMachine._close,
     ("stage", Outcome): StageMachine._outcome,
     ("stage", Notice): StageMachine._notice,
-    ("stage", Keep): StageMachine._cache,
-    ("stage", Fetch): StageMachine._cache,
     ("stage", Bye): StageMachine._stage_bye,
 }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import INFO
 from typing import Any, ClassVar
 
 from palm.runtime.message import Hook
+from palm.servers.listening import CacheSpec
 from palm.servers.server import Serving
 from palm.servers.staged import previous_of
 
@@ -51,7 +52,7 @@ class Pipeline(Serving):
         *,
         functions: Mapping[str, Callable[[Any], Any]] | None = None,
         handle_stream: Hook | None = None,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
     ) -> None:
         super().__init__(
             name,
@@ -104,7 +105,7 @@ class Sink(Serving):
         *,
         functions: Mapping[str, Callable[[Any], Any]] | None = None,
         handle_stream: Hook | None = None,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
     ) -> None:
         super().__init__(
             name,

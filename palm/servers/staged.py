@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import INFO
 from typing import Any, Final, NamedTuple
 
@@ -23,7 +23,7 @@ from palm.runtime.innerworker import InnerWorker
 from palm.runtime.message import Hook, Message, gathering, routing, scattering
 from palm.runtime.several import Several
 from palm.runtime.stages import expected_stages, leave_stages, remember_stages
-from palm.servers.listening import Listening, new_link
+from palm.servers.listening import CacheSpec, Listening, new_link
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
 from palm.transport.inner import InnerConnector
@@ -58,7 +58,7 @@ class Staged(Listening):
         self,
         name: str,
         addresses: Mapping[str, str | None],
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         log_level: int = INFO,
         *,
         pipelined: bool = False,
@@ -160,7 +160,7 @@ class Staged(Listening):
             self.epoch,
             self.endpoints,
             new_link,
-            self.cache.stored,
+            self._store,
             way=way,
             upstreams=self._upstreams,
             expected=expected_stages(self.folders, self.name) if self._named else [],

@@ -14,6 +14,7 @@ from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, St
 from palm.protocol.events import LookedUp, StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
+from palm.runtime.cache import Cache
 from palm.runtime.component import Component
 from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
@@ -141,6 +142,11 @@ class Worker(Component):
     def delete(self, key: str) -> bool:
         """Delete a value at the master; return whether it was there."""
         return self._shared().delete(key)
+
+    @property
+    def cache(self) -> Cache:
+        """The values that are kept at the master, as a mapping."""
+        return Cache(self._shared())
 
     def _shared(self) -> SharedValues:
         if self._values is None:

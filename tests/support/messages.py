@@ -76,6 +76,12 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "op": numbers,
     "key": names,
     "delete": st.booleans(),
+    "ttl": st.sampled_from([0.0, 1.0]) | st.floats(),
+    "expected": st.integers(-1, 2) | st.integers(-1, 255),
+    "prefix": names,
+    "after": names,
+    "only": st.booleans(),
+    "count": numbers,
     "found": st.booleans(),
     "reason": names,
     "code": st.sampled_from(["broken", "role", "version", "other"]),
@@ -142,6 +148,9 @@ def messages_of(
     message = kind(link=number, **fields)
     if kind in RANGED:
         return message, Batch.pack(draw(payloads(fields["n"])))
+    if kind is messages.Swap:
+        n = 1 + (message.expected >= 0)
+        return message, Batch.pack(draw(payloads(n)))
     if kind in VALUED and draw(st.booleans()):
         return message, Batch.pack(draw(payloads(1)))
     return message, None

@@ -29,6 +29,7 @@ from palm.protocol.events import Cancelled, Completed, LookedUp, Submitted
 from palm.protocol.flow import Way
 from palm.protocol.link import Identity
 from palm.protocol.stage import StageMachine
+from palm.protocol.store import Store
 from palm.protocol.upstream import Upstream
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
@@ -143,7 +144,7 @@ class Component:
             random_.randbytes(8),
             {"ipc": self.name},
             lambda: random_.getrandbits(63) | 1,
-            {},
+            Store({}),
             way=self.part.way,
             upstreams=self._upstreams,
             expected=self.stages,
