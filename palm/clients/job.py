@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -118,6 +119,7 @@ class Job:
         self._retried = 0
         self._started = time.monotonic()
         self._ended: float | None = None
+        self._callbacks: deque[Callable[[Job], object]] = deque()
 
     # What is known of it
 
@@ -196,6 +198,16 @@ class Job:
             self._cancelled = not self._complete
             self._end()
         self._tell_cancel(self.key, self.journaled)
+        self._tell_end()
+
+    def add_done_callback(self, callback: Callable[[Job], object]) -> None:
+        """Have ``callback(job)`` called once, when no outcome will come any more.
+
+        That is in the thread in which the job ended - as a rule the client's own, which it must
+        not hold up - or at once if it has ended before.
+        """
+        self._callbacks.append(callback)
+        self._tell_end()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the job, keeping all outcomes; return whether it is done.
@@ -317,6 +329,7 @@ class Job:
             if not self._open:
                 self._end()
             self._changed.notify_all()
+        self._tell_end()
 
     def deliver(self, chunk: Chunk) -> None:
         """Take outcomes."""
@@ -341,6 +354,7 @@ class Job:
             self._changed.notify_all()
             self._tell_drained()
             self._make_room()
+        self._tell_end()
 
     def accept(self, upto: int, *, closed: bool = False) -> None:
         """Note that messages before ``upto`` are in the journal, and that no more will come."""
@@ -374,6 +388,13 @@ class Job:
                 self._error = error
                 self._count = self._window.answered
                 self._end()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Call, without the lock, who waits for the end; taken by one thread, each is called once."""
+        while self._callbacks and self.has_ended:
+            with suppress(IndexError):  # another thread was quicker
+                self._callbacks.popleft()(self)
 
     def note(self, text: str) -> None:
         """Have something said to whoever waits for the job."""

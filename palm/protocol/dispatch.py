@@ -327,6 +327,7 @@ class Dispatcher:
             job.function,
             piece.codec,
             job.terms.timeout,
+            job.terms.at_most_once,
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))

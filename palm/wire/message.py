@@ -331,7 +331,8 @@ class Notice(Message, tag="notice"):
 class Task(Message, tag="task"):
     """``attempt`` counts the starts of these messages, this one included.
 
-    ``timeout`` is the time that the call for one of them may take (seconds, 0: any).
+    ``timeout`` is the time that the call for one of them may take (seconds, 0: any). They may run
+    ``at_most_once``: a worker that has others run them must not ask twice.
     """
 
     lease: int
@@ -343,6 +344,7 @@ class Task(Message, tag="task"):
     function: _Text
     codec: int
     timeout: float = 0.0
+    at_most_once: bool = False
 
 
 class Result(Message, tag="result"):
