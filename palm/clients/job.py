@@ -7,7 +7,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -391,10 +390,13 @@ class Job:
         self._tell_end()
 
     def _tell_end(self) -> None:
-        """Call, without the lock, who waits for the end; taken by one thread, each is called once."""
+        """Call whoever waits for the end, without the lock; several threads may try to."""
         while self._callbacks and self.has_ended:
-            with suppress(IndexError):  # another thread was quicker
-                self._callbacks.popleft()(self)
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            callback(self)
 
     def note(self, text: str) -> None:
         """Have something said to whoever waits for the job."""

@@ -93,7 +93,7 @@ def _check_outcomes(result: Result, batch: Batch) -> None:
 
 def _unpack(body: Buffer) -> list[tuple[Message, Batch | None]]:
     view = memoryview(body)
-    if view[: len(_MAGIC)] != _MAGIC:
+    if bytes(view[: len(_MAGIC)]) != _MAGIC:
         raise WireError("it does not begin as a body with batches does")
     found, at = [], len(_MAGIC)
     while at < len(view):

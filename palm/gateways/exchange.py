@@ -248,7 +248,7 @@ class Exchange(HTTPMessageDelegate):
         written = self._connection.write_headers(line, HTTPHeaders(answer.all_headers()), body)
         if not written.done():  # else it is with the system, as it is with nearly all
             late = self._door.loop.call_later(TAKE_WITHIN, self._cut)
-            written.add_done_callback(lambda done: (late.cancel(), done.exception()))
+            written.add_done_callback(lambda done: late.cancel())
 
     def _finish(self) -> None:
         if not self._finished:
