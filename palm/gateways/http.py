@@ -10,13 +10,22 @@ from contextlib import suppress
 from ipaddress import ip_address
 from logging import INFO, WARNING
 from pathlib import Path
-from socket import AF_UNSPEC, SOCK_STREAM, gaierror, getaddrinfo, socket, socketpair
+from socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNSPEC,
+    SOCK_STREAM,
+    create_server,
+    gaierror,
+    getaddrinfo,
+    socket,
+    socketpair,
+)
 from typing import Any, ClassVar, Final
 
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
 from tornado.iostream import IOStream
-from tornado.netutil import bind_sockets
 
 from palm.clients import Client
 from palm.errors import ConfigError, PalmError, TransportError
@@ -123,11 +132,14 @@ class Gateway(Component):
         descriptors.raise_limit()
         token = self._find_token()
         try:
-            self._sockets = bind_sockets(self._port, host, backlog=BACKLOG)[:1]
+            family = AF_INET6 if ":" in host else AF_INET
+            listener = create_server((host, self._port), family=family, backlog=BACKLOG)
         except OSError as error:
             text = f"cannot listen at {self._host}:{self._port}: {error.strerror}"
             raise TransportError(text) from error
-        port = self._sockets[0].getsockname()[1]
+        listener.setblocking(False)
+        self._sockets = [listener]
+        port = listener.getsockname()[1]
         self.url = f"{self._scheme}://{_in_url(self._host)}:{port}/"
         self._access = Access(token, self._names(host, port))
         self._loop = loop = asyncio.new_event_loop()
