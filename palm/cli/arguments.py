@@ -107,7 +107,6 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         _add_attach(tree)
     else:
         _add_worker(tree)
-        _add_gateway(tree)
         _add_runner(tree)
     _add_status(tree)
     if not notebook:
@@ -118,6 +117,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if notebook:
         _add_help(tree)
     else:
+        _add_gateway(tree)
         _add_jobs(tree)
         _add_dead_letters(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")

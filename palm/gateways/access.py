@@ -42,7 +42,8 @@ class Access:
         host = (host or "").lower()
         if self._hosts is not None and host not in self._hosts:
             raise Refused(403, "ForeignHost", "this server is not known by that name")
-        if origin is not None and origin.lower() != f"{scheme}://{host}":
+        own = (f"{scheme}://{host}", f"https://{host}")  # a proxy may speak TLS for us
+        if origin is not None and origin.lower() not in own:
             raise Refused(403, "ForeignOrigin", "pages from elsewhere may not call functions")
 
     def check_token(self, authorization: str | None) -> None:
