@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import ssl
 from collections.abc import Callable, Collection
@@ -10,6 +11,7 @@ from contextlib import suppress
 from ipaddress import ip_address
 from logging import INFO, WARNING
 from pathlib import Path
+from shlex import quote
 from socket import (
     AF_INET,
     AF_INET6,
@@ -124,8 +126,9 @@ class Gateway(Component):
         self._access: Access | None = None
         self._stop: asyncio.Event | None = None
         self._grace = 0.0
-        self._asking: asyncio.Task[Answer] | None = None
+        self._asking: asyncio.Task[int] | None = None
         self._asked = 0.0
+        self._looking: set[asyncio.Task[Answer]] = set()
 
     def _open(self) -> None:
         host = _where(self._host, self._tls is not None)
@@ -186,7 +189,7 @@ class Gateway(Component):
         header = ""
         if self.token_file is not None:
             self.logger.info("The token is in %s", self.token_file)
-            header = f' -H "Authorization: Bearer $(cat {self.token_file})"'
+            header = f' -H "Authorization: Bearer $(cat {quote(str(self.token_file))})"'
         self.logger.info(
             "curl%s -H 'Content-Type: application/json' -d 'JSON' %sFUNCTION", header, self.url
         )
@@ -218,31 +221,39 @@ class Gateway(Component):
         with suppress(TimeoutError):
             await asyncio.wait_for(door.empty.wait(), max(self._grace, 0.001))
         door.clear()
-        if self._asking is not None:
-            await asyncio.wait({self._asking})
+        self._client.close()  # whoever waits for it need not wait any more
+        if waiting := {*self._looking, *([self._asking] if self._asking else [])}:
+            await asyncio.wait(waiting)
         await server.close_all_connections()
         await asyncio.get_running_loop().shutdown_default_executor()
 
     def _health(self) -> asyncio.Future[Answer]:
-        """Return the answer to the question, asked once for all who want to know it now."""
+        """Return the answer to come; the server is asked once for all who want to know it now."""
         loop = asyncio.get_running_loop()
-        if self._asking is None or (
-            self._asking.done() and loop.time() - self._asked > HEALTH_FRESH
-        ):
-            self._asking = loop.create_task(self._ask())
-        return self._asking
+        asking, fresh = self._asking, loop.time() - self._asked < HEALTH_FRESH
+        if asking is None or (asking.done() and not fresh):
+            asking = self._asking = loop.create_task(self._count_workers())
+        looking = loop.create_task(self._look(asking))
+        self._looking.add(looking)
+        looking.add_done_callback(self._looking.discard)
+        return looking
 
-    async def _ask(self) -> Answer:
-        client = self._client
+    async def _count_workers(self) -> int:
+        """Return how many there are, once there is one; 0: there is no server."""
         workers = 0
         with suppress(PalmError):
-            if client is not None:
-                workers = await asyncio.to_thread(client.wait_for_workers, 1, HEALTH_WITHIN)
+            if self._client is not None:
+                workers = await asyncio.to_thread(self._client.wait_for_workers)
         self._asked = asyncio.get_running_loop().time()
-        text = "true" if workers else "false"
-        body = f'{{"server": "{self.server}", "answers": {text}, "workers": {workers}}}'
+        return workers
+
+    async def _look(self, asking: asyncio.Task[int]) -> Answer:
+        # Not ended when it takes too long: the server would have a question more each time.
+        done, _ = await asyncio.wait({asking}, timeout=HEALTH_WITHIN)
+        workers = asking.result() if done else 0
+        found = {"server": self.server, "answers": workers > 0, "workers": workers}
         headers = {} if workers else {"Retry-After": "1"}
-        return Answer(200 if workers else 503, body.encode(), JSON, headers)
+        return Answer(200 if workers else 503, json.dumps(found).encode(), JSON, headers)
 
     def _wakeup_fd(self) -> int:
         return self._alarm[1].fileno() if self._alarm is not None else -1

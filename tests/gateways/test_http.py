@@ -512,3 +512,19 @@ def test_what_goes_on_too_long_is_given_up_at_the_end(gateway: Serve, blocking: 
     call.served.stop(0.1)
     with connection, connection.makefile("rb") as answers:
         assert answers.read().startswith(b"HTTP/1.1 503")
+
+
+def test_who_asks_for_its_health_while_it_ends_has_an_answer(cluster: ThreadCluster) -> None:
+    cluster.master("foo")  # without a worker: what is asked has no answer for now
+    served = cluster.serve(Gateway("foo", token=TOKEN))
+    assert isinstance(served.component, Gateway)
+    call = Caller(served.component.url)
+    for _ in range(2):
+        assert call.ask("GET", "/health").value == {"server": "foo", "answers": False, "workers": 0}
+    assert threading.active_count() < 20
+    connection = call.connect()
+    connection.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % call.address[1])
+    began = time.monotonic()
+    served.stop(1.0)
+    assert time.monotonic() - began < 5
+    connection.close()
