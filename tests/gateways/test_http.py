@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import ssl
 import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +187,24 @@ def test_a_thousand_at_once_get_a_thousand_right_answers(gateway: Serve) -> None
 
     assert asyncio.run(all_of_them()) == [2 * number for number in range(1000)]
     assert most <= threads
+
+
+def test_whatever_else_is_sent_disturbs_nobody(
+    gateway: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    call = gateway(double, limits=Limits(idle=0.2, sending=0.2))
+    dice = random.Random(27)
+    good = call.request("/double", b"21")
+    for _ in range(100):
+        damaged = bytearray(good)
+        for _ in range(dice.randint(1, 4)):
+            damaged[dice.randrange(len(damaged))] = dice.randrange(256)
+        with call.connect() as connection:
+            connection.sendall(damaged if dice.random() < 0.7 else dice.randbytes(200))
+            with suppress(ConnectionResetError):
+                connection.recv(4096)
+    assert call("/double", 21).value == 42
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 def test_one_connection_serves_many_requests_good_and_bad(gateway: Serve) -> None:
