@@ -322,7 +322,9 @@ class Job:
     def exhausted(self, count: int, error: BaseException | None) -> None:
         """Note that the source ended after ``count`` items, or with an error."""
         with self._changed:
-            self._count = self._total = count
+            self._total = count
+            if self._ended is None:  # one that has failed waits for none of them
+                self._count = count
             if error is not None and self._error is None:
                 self._error = error
             if not self._open:

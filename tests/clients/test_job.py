@@ -851,3 +851,23 @@ def test_a_callback_is_called_however_a_job_ends(foo: Serve, gate: Gate) -> None
     until(lambda: "failed" in ended)
     client.close()
     assert sorted(ended) == ["cancelled", "cancelled", "failed"]
+
+
+def test_a_job_that_failed_before_its_source_ended_stays_so(foo: Serve, gate: Gate) -> None:
+    gate.__name__ = "wait"  # type: ignore[attr-defined]
+    client = foo(gate)
+    go_on = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        assert go_on.wait(10)
+
+    job = client.job("foo.wait", items())
+    assert gate.begun.wait(10)
+    job.fail(JobError("it is over"))
+    assert job.state == "failed"
+    go_on.set()
+    until(lambda: job._total == 1, what="the source has ended")
+    assert job.state == "failed"
+    with pytest.raises(JobError, match="it is over"):
+        list(job)

@@ -162,6 +162,22 @@ def test_a_url_of_something_else_ends_it(cluster: ThreadCluster, web: Run) -> No
         worker.start()
 
 
+def test_without_a_master_it_ends_with_the_error_of_a_worker(
+    cluster: ThreadCluster, web: Run
+) -> None:
+    worker = HttpWorker("w", None, web(app(double)).url, token=TOKEN)
+    with pytest.raises(ConfigError, match="does not know its master"):
+        worker.start()
+
+
+def test_it_can_be_stopped_while_it_waits_for_the_server(cluster: ThreadCluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    began = time.monotonic()
+    serve(cluster, f"http://127.0.0.1:{port}").stop()
+    assert time.monotonic() - began < 5
+
+
 # When the server does not answer
 
 
