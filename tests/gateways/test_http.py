@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from palm.errors import AuthenticationError, ConfigError, TransportError
+from palm.errors import AuthenticationError, ConfigError, PayloadTooLarge, TransportError
 from palm.gateways.http import Gateway, Limits
 from palm.runtime.records import read_record
 from tests.gateways.web import RAW, TOKEN, Caller
@@ -110,6 +110,14 @@ def test_what_the_function_raises_is_the_answer_without_its_traceback(gateway: S
     got = gateway(fail)("/fail", "key")
     assert (got.status, got.error) == (500, "KeyError")
     assert got.value["error"]["text"] == "'key'"
+
+
+def test_a_result_that_is_too_large_for_the_cluster_is_said_to_be_so(gateway: Serve) -> None:
+    def large(_: Any) -> Any:
+        raise PayloadTooLarge("far too large", limit=1)
+
+    got = gateway(large)("/large")
+    assert (got.status, got.error) == (413, "PayloadTooLarge")
 
 
 @pytest.mark.parametrize("path", ["/duoble", "/bar.double"])

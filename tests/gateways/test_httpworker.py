@@ -13,7 +13,14 @@ from typing import Any
 
 import pytest
 
-from palm.errors import AuthenticationError, ConfigError, DeadlineExceeded, TaskError, WorkerLost
+from palm.errors import (
+    AuthenticationError,
+    ConfigError,
+    DeadlineExceeded,
+    FunctionNotFound,
+    TaskError,
+    WorkerLost,
+)
 from palm.gateways import HttpWorker, wsgi_app
 from palm.gateways.body import CONTENT
 from tests.gateways.web import TOKEN, WebServer
@@ -127,6 +134,17 @@ def test_no_more_posts_at_once_than_there_may_be(cluster: ThreadCluster, web: Ru
     client.wait_for_workers(3, 10)
     assert sorted(client.job("foo.meet", range(12))) == list(range(12))
     assert server.most_at_once == 3
+
+
+def test_a_function_that_the_server_does_not_have_any_more(
+    cluster: ThreadCluster, web: Run
+) -> None:
+    cluster.master()
+    serve(cluster, web(app(double)).url, "double", "gone")
+    client = cluster.client()
+    with pytest.raises(FunctionNotFound, match="no function 'gone' is served here"):
+        client.eval("foo.gone", 1)
+    assert client.eval("foo.double", 2) == 4
 
 
 @pytest.mark.parametrize(
