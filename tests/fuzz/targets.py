@@ -192,7 +192,9 @@ def _failures() -> list[bytes]:
 def _folders() -> Folders:
     home = tempfile.TemporaryDirectory(prefix="fuzz-", dir="/tmp")
     _kept.append(home)
-    return Folders(Path(home.name) / "run", Path(home.name) / "state")
+    folders = Folders(Path(home.name) / "run", Path(home.name) / "state")
+    folders.state.mkdir(mode=0o700)  # whichever target comes first
+    return folders
 
 
 _kept: list[tempfile.TemporaryDirectory[str]] = []
