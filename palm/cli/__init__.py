@@ -21,8 +21,8 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "dead-letters", "down", "jobs", "logs", "master", "ps", "restart", "runner", "status",
-        "stop", "ui", "up", "version", "worker",
+        "dead-letters", "down", "gateway", "jobs", "logs", "master", "ps", "restart", "runner",
+        "status", "stop", "ui", "up", "version", "worker",
     )
 }  # fmt: skip
 

@@ -128,6 +128,7 @@ class Job:
         self._retried = 0
         self._started = time.monotonic()
         self._ended: float | None = None
+        self._callbacks: deque[Callable[[Job], object]] = deque()
 
     # What is known of it
 
@@ -206,6 +207,16 @@ class Job:
             self._cancelled = not self._complete
             self._end()
         self._tell_cancel(self.key, self.journaled)
+        self._tell_end()
+
+    def add_done_callback(self, callback: Callable[[Job], object]) -> None:
+        """Have ``callback(job)`` called once, when no outcome will come any more.
+
+        That is in the thread in which the job ended - as a rule the client's own, which it must
+        not hold up - or at once if it has ended before.
+        """
+        self._callbacks.append(callback)
+        self._tell_end()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the job, keeping all outcomes; return whether it is done.
@@ -339,11 +350,14 @@ class Job:
         with self._changed:
             if self._ended is None:
                 self._count = self._total = count
+            elif self._error is not None:  # it has failed, and waits for none of them
+                self._total = count
             if error is not None and self._error is None:
                 self._error = error
             if not self._open:
                 self._end()
             self._changed.notify_all()
+        self._tell_end()
 
     def deliver(self, chunk: Chunk) -> None:
         """Take outcomes."""
@@ -375,6 +389,7 @@ class Job:
             self._make_room()
         if ends:  # nobody wants what is under way
             self._tell_cancel(self.key, False)
+        self._tell_end()
 
     def _put(self, chunk: Chunk) -> None:
         """Let the caller have outcomes."""
@@ -422,6 +437,16 @@ class Job:
                 self._error = error
                 self._count = self._window.answered
                 self._end()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Call whoever waits for the end, without the lock; several threads may try to."""
+        while self._callbacks and self.has_ended:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            callback(self)
 
     def note(self, text: str) -> None:
         """Have something said to whoever waits for the job."""

@@ -57,7 +57,7 @@ class Declaration:
             )
         if self.role == "master":
             self._check_master()
-        elif self.target is None:
+        elif self.target is None and "--http" not in self.args:
             raise ConfigError(
                 f"the worker {self.name!r} needs a target",
                 key="target",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from logging import Logger
 from typing import Any
 
@@ -16,6 +17,7 @@ from palm.protocol.events import LookedUp, StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
+from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
 from palm.runtime.guard import Guard
 from palm.transport.inner import InnerConnector
@@ -61,9 +63,8 @@ class InnerWorker:
             Stopped: self._stopped,
         }
         driver = Driver(machine, connector, perform)
-        self._guard = Guard(
-            functions, driver, connector.wake, None, logger, close, drops_none=drops_none
-        )
+        executor = partial(Executor, drops_none=drops_none)
+        self._guard = Guard(functions, driver, connector.wake, None, logger, close, executor)
         self.loop = self._guard.loop
         driver.perform(machine.start(driver.clock()))
 

@@ -390,7 +390,8 @@ class Notice(Message, tag="notice"):
 class Task(Message, tag="task"):
     """``attempt`` counts the starts of these messages, this one included.
 
-    ``timeout`` is the time that the call for one of them may take (seconds, 0: any).
+    ``timeout`` is the time that the call for one of them may take (seconds, 0: any). They may run
+    ``at_most_once``: a worker that has others run them must not ask twice.
     """
 
     lease: int
@@ -403,6 +404,7 @@ class Task(Message, tag="task"):
     codec: int
     timeout: float = 0.0
     route: Route | None = None
+    at_most_once: bool = False
 
 
 class Result(Message, tag="result"):

@@ -27,7 +27,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.runtime": ("palm.protocol", "palm.transport"),
     "palm.servers": ("palm.runtime",),
     "palm.clients": ("palm.runtime",),
-    "palm.gateways": ("palm.runtime",),
+    "palm.gateways": ("palm.clients", "palm.servers"),
     "palm.registry_api": ("palm.registry_api.schema",),
     "palm.runner": ("palm.runtime", "palm.registry_api"),
     # What runs in a component's kernel, as a command does in its process; nobody imports it.
@@ -108,6 +108,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
     "palm.cli.background": ("palm.cli.commands.master", "palm.cli.commands.worker"),
+    "palm.gateways.httpworker": ("palm.cli.commands.worker",),
     "palm.clients": ("palm.clusters.cluster",),
     "palm.clients.frame": ("palm.clients.client", "palm.clients.job", "palm.clients.source"),
     "palm.runtime.journal": ("palm.servers.listening",),

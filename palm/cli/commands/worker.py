@@ -21,10 +21,12 @@ __all__ = ["run"]
 
 def run(arguments: Namespace) -> int:
     """Be a worker until stopped, or start one in the background."""
+    if arguments.http:
+        return _post(arguments)
     if arguments.target is None:
         raise CommandFailed(
             "worker: nothing to serve; give a TARGET: MODULE, MODULE:Class, FILE.py or"
-            " FILE.py:Class",
+            " FILE.py:Class; or --http URL",
             USAGE,
         )
     name = arguments.name or _make_name(arguments.target)
@@ -45,6 +47,27 @@ def run(arguments: Namespace) -> int:
         if error is not worker.initialize_error or isinstance(error, PalmError):
             raise
         return _show_failure(error, f"{name} cannot be made ready")
+    return OK
+
+
+def _post(arguments: Namespace) -> int:
+    """Be a worker whose functions are behind a URL."""
+    name = arguments.name or f"http-{os.urandom(2).hex()}"
+    if arguments.detach:
+        return _detach(arguments, name)
+    from palm.gateways.httpworker import HttpWorker  # loads what other workers do not need
+
+    tie()
+    HttpWorker(
+        name,
+        arguments.master,
+        arguments.http,
+        functions=arguments.functions.split(",") if arguments.functions else None,
+        pool=arguments.pool or 4,
+        token_file=arguments.token_file,
+        allow_pickle=arguments.allow_pickle,
+        log_level=log_level(),
+    ).start()
     return OK
 
 
@@ -71,6 +94,10 @@ def _detach(arguments: Namespace, name: str) -> int:
         args += ["--max-tasks", str(arguments.max_tasks)]
     if arguments.max_rss:
         args += ["--max-rss", str(arguments.max_rss)]
+    for option in ("http", "functions", "pool", "token_file"):
+        if value := getattr(arguments, option):
+            args += [f"--{option.replace('_', '-')}", str(value)]
+    args += ["--allow-pickle"] if arguments.allow_pickle else []
     return start("worker", name, arguments.target, args, arguments)
 
 
