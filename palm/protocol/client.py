@@ -202,6 +202,7 @@ class ClientMachine:
         self._effects.append(Send(b"", submit, sent.batch))
 
     def _resume(self, event: Resumed, now: float) -> None:
+        self._ended.pop(event.job, None)  # it may have been ours before, and another's meanwhile
         job = Submissions(event.job, _as_text(event.function), event.terms)
         job.submitted.add(0, event.accepted)
         job.accepted, job.closed, job.confirmed = event.accepted, event.closed, event.closed
