@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from palm.clusters import connect, up
     from palm.servers import (
         Hub,
+        Join,
         Master,
         Message,
         MuxWorker,
@@ -31,6 +32,7 @@ __all__ = [
     "Client",
     "Hub",
     "Job",
+    "Join",
     "Master",
     "Message",
     "MuxWorker",
@@ -48,7 +50,7 @@ __all__ = [
 ]
 
 _FROM_SERVERS = (
-    "Hub", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task", "Worker",
+    "Hub", "Join", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task", "Worker",
     "current_task",
 )  # fmt: skip
 _HOMES = {

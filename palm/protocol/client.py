@@ -180,7 +180,7 @@ class ClientMachine:
             self._send_resume(job)
         elif job.expired:
             return
-        for sent in job.sent.values():
+        for sent in job.open():
             self._send(job, sent, now)
         if job.closed:  # the batch that said so may have had its outcomes already
             end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True, job.terms)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from palm.errors import PalmError
-from palm.protocol.entries import Entry
+from palm.protocol.entries import Entry, Joined
 from palm.wire.batch import Batch
 from palm.wire.message import Answer, Message, Outcome, Task
 
@@ -20,7 +20,9 @@ __all__ = [
     "Effect",
     "Expired",
     "Fail",
+    "ForgetJoined",
     "Invoke",
+    "KeepJoined",
     "LoadInputs",
     "LoadOutcomes",
     "Log",
@@ -186,6 +188,18 @@ class Remember(msgspec.Struct):
     stages: list[tuple[str, list[str]]]
 
 
+class KeepJoined(msgspec.Struct):
+    """Keep what was joined, beyond the end of this process, before anything else is done."""
+
+    joined: Joined
+
+
+class ForgetJoined(msgspec.Struct):
+    """Nobody will ask for what was joined under this ``id``."""
+
+    id: int
+
+
 class Log(msgspec.Struct):
     """A line for the component's log; ``level`` as in `logging`."""
 
@@ -217,6 +231,8 @@ Effect = (
     | Reply
     | Ready
     | Remember
+    | KeepJoined
+    | ForgetJoined
     | Log
     | Stopped
 )

@@ -115,6 +115,12 @@ def cache_path(folders: Folders, master: str) -> Path:
     return private_folder(cluster / "cache", "PALM_STATE_DIR") / f"{master}.db"
 
 
+def joined_path(folders: Folders, name: str) -> Path:
+    """Return where what a component has joined is; its folder is made if it is not there."""
+    cluster = private_folder(folders.state / folders.cluster, "PALM_STATE_DIR")
+    return private_folder(cluster / "joined", "PALM_STATE_DIR") / f"{name}.db"
+
+
 def private_folder(path: Path, variable: str) -> Path:
     """Make `path`, unless it is there, and return it once it is proven to be ours alone.
 

@@ -10,8 +10,9 @@ from typing import Any, Final, NamedTuple
 
 from palm.errors import ConfigError
 from palm.protocol.effects import Ready, Reconnect, Remember
+from palm.protocol.entries import Joined
 from palm.protocol.events import LookedUp
-from palm.protocol.flow import GATHER, SCATTER, Way
+from palm.protocol.flow import GATHER, SCATTER, THE_FUNCTION, Way
 from palm.protocol.link import Identity
 from palm.protocol.master import MasterMachine
 from palm.protocol.stage import StageMachine
@@ -143,18 +144,26 @@ class Staged(Listening):
             hooks[GATHER] = gathering(gather, handle_stream)
         return hooks
 
+    def _steps(self) -> list[str]:
+        """Return the functions that messages go through, hooks included."""
+        before = [SCATTER] if SCATTER in self._own else []
+        return [*before, THE_FUNCTION, *([GATHER] if GATHER in self._own else [])]
+
+    def _join_within(self) -> float | None:
+        """Return for how long (seconds) parts are waited for, if there are any."""
+        return None
+
+    def _joined(self) -> list[Joined]:
+        """Return what an earlier process of this name had joined."""
+        return []
+
     # Its machine
 
     def _make_machine(self, **options: Any) -> MasterMachine:
         table = self._own = self._table()
-        way = Way(
-            [SCATTER] if SCATTER in table else [],
-            [GATHER] if GATHER in table else [],
-            self.pipelined,
-            self._listens,
-        )
-        if not (way.before or way.after or self.pipelined or self._previous or len(table)):
+        if not (self.pipelined or self._previous or len(table)):
             return super()._make_machine(**options)
+        way = Way(self._steps(), self.pipelined, self._listens, self._join_within())
         return StageMachine(
             self.name,
             self.epoch,
@@ -164,6 +173,7 @@ class Staged(Listening):
             way=way,
             upstreams=self._upstreams,
             expected=expected_stages(self.folders, self.name) if self._named else [],
+            joined=self._joined(),
             **options,
         )
 

@@ -198,7 +198,7 @@ class Route(msgspec.Struct, array_like=True):
     ``stage`` counts the components that they passed, each of which picks its own entry in the
     job's function. ``client`` is the name of who began the job, ``cache`` what that said with it.
     Only the stage that listens at ``only`` answers the client, if that is not empty. ``function``
-    is set within a component: all that the client has named.
+    is set within a component: all that the client has named. ``job`` is the same at all stages.
     """
 
     stage: int = 0
@@ -206,6 +206,7 @@ class Route(msgspec.Struct, array_like=True):
     cache: _Text = ""
     only: _Text = ""
     function: _Text = ""
+    job: _Id = b""
 
 
 class Submit(Message, tag="submit"):

@@ -111,6 +111,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.gateways.httpworker": ("palm.cli.commands.worker",),
     "palm.clients": ("palm.clusters.cluster",),
     "palm.clients.frame": ("palm.clients.client", "palm.clients.job", "palm.clients.source"),
+    "palm.runtime.joinstore": ("palm.servers.sink",),
     "palm.runtime.journal": ("palm.servers.listening",),
     "palm.runtime.sqlitecache": ("palm.runtime.cache",),
     "palm.registry_api.live": ("palm.cli.commands.logs", "palm.registry_api.client"),

@@ -46,7 +46,13 @@ terms = st.builds(
 )
 
 routes = st.builds(
-    messages.Route, stage=st.integers(0, 3), client=names, cache=names, only=names, function=names
+    messages.Route,
+    stage=st.integers(0, 3),
+    client=names,
+    cache=names,
+    only=names,
+    function=names,
+    job=ids,
 )
 
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
