@@ -112,6 +112,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if not notebook:
         _add_ps(tree)
     _add_logs(tree)
+    _add_tap(tree)
     _add_stop(tree)
     _add_restart(tree)
     if notebook:
@@ -321,6 +322,19 @@ def _add_logs(tree: _Tree) -> None:
     parser.add_argument("-n", metavar="N", type=_number, default=100, help="how many lines (100)")
     parser.add_argument("--grep", metavar="RE", help="only lines that match this expression")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
+
+
+def _add_tap(tree: _Tree) -> None:
+    if tree.notebook:
+        return
+    parser = tree.add("tap", "show the live messages of a component")
+    parser.add_argument("name", metavar="NAME", help="name, or an address, of the component")
+    parser.add_argument("-n", metavar="N", type=_number, help="end after so many messages")
+    parser.add_argument(
+        "--edge", metavar="A>B", action="append", default=[],
+        help="only what goes from A to B: names, clients or workers; may be given again",
+    )  # fmt: skip
+    _add_timeout(parser, 10.0, "seconds to wait for the component")
 
 
 def _add_stop(tree: _Tree) -> None:

@@ -20,6 +20,7 @@ from palm.protocol.lines import Lines
 from palm.protocol.pool import LOST, Lease, Pool, WorkerSession
 from palm.protocol.retries import back_off
 from palm.protocol.shown import LINE, shown
+from palm.protocol.taps import WORKERS, Taps
 from palm.protocol.timers import Timers
 from palm.wire.message import Notice, Recall, Revoke, Task
 from palm.wire.outcome import Failure, Kind
@@ -53,6 +54,7 @@ class Dispatcher:
         fail: Callable[[JobState, Piece, Kind, Failure], None],
         function_grace: float,
         jitter: Callable[[], float],
+        taps: Taps,
     ) -> None:
         self.pool = Pool()
         #: Count of the leases out.
@@ -67,6 +69,7 @@ class Dispatcher:
         self._fail = fail
         self._function_grace = function_grace
         self._jitter = jitter
+        self._taps = taps
         #: Jobs with something to lease.
         self._waiting = Lines()
         #: Jobs with messages that wait for the fates of workers.
@@ -337,6 +340,10 @@ class Dispatcher:
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))
+        if self._taps.observers and worker.role == "worker":
+            self._taps.outgoing(
+                WORKERS, job.function, job.id, piece.first, piece.batch, piece.codec
+            )
         if job.terms.timeout:
             self._timers.at(now + job.terms.timeout + HUNG_AFTER, self._mind, worker, lease)
         self._start_sweep(now)

@@ -10,7 +10,7 @@ import msgspec
 from palm.errors import PalmError
 from palm.protocol.entries import Entry, Joined
 from palm.wire.batch import Batch
-from palm.wire.message import Answer, Message, Outcome, Task
+from palm.wire.message import Answer, Message, Outcome, Seen, Task
 
 __all__ = [
     "Accepted",
@@ -33,6 +33,7 @@ __all__ = [
     "Remember",
     "Reply",
     "Send",
+    "Show",
     "Stopped",
     "Write",
 ]
@@ -200,6 +201,13 @@ class ForgetJoined(msgspec.Struct):
     id: int
 
 
+class Show(msgspec.Struct):
+    """Messages that an observer has seen."""
+
+    seen: Seen
+    batch: Batch
+
+
 class Log(msgspec.Struct):
     """A line for the component's log; ``level`` as in `logging`."""
 
@@ -231,6 +239,7 @@ Effect = (
     | Reply
     | Ready
     | Remember
+    | Show
     | KeepJoined
     | ForgetJoined
     | Log

@@ -36,6 +36,7 @@ from palm.protocol.publishing import Publisher
 from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL, Host, Session, Sessions
 from palm.protocol.settlement import Settlement
 from palm.protocol.store import Store
+from palm.protocol.taps import CLIENTS, WORKERS, ObserverSession, Taps
 from palm.protocol.timers import Timer, Timers, earliest
 from palm.protocol.values import Values
 from palm.wire.batch import Batch
@@ -57,6 +58,7 @@ from palm.wire.message import (
     Submit,
     Swap,
     Taken,
+    Watch,
 )
 
 __all__ = ["MasterMachine"]
@@ -109,9 +111,18 @@ class MasterMachine:
         self._values = Values(values, self._effects)
         self._timers = Timers()
         self._clients: dict[bytes, ClientSession] = {}
-        self._settlement = Settlement(self._clients, self._timers, self._effects, self._record)
+        self._taps = Taps(name, self._effects)
+        self._settlement = Settlement(
+            self._clients, self._timers, self._effects, self._record, self._taps
+        )
         self._dispatcher = Dispatcher(
-            name, self._timers, self._effects, self._settlement.fail, function_grace, jitter
+            name,
+            self._timers,
+            self._effects,
+            self._settlement.fail,
+            function_grace,
+            jitter,
+            self._taps,
         )
         self._durability = Durability(
             name,
@@ -135,6 +146,7 @@ class MasterMachine:
             self._timers,
             self._effects,
             self._durability.detach,
+            self._taps,
             self._new_publisher(),
         )
         self._stopping: Timer | None = None
@@ -238,12 +250,18 @@ class MasterMachine:
         first = message.first
         for start, stop in job.known.add(first, first + batch.n):
             a, b = start - first, stop - first
+            if self._taps.observers:
+                self._show_new(client, message, start, batch.cut(a, b))
             for piece in pieces(first, batch, message.codec, message.partitions, a, b):
                 self._take(job, message, piece, now)
         self._settlement.unpark(job, now)
         if job.waiting:
             self._dispatcher.enqueue(job, now)
         self._drop_if_finished(job)
+
+    def _show_new(self, client: ClientSession, message: Submit, first: int, batch: Batch) -> None:
+        source = CLIENTS if client.role == "client" else client.name
+        self._taps.incoming(source, message.function, message.job, first, batch, message.codec)
 
     def _take(self, job: JobState, message: Submit, piece: Piece, now: float) -> None:
         """Queue new messages, unless they may not run any more."""
@@ -332,6 +350,12 @@ class MasterMachine:
             self._strike(worker, "a result that does not fit its lease")
             return
         worker.heard, worker.hung = now, False
+        if self._taps.observers and worker.role == "worker":
+            function = lease.job.function if lease is not None else ""
+            self._taps.incoming(
+                WORKERS, function, message.job, message.first, batch, message.codec,
+                message.kinds or bytes(message.n),
+            )  # fmt: skip
         if lease is not None:
             missed = message.first - lease.first - lease.done
             if missed:
@@ -366,6 +390,19 @@ class MasterMachine:
         self, worker: WorkerSession, message: Bye, batch: Batch | None, now: float
     ) -> None:
         self._sessions.dismiss_worker(worker, message, now)
+
+    # What observers send
+
+    def _watch(
+        self, observer: ObserverSession, message: Watch, batch: Batch | None, now: float
+    ) -> None:
+        self._taps.watch(observer, message)
+
+    def _observer_bye(
+        self, observer: ObserverSession, message: Bye, batch: Batch | None, now: float
+    ) -> None:
+        if observer.peer is not None:
+            self._sessions.lose(observer.peer, now)
 
     def _strike(self, session: Session, reason: str) -> None:
         if session.peer is not None:
@@ -461,5 +498,7 @@ HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
     ("worker", Returned): MasterMachine._returned,
     **{("worker", kind): MasterMachine._cache for kind in (Keep, Fetch, Swap, Browse, Clear)},
     ("worker", Bye): MasterMachine._worker_bye,
+    ("observer", Watch): MasterMachine._watch,
+    ("observer", Bye): MasterMachine._observer_bye,
 }
 HANDLERS |= {("inner", kind): h for (role, kind), h in HANDLERS.items() if role == "worker"}

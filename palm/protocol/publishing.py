@@ -20,6 +20,7 @@ from palm.protocol.jobs import PLAIN, JobState
 from palm.protocol.passage import Collected, Passage, Share, merged, route_of
 from palm.protocol.shown import LINE, shown
 from palm.protocol.submissions import Sent, Submissions
+from palm.protocol.taps import Taps
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.codec import Codec
@@ -106,11 +107,13 @@ class Publisher:
         name: str,
         timers: Timers,
         effects: list[Effect],
+        taps: Taps,
         expected: Iterable[tuple[str, list[str]]] = (),
     ) -> None:
         self._name = name
         self._timers = timers
         self._effects = effects
+        self._taps = taps
         self._expected = tuple(expected)
         self._claims: list[Claim] = []
         self._next = 0
@@ -239,6 +242,8 @@ class Publisher:
             _terms_of(root),
             route=_next(root),
         )
+        if self._taps.observers:
+            self._taps.outgoing(claim.name, root.chain, passage.id, first, batch, codec)
         sent = given.submissions.add(submit, batch)
         if claim.session is not None and claim.session.peer is not None:
             self._send(claim.session, root, sent, now)
@@ -285,6 +290,11 @@ class Publisher:
         submissions = given.submissions
         if submissions.submitted.missing(first, first + n):
             return
+        if self._taps.observers:
+            self._taps.incoming(
+                session.name, given.passage.root.chain, outcome.job, first, batch, outcome.codec,
+                outcome.kinds or bytes(n),
+            )  # fmt: skip
         for start, stop in submissions.answered.add(first, first + n):
             submissions.settle(start, stop, keep=False)
             a, b = start - first, stop - first

@@ -22,6 +22,7 @@ from palm.protocol.jobs import ClientSession, Fate
 from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.publishing import Publisher, StageSession
 from palm.protocol.shown import LINE, shown
+from palm.protocol.taps import ObserverSession, Taps
 from palm.protocol.timers import Timer, Timers
 from palm.spec.names import check_name
 from palm.wire.message import VERSION, Bye, Fault, Hello, Message, Reset, Welcome
@@ -40,10 +41,10 @@ RETURN_WITHIN: Final = 2.0
 #: Broken messages after which a peer is not listened to before it greets again.
 MAX_STRIKES: Final = 3
 
-Session = ClientSession | WorkerSession | StageSession
+Session = ClientSession | WorkerSession | StageSession | ObserverSession
 
 #: Who may connect; an ``inner`` worker is part of the component itself.
-ROLES: Final = ("client", "worker", "inner", "stage")
+ROLES: Final = ("client", "worker", "inner", "stage", "observer")
 
 
 @dataclass(slots=True)
@@ -83,6 +84,7 @@ class Sessions:
         timers: Timers,
         effects: list[Effect],
         detach: Callable[[ClientSession, float], None],
+        taps: Taps,
         publisher: Publisher | None = None,
     ) -> None:
         self.clients = clients
@@ -102,6 +104,7 @@ class Sessions:
         self._timers = timers
         self._effects = effects
         self._detach = detach
+        self._taps = taps
         self._publisher = publisher
 
     # Those who are there
@@ -152,7 +155,8 @@ class Sessions:
             if self._publisher is not None:
                 self._publisher.connected(session, now)
         else:
-            self._detach(session, now)
+            if isinstance(session, ClientSession):
+                self._detach(session, now)
             self._welcome(session, [])
         return session
 
@@ -180,7 +184,12 @@ class Sessions:
         absence = self.away.get(session)
         if absence is not None:
             return absence.worker.role
-        known = self.clients.get(session) or self.workers.get(session) or self.stages.get(session)
+        known: Session | None = (
+            self.clients.get(session)
+            or self.workers.get(session)
+            or self.stages.get(session)
+            or self._taps.observers.get(session)
+        )
         return known.role if known is not None else ""
 
     def _session(self, hello: Hello, now: float) -> Session:
@@ -188,6 +197,9 @@ class Sessions:
             return self._client(hello)
         if hello.role == "stage":
             return self._stage(hello, now)
+        if hello.role == "observer":
+            observer = ObserverSession(hello.session, hello.name)
+            return self._taps.observers.setdefault(hello.session, observer)
         return self._worker(hello, now)
 
     def _stage(self, hello: Hello, now: float) -> StageSession:
@@ -281,6 +293,8 @@ class Sessions:
             self._detach(session, now)
         elif isinstance(session, StageSession):
             self._lose_stage(session, now)
+        elif isinstance(session, ObserverSession):
+            self._taps.observers.pop(session.id, None)
         elif session.local or not self._host.remote_grace:
             self._miss(session, now)
         else:

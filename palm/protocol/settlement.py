@@ -18,6 +18,7 @@ from palm.protocol.effects import Effect, Send
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.pool import Lease
 from palm.protocol.retries import is_worth_it
+from palm.protocol.taps import CLIENTS, Taps
 from palm.protocol.timers import Timers
 from palm.wire.batch import MAX_MESSAGES, Batch, Buffer
 from palm.wire.codec import Codec
@@ -45,6 +46,7 @@ class Settlement:
         timers: Timers,
         effects: list[Effect],
         record: Callable[[JobState, Outcome, Batch], None],
+        taps: Taps,
     ) -> None:
         #: Results of messages that had their outcome by then, or nobody to get it.
         self.late_results = 0
@@ -52,6 +54,7 @@ class Settlement:
         self._timers = timers
         self._effects = effects
         self._record = record
+        self._taps = taps
         self._parked: dict[tuple[bytes, bytes], list[tuple[Result, Batch, str]]] = {}
         self._park_until: float | None = None
 
@@ -207,6 +210,8 @@ class Settlement:
         if job.then is not None:
             job.then(outcome, batch)
             return
+        if self._taps.observers:
+            self._show(job, outcome, batch)
         if job.ledger is not None:
             self._record(job, outcome, batch)
             return
@@ -220,6 +225,11 @@ class Settlement:
         client.outcomes.append((outcome, batch))
         job.unacked += 1
         self._send(client, outcome, batch)
+
+    def _show(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        target = job.session.name if job.session.role == "upstream" else CLIENTS
+        kinds = outcome.kinds or bytes(outcome.n)
+        self._taps.outgoing(target, job.chain, job.id, outcome.first, batch, outcome.codec, kinds)
 
     def answer_again(self, job: JobState, first: int, n: int) -> None:
         """Send what became of messages of an earlier stage's job once more.

@@ -86,7 +86,9 @@ class StageMachine(MasterMachine):
         self._handlers = HANDLERS | _HANDLERS
 
     def _new_publisher(self) -> Publisher:
-        self._publisher = Publisher(self.name, self._timers, self._effects, self._expected)
+        self._publisher = Publisher(
+            self.name, self._timers, self._effects, self._taps, self._expected
+        )
         return self._publisher
 
     def handle(self, event: Event, now: float) -> list[Effect]:

@@ -13,6 +13,7 @@ from palm.wire.message import (
     Message,
     Outcome,
     Result,
+    Seen,
     Submit,
     Swap,
     Task,
@@ -22,7 +23,7 @@ from palm.wire.message import (
 
 __all__ = ["pack", "unpack"]
 
-_RANGED: Final = (Submit, Outcome, Task, Result)
+_RANGED: Final = (Submit, Outcome, Task, Result, Seen)
 _VALUED: Final = (Keep, Kept)
 _CODED: Final = _RANGED + _VALUED
 
@@ -75,10 +76,12 @@ def _check_marks(message: Submit) -> None:
             raise WireError(f"{marks} {what} of {message.n} messages")
 
 
-def _check_range(message: Submit | Outcome | Task | Result) -> None:
+def _check_range(message: Submit | Outcome | Task | Result | Seen) -> None:
     if message.first < 0 or message.n < 0:
         raise WireError(f"messages {message.first} + {message.n}")
     if isinstance(message, Outcome | Result) and (
         len(message.durations) != 4 * message.n or len(message.kinds) not in (0, message.n)
     ):
         raise WireError(f"durations and kinds are not those of {message.n} messages")
+    if isinstance(message, Seen) and len(message.kinds) not in (0, message.n):
+        raise WireError(f"{len(message.kinds)} kinds of {message.n} messages")

@@ -36,6 +36,8 @@ swap*    any -> master         set (or delete) a value, if it is the one that I 
 browse   any -> master         which keys are in the cache?
 clear    any -> master         delete all keys that begin so
 kept*    master -> any         the answer to keep, fetch, swap, browse and clear
+watch    observer -> any       I have room for so many more of what you see
+seen*    any -> observer       messages that passed, or some of them
 bye      any                   I leave on purpose
 fault    any                   your last message broke the protocol
 ======== ===================== =====================================================
@@ -83,11 +85,13 @@ __all__ = [
     "Returned",
     "Revoke",
     "Route",
+    "Seen",
     "Submit",
     "Swap",
     "Taken",
     "Task",
     "Terms",
+    "Watch",
     "Welcome",
     "decode",
     "encode",
@@ -518,6 +522,31 @@ class Kept(Message, tag="kept"):
     count: int = 0
 
 
+class Watch(Message, tag="watch"):
+    """There is ``room`` for so many more `Seen`; of ``edges`` only, if there are any."""
+
+    room: int
+    edges: _Topics = []
+
+
+class Seen(Message, tag="seen"):
+    """Messages ``first .. first+n-1`` of a job, as they went from ``source`` to ``target``.
+
+    ``kinds`` are those of outcomes, empty for messages that are to be run. So many were
+    ``skipped`` before, for want of room: it holds up nobody.
+    """
+
+    source: _Topic
+    target: _Topic
+    function: _Text
+    job: _Id
+    first: int
+    n: int
+    codec: int
+    kinds: bytes = b""
+    skipped: int = 0
+
+
 class Bye(Message, tag="bye"):
     """Leases that were not begun go back without blame.
 
@@ -562,6 +591,8 @@ _AnyMessage = (
     | Browse
     | Clear
     | Kept
+    | Watch
+    | Seen
     | Bye
     | Fault
 )

@@ -27,7 +27,7 @@ from palm.wire.message import (
 
 __all__ = ["MasterBench", "Peer", "payloads"]
 
-ROLES = frozenset({"client", "worker"})
+ROLES = frozenset({"client", "worker", "observer"})
 
 
 class Peer:

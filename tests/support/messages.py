@@ -17,7 +17,13 @@ from palm.wire.outcome import Kind
 KINDS: tuple[type[Message], ...] = tuple(Message.__subclasses__())
 
 #: Kinds that are followed by a batch of ``n`` payloads, and those with one value or none.
-RANGED = (messages.Submit, messages.Outcome, messages.Task, messages.Result)
+RANGED = (
+    messages.Submit,
+    messages.Outcome,
+    messages.Task,
+    messages.Result,
+    messages.Seen,
+)
 VALUED = (messages.Keep, messages.Kept)
 
 
@@ -127,6 +133,11 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "left_out": numbers,
     "route": st.none() | routes,
     "topics": st.lists(names, max_size=2),
+    "room": numbers,
+    "edges": st.lists(names, max_size=2),
+    "source": names,
+    "target": names,
+    "skipped": numbers,
 }
 
 

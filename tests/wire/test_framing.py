@@ -69,7 +69,7 @@ def test_message_arrives_as_it_was_sent(sent: tuple[Message, Batch | None], kind
 
 
 def test_every_kind_has_a_tag_of_its_own() -> None:
-    assert len(set(TAGS)) == len(KINDS) == 28
+    assert len(set(TAGS)) == len(KINDS) == 30
 
 
 def test_batches_follow_only_the_messages_that_have_one() -> None:
