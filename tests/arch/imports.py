@@ -107,7 +107,12 @@ LIGHT = {"zmq", "msgspec"}
 LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
-    "palm.cli.background": ("palm.cli.commands.master", "palm.cli.commands.worker"),
+    "palm.cli.background": (
+        "palm.cli.commands.hub",
+        "palm.cli.commands.master",
+        "palm.cli.commands.serving",
+        "palm.cli.commands.worker",
+    ),
     "palm.clients": ("palm.clusters.cluster",),
     "palm.clients.frame": ("palm.clients.client", "palm.clients.job", "palm.clients.source"),
     "palm.runtime.journal": ("palm.servers.listening",),
