@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Server,
         Sink,
         Task,
+        Topology,
         Worker,
         current_task,
     )
@@ -38,6 +39,7 @@ __all__ = [
     "Server",
     "Sink",
     "Task",
+    "Topology",
     "Worker",
     "__version__",
     "clusters",
@@ -48,8 +50,8 @@ __all__ = [
 ]
 
 _FROM_SERVERS = (
-    "Hub", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task", "Worker",
-    "current_task",
+    "Hub", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task",
+    "Topology", "Worker", "current_task",
 )  # fmt: skip
 _HOMES = {
     "Client": "palm.clients",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from palm.servers.master import Master
     from palm.servers.pipeline import Pipeline, Sink
     from palm.servers.server import Server
+    from palm.servers.topology import Topology
     from palm.servers.worker import MuxWorker, Worker
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Server",
     "Sink",
     "Task",
+    "Topology",
     "Worker",
     "current_task",
 ]
@@ -39,6 +41,7 @@ _HOMES = {
     "Server": "palm.servers.server",
     "Sink": "palm.servers.pipeline",
     "Task": "palm.runtime.tasks",
+    "Topology": "palm.servers.topology",
     "Worker": "palm.servers.worker",
     "current_task": "palm.runtime.tasks",
 }

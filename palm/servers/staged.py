@@ -24,6 +24,7 @@ from palm.runtime.message import Hook, Message, gathering, routing, scattering
 from palm.runtime.several import Several
 from palm.runtime.stages import expected_stages, leave_stages, remember_stages
 from palm.servers.listening import Listening, new_link
+from palm.servers.topology import Link, Topology, link
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
 from palm.transport.inner import InnerConnector
@@ -76,6 +77,8 @@ class Staged(Listening):
         self.pipelined = pipelined or bool(os.environ.get("PALM_PIPELINED"))
         self.messages = messages
         self._previous = list(previous)
+        #: Those of `>>`, in which it is either end.
+        self.links: list[Link] = []
         self._given_hooks = dict(hooks or {})
         self._board: Switchboard | None = None
         self._inside: InnerConnector | None = None
@@ -111,6 +114,23 @@ class Staged(Listening):
             return given
         own: Hook = getattr(self, name)
         return None if getattr(type(self), name) is getattr(Staged, name) else own
+
+    # Links
+
+    def __rshift__(self, behind: object) -> Topology:
+        return link(self, behind)
+
+    def __rrshift__(self, before: object) -> Topology:
+        return link(before, self)
+
+    def has_topics(self) -> bool:
+        """Whether its results may have topics of their own."""
+        return self._hook("handle_stream") is not None
+
+    def take_from(self, name: str, topic: str) -> None:
+        """Take what component ``name`` publishes under a topic, once it is opened."""
+        if Previous(name, topic) not in self._previous:
+            self._previous.append(Previous(name, topic))
 
     # What it serves itself
 

@@ -116,6 +116,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.clients": ("palm.clusters.cluster",),
     "palm.clients.frame": ("palm.clients.client", "palm.clients.job", "palm.clients.source"),
     "palm.runtime.journal": ("palm.servers.listening",),
+    "palm.servers.picture": ("palm.servers.topology",),
     "palm.registry_api.live": ("palm.cli.commands.logs", "palm.registry_api.client"),
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
