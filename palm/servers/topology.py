@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from graphlib import TopologicalSorter
+from math import inf
 from typing import ClassVar, Final, NamedTuple, Protocol, Self, TypeGuard
 
 from palm.errors import ConfigError, PalmError
@@ -127,16 +128,17 @@ class Topology:
             threading.Thread(
                 target=self._serve, args=(component,), name=f"palm-{component.name}", daemon=True
             ).start()
+        if self._deadline is not None:  # asked while they were opened
+            self.stop(0.0)
 
     def stop(self, grace: float = GRACE) -> None:
-        """Ask all to stop within ``grace`` seconds; any thread may, any number of times.
-
-        Those in front come first: what they have begun still finds its way.
-        """
+        """Ask all to stop within ``grace`` seconds; any thread may, any number of times."""
         with self._changed:
             deadline = time.monotonic() + grace
             self._deadline = min(deadline, self._deadline or deadline)
-            self._ask()
+            for component in list(self._running.values()):
+                component.stop(grace)
+            self._changed.notify_all()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until all have ended, and return whether they have.
@@ -148,17 +150,17 @@ class Topology:
         Exception
             What the first component that failed raised.
         """
-        until = None if timeout is None else time.monotonic() + timeout
+        until = inf if timeout is None else time.monotonic() + timeout
         with self._changed:
             while self._running:
                 now = time.monotonic()
-                if until is not None and now >= until:
+                if now >= until:
                     return False
-                if self._deadline is not None and now >= self._deadline:
-                    self._ask()
-                    if now >= self._deadline + _MARGIN:
-                        raise PalmError(f"did not end in time: {', '.join(self._running)}")
-                self._changed.wait(self._next(until, now))
+                given_up = inf if self._deadline is None else self._deadline + _MARGIN
+                if now >= given_up:
+                    raise PalmError(f"did not end in time: {', '.join(self._running)}")
+                due = min(until, given_up)
+                self._changed.wait(None if due == inf else due - now)
         if self._error is not None:
             raise self._error
         return True
@@ -175,13 +177,6 @@ class Topology:
             if kind is None:  # else what happened within says more
                 raise
 
-    def _next(self, until: float | None, now: float) -> float | None:
-        """Seconds until there is something to do in any case."""
-        due = [until] if until is not None else []
-        if self._deadline is not None:
-            due.append(self._deadline + (_MARGIN if now >= self._deadline else 0.0))
-        return max(0.0, min(due) - now) if due else None
-
     def _serve(self, component: Stage) -> None:
         try:
             component.serve()
@@ -193,18 +188,7 @@ class Topology:
             component.close()
             with self._changed:
                 del self._running[component.name]
-                if self._deadline is not None:
-                    self._ask()
                 self._changed.notify_all()
-
-    def _ask(self) -> None:
-        """Ask those to stop that nobody gives anything any more; when it is late, all."""
-        left = max(0.0, (self._deadline or 0.0) - time.monotonic())
-        for component in list(self._running.values()):
-            fed = any(each.source.name in self._running for each in _links_to(component))
-            if not fed or not left:
-                component.stop(left)
-        self._changed.notify_all()
 
     # Showing
 
