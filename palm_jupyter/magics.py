@@ -13,7 +13,13 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from palm.cli.arguments import ArgumentsError, HelpRequested, Parser, component_args
+from palm.cli.arguments import (
+    ArgumentsError,
+    HelpRequested,
+    Parser,
+    component_args,
+    previous_names,
+)
 from palm.clusters import Cluster, Component, Status
 from palm.errors import PalmError
 from palm_jupyter import arguments, completion
@@ -91,15 +97,12 @@ class PalmMagics(Magics):
         return None if silent else value
 
     def _start(self, options: argparse.Namespace) -> Component:
-        # With addresses, previous has topics.
-        found = {"previous": None, "sub": None} | vars(options)
-        previous = "" if found["sub"] else found["previous"] or ""
         return self.session.component(
             options.command,
             options.name,
             getattr(options, "target", None),
             args=component_args(options),
-            previous=[each.strip().partition("/")[0] for each in previous.split(",") if each],
+            previous=previous_names(options),
             replace=options.replace,
             kernel=options.kernel,
         )

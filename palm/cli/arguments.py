@@ -15,7 +15,14 @@ from palm.errors import ConfigError
 from palm.spec.duration import parse_duration
 from palm.spec.names import nearest
 
-__all__ = ["ArgumentsError", "HelpRequested", "Parser", "build_parser", "component_args"]
+__all__ = [
+    "ArgumentsError",
+    "HelpRequested",
+    "Parser",
+    "build_parser",
+    "component_args",
+    "previous_names",
+]
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
@@ -300,6 +307,15 @@ def _add_target(parser: Parser) -> None:
     # What a notebook hands over of a cell.
     parser.add_argument("--push-file", help=argparse.SUPPRESS)
     parser.add_argument("--source-name", default="", help=argparse.SUPPRESS)
+
+
+def previous_names(found: argparse.Namespace) -> list[str]:
+    """Names of the components whose results one takes; those at addresses are not known."""
+    values = vars(found)
+    if values.get("sub"):
+        return []
+    names = (each.strip().partition("/")[0] for each in (values.get("previous") or "").split(","))
+    return [name for name in names if name]
 
 
 def component_args(found: argparse.Namespace) -> list[str]:

@@ -24,7 +24,7 @@ from palm.runtime.message import Hook, Message, gathering, routing, scattering
 from palm.runtime.several import Several
 from palm.runtime.stages import expected_stages, leave_stages, remember_stages
 from palm.servers.listening import Listening, new_link
-from palm.servers.topology import Link, Topology, link
+from palm.servers.topology import Link, Topology, link, stages_behind
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
 from palm.transport.inner import InnerConnector
@@ -183,9 +183,15 @@ class Staged(Listening):
             self.cache.stored,
             way=way,
             upstreams=self._upstreams,
-            expected=expected_stages(self.folders, self.name) if self._named else [],
+            expected=self._expected(),
             **options,
         )
+
+    def _expected(self) -> list[tuple[str, list[str]]]:
+        """Return names and topics of the stages to wait for, whoever is there first."""
+        if self.links:  # known better than by what was behind it in an earlier run
+            return stages_behind(self)
+        return expected_stages(self.folders, self.name) if self._named else []
 
     def _upstreams(self, timers: Timers) -> list[Upstream]:
         upstreams = []

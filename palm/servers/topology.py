@@ -15,7 +15,7 @@ from palm.runtime.lifeline import tie_to_supervisor
 from palm.servers.listening import Listening
 from palm.spec.component import STAGE_ROLES
 
-__all__ = ["Link", "Stage", "Topology", "link"]
+__all__ = ["Link", "Stage", "Topology", "link", "stages_behind"]
 
 #: Seconds beyond its grace after which a component that does not end is left behind.
 _MARGIN: Final = 2.0
@@ -350,6 +350,14 @@ def _way(start: Stage, goal: Stage, new: Sequence[Link]) -> list[Stage]:
                 seen.add(each.target.name)
                 ways.append([*way, each.target])
     return []
+
+
+def stages_behind(stage: Stage) -> list[tuple[str, list[str]]]:
+    """Return the names of those that take results of a component, and the topics they take."""
+    found: dict[str, list[str]] = {}
+    for each in _links_from(stage):
+        found.setdefault(each.target.name, []).append(each.topic or stage.name)
+    return list(found.items())
 
 
 def _links_from(stage: Stage) -> Iterator[Link]:
