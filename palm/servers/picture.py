@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 __all__ = ["draw_svg", "draw_text"]
@@ -90,13 +91,21 @@ class _Box(NamedTuple):
         return self.y + _HEIGHT / 2
 
 
+#: A component, or the room that an arrow (its number) takes in a column (another) on its way.
+_Node = str | tuple[int, int]
+
+
 def draw_svg(roles: Mapping[str, str], links: Sequence[tuple[str, str, str]]) -> str:
     """Draw boxes from left to right; all has the colour of the text around the picture."""
     arrows = [_Arrow(*each) for each in links]
-    boxes, width, height = _place(roles, arrows)
-    parts = [_arrow(arrow, boxes[arrow.source], boxes[arrow.target]) for arrow in arrows]
-    parts += [_box(name, roles[name], box) for name, box in boxes.items()]
-    title = escape(draw_text(roles, arrows), quote=True)
+    columns, ways = _columns(roles, arrows)
+    boxes, width, height = _place(columns, roles, arrows)
+    parts = [
+        _path(arrow.topic, [boxes[node] for node in way])
+        for arrow, way in zip(arrows, ways, strict=True)
+    ]
+    parts += [_box(name, role, boxes[name]) for name, role in roles.items()]
+    title = escape(draw_text(roles, links), quote=True)
     return (
         '<div class="palm-topology" style="overflow-x:auto">'
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{title}"'
@@ -106,31 +115,61 @@ def draw_svg(roles: Mapping[str, str], links: Sequence[tuple[str, str, str]]) ->
     )
 
 
-def _place(
+def _columns(
     roles: Mapping[str, str], arrows: Sequence[_Arrow]
-) -> tuple[dict[str, _Box], float, float]:
-    """Give each component a box, in the column behind all that it takes from."""
-    column: dict[str, int] = {}
+) -> tuple[list[list[_Node]], list[list[_Node]]]:
+    """Return columns, each component behind all that it takes from, and the way of each arrow."""
+    number: dict[str, int] = {}
     for name in roles:
-        before = [column[arrow.source] for arrow in arrows if arrow.target == name]
-        column[name] = max(before, default=-1) + 1
-    columns: dict[int, list[str]] = defaultdict(list)
-    for name, number in column.items():
-        columns[number].append(name)
-    tallest = max(map(len, columns.values()))
-    height = tallest * (_HEIGHT + _DOWN) - _DOWN
-    boxes: dict[str, _Box] = {}
+        before = [number[arrow.source] for arrow in arrows if arrow.target == name]
+        number[name] = max(before, default=-1) + 1
+    columns: list[list[_Node]] = [[] for _ in range(max(number.values()) + 1)]
+    for name, at in number.items():
+        columns[at].append(name)
+    ways: list[list[_Node]] = []
+    for index, arrow in enumerate(arrows):
+        between = range(number[arrow.source] + 1, number[arrow.target])
+        for at in between:
+            columns[at].append((index, at))
+        ways.append([arrow.source, *((index, at) for at in between), arrow.target])
+    _untangle(columns, ways)
+    return columns, ways
+
+
+def _untangle(columns: list[list[_Node]], ways: Sequence[Sequence[_Node]]) -> None:
+    """Sort each column by where its arrows come from."""
+    comes_from: dict[_Node, list[_Node]] = defaultdict(list)
+    for way in ways:
+        for before, node in pairwise(way):
+            comes_from[node].append(before)
+    row: dict[_Node, float] = {}
+
+    def height(node: _Node) -> float:
+        found = [row[each] for each in comes_from[node]]
+        return sum(found) / len(found) if found else 0.0
+
+    for column in columns:
+        column.sort(key=height)
+        row |= {node: at - (len(column) - 1) / 2 for at, node in enumerate(column)}
+
+
+def _place(
+    columns: Sequence[Sequence[_Node]], roles: Mapping[str, str], arrows: Sequence[_Arrow]
+) -> tuple[dict[_Node, _Box], float, float]:
+    """Return the box of each node, and the size of the whole."""
+    height = max(map(len, columns)) * (_HEIGHT + _DOWN) - _DOWN
+    boxes: dict[_Node, _Box] = {}
     x = float(_EDGE)
-    for number in sorted(columns):
-        names = columns[number]
+    for column in columns:
+        names = [node for node in column if isinstance(node, str)]
+        topics = [len(arrow.topic) for arrow in arrows if arrow.target in names]
+        x += _ACROSS + _CHARACTER * max(topics, default=0) if x > _EDGE else 0
         width = max(_CHARACTER * max(len(name), len(roles[name])) for name in names) + 24
-        y = _EDGE + (height - len(names) * (_HEIGHT + _DOWN) + _DOWN) / 2
-        for row, name in enumerate(names):
-            boxes[name] = _Box(x, y + row * (_HEIGHT + _DOWN), width)
-        leaving = [arrow.topic for arrow in arrows if arrow.source in names]
-        x += width + _ACROSS + _CHARACTER * max(map(len, leaving), default=0)
-    last = max(box.x + box.width for box in boxes.values())
-    return boxes, last + _EDGE, height + 2 * _EDGE
+        y = _EDGE + (height - len(column) * (_HEIGHT + _DOWN) + _DOWN) / 2
+        for at, node in enumerate(column):
+            boxes[node] = _Box(x, y + at * (_HEIGHT + _DOWN), width)
+        x += width
+    return boxes, x + _EDGE, height + 2 * _EDGE
 
 
 def _box(name: str, role: str, box: _Box) -> str:
@@ -145,17 +184,25 @@ def _box(name: str, role: str, box: _Box) -> str:
     )
 
 
-def _arrow(arrow: _Arrow, source: _Box, target: _Box) -> str:
-    x1, y1, x2, y2 = source.x + source.width, source.middle, target.x, target.middle
-    half = (x1 + x2) / 2
-    path = (
-        f'<path d="M{x1:g} {y1:g}C{half:g} {y1:g} {half:g} {y2:g} {x2 - 7:g} {y2:g}"'
-        ' fill="none" stroke="currentColor" stroke-opacity=".7" stroke-width="1.5"/>'
-        f'<path d="M{x2:g} {y2:g}l-9 -4v8z" fill-opacity=".7"/>'
+def _path(topic: str, way: Sequence[_Box]) -> str:
+    """An arrow from the first box to the last, straight through the room of those between."""
+    x, y = way[0].x + way[0].width, way[0].middle
+    line = f"M{x:g} {y:g}"
+    for box in way[1:]:
+        half, middle = (x + box.x) / 2, box.middle
+        line += f"C{half:g} {y:g} {half:g} {middle:g} {box.x - 8:g} {middle:g}"
+        x, y = box.x, middle
+        if box is not way[-1]:
+            x += box.width
+            line += f"H{x:g}"
+    drawn = (
+        f'<path d="{line}" fill="none" stroke="currentColor" stroke-opacity=".7"'
+        f' stroke-width="1.5"/><path d="M{x:g} {y:g}l-9 -4v8z" fill-opacity=".7"/>'
     )
-    if not arrow.topic:
-        return path
-    return path + (
-        f'<text x="{half:g}" y="{(y1 + y2) / 2 - 6:g}" text-anchor="middle" font-size="11">'
-        f"{escape(arrow.topic)}</text>"
+    if not topic:
+        return drawn
+    # At the end of an arrow, on the side from which it does not come.
+    y += 15 if way[-2].middle < y else -6
+    return drawn + (
+        f'<text x="{x - 10:g}" y="{y:g}" text-anchor="end" font-size="11">{escape(topic)}</text>'
     )
