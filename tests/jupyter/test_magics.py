@@ -155,8 +155,8 @@ def test_linked_components_start_and_unknown_ones_are_said(foo: Shell, tmp_path:
     first = foo.shell.user_ns["s"]
     assert (first.role, first.functions) == ("server", ("echo", "f", "g"))
     line = f"%palm sink {target} --name last --previous {{}};"
-    assert "did you mean 'first'?" in foo.run(line.format("foo,frist")).text
-    foo.ok(line.format("foo,first"))
+    assert "did you mean 'first'?" in foo.run(line.format("first,frist")).text
+    foo.ok(line.format("first"))
     with Client("first") as client:
         assert list(client.job(["first.f", "last.g"], [1, 2])) == [4, 6]
     assert "whose results" in foo.run("%palm hub --name h").text
