@@ -263,8 +263,8 @@ class Session:
         return sorted(found | {p["name"] for c in components for p in c["processes"]})
 
     def masters(self) -> list[str]:
-        """Names of masters, for completion."""
-        return [c["name"] for c in self._components() if c["role"] == "master"]
+        """Names of those that workers may have, for completion."""
+        return [c["name"] for c in self._components() if c["role"] in ("master", "hub")]
 
     def _components(self) -> Sequence[Mapping[str, Any]]:
         """The components as last seen: who completes a name must not wait for a registry."""

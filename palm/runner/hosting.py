@@ -8,7 +8,7 @@ import os
 import sys
 import types
 from argparse import Namespace as Arguments
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from palm.cli.foreground import log_level
 from palm.cli.making import SERVING, make_hub, make_master, make_serving
 from palm.errors import ConfigError
 from palm.runtime.component import GRACE, Component
+from palm.runtime.several import is_generator
 from palm.runtime.targets import Functions, load_target
 from palm.servers import Worker
 
@@ -141,7 +142,22 @@ def _live(namespace: Namespace, functions: Functions) -> Functions:
     def live(name: str) -> Callable[[Any], Any]:
         return lambda payload: _find(namespace, name)(payload)
 
-    return {name: live(name) for name in functions}
+    return {name: _like(function, live(name)) for name, function in functions.items()}
+
+
+def _like(function: Callable[..., Any], live: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a live function any number of results if the one that it stands for has."""
+    if not is_generator(function):
+        return live
+
+    def call(*args: Any) -> Iterator[Any]:
+        found = live(*args)
+        if isinstance(found, types.GeneratorType):
+            yield from found
+        else:  # by now it is another kind of function
+            yield found
+
+    return call
 
 
 def _find(namespace: Namespace, name: str) -> Any:
@@ -163,5 +179,10 @@ def _live_class(namespace: Namespace, kind: type[_T], base: type[_T]) -> type[_T
         return call
 
     names = [name for name in dir(kind) if not (name.startswith("_") or hasattr(base, name))]
-    served = {name: live(name) for name in names if inspect.isroutine(getattr(kind, name))}
+    found = {name: getattr(kind, name) for name in names}
+    served = {
+        name: _like(function, live(name))
+        for name, function in found.items()
+        if inspect.isroutine(function)
+    }
     return type(kind.__name__, (kind,), served)

@@ -78,7 +78,7 @@ class Staged(Listening):
         self.messages = messages
         self._previous = list(previous)
         #: Those of `>>`, in which it is either end.
-        self.links: list[Link] = []
+        self._links: list[Link] = []
         self._given_hooks = dict(hooks or {})
         self._board: Switchboard | None = None
         self._inside: InnerConnector | None = None
@@ -123,11 +123,11 @@ class Staged(Listening):
     def __rrshift__(self, before: object) -> Topology:
         return link(before, self)
 
-    def has_topics(self) -> bool:
+    def _has_topics(self) -> bool:
         """Whether its results may have topics of their own."""
         return self._hook("handle_stream") is not None
 
-    def take_from(self, name: str, topic: str) -> None:
+    def _take_from(self, name: str, topic: str) -> None:
         """Take what component ``name`` publishes under a topic, once it is opened."""
         if Previous(name, topic) not in self._previous:
             self._previous.append(Previous(name, topic))
@@ -189,7 +189,7 @@ class Staged(Listening):
 
     def _expected(self) -> list[tuple[str, list[str]]]:
         """Return names and topics of the stages to wait for, whoever is there first."""
-        if self.links:  # known better than by what was behind it in an earlier run
+        if self._links:  # known better than by what was behind it in an earlier run
             return stages_behind(self)
         return expected_stages(self.folders, self.name) if self._named else []
 

@@ -28,12 +28,12 @@ class Stage(Protocol):
     name: str
     state: State
     pipelined: bool
-    links: list[Link]
+    _links: list[Link]
 
-    def has_topics(self) -> bool:
+    def _has_topics(self) -> bool:
         """Whether its results may have topics of their own."""
 
-    def take_from(self, name: str, topic: str) -> None:
+    def _take_from(self, name: str, topic: str) -> None:
         """Take what component ``name`` publishes under a topic."""
 
     def open(self) -> None:
@@ -248,11 +248,11 @@ def link(before: object, behind: object) -> Topology:
 
 
 def _join(new: Link) -> None:
-    if new in new.source.links:
+    if new in new.source._links:
         return
-    new.source.links.append(new)
-    new.target.links.append(new)
-    new.target.take_from(new.source.name, new.topic or new.source.name)
+    new.source._links.append(new)
+    new.target._links.append(new)
+    new.target._take_from(new.source.name, new.topic or new.source.name)
     if not new.topic:
         new.source.pipelined = True
 
@@ -318,7 +318,7 @@ def _check_link(new: Link) -> None:
                 f"'{each.name}' is {each.state.value}: it cannot be linked any more",
                 hint="link components before they are opened",
             )
-    if topic and not source.has_topics():
+    if topic and not source._has_topics():
         raise ConfigError(
             f"'{source.name}' has no topics", hint="give it handle_stream, which returns them"
         )
@@ -345,7 +345,7 @@ def _way(start: Stage, goal: Stage, new: Sequence[Link]) -> list[Stage]:
     for way in ways:
         if way[-1] is goal:
             return way
-        for each in [*way[-1].links, *new]:
+        for each in [*way[-1]._links, *new]:
             if each.source is way[-1] and each.target.name not in seen:
                 seen.add(each.target.name)
                 ways.append([*way, each.target])
@@ -361,18 +361,18 @@ def stages_behind(stage: Stage) -> list[tuple[str, list[str]]]:
 
 
 def _links_from(stage: Stage) -> Iterator[Link]:
-    return (each for each in stage.links if each.source is stage)
+    return (each for each in stage._links if each.source is stage)
 
 
 def _links_to(stage: Stage) -> Iterator[Link]:
-    return (each for each in stage.links if each.target is stage)
+    return (each for each in stage._links if each.target is stage)
 
 
 def _all_linked(stages: Iterable[Stage]) -> list[Stage]:
     """Return components and all that are linked with them, each behind what it takes from."""
     found = list(dict.fromkeys(stages))
     for stage in found:
-        for each in stage.links:
+        for each in stage._links:
             found += [end for end in (each.source, each.target) if end not in found]
     graph = {stage: [each.source for each in _links_to(stage)] for stage in found}
     return list(TopologicalSorter(graph).static_order())

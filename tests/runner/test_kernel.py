@@ -186,7 +186,7 @@ def test_linked_components_live_in_kernels(
     specs = []
     for role, name, text, previous in (
         ("server", "first", source, []),
-        ("pipeline", "second", CELL, ["first"]),
+        ("pipeline", "second", f"{CELL}\ndef each(x):\n    yield x * factor\n", ["first"]),
         ("hub", "third", "", ["second"]),
     ):
         target = tmp_path / f"{name}.py"
@@ -209,8 +209,17 @@ def test_linked_components_live_in_kernels(
         assert list(job) == [["last", 16]]
         with console(registry.replicas["second"].kernel_file) as second:
             execute(second, "factor = 3")
-        job = client.job(["first.double", "second.double", "third.last"], [4])
-        assert list(job) == [["last", 24]]
+            execute(second, "def double(x):\n    return x + 1")
+            job = client.job(["first.double", "second.double", "third.last"], [4])
+            assert list(job) == [["last", 9]]
+            job = client.job(["first.double", "second.each", "third.last"], [4])
+            assert list(job) == [["last", 24]]
+            execute(second, "def each(x):\n    yield x\n    yield [x]")
+            job = client.job(["first.double", "second.each", "third.last"], [4])
+            assert sorted(job, key=str) == [["last", 8], ["last", [8]]]
+            execute(second, "def each(x):\n    return (x, x)")
+            job = client.job(["first.double", "second.each", "third.last"], [4])
+            assert list(job) == [["last", (8, 8)]]
 
 
 def test_kernel_survives_its_runner_and_is_replaced_after_a_kill(

@@ -152,7 +152,7 @@ def test_a_refusal_changes_nothing() -> None:
     first >> second >> third
     with pytest.raises(ConfigError, match="in a ring: c >> a >> b >> c"):
         third >> [sink("d"), first]
-    assert (third.links, third.pipelined) == (second.links[1:], False)
+    assert (third._links, third.pipelined) == (second._links[1:], False)
     assert previous(first) == []
 
 
@@ -164,7 +164,7 @@ def test_what_is_open_cannot_be_linked(palm_home: Path) -> None:
             first >> second
     finally:
         first.close()
-    assert second.links == [] and previous(second) == []
+    assert second._links == [] and previous(second) == []
 
 
 # Showing
@@ -304,6 +304,28 @@ def test_a_function_that_does_not_end_is_named_and_left_behind(cluster: ThreadCl
     go_on.set()
     until(lambda: topology.wait(0.0), what="it ends after all")
     job.cancel()
+
+
+def test_one_that_was_asked_to_stop_before_does_not_begin(cluster: ThreadCluster) -> None:
+    topology = server() >> sink()
+    topology.stop()
+    topology.start()
+    assert {each.state for each in topology.components} == {State.STOPPED}
+
+
+def test_names_of_functions_are_the_users(cluster: ThreadCluster) -> None:
+    class Pages(Server):
+        def links(self, page: str) -> list[str]:
+            return [page, "b"]
+
+        def take_from(self, page: str) -> str:
+            return page
+
+    first = Pages("first")
+    with first >> Sink("last", functions={"count": len}):
+        assert first.functions == ["echo", "links", "take_from"]
+        job = cluster.client("first").job(["first.links", "last.count"], ["a"])
+        assert list(job) == [2]
 
 
 ROW = """
