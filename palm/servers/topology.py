@@ -185,10 +185,12 @@ class Topology:
                 self._error = self._error or error
             self.stop()
         finally:
-            component.close()
-            with self._changed:
-                del self._running[component.name]
-                self._changed.notify_all()
+            try:
+                component.close()
+            finally:
+                with self._changed:
+                    del self._running[component.name]
+                    self._changed.notify_all()
 
     # Showing
 
@@ -243,8 +245,7 @@ def link(before: object, behind: object) -> Topology:
     _check_all(new)
     for each in new:
         _join(each)
-    first = _side(before).entries
-    return Topology([stage for _, stage in first], right.exits)
+    return Topology([stage for _, stage in left.entries], right.exits)
 
 
 def _join(new: Link) -> None:
