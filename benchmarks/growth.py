@@ -18,6 +18,7 @@ from typing import Any
 from palm.protocol.effects import Effect, Send
 from palm.protocol.events import Event, Received, Tick
 from palm.protocol.master import MasterMachine
+from palm.protocol.store import Store
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
 from palm.wire.message import (
@@ -74,7 +75,7 @@ class _Cluster:
         self.now = 0.0
         self.done = 0
         links = count(1)
-        self._machine = MasterMachine("foo", b"epoch", {}, lambda: next(links), {})
+        self._machine = MasterMachine("foo", b"epoch", {}, lambda: next(links), Store())
         self._links: dict[bytes, int] = {}
         self._tasks: deque[tuple[bytes, Task, Batch]] = deque()
         self._sent: dict[bytes, int] = {}

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from palm.clusters import connect, up
     from palm.servers import (
         Hub,
+        Join,
         Master,
         Message,
         MuxWorker,
@@ -32,6 +33,7 @@ __all__ = [
     "Client",
     "Hub",
     "Job",
+    "Join",
     "Master",
     "Message",
     "MuxWorker",
@@ -50,7 +52,7 @@ __all__ = [
 ]
 
 _FROM_SERVERS = (
-    "Hub", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task",
+    "Hub", "Join", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task",
     "Topology", "Worker", "current_task",
 )  # fmt: skip
 _HOMES = {

@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "AuthenticationError",
+    "CacheFull",
     "Cancelled",
     "ConfigError",
     "ConnectTimeout",
@@ -72,6 +73,14 @@ class ConfigError(PalmError):
         parts = [place, self.key, str(self.args[0])]
         text = ": ".join(part for part in parts if part)
         return f"{text} ({self.hint})" if self.hint else text
+
+
+class CacheFull(PalmError):
+    """A value has no room in the cache of a master, which takes ``limit`` bytes."""
+
+    def __init__(self, text: str = "", *, limit: int = 0) -> None:
+        super().__init__(text)
+        self.limit = limit
 
 
 class WireError(PalmError):

@@ -21,7 +21,8 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "dead-letters", "down", "hub", "jobs", "logs", "master", "ps", "restart", "runner",
+        "dead-letters", "down", "gateway", "hub", "jobs", "logs", "master", "ps", "restart",
+        "runner",
         "status", "stop", "ui", "up", "version", "worker",
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip

@@ -137,6 +137,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if notebook:
         _add_help(tree)
     else:
+        _add_gateway(tree)
         _add_jobs(tree)
         _add_dead_letters(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
@@ -343,6 +344,17 @@ def _add_worker(tree: _Tree) -> None:
         "--max-rss", metavar="SIZE", type=_size,
         help="be started anew with more memory than this: 500M, 2G",
     )  # fmt: skip
+    parser.add_argument(
+        "--http", metavar="URL", help="its functions are behind a URL, in place of TARGET"
+    )
+    parser.add_argument("--functions", metavar="A,B", help="with --http: serve only these")
+    parser.add_argument(
+        "--pool", metavar="N", type=_positive, help="with --http: posts under way at once (4)"
+    )
+    parser.add_argument("--token-file", metavar="FILE", help="with --http: the token to send")
+    parser.add_argument(
+        "--allow-pickle", action="store_true", help="with --http: trust what is there with pickles"
+    )
     _add_detach(parser)
     parser.check = lambda found: _check_worker(parser, found)
 
@@ -350,6 +362,43 @@ def _add_worker(tree: _Tree) -> None:
 def _check_worker(parser: Parser, found: argparse.Namespace) -> None:
     if found.kernel and (found.max_tasks or found.max_rss):
         parser.error("a kernel is not started anew: leave --max-tasks and --max-rss out")
+    if found.http:
+        _refuse_with_http(parser, found)
+    elif found.functions or found.pool or found.token_file or found.allow_pickle:
+        parser.error("--functions, --pool, --token-file and --allow-pickle belong to --http")
+
+
+def _refuse_with_http(parser: Parser, found: argparse.Namespace) -> None:
+    if found.target:
+        parser.error("give either a TARGET or --http URL")
+    if found.kernel or found.max_tasks or found.max_rss:
+        parser.error("--kernel, --max-tasks and --max-rss are for functions that run here")
+
+
+def _add_gateway(tree: _Tree) -> None:
+    parser = tree.add("gateway", "call functions of a server by HTTP, for who has the token")
+    parser.add_argument("--server", metavar="NAME", required=True, help="name of the master")
+    parser.add_argument("--name", metavar="NAME", help="its own name (SERVER-gateway)")
+    parser.add_argument(
+        "--host", metavar="HOST", default="127.0.0.1", help="where to listen (127.0.0.1)"
+    )
+    parser.add_argument("--port", metavar="N", type=_port, default=0, help="its port (any free)")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help="what callers must send; made if not given"
+    )
+    parser.add_argument("--certfile", metavar="FILE", help="certificate, for TLS")
+    parser.add_argument("--keyfile", metavar="FILE", help="its key")
+    parser.add_argument(
+        "--allow-host", metavar="HOST", action="append", default=[],
+        help="a further name, with its port, by which it may be called",
+    )  # fmt: skip
+    parser.add_argument("--max-body", metavar="SIZE", type=_size, help="the largest request (16M)")
+    parser.add_argument(
+        "--max-requests", metavar="N", type=_positive, help="worked on at once (4096)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=_seconds, help="seconds that a call may take (60)"
+    )
 
 
 def _add_runner(tree: _Tree) -> None:
@@ -493,6 +542,13 @@ def _positive(text: str) -> int:
     number = _number(text)
     if not number:
         raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+def _port(text: str) -> int:
+    number = _number(text)
+    if number >= 1 << 16:
+        raise argparse.ArgumentTypeError(f"{text} is not a port")
     return number
 
 

@@ -20,9 +20,10 @@ _T = TypeVar("_T")
 def check_target(arguments: Namespace) -> None:
     """Refuse a component that is to serve nothing."""
     if arguments.target is None:
+        other = "; or --http URL" if arguments.command == "worker" else ""
         raise CommandFailed(
             f"{arguments.command}: nothing to serve; give a TARGET: MODULE, MODULE:Class, FILE.py"
-            " or FILE.py:Class",
+            f" or FILE.py:Class{other}",
             USAGE,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ from palm.clients.job import Job, check_errors
 from palm.clients.keys import Keys
 from palm.clients.outcomes import Chunk
 from palm.clients.questions import Questions
-from palm.clients.routes import function_of
+from palm.clients.routes import function_of, route_of
 from palm.clients.source import Source
 from palm.clients.terms import terms_of
 from palm.errors import (
@@ -33,6 +34,7 @@ from palm.protocol import events
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
 from palm.protocol.link import Identity
+from palm.runtime.cache import Cache
 from palm.runtime.connecting import Dialer
 from palm.runtime.folders import Folders
 from palm.runtime.logs import CLIENT_FORMAT, is_interactive, new_logger
@@ -42,7 +44,7 @@ from palm.spec.names import check_name
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import MAX_ID, Journaled, Terms
+from palm.wire.message import MAX_ID, Journaled, Route, Terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,9 +70,10 @@ class Client:
         The name of the master.
     db_address, push_address, sub_address
         An address of the master; the first given decides, whatever the name. Without one the
-        master is found by its name.
+        master is found by its name. In a pipeline, ``sub_address`` is that of the stage whose
+        results are wanted, or its name; those of others are left out.
     session
-        A prefix for the keys of `set`, `get` and `delete`.
+        A prefix for the keys of `cache`, `set`, `get` and `delete`.
     logging_level
         As in `logging`; under IPython only warnings are shown.
     connect_timeout
@@ -102,9 +105,14 @@ class Client:
         self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
         target = parse_address(db_address or push_address or sub_address or server_name)
+        if sub_address:
+            parse_address(sub_address)  # what no stage can have is refused now
+        self._only = sub_address or ""
         self._connection = self._connect(target, connect_timeout)
         self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
+        #: The values that are kept at the master, as a mapping.
+        self.cache = Cache(self._values, self._key(""))
         self._questions = Questions(self._post)
         self._session_log()
         self._connection.start()
@@ -152,7 +160,10 @@ class Client:
             Any iterable, also an infinite one; of a DataFrame each row as a dict, of a Series
             each value.
         messages
-            End after so many messages (None: at the end of the items).
+            End after so many results or failures (None: when each item has its outcome). Of a
+            source that does not end, no more is taken than that needs.
+        cache
+            A text that goes with the messages, for hooks (`palm.Message.cache`).
         ordered
             Results in the order of the items, not as they come.
         errors
@@ -204,9 +215,12 @@ class Client:
         )
         source = Source(items)
         function = function_of(function)
-        job = self._new_job(function, source, messages, terms, errors=errors, ordered=ordered)
+        route = route_of(cache, self._only)
+        job = self._new_job(
+            function, source, messages, terms, errors=errors, ordered=ordered, route=route
+        )
         keys = None if key is None else Keys(key, job._total)
-        feeder = Feeder(job, source, messages, self._connection.post, self._connection.wake, keys)
+        feeder = Feeder(job, source, self._connection.post, self._connection.wake, keys)
         self._add(job, feeder)
         if terms is not None and terms.deadline:
             self._post(events.Opened(job.key, function, terms))
@@ -225,7 +239,10 @@ class Client:
         *,
         timeout: float | None = None,
     ) -> Any:
-        """Call ``function`` once and return its result; a list when ``messages`` > 1.
+        """Call ``function`` once and return its result; a list of so many when ``messages`` > 1.
+
+        Of a function with several results it is the first one, or as many of them; where there
+        are fewer, it is called again. None stands for no result at all.
 
         Raises
         ------
@@ -236,15 +253,36 @@ class Client:
         """
         if messages < 1:
             raise ConfigError(f"messages={messages}", hint="a positive number")
-        job = self.job(function, [payload] * messages, ordered=True)
-        done = job.wait(timeout)
-        if not done and timeout is not None and job.state in ("running", "paused"):
+        until = None if timeout is None else time.monotonic() + timeout
+        results: list[Any] = []
+        while len(results) < messages:
+            found = self._call(function, payload, messages - len(results), cache, timeout, until)
+            if not found:
+                break
+            results += found
+        if messages > 1:
+            return results
+        return results[0] if results else None
+
+    def _call(
+        self,
+        function: str | Sequence[str | Sequence[str]],
+        payload: Any,
+        messages: int,
+        cache: str,
+        timeout: float | None,
+        until: float | None,
+    ) -> list[Any]:
+        """Return up to ``messages`` results of one call that ends before ``until``."""
+        job = self.job(function, [payload], messages, cache, ordered=True)
+        done = job.wait(None if until is None else max(0.0, until - time.monotonic()))
+        if not done and until is not None and job.state in ("running", "paused"):
             job.cancel()
             raise DeadlineExceeded(f"no result within {timeout:g} s", function=job.function)
         results = list(job)
         if not done and job.state == "cancelled":
             raise Cancelled("the client was closed", function=job.function)
-        return results[0] if messages == 1 else results
+        return results
 
     def resume(
         self,
@@ -299,9 +337,7 @@ class Client:
             logger=self.logger,
         )
         resumed.inherit(first)
-        feeder = Feeder(
-            resumed, rest, None, self._connection.post, self._connection.wake, keys, first
-        )
+        feeder = Feeder(resumed, rest, self._connection.post, self._connection.wake, keys, first)
         self._add(resumed, feeder)
         remaining = max(known.terms.deadline - known.age, 0.0)
         self._post(
@@ -346,7 +382,7 @@ class Client:
         This is how dead letters are sent again.
         """
         job = self._new_job(function, Source([None]), None, None, errors="raise", ordered=False)
-        feeder = Feeder(job, (), None, self._connection.post, self._connection.wake)
+        feeder = Feeder(job, (), self._connection.post, self._connection.wake)
         self._add(job, feeder)
         batch = Batch.pack([payload])
         job.submitted(1, batch.size)
@@ -482,6 +518,7 @@ class Client:
         *,
         errors: str,
         ordered: bool,
+        route: Route | None = None,
     ) -> Job:
         if self._closed:
             raise PalmError("this client is closed")
@@ -498,6 +535,8 @@ class Client:
             total=total,
             index=source.index,
             terms=terms,
+            route=route,
+            limit=messages,
             cancel=self._cancel,
             make_room=self._make_room,
             logger=self.logger,

@@ -59,7 +59,6 @@ class Feeder:
         self,
         job: Job,
         items: Iterable[Any],
-        limit: int | None,
         post: Callable[[Submitted], None],
         wake: Callable[[], None],
         keys: Keys | None = None,
@@ -67,7 +66,6 @@ class Feeder:
     ) -> None:
         self._job = job
         self._items = items
-        self._limit = limit
         self._post = post
         self._wake = wake
         self._keys = keys
@@ -84,6 +82,9 @@ class Feeder:
         self._told_end = False
         self._expired = False
         self._is_at_hand = isinstance(items, Source) and items.is_at_hand
+        size = items.size if isinstance(items, Source) else 0
+        #: The job may end before its items do.
+        self._is_limited = job.limit is not None and (size is None or job.limit < size)
         self._needs_room = False
         self._thread: threading.Thread | None = None
 
@@ -108,7 +109,7 @@ class Feeder:
 
     def run_at_once(self) -> None:
         """Take the only item, which is at hand, in this thread: there is always room for one."""
-        items = list(self._items if self._limit is None else islice(self._items, self._limit))
+        items = list(self._items if self._job.wants(0) else ())
         self._exhausted = True
         with self._lock:
             if items:
@@ -150,8 +151,10 @@ class Feeder:
 
     def _feed(self) -> None:
         """Take items until the source ends or the job does."""
-        items = self._items if self._limit is None else islice(self._items, self._limit)
-        if self._is_at_hand:
+        items: Iterable[Any] = self._items
+        if self._is_limited:
+            items = self._wanted(iter(items))
+        elif self._is_at_hand:
             self._feed_at_hand(iter(items))
             return
         pending, append, clock = self._pending, self._pending.append, time.monotonic
@@ -165,6 +168,16 @@ class Feeder:
                 due = clock() + FLUSH_AFTER
             elif len(pending) == 1:
                 self._wake()
+
+    def _wanted(self, items: Iterator[Any]) -> Iterator[Any]:
+        """Yield as many items as the job needs to have as many results as it may have."""
+        number = self._next
+        while self._job.wants(number):
+            item = next(items, _NOTHING)
+            if item is _NOTHING:
+                return
+            yield item
+            number += 1
 
     def _feed_at_hand(self, items: Iterator[Any]) -> None:
         """Take items that cannot be slow to come, a batch at once."""
@@ -282,7 +295,16 @@ class Feeder:
             partitions = self._partitions[at : at + batch.n]
         self._post(
             Submitted(
-                job.key, first, batch, job.function, codec, last, job.terms, partitions, kinds
+                job.key,
+                first,
+                batch,
+                job.function,
+                codec,
+                last,
+                job.terms,
+                partitions,
+                kinds,
+                job.route,
             )
         )
 

@@ -14,7 +14,7 @@ from palm.clients.outcomes import Chunk, Failed
 from palm.clients.window import JournaledWindow, Window
 from palm.errors import ConfigError, JobError, PalmError
 from palm.wire.batch import Batch
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class Job:
         total: int | None = None,
         index: Any = None,
         terms: Terms | None = None,
+        route: Route | None = None,
+        limit: int | None = None,
         cancel: Callable[[bytes, bool], None],
         make_room: Callable[[bytes, int], None],
         logger: logging.Logger,
@@ -81,6 +83,14 @@ class Job:
         self.key = key
         self.function = function
         self.terms = terms
+        self.route = route
+        #: Results and failures after which it ends, how many of them there are so far, and how
+        #: many of those its caller may have: with ``ordered`` some wait for others.
+        self.limit = limit
+        self._found = 0
+        self._came = 0
+        #: And how many its caller may still have.
+        self._left = limit
         self._errors = errors
         self._ordered = ordered
         self._total = total
@@ -118,6 +128,7 @@ class Job:
         self._retried = 0
         self._started = time.monotonic()
         self._ended: float | None = None
+        self._callbacks: deque[Callable[[Job], object]] = deque()
 
     # What is known of it
 
@@ -196,6 +207,16 @@ class Job:
             self._cancelled = not self._complete
             self._end()
         self._tell_cancel(self.key, self.journaled)
+        self._tell_end()
+
+    def add_done_callback(self, callback: Callable[[Job], object]) -> None:
+        """Have ``callback(job)`` called once, when no outcome will come any more.
+
+        That is in the thread in which the job ended - as a rule the client's own, which it must
+        not hold up - or at once if it has ended before.
+        """
+        self._callbacks.append(callback)
+        self._tell_end()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the end of the job, keeping all outcomes; return whether it is done.
@@ -276,6 +297,22 @@ class Job:
         """Whether no outcome will come any more."""
         return self._ended is not None
 
+    def wants(self, number: int) -> bool:
+        """Return whether item ``number`` (from 0) is needed; wait until that is known.
+
+        As many items are as results may come; more are where some have none.
+        """
+        with self._changed:
+            while self._may_feed and self.limit is not None:
+                if self.journaled:
+                    return number < self.limit
+                if self._came >= self.limit:
+                    return False
+                if number < self.limit + max(0, self._window.answered - self._found):
+                    return True
+                self._drained.wait(PAUSE_NOTICE)
+            return self._may_feed
+
     def await_room(self, *, wait: bool) -> bool:
         """Return whether more may be submitted; wait until it may, or the job is over."""
         with self._changed:
@@ -311,12 +348,16 @@ class Job:
     def exhausted(self, count: int, error: BaseException | None) -> None:
         """Note that the source ended after ``count`` items, or with an error."""
         with self._changed:
-            self._count = self._total = count
+            if self._ended is None:
+                self._count = self._total = count
+            elif self._error is not None:  # it has failed, and waits for none of them
+                self._total = count
             if error is not None and self._error is None:
                 self._error = error
             if not self._open:
                 self._end()
             self._changed.notify_all()
+        self._tell_end()
 
     def deliver(self, chunk: Chunk) -> None:
         """Take outcomes."""
@@ -329,18 +370,40 @@ class Job:
             if chunk.outcome.attempt > 1:
                 self._retried += chunk.n
             self._kept.append(chunk)
+            if self.limit is not None:
+                self._found += chunk.count + chunk.failed
             if self._ordered:
                 self._early[chunk.first] = chunk
                 while (chunk_ := self._early.pop(self._next, None)) is not None:
-                    self._chunks.append(chunk_)
+                    self._put(chunk_)
                     self._next += chunk_.n
             else:
-                self._chunks.append(chunk)
+                self._put(chunk)
+            ends = self._has_enough
+            if ends:
+                self._count = self._total = self._window.answered
             if not self._open:
                 self._end()
             self._changed.notify_all()
             self._tell_drained()
             self._make_room()
+        if ends:  # nobody wants what is under way
+            self._tell_cancel(self.key, False)
+        self._tell_end()
+
+    def _put(self, chunk: Chunk) -> None:
+        """Let the caller have outcomes."""
+        self._chunks.append(chunk)
+        if self.limit is not None:
+            self._came += chunk.count + chunk.failed
+            self._drained.notify_all()
+
+    @property
+    def _has_enough(self) -> bool:
+        """Whether it ends now, though more of its messages could have outcomes."""
+        if self.limit is None or self._came < self.limit or self._complete:
+            return False
+        return not self.journaled
 
     def accept(self, upto: int, *, closed: bool = False) -> None:
         """Note that messages before ``upto`` are in the journal, and that no more will come."""
@@ -374,6 +437,16 @@ class Job:
                 self._error = error
                 self._count = self._window.answered
                 self._end()
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        """Call whoever waits for the end, without the lock; several threads may try to."""
+        while self._callbacks and self.has_ended:
+            try:
+                callback = self._callbacks.popleft()
+            except IndexError:  # another thread was quicker
+                return
+            callback(self)
 
     def note(self, text: str) -> None:
         """Have something said to whoever waits for the job."""
@@ -459,6 +532,11 @@ class Job:
                 return False
             self._segments.extend(chunk.segments())
         segment = self._segments.popleft()
+        if self._left is not None:
+            limited = self._within(segment)
+            if limited is None:
+                return False
+            segment = limited
         if isinstance(segment, list):
             self._ready = iter(segment)
         elif self._errors == "raise":
@@ -466,6 +544,17 @@ class Job:
         else:
             self._ready = iter((segment if self._errors == "return" else None,))
         return True
+
+    def _within(self, segment: list[Any] | Failed) -> list[Any] | Failed | None:
+        """Return what the caller may have of a segment."""
+        left = self._left or 0
+        if not left:
+            return None
+        if not isinstance(segment, list):
+            self._left = left - 1
+            return segment
+        self._left = left - len(segment[:left])
+        return segment[:left]
 
     def _take(self) -> Chunk | None:
         try:

@@ -78,7 +78,8 @@ class Declaration:
     def _check_target(self) -> None:
         if self.role in _WITHOUT_TARGET and self.target is not None:
             raise ConfigError(f"a {self.role} takes no target", key="target")
-        if self.role not in _WITHOUT_TARGET and self.target is None:
+        is_told = self.target is not None or "--http" in self.args
+        if self.role not in _WITHOUT_TARGET and not is_told:
             raise ConfigError(
                 f"the {self.role} {self.name!r} needs a target",
                 key="target",

@@ -165,7 +165,9 @@ class ClientMachine:
             job.terms,
             event.partitions,
             kinds=event.kinds,
+            route=event.route,
         )
+        job.route = event.route
         sent = job.add(submit, batch)
         if job.expired:
             self._fail_open(job)
@@ -178,10 +180,11 @@ class ClientMachine:
             self._send_resume(job)
         elif job.expired:
             return
-        for sent in job.sent.values():
+        for sent in job.open():
             self._send(job, sent, now)
         if job.closed:  # the batch that said so may have had its outcomes already
             end = Submit(0, job.id, job.submitted.total, 0, job.function, 0, True, job.terms)
+            end.route = job.route
             self._send(job, Sent(end, Batch.pack([]), 0), now)
 
     def _send(self, job: Submissions, sent: Sent, now: float) -> None:
@@ -199,6 +202,7 @@ class ClientMachine:
         self._effects.append(Send(b"", submit, sent.batch))
 
     def _resume(self, event: Resumed, now: float) -> None:
+        self._ended.pop(event.job, None)  # it may have been ours before, and another's meanwhile
         job = Submissions(event.job, _as_text(event.function), event.terms)
         job.submitted.add(0, event.accepted)
         job.accepted, job.closed, job.confirmed = event.accepted, event.closed, event.closed

@@ -333,6 +333,7 @@ class Dispatcher:
             piece.codec,
             job.terms.timeout,
             job.route,
+            job.terms.at_most_once,
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))

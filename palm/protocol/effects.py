@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from palm.errors import PalmError
-from palm.protocol.entries import Entry
+from palm.protocol.entries import Entry, Joined
 from palm.wire.batch import Batch
 from palm.wire.message import Answer, Message, Outcome, Task
 
@@ -20,7 +20,9 @@ __all__ = [
     "Effect",
     "Expired",
     "Fail",
+    "ForgetJoined",
     "Invoke",
+    "KeepJoined",
     "LoadInputs",
     "LoadOutcomes",
     "Log",
@@ -158,7 +160,10 @@ class Note(msgspec.Struct):
 
 
 class Reply(msgspec.Struct):
-    """The answer to a cache operation, or the ``error`` that it ended with."""
+    """The answer to a cache operation, or the ``error`` that it ended with.
+
+    For ``count`` see `palm.wire.message.Kept`.
+    """
 
     call: Callable[..., Any]
     found: bool
@@ -166,6 +171,7 @@ class Reply(msgspec.Struct):
     codec: int
     batch: Batch | None
     error: PalmError | None = None
+    count: int = 0
 
 
 class Ready(msgspec.Struct):
@@ -180,6 +186,18 @@ class Remember(msgspec.Struct):
     """Keep the names and topics of the stages that subscribe, for the next start to expect them."""
 
     stages: list[tuple[str, list[str]]]
+
+
+class KeepJoined(msgspec.Struct):
+    """Keep what was joined, beyond the end of this process, before anything else is done."""
+
+    joined: Joined
+
+
+class ForgetJoined(msgspec.Struct):
+    """Nobody will ask for what was joined under this ``id``."""
+
+    id: int
 
 
 class Log(msgspec.Struct):
@@ -213,6 +231,8 @@ Effect = (
     | Reply
     | Ready
     | Remember
+    | KeepJoined
+    | ForgetJoined
     | Log
     | Stopped
 )

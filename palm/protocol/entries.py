@@ -7,7 +7,18 @@ import msgspec
 from palm.wire.batch import Batch
 from palm.wire.message import Outcome, Terms
 
-__all__ = ["Begun", "Entry", "Inputs", "JobBegun", "JobEnded", "Outcomes", "Owned", "Recovered"]
+__all__ = [
+    "Begun",
+    "Entry",
+    "Inputs",
+    "JobBegun",
+    "JobEnded",
+    "Joined",
+    "Outcomes",
+    "Owned",
+    "PartOf",
+    "Recovered",
+]
 
 
 class JobBegun(msgspec.Struct):
@@ -85,3 +96,18 @@ class Recovered(msgspec.Struct):
     age: float
     ended: bool = False
     owner: bytes = b""
+
+
+class PartOf(msgspec.Struct, array_like=True):
+    """A message that was joined with others: ``number`` of ``job``, as stages know it."""
+
+    job: bytes
+    number: int
+
+
+class Joined(msgspec.Struct, array_like=True):
+    """Messages that were joined to ``whole``; the first of them carries what is made of it."""
+
+    id: int
+    parts: list[PartOf]
+    whole: bytes

@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 
 from palm.errors import PalmError
-from palm.protocol.cache import check_key
+from palm.protocol.cache import Operation, check_key, name_of
 from palm.protocol.entries import Inputs, Outcomes
 from palm.wire.batch import Batch
-from palm.wire.message import Answer, Message, Terms
+from palm.wire.message import Answer, Message, Route, Terms
 
 __all__ = [
     "Asked",
@@ -130,6 +130,7 @@ class Submitted(msgspec.Struct):
     terms: Terms | None = None
     partitions: bytes = b""
     kinds: bytes = b""
+    route: Route | None = None
 
 
 class Opened(msgspec.Struct):
@@ -211,18 +212,17 @@ class Cancelled(msgspec.Struct):
 class Wanted(msgspec.Struct):
     """Somebody wants a cache operation done; a `Reply` with ``reply`` follows, once.
 
-    ``batch`` holds the value to keep; without it ``key`` is fetched, or deleted.
+    The link and the number of the ``request`` are the machine's to set; ``batch`` holds what
+    belongs to it.
     """
 
-    key: str
+    request: Operation
     reply: Callable[..., Any]
-    codec: int = 0
     batch: Batch | None = None
-    delete: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a bad key where it is used: in a machine it would be nobody's."""
-        check_key(self.key)
+        check_key(name_of(self.request))
 
 
 class Completed(msgspec.Struct):

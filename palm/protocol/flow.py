@@ -19,33 +19,40 @@ from msgspec.structs import replace
 from palm.errors import WireError
 from palm.protocol.dispatch import Dispatcher
 from palm.protocol.jobs import JobState, Piece
-from palm.protocol.passage import Passage, merged, route_of, wire_id
+from palm.protocol.joining import Joiner
+from palm.protocol.passage import Passage, merged, route_of, together, wire_id
 from palm.protocol.publishing import Publisher
 from palm.protocol.settlement import Settlement
 from palm.wire.batch import Batch
+from palm.wire.codec import Codec
 from palm.wire.message import Outcome
 from palm.wire.outcome import Failure, Kind, encode_failure
 from palm.wire.results import Item, pack_results, unpack_results
 
-__all__ = ["GATHER", "SCATTER", "Flow", "Way"]
+__all__ = ["GATHER", "JOIN", "SCATTER", "THE_FUNCTION", "Flow", "Way"]
 
 #: Names of the hooks among the functions; nobody can call them, since no function is called so.
 SCATTER: Final = "%scatter"
 GATHER: Final = "%gather"
+JOIN: Final = "%join"
+
+#: The step that is the function which the job names.
+THE_FUNCTION: Final = ""
 
 
 class Way(NamedTuple):
     """What a component does with messages.
 
-    ``before`` and ``after`` name the hooks through which they go. Results go to the stages behind
-    it if it is ``pipelined``, those with a topic of their own in any case. ``listens(address)``
-    tells whether an address is one of its own.
+    ``steps`` name the functions through which they go, one after the other. Results go to the
+    stages behind it if it is ``pipelined``, those with a topic of their own in any case.
+    ``listens(address)`` tells whether an address is one of its own. Parts of one message are
+    waited for for ``join_within`` seconds (None: for ever).
     """
 
-    before: Sequence[str] = ()
-    after: Sequence[str] = ()
+    steps: Sequence[str] = (THE_FUNCTION,)
     pipelined: bool = False
     listens: Callable[[str], bool] = lambda address: False
+    join_within: float | None = None
 
 
 class Flow:
@@ -58,37 +65,53 @@ class Flow:
         dispatcher: Dispatcher,
         settlement: Settlement,
         publisher: Publisher,
+        joiner: Joiner,
     ) -> None:
         self._topic = topic
         self._way = way
-        self._steps = [*way.before, "", *way.after]
+        self._steps = way.steps
+        self._joiner = joiner
         self._dispatcher = dispatcher
         self._settlement = settlement
         self._publisher = publisher
         #: Messages that have taken a step.
         self._passed: deque[tuple[Passage, int, Outcome, Batch]] = deque()
+        #: Messages that have an outcome now.
+        self._concluded: dict[JobState, list[tuple[Outcome, Batch]]] = {}
 
     # Messages
 
     def run(self, now: float) -> None:
         """Let all go on that have taken a step."""
+        self._joiner.run(now)
         while self._passed:
             passage, step, outcome, batch = self._passed.popleft()
             if not passage.root.dropped:
                 self._pass(passage, step, outcome, batch, now)
+        concluded, self._concluded = self._concluded, {}
+        for root, outcomes in concluded.items():
+            for outcome, batch in together(outcomes):
+                self._settlement.conclude(root, outcome, batch)
 
     def enter(self, root: JobState, piece: Piece, now: float) -> None:
         """Let messages of a client's, or an earlier stage's, job begin their way."""
         if root.passage is None:
-            root.passage = Passage(root, _id_of(root))
+            root.passage = Passage(root, wire_id(root.home.id, root.id))
         self._queue(root.passage, 0, piece, now)
 
     def _pass(
         self, passage: Passage, step: int, outcome: Outcome, batch: Batch, now: float
     ) -> None:
-        if not outcome.kinds:
+        if self._steps[step] == JOIN:
+            self._join(passage, step, outcome, batch, now)
+        elif outcome.kinds:
+            self._pass_apart(passage, step, outcome, batch, now)
+        else:
             self._go_on(passage, step + 1, outcome, batch, "", now)
-            return
+
+    def _pass_apart(
+        self, passage: Passage, step: int, outcome: Outcome, batch: Batch, now: float
+    ) -> None:
         for kind, run in groupby(range(outcome.n), outcome.kinds.__getitem__):
             numbers = list(run)
             a, b = numbers[0], numbers[-1] + 1
@@ -101,8 +124,25 @@ class Flow:
             else:
                 self.finish(passage, part, payloads, now)
 
+    def _join(
+        self, passage: Passage, step: int, outcome: Outcome, batch: Batch, now: float
+    ) -> None:
+        """Let messages wait for the others that they belong to, and go on as one."""
+        kinds = outcome.kinds or bytes(outcome.n)
+        whole: list[tuple[int, Item]] = []
+        for at, (kind, payload) in enumerate(zip(kinds, batch.payloads(), strict=True)):
+            one = outcome.cut(at, at + 1)
+            if kind != Kind.MANY:
+                self.finish(passage, one, batch.cut(at, at + 1), now)
+                continue
+            joined = self._joiner.add(passage, one, payload, now)
+            if joined is not None:
+                whole.append((one.first, Item(Codec.RAW, joined)))
+        self._go_on_apart(passage, step + 1, outcome, whole, now)
+
     def finish(self, passage: Passage, outcome: Outcome, batch: Batch, now: float) -> None:
         """Give messages the outcome that they will have."""
+        self._finish_parts(passage, outcome, now)
         while passage.parent is not None:
             if not passage.collect(outcome, batch):
                 return
@@ -111,7 +151,13 @@ class Flow:
             outcome = _outcome_of(passage.number, found.codec, found.kind, outcome)
             batch = Batch.pack([found.payload])
             passage = passage.parent
-        self._settlement.conclude(passage.root, outcome, batch)
+            self._finish_parts(passage, outcome, now)
+        self._concluded.setdefault(passage.root, []).append((outcome, batch))
+
+    def _finish_parts(self, passage: Passage, outcome: Outcome, now: float) -> None:
+        """Give messages their outcome that were joined to those which have one now."""
+        for other, part, none in self._joiner.concluded(passage, outcome):
+            self.finish(other, part, none, now)
 
     def _queue(self, passage: Passage, step: int, piece: Piece, now: float) -> None:
         job = self._step(passage, step)
@@ -210,6 +256,8 @@ class Flow:
         for each, _, outcome, _ in self._passed:
             if each is passage:
                 found |= set(range(outcome.first, outcome.first + outcome.n))
+        for outcome, _ in self._concluded.get(passage.root, ()):
+            found |= set(range(outcome.first, outcome.first + outcome.n))
         return found
 
     # What is over
@@ -219,6 +267,7 @@ class Flow:
         passage = root.passage
         if passage is not None:
             self._publisher.release(passage, first, n)
+            self._joiner.release(passage.id, first, n)
             for child in passage.take_out(first, first + n):
                 self._leave(child)
 
@@ -230,6 +279,7 @@ class Flow:
 
     def _leave(self, passage: Passage) -> None:
         for each in passage.family():
+            self._joiner.leave(each)
             self._leave_steps(each)
             self._publisher.close(each)
 
@@ -237,13 +287,6 @@ class Flow:
         for job in passage.steps.values():
             self._dispatcher.close(job)
         passage.steps.clear()
-
-
-def _id_of(root: JobState) -> bytes:
-    """Return the id by which stages know a job: that of an earlier stage, if it came from one."""
-    if root.route is not None and root.route.stage:
-        return root.id
-    return wire_id(root.home.id, root.id)
 
 
 def _alike(entry: tuple[int, tuple[int, Item]]) -> tuple[int, int, str]:

@@ -398,3 +398,5 @@ class ClientSession:
     #: The last answers to cache operations: a repeated one is not carried out twice.
     replies: dict[int, tuple[Kept, Batch | None]] = field(default_factory=dict)
     role: str = "client"
+    #: Of a stage before this one: the links over which its present life has greeted us.
+    links: set[int] = field(default_factory=set)

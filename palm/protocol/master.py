@@ -8,16 +8,15 @@ an outcome goes out when, and only when, it grows.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from palm.errors import PalmError
-from palm.protocol import cache
 from palm.protocol.admission import pieces
+from palm.protocol.cache import Operation
 from palm.protocol.dispatch import Dispatcher
 from palm.protocol.durability import KEEP_FOR, MAX_JOURNAL, Durability
-from palm.protocol.effects import Effect, Log, Send, Stopped
+from palm.protocol.effects import Effect, Send, Stopped
 from palm.protocol.entries import Recovered
 from palm.protocol.events import (
     Event,
@@ -36,13 +35,16 @@ from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.publishing import Publisher
 from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL, Host, Session, Sessions
 from palm.protocol.settlement import Settlement
-from palm.protocol.shown import LINE, shown
-from palm.protocol.timers import Timer, Timers
+from palm.protocol.store import Store
+from palm.protocol.timers import Timer, Timers, earliest
+from palm.protocol.values import Values
 from palm.wire.batch import Batch
 from palm.wire.message import (
     Ack,
     Ask,
+    Browse,
     Bye,
+    Clear,
     Close,
     Fetch,
     Hello,
@@ -53,6 +55,7 @@ from palm.wire.message import (
     Resume,
     Returned,
     Submit,
+    Swap,
     Taken,
 )
 
@@ -74,7 +77,7 @@ class MasterMachine:
     new_link
         Returns random positive integers of up to 63 bits.
     values
-        The cache; see `palm.protocol.cache`.
+        Where the shared values are.
     jitter
         Returns random numbers from 0 to 1.
     recovered
@@ -89,7 +92,7 @@ class MasterMachine:
         epoch: bytes,
         endpoints: dict[str, str],
         new_link: Callable[[], int],
-        values: MutableMapping[str, bytes],
+        values: Store,
         *,
         jitter: Callable[[], float] = float,
         remote_grace: float = REMOTE_GRACE,
@@ -102,8 +105,8 @@ class MasterMachine:
     ) -> None:
         self.name = name
         self.epoch = epoch
-        self._values = values
         self._effects: list[Effect] = []
+        self._values = Values(values, self._effects)
         self._timers = Timers()
         self._clients: dict[bytes, ClientSession] = {}
         self._settlement = Settlement(self._clients, self._timers, self._effects, self._record)
@@ -151,7 +154,7 @@ class MasterMachine:
     @property
     def next_deadline(self) -> float | None:
         """When a `Tick` is due."""
-        return self._timers.next_deadline
+        return earliest(self._timers.next_deadline, self._values.next_expiry)
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
@@ -164,6 +167,7 @@ class MasterMachine:
             self._sessions.strike(event.peer, event.reason)
         elif isinstance(event, Tick):
             self._timers.run(now)
+            self._values.expire(now)
         elif isinstance(event, Written | InputsLoaded | OutcomesLoaded | JournalFailed):
             self._durability.handle(event, now)
         elif isinstance(event, StopRequested):
@@ -303,17 +307,13 @@ class MasterMachine:
         self._durability.ask(client, message, now)
 
     def _cache(
-        self, session: Session, message: Keep | Fetch, batch: Batch | None, now: float
+        self,
+        session: ClientSession | WorkerSession,
+        message: Operation,
+        batch: Batch | None,
+        now: float,
     ) -> None:
-        kept, value = cache.answer(self._values, session.replies, message, batch)
-        failure = cache.failure_in(kept, value)
-        if failure is not None:
-            text = f"{failure.type}: {failure.text}"
-            text = f"the cache failed at {shown(kept.key)}: {shown(text, LINE)}"
-            self._effects.append(Log(logging.ERROR, text))
-        kept.link = session.link
-        if session.peer is not None:
-            self._effects.append(Send(session.peer, kept, value))
+        self._values.handle(session, message, batch, now)
 
     def _client_bye(
         self, client: ClientSession, message: Bye, batch: Batch | None, now: float
@@ -455,13 +455,11 @@ HANDLERS: dict[tuple[str, type], Callable[..., None]] = {
     ("client", Resume): MasterMachine._resume,
     ("client", Taken): MasterMachine._taken,
     ("client", Ask): MasterMachine._ask,
-    ("client", Keep): MasterMachine._cache,
-    ("client", Fetch): MasterMachine._cache,
+    **{("client", kind): MasterMachine._cache for kind in (Keep, Fetch, Swap, Browse, Clear)},
     ("client", Bye): MasterMachine._client_bye,
     ("worker", Result): MasterMachine._result,
     ("worker", Returned): MasterMachine._returned,
-    ("worker", Keep): MasterMachine._cache,
-    ("worker", Fetch): MasterMachine._cache,
+    **{("worker", kind): MasterMachine._cache for kind in (Keep, Fetch, Swap, Browse, Clear)},
     ("worker", Bye): MasterMachine._worker_bye,
 }
 HANDLERS |= {("inner", kind): h for (role, kind), h in HANDLERS.items() if role == "worker"}

@@ -22,8 +22,12 @@ from palm.wire.results import Item, pack_results, unpack_results
 
 __all__ = ["Collected", "Passage", "Share", "merged", "route_of", "wire_id"]
 
-#: Bytes of the ids of jobs between stages; ids of clients' jobs are unique in their sessions only.
+#: Bytes of the ids of jobs between stages. Those of who gave them are unique in their session only:
+#: two stages that take the same messages hand what they make of them to a third one.
 ID_SIZE: Final = 16
+
+#: Messages whose outcomes are put together, if they came one by one; more are not copied for it.
+MAX_TOGETHER: Final = 256
 
 
 def wire_id(*parts: bytes) -> bytes:
@@ -35,9 +39,12 @@ def wire_id(*parts: bytes) -> bytes:
 
 
 def route_of(root: JobState) -> Route:
-    """Return how far a job has come, with the name of who began it."""
+    """Return how far a job has come, with the name of who began it, and its id at all stages."""
     route = root.route or Route()
-    return route if route.client else replace(route, client=root.session.name)
+    if route.job:
+        return route
+    name = route.client or root.session.name
+    return replace(route, client=name, job=wire_id(root.home.id, root.id))
 
 
 class Collected:
@@ -150,6 +157,49 @@ def merged(parts: list[Collected]) -> Collected:
         else:
             return part
     return Collected(Kind.MANY, 0, pack_results(items, left_out))
+
+
+def together(
+    outcomes: list[tuple[Outcome, Batch]],
+) -> Iterator[tuple[Outcome, Batch]]:
+    """Yield outcomes of one job, small ones of neighbouring messages as one."""
+    run: list[tuple[Outcome, Batch]] = []
+    for outcome, batch in sorted(outcomes, key=_first):
+        if run and not _follows(outcome, run[-1][0], sum(each.n for each, _ in run)):
+            yield _as_one(run)
+            run = []
+        run.append((outcome, batch))
+    if run:
+        yield _as_one(run)
+
+
+def _first(entry: tuple[Outcome, Batch]) -> int:
+    return entry[0].first
+
+
+def _follows(outcome: Outcome, before: Outcome, n: int) -> bool:
+    """Whether outcomes may be sent as one that has ``n`` messages so far."""
+    return (
+        outcome.first == before.first + before.n
+        and n + outcome.n <= MAX_TOGETHER
+        and outcome.codec == before.codec
+        and outcome.worker == before.worker
+        and outcome.attempt == before.attempt
+    )
+
+
+def _as_one(run: list[tuple[Outcome, Batch]]) -> tuple[Outcome, Batch]:
+    if len(run) == 1:
+        return run[0]
+    first = run[0][0]
+    kinds = b"".join(outcome.kinds or bytes(outcome.n) for outcome, _ in run)
+    whole = replace(
+        first,
+        n=sum(outcome.n for outcome, _ in run),
+        durations=b"".join(outcome.durations for outcome, _ in run),
+        kinds=kinds if any(kinds) else b"",
+    )
+    return whole, Batch.pack([payload for _, batch in run for payload in batch.payloads()])
 
 
 def _unreadable(error: WireError) -> Collected:

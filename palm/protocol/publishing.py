@@ -257,7 +257,7 @@ class Publisher:
         root, submissions = given.passage.root, given.submissions
         if root.terms.at_most_once:
             self._forsake(session, given, now)
-        for sent in submissions.sent.values():
+        for sent in submissions.open():
             self._send(session, root, sent, now)
         if not submissions.sent:  # so it is known that we want it
             end = Submit(0, submissions.id, 0, 0, root.chain, 0, False, route=_next(root))
@@ -279,8 +279,7 @@ class Publisher:
     def outcome(self, session: StageSession, outcome: Outcome, batch: Batch, now: float) -> None:
         """Take what a stage made of messages."""
         given = session.claim.given.get(outcome.job)
-        if given is None:
-            self._close(session, outcome.job)
+        if given is None:  # nobody wants it any more, or those who do are not back yet
             return
         first, n = outcome.first, outcome.n
         submissions = given.submissions

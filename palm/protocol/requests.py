@@ -6,11 +6,11 @@ Cache operations are carried out once; questions may be answered again and again
 from __future__ import annotations
 
 from palm.errors import PalmError
-from palm.protocol.cache import REPLIES, error_of
+from palm.protocol.cache import REPLIES, error_of, name_of
 from palm.protocol.effects import Answered, Effect, Reply, Send
 from palm.protocol.events import Asked, Wanted
 from palm.wire.batch import Batch
-from palm.wire.message import Answer, Ask, Fetch, Keep, Kept
+from palm.wire.message import Answer, Ask, Kept
 
 __all__ = ["Questions", "Requests"]
 
@@ -20,7 +20,7 @@ class Requests:
 
     def __init__(self, effects: list[Effect]) -> None:
         self._effects = effects
-        self._open: dict[int, tuple[Keep | Fetch, Wanted]] = {}
+        self._open: dict[int, Wanted] = {}
         self._next = 1
         #: The latest operation that was sent over this link.
         self._sent = 0
@@ -31,12 +31,8 @@ class Requests:
     def add(self, wanted: Wanted, link: int) -> None:
         """Take an operation; ``link`` is 0 while there is none."""
         op, self._next = self._next, self._next + 1
-        request: Keep | Fetch
-        if wanted.batch is not None:
-            request = Keep(0, op, wanted.key, wanted.codec)
-        else:
-            request = Fetch(0, op, wanted.key, wanted.delete)
-        self._open[op] = (request, wanted)
+        wanted.request.op = op
+        self._open[op] = wanted
         if link:
             self._send(link)
 
@@ -49,14 +45,17 @@ class Requests:
         """Take an answer; one that was given before is ignored."""
         found = self._open.pop(kept.op, None)
         if found is not None:
-            reply, error = found[1].reply, error_of(kept, batch)
-            self._effects.append(Reply(reply, kept.found, kept.key, kept.codec, batch, error))
+            error = error_of(kept, batch)
+            self._effects.append(
+                Reply(found.reply, kept.found, kept.key, kept.codec, batch, error, kept.count)
+            )
             self._send(kept.link)
 
     def fail(self, error: PalmError) -> None:
         """Let all that is open end with an error."""
-        for request, wanted in self._open.values():
-            self._effects.append(Reply(wanted.reply, False, request.key, 0, None, error))
+        for wanted in self._open.values():
+            key = name_of(wanted.request)
+            self._effects.append(Reply(wanted.reply, False, key, 0, None, error))
         self._open.clear()
 
     def _send(self, link: int) -> None:
@@ -64,9 +63,9 @@ class Requests:
         oldest = next(iter(self._open), self._next)
         for op in range(max(oldest, self._sent + 1), min(oldest + REPLIES, self._next)):
             if op in self._open:  # some in between may have been answered before
-                request, wanted = self._open[op]
-                request.link = link
-                self._effects.append(Send(b"", request, wanted.batch))
+                wanted = self._open[op]
+                wanted.request.link = link
+                self._effects.append(Send(b"", wanted.request, wanted.batch))
             self._sent = op
 
 

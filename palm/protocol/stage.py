@@ -7,19 +7,24 @@ this one connect as workers do (`palm.protocol.publishing`); to those before it,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from palm.errors import PalmError
 from palm.protocol.effects import Effect, Send, Stopped
+from palm.protocol.entries import Joined
 from palm.protocol.events import Event, Received
 from palm.protocol.flow import Flow, Way
 from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.joining import Joiner
 from palm.protocol.master import HANDLERS, MasterMachine
+from palm.protocol.passage import Passage, wire_id
 from palm.protocol.publishing import Publisher, StageSession
+from palm.protocol.sessions import SESSION_TTL
+from palm.protocol.store import Store
 from palm.protocol.upstream import Upstream, Upstreams
 from palm.wire.batch import Batch
-from palm.wire.message import Bye, Close, Fetch, Keep, Message, Notice, Outcome, Release, Submit
+from palm.wire.message import Bye, Close, Message, Notice, Outcome, Release, Submit
 from palm.wire.outcome import Failure, Kind
 
 __all__ = ["StageMachine"]
@@ -40,6 +45,8 @@ class StageMachine(MasterMachine):
         Makes the links to the stages before it, given the machine's timers.
     expected
         Names and topics of the stages behind it when it ran last.
+    joined
+        Messages that it had joined then, and of which not all outcomes are safe.
     topic
         Of its results; its name if None.
 
@@ -52,22 +59,28 @@ class StageMachine(MasterMachine):
         epoch: bytes,
         endpoints: dict[str, str],
         new_link: Callable[[], int],
-        values: MutableMapping[str, bytes],
+        values: Store,
         *,
         way: Way,
         upstreams: Callable[[Any], Sequence[Upstream]] = lambda timers: (),
         expected: Iterable[tuple[str, list[str]]] = (),
+        joined: Iterable[Joined] = (),
         **options: Any,
     ) -> None:
         self._way = way
         self._expected = tuple(expected)
         super().__init__(name, epoch, endpoints, new_link, values, **options)
-        self._flow = Flow(name, way, self._dispatcher, self._settlement, self._publisher)
+        self._joiner = Joiner(self._timers, self._effects, way.join_within, self._place_of, joined)
+        self._flow = Flow(
+            name, way, self._dispatcher, self._settlement, self._publisher, self._joiner
+        )
+        self._joiner.finish = self._flow.finish
         self._publisher.finish = self._flow.finish
         self._dispatcher.leave = self._flow.leave
         self._upstreams = Upstreams(
             upstreams(self._timers), self._timers, self._effects, self._forget_given
         )
+        self._places = {each.id: at for at, each in enumerate(self._upstreams.sessions)}
         for session in self._upstreams.sessions:
             self._clients[session.id] = session
         self._handlers = HANDLERS | _HANDLERS
@@ -94,6 +107,7 @@ class StageMachine(MasterMachine):
             super()._start(now)
             self._publisher.start(now)
             self._upstreams.start(now)
+            self._timers.at(now + SESSION_TTL, self._forget_joined)
 
     def _take_effects(self, now: float) -> list[Effect]:
         self._flow.run(now)
@@ -130,6 +144,10 @@ class StageMachine(MasterMachine):
                 return name
         return bare or (stages[stage] if BRANCHES not in stages[stage] else "")
 
+    def _place_of(self, passage: Passage) -> int:
+        """Return where the parts of a job stand among those that are joined."""
+        return self._places.get(passage.root.home.id, -1)
+
     def _released(self, job: JobState, first: int, n: int) -> None:
         self._flow.release(job, first, n)
 
@@ -158,11 +176,37 @@ class StageMachine(MasterMachine):
                 job.kept.append((outcome, payloads))
         self._flow.release(job, message.first, message.n)
 
-    def _forget_given(self, session: ClientSession, keep: int) -> None:
-        """Let go of the jobs of a stage that did not come over link ``keep``."""
+    def _close_given(
+        self, session: ClientSession, message: Close, batch: Batch | None, now: float
+    ) -> None:
+        if message.job:
+            self._close(session, message, batch, now)
+            # What was joined in a life before this one is known by what stages know.
+            self._joiner.forget(wire_id(session.id, message.job))
+            return
         for job in list(session.jobs.values()):
-            if job.then is None and job.link != keep:
+            # What only an earlier life of that stage gave to us, its next one may give again.
+            if job.then is None and job.link != session.link and job.link in session.links:
                 self._dispatcher.close(job)
+
+    def _forget_given(self, session: ClientSession, links: Collection[int]) -> None:
+        """Let go of the jobs of a stage that did not come over ``links``."""
+        for job in list(session.jobs.values()):
+            if job.then is None and job.link not in links:
+                self._dispatcher.close(job)
+
+    def _forget_joined(self, now: float) -> None:
+        """Forget what a life before this one had joined, but for what has come again."""
+        if not self._upstreams.are_up:
+            self._timers.at(now + SESSION_TTL, self._forget_joined)
+            return
+        known = [
+            job.passage.id
+            for session in self._clients.values()
+            for job in session.jobs.values()
+            if job.passage is not None
+        ]
+        self._joiner.forget_all_but(set(known))
 
     # What stages behind this one send
 
@@ -195,6 +239,7 @@ class StageMachine(MasterMachine):
             super()._check_job(job, leased)
             return
         held = self._flow.numbers(job.passage) | self._publisher.numbers(job.passage)
+        held |= self._joiner.numbers(job.passage)
         held |= {n for start, stop in self._durability.spans(job) for n in range(start, stop)}
         held |= {piece.first + at for piece in job.astray for at in range(piece.n)}
         open_ = {seq for start, stop in job.open_ranges() for seq in range(start, stop)}
@@ -210,10 +255,8 @@ def _place(job: JobState) -> str:
 _HANDLERS: dict[tuple[str, type[Message]], Callable[..., None]] = {
     ("upstream", Submit): StageMachine._given,
     ("upstream", Release): StageMachine._release,
-    ("upstream", Close): StageMachine._close,
+    ("upstream", Close): StageMachine._close_given,
     ("stage", Outcome): StageMachine._outcome,
     ("stage", Notice): StageMachine._notice,
-    ("stage", Keep): StageMachine._cache,
-    ("stage", Fetch): StageMachine._cache,
     ("stage", Bye): StageMachine._stage_bye,
 }

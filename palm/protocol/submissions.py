@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_right, insort
 from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
-from palm.wire.message import Submit, Terms
+from palm.wire.message import Route, Submit, Terms
 
 __all__ = ["Sent", "Submissions"]
 
@@ -49,6 +51,7 @@ class Submissions:
         "journaled",
         "number",
         "position",
+        "route",
         "sent",
         "submitted",
         "taken",
@@ -60,6 +63,7 @@ class Submissions:
         self.function = function
         self.terms = terms
         self.journaled = terms is not None and terms.journaled
+        self.route: Route | None = None
         self.accepted = 0
         #: Of the latest message by which it is wanted.
         self.number = 0
@@ -91,6 +95,31 @@ class Submissions:
             self.firsts.append(submit.first)
             self.sent[submit.first] = sent
         return sent
+
+    def open(self) -> list[Sent]:
+        """Return what is to be sent again, in its order, without what has its outcome."""
+        if not self.journaled:  # else inputs leave in their order, as `accept` says
+            self._trim()
+        return [self.sent[first] for first in self.firsts]
+
+    def _trim(self) -> None:
+        for first, sent in list(self.sent.items()):
+            if sent.left == sent.batch.n:
+                continue
+            self.firsts.remove(first)
+            del self.sent[first]
+            for start, stop in self.answered.missing(first, first + sent.batch.n):
+                a, b = start - first, stop - first
+                submit = replace(
+                    sent.submit,
+                    first=start,
+                    n=stop - start,
+                    partitions=sent.submit.partitions[a:b],
+                    kinds=sent.submit.kinds[a:b],
+                )
+                insort(self.firsts, start)
+                batch = sent.batch.cut(a, b)
+                self.sent[start] = Sent(submit, batch, batch.n, sent.birth, sent.lost_at)
 
     def accept(self, upto: int) -> bool:
         """Let go of inputs that are in the journal; return whether that was not known."""

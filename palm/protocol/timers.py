@@ -7,7 +7,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-__all__ = ["Timer", "Timers"]
+__all__ = ["Timer", "Timers", "earliest"]
 
 
 class Timer:
@@ -54,3 +54,8 @@ class Timers:
         while self._heap and self._heap[0][2].call is None:
             heappop(self._heap)
         return self._heap[0][0] if self._heap else None
+
+
+def earliest(*deadlines: float | None) -> float | None:
+    """Return the first of several deadlines; None: there is none."""
+    return min((due for due in deadlines if due is not None), default=None)

@@ -7,7 +7,7 @@ was started anew, has the outcome that it had.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from palm.errors import PalmError
@@ -51,15 +51,16 @@ class Upstream:
         session = wire_id(b"upstream", where.encode(), *map(str.encode, identity.topics))
         self.session = ClientSession(session, identity.server, "", role="upstream")
         self.epoch = b""
-        #: Runs while it is away, or has begun anew and may not know of all it gave.
+        #: Runs while it is away, and while it has begun anew and may not know yet of all it gave.
         self.expiry: Timer | None = None
+        self.renewal: Timer | None = None
 
 
 class Upstreams:
     """All of them; effects are added to the list of the machine they serve.
 
-    ``forget(session, keep)`` is called when nobody will ask for what one of them has given, but
-    for the jobs that came over link ``keep`` (0: not even those).
+    ``forget(session, links)`` is called when nobody will ask for what one of them has given, but
+    for what came over ``links``.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Upstreams:
         upstreams: Sequence[Upstream],
         timers: Timers,
         effects: list[Effect],
-        forget: Callable[[ClientSession, int], None],
+        forget: Callable[[ClientSession, Collection[int]], None],
     ) -> None:
         self._by_peer = {upstream.peer: upstream for upstream in upstreams}
         self._timers = timers
@@ -80,6 +81,11 @@ class Upstreams:
     def sessions(self) -> list[ClientSession]:
         """Their sessions."""
         return [upstream.session for upstream in self._by_peer.values()]
+
+    @property
+    def are_up(self) -> bool:
+        """Whether all of them are there."""
+        return all(upstream.link.up for upstream in self._by_peer.values())
 
     def start(self, now: float) -> None:
         """Begin to look for them."""
@@ -125,9 +131,13 @@ class Upstreams:
         if upstream.expiry is not None:
             upstream.expiry.cancel()
             upstream.expiry = None
+        if upstream.epoch != epoch:
+            session.links.clear()
+        session.links.add(link.id)
         if upstream.epoch not in (b"", epoch):  # those who gave it messages may not be back yet
-            due = now + SESSION_TTL
-            upstream.expiry = self._timers.at(due, self._expire, upstream, link.id)
+            if upstream.renewal is not None:
+                upstream.renewal.cancel()
+            upstream.renewal = self._timers.at(now + SESSION_TTL, self._renew, upstream)
         upstream.epoch = epoch
         self._effects.append(Log(logging.INFO, f"takes messages from {shown(session.name)}"))
 
@@ -135,8 +145,12 @@ class Upstreams:
         upstream.session.peer = None
         if upstream.expiry is not None:
             upstream.expiry.cancel()
-        upstream.expiry = self._timers.at(now + SESSION_TTL, self._expire, upstream, 0)
+        upstream.expiry = self._timers.at(now + SESSION_TTL, self._expire, upstream)
 
-    def _expire(self, upstream: Upstream, link: int, now: float) -> None:
+    def _expire(self, upstream: Upstream, now: float) -> None:
         upstream.expiry = None
-        self._forget(upstream.session, link)
+        self._forget(upstream.session, frozenset())
+
+    def _renew(self, upstream: Upstream, now: float) -> None:
+        upstream.renewal = None
+        self._forget(upstream.session, upstream.session.links)

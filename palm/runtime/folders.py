@@ -17,7 +17,7 @@ from palm.errors import ConfigError
 from palm.spec.endpoint import MAX_IPC_PATH
 from palm.spec.names import check_name
 
-__all__ = ["Folders", "journal_path", "private_folder", "socket_path"]
+__all__ = ["Folders", "cache_path", "journal_path", "private_folder", "socket_path"]
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,18 @@ def journal_path(folders: Folders, master: str) -> Path:
     """Return where the journal of a master is; its folder is made if it is not there."""
     cluster = private_folder(folders.state / folders.cluster, "PALM_STATE_DIR")
     return private_folder(cluster / "journal", "PALM_STATE_DIR") / f"{master}.db"
+
+
+def cache_path(folders: Folders, master: str) -> Path:
+    """Return where the cache of a master is; its folder is made if it is not there."""
+    cluster = private_folder(folders.state / folders.cluster, "PALM_STATE_DIR")
+    return private_folder(cluster / "cache", "PALM_STATE_DIR") / f"{master}.db"
+
+
+def joined_path(folders: Folders, name: str) -> Path:
+    """Return where what a component has joined is; its folder is made if it is not there."""
+    cluster = private_folder(folders.state / folders.cluster, "PALM_STATE_DIR")
+    return private_folder(cluster / "joined", "PALM_STATE_DIR") / f"{name}.db"
 
 
 def private_folder(path: Path, variable: str) -> Path:

@@ -67,6 +67,13 @@ class FunctionTable:
             table._yielding.add(name)
         return table
 
+    def around(self, wrap: Callable[[Function], Function]) -> FunctionTable:
+        """Return a table in which each function is called by what ``wrap`` makes of it."""
+        table = FunctionTable({})
+        table._functions = {name: wrap(function) for name, function in self._functions.items()}
+        table._yielding = set(self._yielding)
+        return table
+
     def under(self, other: FunctionTable) -> FunctionTable:
         """Return a table of both; of two functions of one name, that of ``other`` counts."""
         table = FunctionTable({})

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from logging import Logger
 from math import inf
+from typing import Protocol
 
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed, Event
@@ -19,7 +20,20 @@ from palm.runtime.limits import TimeLimit
 from palm.runtime.memory import resident_size
 from palm.runtime.workerloop import WorkerLoop
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "Runs"]
+
+
+class Runs(Protocol):
+    """What runs the messages of leases; see `Executor`."""
+
+    def run(self, invoke: Invoke) -> list[Completed]:
+        """Run messages, at least one if there is one, and return what became of them."""
+
+    def take_early(self) -> Completed | None:
+        """Return what is done of a run that goes on."""
+
+    def take_overdue(self) -> list[Completed]:
+        """Return what is done of a run that has to end by force."""
 
 
 class Guard:
@@ -35,8 +49,8 @@ class Guard:
         Bytes of memory above which the worker retires (None: as much as it likes).
     logger, close
         Those of the worker.
-    drops_none
-        A function that returns None has no result.
+    executor
+        Makes what runs the functions.
     """
 
     def __init__(
@@ -47,17 +61,16 @@ class Guard:
         max_rss: int | None,
         logger: Logger,
         close: Callable[[], None],
-        *,
-        drops_none: bool = False,
+        executor: Callable[[FunctionTable, TimeLimit], Runs] = Executor,
     ) -> None:
         self._driver = driver
         self._max_rss = max_rss
         self._logger = logger
         self._close = close
         self._limit = TimeLimit(logger.warning)
-        self._executor = executor = Executor(functions, self._limit, drops_none=drops_none)
-        run = executor.run if max_rss is None else self._run_and_weigh
-        self.loop = WorkerLoop(driver, run, wake, executor.take_early, self._look)
+        self._executor = runs = executor(functions, self._limit)
+        run = runs.run if max_rss is None else self._run_and_weigh
+        self.loop = WorkerLoop(driver, run, wake, runs.take_early, self._look)
         #: The process ends at once.
         self.ending = False
 

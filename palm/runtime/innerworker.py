@@ -8,17 +8,18 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from functools import partial
 from logging import Logger
 from typing import Any
 
-from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, Stopped
+from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Stopped
 from palm.protocol.events import LookedUp, StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
+from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
 from palm.runtime.guard import Guard
-from palm.runtime.shared import SharedValues
 from palm.transport.inner import InnerConnector
 
 __all__ = ["InnerWorker"]
@@ -57,23 +58,15 @@ class InnerWorker:
             Invoke: lambda effect: self.loop.invoke(effect),
             Ready: _nothing,
             Reconnect: lambda effect: self.loop.post(LookedUp(found=True)),
-            Reply: SharedValues.perform,
             Log: lambda effect: logger.debug(effect.text),
             Note: _nothing,
             Stopped: self._stopped,
         }
         driver = Driver(machine, connector, perform)
-        self._guard = Guard(
-            functions, driver, connector.wake, None, logger, close, drops_none=drops_none
-        )
+        executor = partial(Executor, drops_none=drops_none)
+        self._guard = Guard(functions, driver, connector.wake, None, logger, close, executor)
         self.loop = self._guard.loop
-        self._values = SharedValues(self._guard.wait_for)
         driver.perform(machine.start(driver.clock()))
-
-    @property
-    def values(self) -> SharedValues:
-        """The shared values of the component, for its functions."""
-        return self._values
 
     def serve(self) -> None:
         """Serve in this thread until `stop`, or until it ran as many messages as it may."""

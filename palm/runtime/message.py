@@ -86,7 +86,7 @@ def _current(payload: Any) -> Message:
         route.function,
         route.client,
         route.stage,
-        task.job,
+        route.job.hex(),
         route.cache,
         task.id,
         task.attempt,

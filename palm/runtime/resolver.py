@@ -47,4 +47,4 @@ class Resolver:
 
 def runs(records: list[ComponentRecord]) -> tuple[str, ...]:
     """Return the names of components that others connect to."""
-    return tuple(record.name for record in records if record.endpoints)
+    return tuple(record.name for record in records if record.endpoints and record.role != "gateway")

@@ -9,17 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from palm.runtime.joins import Join
     from palm.runtime.message import Message
     from palm.runtime.tasks import Task, current_task
     from palm.servers.hub import Hub
     from palm.servers.master import Master
-    from palm.servers.pipeline import Pipeline, Sink
+    from palm.servers.pipeline import Pipeline
     from palm.servers.server import Server
+    from palm.servers.sink import Sink
     from palm.servers.topology import Topology
     from palm.servers.worker import MuxWorker, Worker
 
 __all__ = [
     "Hub",
+    "Join",
     "Master",
     "Message",
     "MuxWorker",
@@ -34,12 +37,13 @@ __all__ = [
 
 _HOMES = {
     "Hub": "palm.servers.hub",
+    "Join": "palm.runtime.joins",
     "Master": "palm.servers.master",
     "Message": "palm.runtime.message",
     "MuxWorker": "palm.servers.worker",
     "Pipeline": "palm.servers.pipeline",
     "Server": "palm.servers.server",
-    "Sink": "palm.servers.pipeline",
+    "Sink": "palm.servers.sink",
     "Task": "palm.runtime.tasks",
     "Topology": "palm.servers.topology",
     "Worker": "palm.servers.worker",

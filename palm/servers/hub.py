@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from logging import INFO
 from typing import ClassVar
 
 from palm.runtime.message import Hook
+from palm.servers.listening import CacheSpec
 from palm.servers.staged import Staged, previous_of
 
 __all__ = ["Hub"]
@@ -43,7 +43,7 @@ class Hub(Staged):
         db_address: str | None = None,
         previous: str | None = None,
         pipelined: bool = False,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         log_level: int = INFO,
         *,
         scatter: Hook | None = None,

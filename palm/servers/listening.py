@@ -6,22 +6,23 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from logging import INFO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from palm.errors import ConfigError, PalmError, TransportError
-from palm.protocol.cache import pack_value, unpack_value
 from palm.protocol.effects import DeadLetter, LoadInputs, LoadOutcomes, Log, Stopped, Write
 from palm.protocol.entries import Recovered
 from palm.protocol.events import Event, JournalFailed, StopRequested
 from palm.protocol.master import MasterMachine
 from palm.protocol.shown import shown
+from palm.protocol.store import Store
+from palm.runtime.cache import Cache, LocalValues, store_of
 from palm.runtime.component import Component
 from palm.runtime.deadletters import DeadLetters, Letter
 from palm.runtime.driver import Driver
-from palm.runtime.folders import journal_path, socket_path
+from palm.runtime.folders import cache_path, journal_path, socket_path
 from palm.runtime.lifeline import notify_ready
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.runtime.records import last_record
@@ -30,40 +31,17 @@ from palm.transport.base import Transport
 from palm.transport.descriptors import Overflow, raise_limit
 from palm.transport.security import Keyring, ensure_keys
 from palm.transport.zmq import ZmqListener
-from palm.wire.batch import Batch
-from palm.wire.codec import decode_value, encode_value
 
 if TYPE_CHECKING:
     from palm.runtime.journal import Journal
 
-__all__ = ["Cache", "Listening", "new_link"]
+__all__ = ["CacheSpec", "Listening", "new_link"]
+
+#: Where shared values may be kept; see `palm.Master`.
+CacheSpec = MutableMapping[str, bytes] | Store | str | Path | None
 
 #: Seconds between two log lines about peers that there is no room for.
 LOG_EVERY: Final = 10.0
-
-
-class Cache(MutableMapping[str, Any]):
-    """The values that clients and workers share, decoded where they are asked for here."""
-
-    def __init__(self, stored: MutableMapping[str, bytes]) -> None:
-        self.stored = stored
-
-    def __getitem__(self, key: str) -> Any:
-        codec, batch = unpack_value(self.stored[key])
-        return decode_value(codec, batch.payloads()[0])
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        codec, payload = encode_value(value)
-        self.stored[key] = pack_value(codec, Batch.pack([payload]))
-
-    def __delitem__(self, key: str) -> None:
-        del self.stored[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.stored)
-
-    def __len__(self) -> int:
-        return len(self.stored)
 
 
 class Listening(Component):
@@ -77,14 +55,16 @@ class Listening(Component):
         self,
         name: str,
         addresses: Mapping[str, str | None],
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         log_level: int = INFO,
         *,
         durable: bool = False,
     ) -> None:
         super().__init__(name, log_level)
         self._addresses = dict(addresses)
-        self.cache = Cache({} if cache is None else cache)
+        self._store = store_of(cache, lambda: cache_path(self.folders, self.name))
+        self._opened: Store | None = None
+        self.cache = Cache(LocalValues(self._store))
         self.epoch = os.urandom(8)
         self._locks: list[NameLock] = []
         self._listener: ZmqListener | None = None
@@ -106,7 +86,7 @@ class Listening(Component):
     def _make_machine(self, **options: Any) -> MasterMachine:
         """Return the machine of this component; ``options`` are those of every one."""
         return MasterMachine(
-            self.name, self.epoch, self.endpoints, new_link, self.cache.stored, **options
+            self.name, self.epoch, self.endpoints, new_link, self._store, **options
         )
 
     def _make_transport(self, listener: ZmqListener, keyring: Keyring) -> Transport:
@@ -133,6 +113,8 @@ class Listening(Component):
         default = bound.get("ipc") or next(iter(bound.values()))
         self.endpoints = {port: bound.get(port, default) for port in self._addresses} | bound
         self._named = named
+        self._store.open(time.monotonic())
+        self._opened = self._store
         machine = self._make_machine(
             jitter=random.random,
             recovered=self._open_journal() if named else [],
@@ -265,6 +247,9 @@ class Listening(Component):
             self._listener.wake()
 
     def _close(self) -> None:
+        if self._opened is not None:  # else it may be another component's
+            self._opened.close()
+            self._opened = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
 from logging import INFO
 from typing import ClassVar
 
 from palm.runtime.message import Hook
-from palm.servers.listening import Cache
+from palm.servers.listening import CacheSpec
 from palm.servers.staged import Staged
 
-__all__ = ["Cache", "Master"]
+__all__ = ["Master"]
 
 
 class Master(Staged):
@@ -29,7 +28,8 @@ class Master(Staged):
     pipelined
         Results go to the stages that subscribe to its name, not to the client.
     cache
-        Where the shared values are kept: a mapping of str to bytes. Default: in memory.
+        Where the shared values are kept: in memory (None), in a file ("sqlite", "sqlite:PATH", a
+        `Path`), or in a mapping of str to bytes. `MemoryCache` and `SqliteCache` take a quota.
     log_level
         As in `logging`.
     scatter, gather, handle_stream
@@ -52,7 +52,7 @@ class Master(Staged):
         worker_push_address: str | None = None,
         db_address: str | None = None,
         pipelined: bool = False,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         log_level: int = INFO,
         *,
         scatter: Hook | None = None,

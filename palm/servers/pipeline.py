@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from logging import INFO
 from typing import Any, ClassVar
 
 from palm.runtime.message import Hook
+from palm.servers.listening import CacheSpec
 from palm.servers.server import Serving
 from palm.servers.staged import previous_of
 
-__all__ = ["Pipeline", "Sink"]
+__all__ = ["Pipeline"]
 
 
 class Pipeline(Serving):
@@ -51,7 +52,7 @@ class Pipeline(Serving):
         *,
         functions: Mapping[str, Callable[[Any], Any]] | None = None,
         handle_stream: Hook | None = None,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
     ) -> None:
         super().__init__(
             name,
@@ -60,59 +61,6 @@ class Pipeline(Serving):
             log_level,
             pipelined=not to_client,
             previous=previous_of(previous, sub_address),
-            messages=messages,
-            functions=functions,
-            handle_stream=handle_stream,
-        )
-
-
-class Sink(Serving):
-    """Runs functions on the results of several components, in its own process.
-
-    They are those of its subclass, or ``functions``. What returns None has no result: nothing is
-    sent on.
-
-    Parameters
-    ----------
-    name
-        Its name.
-    db_address, pub_address
-        ``tcp://HOST:PORT`` (port 0: any free one, see `endpoints`) or ``ipc://PATH``.
-    sub_addresses
-        An address of each component before it; without them these are found by their names.
-    previous
-        The names of those components, each maybe as ``NAME/TOPIC``; with addresses, the topics.
-    to_client
-        Results go to the client; else to the stages that subscribe to its name.
-    messages, functions, handle_stream, cache
-        As those of `palm.Server`.
-    """
-
-    role: ClassVar[str] = "sink"
-    drops_none = True
-
-    def __init__(
-        self,
-        name: str,
-        db_address: str | None = None,
-        sub_addresses: Iterable[str] | None = None,
-        pub_address: str | None = None,
-        previous: Iterable[str] | None = None,
-        to_client: bool = True,
-        log_level: int = INFO,
-        messages: int | None = None,
-        *,
-        functions: Mapping[str, Callable[[Any], Any]] | None = None,
-        handle_stream: Hook | None = None,
-        cache: MutableMapping[str, bytes] | None = None,
-    ) -> None:
-        super().__init__(
-            name,
-            {"db": db_address, "pub": pub_address},
-            cache,
-            log_level,
-            pipelined=not to_client,
-            previous=previous_of(previous, sub_addresses),
             messages=messages,
             functions=functions,
             handle_stream=handle_stream,

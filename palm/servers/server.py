@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import INFO
 from typing import Any, ClassVar, Final
+from uuid import uuid4
 
-from palm.errors import PalmError
+from palm.runtime.cache import MISSING
 from palm.runtime.functions import FunctionTable
 from palm.runtime.message import Hook
-from palm.runtime.shared import SharedValues
+from palm.servers.listening import CacheSpec
 from palm.servers.staged import Previous, Staged
 
 __all__ = ["Server", "Serving"]
@@ -28,7 +29,7 @@ class Serving(Staged):
         self,
         name: str,
         addresses: Mapping[str, str | None],
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         log_level: int = INFO,
         *,
         pipelined: bool = False,
@@ -62,20 +63,17 @@ class Serving(Staged):
 
     def set(self, value: Any, key: str | None = None) -> str:
         """Keep a value in its cache; return its key, a new one if none is given."""
-        return self._shared().set(value, key)
+        key = uuid4().hex if key is None else key
+        self.cache[key] = value
+        return key
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value of its cache, or ``default``."""
-        return self._shared().get(key, default)
+        return self.cache.get(key, default)
 
     def delete(self, key: str) -> bool:
         """Delete a value of its cache; return whether it was there."""
-        return self._shared().delete(key)
-
-    def _shared(self) -> SharedValues:
-        if self._inner is None:
-            raise PalmError(f"'{self.name}' does not run")
-        return self._inner.values
+        return self.cache.pop(key, MISSING) is not MISSING
 
     def _functions(self) -> FunctionTable:
         base = next(kind for kind in type(self).__mro__ if kind.__module__.startswith(OURS))
@@ -106,7 +104,8 @@ class Server(Serving):
     handle_stream
         Returns the topic of a result, and the result; a subclass may define the method instead.
     cache
-        Where the shared values are kept: a mapping of str to bytes. Default: in memory.
+        Where the shared values are kept: in memory (None), in a file ("sqlite", "sqlite:PATH", a
+        `Path`), or in a mapping of str to bytes. `MemoryCache` and `SqliteCache` take a quota.
     durable
         Open the journal of durable jobs at the start, and fail if that cannot be done.
     """
@@ -125,7 +124,7 @@ class Server(Serving):
         *,
         functions: Mapping[str, Callable[[Any], Any]] | None = None,
         handle_stream: Hook | None = None,
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         durable: bool = False,
     ) -> None:
         super().__init__(

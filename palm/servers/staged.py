@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping
 from logging import INFO
 from typing import Any, Final, NamedTuple
 
 from palm.errors import ConfigError
 from palm.protocol.effects import Ready, Reconnect, Remember
+from palm.protocol.entries import Joined
 from palm.protocol.events import LookedUp
-from palm.protocol.flow import GATHER, SCATTER, Way
+from palm.protocol.flow import GATHER, SCATTER, THE_FUNCTION, Way
 from palm.protocol.link import Identity
 from palm.protocol.master import MasterMachine
 from palm.protocol.stage import StageMachine
@@ -23,7 +24,7 @@ from palm.runtime.innerworker import InnerWorker
 from palm.runtime.message import Hook, Message, gathering, routing, scattering
 from palm.runtime.several import Several
 from palm.runtime.stages import expected_stages, leave_stages, remember_stages
-from palm.servers.listening import Listening, new_link
+from palm.servers.listening import CacheSpec, Listening, new_link
 from palm.servers.topology import Link, Topology, link, stages_behind
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
@@ -59,7 +60,7 @@ class Staged(Listening):
         self,
         name: str,
         addresses: Mapping[str, str | None],
-        cache: MutableMapping[str, bytes] | None = None,
+        cache: CacheSpec = None,
         log_level: int = INFO,
         *,
         pipelined: bool = False,
@@ -163,27 +164,36 @@ class Staged(Listening):
             hooks[GATHER] = gathering(gather, handle_stream)
         return hooks
 
+    def _steps(self) -> list[str]:
+        """Return the functions that messages go through, hooks included."""
+        before = [SCATTER] if SCATTER in self._own else []
+        return [*before, THE_FUNCTION, *([GATHER] if GATHER in self._own else [])]
+
+    def _join_within(self) -> float | None:
+        """Return for how long (seconds) parts are waited for, if there are any."""
+        return None
+
+    def _joined(self) -> list[Joined]:
+        """Return what an earlier process of this name had joined."""
+        return []
+
     # Its machine
 
     def _make_machine(self, **options: Any) -> MasterMachine:
         table = self._own = self._table()
-        way = Way(
-            [SCATTER] if SCATTER in table else [],
-            [GATHER] if GATHER in table else [],
-            self.pipelined,
-            self._listens,
-        )
-        if not (way.before or way.after or self.pipelined or self._previous or len(table)):
+        if not (self.pipelined or self._previous or len(table)):
             return super()._make_machine(**options)
+        way = Way(self._steps(), self.pipelined, self._listens, self._join_within())
         return StageMachine(
             self.name,
             self.epoch,
             self.endpoints,
             new_link,
-            self.cache.stored,
+            self._store,
             way=way,
             upstreams=self._upstreams,
             expected=self._expected(),
+            joined=self._joined(),
             **options,
         )
 

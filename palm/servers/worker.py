@@ -14,12 +14,15 @@ from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, St
 from palm.protocol.events import LookedUp, StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
+from palm.runtime.cache import Cache
 from palm.runtime.component import Component
 from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
+from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
-from palm.runtime.guard import Guard
+from palm.runtime.guard import Guard, Runs
 from palm.runtime.lifeline import is_supervised, notify_ready
+from palm.runtime.limits import TimeLimit
 from palm.runtime.memory import resident_size
 from palm.runtime.records import live_records, read_record
 from palm.runtime.shared import SharedValues
@@ -142,6 +145,11 @@ class Worker(Component):
         """Delete a value at the master; return whether it was there."""
         return self._shared().delete(key)
 
+    @property
+    def cache(self) -> Cache:
+        """The values that are kept at the master, as a mapping."""
+        return Cache(self._shared())
+
     def _shared(self) -> SharedValues:
         if self._values is None:
             raise PalmError(f"worker '{self.name}' does not run")
@@ -176,7 +184,13 @@ class Worker(Component):
             },
         )
         self._guard = guard = Guard(
-            self._table_of(), driver, connector.wake, self._max_rss, self.logger, self.close
+            self._table_of(),
+            driver,
+            connector.wake,
+            self._max_rss,
+            self.logger,
+            self.close,
+            self._make_executor,
         )
         self._loop = loop = guard.loop
         self._values = SharedValues(guard.wait_for)
@@ -203,6 +217,10 @@ class Worker(Component):
                 hint=f"more than {self._max_rss:,}",
             )
         return True
+
+    def _make_executor(self, functions: FunctionTable, limit: TimeLimit) -> Runs:
+        """Return what runs the functions: they need not be in this process."""
+        return Executor(functions, limit)
 
     def _table_of(self) -> FunctionTable:
         return self._table if self._table is not None else FunctionTable({})

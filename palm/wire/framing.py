@@ -7,7 +7,18 @@ from typing import Final
 
 from palm.errors import WireError
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import Keep, Kept, Message, Outcome, Result, Submit, Task, decode, encode
+from palm.wire.message import (
+    Keep,
+    Kept,
+    Message,
+    Outcome,
+    Result,
+    Submit,
+    Swap,
+    Task,
+    decode,
+    encode,
+)
 
 __all__ = ["pack", "unpack"]
 
@@ -40,11 +51,21 @@ def unpack(frames: Sequence[Buffer]) -> tuple[Message, Batch | None]:
         if isinstance(message, Submit):
             _check_marks(message)
         return message, Batch.unpack(message.n, frames[1:])
+    if isinstance(message, Swap) and (n := _values_of(message)):
+        return message, Batch.unpack(n, frames[1:])
     if isinstance(message, _VALUED) and len(frames) > 1:
         return message, Batch.unpack(1, frames[1:])
     if len(frames) > 1:
         raise WireError(f"{len(frames) - 1} frames after {type(message).__name__.upper()}")
     return message, None
+
+
+def _values_of(message: Swap) -> int:
+    """Return how many values follow."""
+    codecs = (message.codec, message.expected)
+    if not all(-1 <= codec <= 255 for codec in codecs):
+        raise WireError(f"codecs {codecs} are not the numbers of any")
+    return sum(codec >= 0 for codec in codecs)
 
 
 def _check_marks(message: Submit) -> None:

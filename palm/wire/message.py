@@ -32,7 +32,10 @@ returned worker -> master      leases given back, not begun
 revoke   master -> worker      nobody wants these leases any more
 keep*    any -> master         set a value in the cache
 fetch    any -> master         read (or delete) a value of the cache
-kept*    master -> any         the answer to keep and fetch
+swap*    any -> master         set (or delete) a value, if it is the one that I expect
+browse   any -> master         which keys are in the cache?
+clear    any -> master         delete all keys that begin so
+kept*    master -> any         the answer to keep, fetch, swap, browse and clear
 bye      any                   I leave on purpose
 fault    any                   your last message broke the protocol
 ======== ===================== =====================================================
@@ -58,7 +61,9 @@ __all__ = [
     "Ack",
     "Answer",
     "Ask",
+    "Browse",
     "Bye",
+    "Clear",
     "Close",
     "Fault",
     "Fetch",
@@ -79,6 +84,7 @@ __all__ = [
     "Revoke",
     "Route",
     "Submit",
+    "Swap",
     "Taken",
     "Task",
     "Terms",
@@ -192,7 +198,7 @@ class Route(msgspec.Struct, array_like=True):
     ``stage`` counts the components that they passed, each of which picks its own entry in the
     job's function. ``client`` is the name of who began the job, ``cache`` what that said with it.
     Only the stage that listens at ``only`` answers the client, if that is not empty. ``function``
-    is set within a component: all that the client has named.
+    is set within a component: all that the client has named. ``job`` is the same at all stages.
     """
 
     stage: int = 0
@@ -200,6 +206,7 @@ class Route(msgspec.Struct, array_like=True):
     cache: _Text = ""
     only: _Text = ""
     function: _Text = ""
+    job: _Id = b""
 
 
 class Submit(Message, tag="submit"):
@@ -384,7 +391,8 @@ class Notice(Message, tag="notice"):
 class Task(Message, tag="task"):
     """``attempt`` counts the starts of these messages, this one included.
 
-    ``timeout`` is the time that the call for one of them may take (seconds, 0: any).
+    ``timeout`` is the time that the call for one of them may take (seconds, 0: any). They may run
+    ``at_most_once``: a worker that has others run them must not ask twice.
     """
 
     lease: int
@@ -397,6 +405,7 @@ class Task(Message, tag="task"):
     codec: int
     timeout: float = 0.0
     route: Route | None = None
+    at_most_once: bool = False
 
 
 class Result(Message, tag="result"):
@@ -438,11 +447,16 @@ class Revoke(Message, tag="revoke"):
 
 
 class Keep(Message, tag="keep"):
-    """``op`` numbers the operations of a session: a repeat gets the first answer."""
+    """``op`` numbers the operations of a session: a repeat gets the first answer.
+
+    The value is gone after ``ttl`` seconds (0: it stays). Without a value nothing is set, and it
+    is only asked whether the key is there.
+    """
 
     op: int
     key: _Text
     codec: int
+    ttl: float = 0.0
 
 
 class Fetch(Message, tag="fetch"):
@@ -453,8 +467,44 @@ class Fetch(Message, tag="fetch"):
     delete: bool
 
 
+class Swap(Message, tag="swap"):
+    """The new value follows, then the expected one, each where its codec is not -1.
+
+    Without an expected value the key must not be there; without a new one it is deleted.
+    """
+
+    op: int
+    key: _Text
+    codec: int
+    expected: int
+    ttl: float = 0.0
+
+
+class Browse(Message, tag="browse"):
+    """The keys that begin with ``prefix`` and come ``after`` one (empty: all), in order.
+
+    Their number comes, and, unless it is wanted ``only``, a list in place of a value: as many as
+    one message should carry.
+    """
+
+    op: int
+    prefix: _Text
+    after: _Text = ""
+    only: bool = False
+
+
+class Clear(Message, tag="clear"):
+    """All keys that begin with ``prefix`` are deleted, and counted."""
+
+    op: int
+    prefix: _Text
+
+
 class Kept(Message, tag="kept"):
     """``found`` says whether the key was there; the value follows where one was asked for.
+
+    Of a `Swap` it says whether the value was the expected one. ``count`` is the number of keys
+    that a `Browse` found, those included that had no room, or that a `Clear` deleted.
 
     Where ``kinds`` is not empty the operation failed: it is one byte, as in `Result`, and the
     failure follows in place of a value.
@@ -465,6 +515,7 @@ class Kept(Message, tag="kept"):
     found: bool
     codec: int
     kinds: bytes = b""
+    count: int = 0
 
 
 class Bye(Message, tag="bye"):
@@ -507,6 +558,9 @@ _AnyMessage = (
     | Revoke
     | Keep
     | Fetch
+    | Swap
+    | Browse
+    | Clear
     | Kept
     | Bye
     | Fault

@@ -54,7 +54,7 @@ def test_feeding_a_list_calls_nothing_for_each_message() -> None:
     job._window.answer(MAX_MESSAGES, 0)  # as after a start: there is room for a batch
     job._window.submit(MAX_MESSAGES, 0)
     job._window.consume(MAX_MESSAGES, 0)
-    feeder = Feeder(job, source, None, sent.append, lambda: None)
+    feeder = Feeder(job, source, sent.append, lambda: None)
     feeder._target = MAX_MESSAGES
     found = calls(feeder.run)
     assert sum(event.batch.n for event in sent) == MAX_MESSAGES

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from palm.clients.feeder import BATCH_SIZE, Feeder
+from palm.clients.source import Source
 from palm.protocol.events import Submitted
 from palm.wire.batch import MAX_MESSAGES
 from palm.wire.codec import decode_values
@@ -26,10 +27,11 @@ class StubJob:
     journaled = over = False
     room = 1 << 30
 
-    terms = None
+    terms = route = None
 
-    def __init__(self, told: list[Any]) -> None:
+    def __init__(self, told: list[Any], limit: int | None = None) -> None:
         self.told = told
+        self.limit = limit
         self.count: int | None = None
         self.error: BaseException | None = None
         self.refusals: dict[int, Failure] = {}
@@ -37,6 +39,9 @@ class StubJob:
 
     def await_room(self, *, wait: bool) -> bool:
         return True
+
+    def wants(self, number: int) -> bool:
+        return self.limit is None or number < self.limit
 
     def submitted(self, n: int, size: int) -> None:
         self.told.append((n, size))
@@ -53,9 +58,9 @@ class Fed:
     """A feeder at work, and what it submitted."""
 
     def __init__(self, items: Iterable[Any], limit: int | None = None) -> None:
-        self.job = StubJob([])
+        self.job = StubJob([], limit)
         self.submitted: list[Submitted] = []
-        self.feeder = Feeder(self.job, items, limit, self.submitted.append, lambda: None)  # type: ignore[arg-type]
+        self.feeder = Feeder(self.job, Source(items), self.submitted.append, lambda: None)  # type: ignore[arg-type]
 
     def run(self) -> Fed:
         self.feeder.run()
@@ -165,7 +170,7 @@ def test_source_that_computes_lets_others_send_what_was_packed() -> None:
             yield 1
 
     fed = Fed(())
-    fed.feeder = Feeder(fed.job, source(), None, lambda event: packed.set(), lambda: None)  # type: ignore[arg-type]
+    fed.feeder = Feeder(fed.job, source(), lambda event: packed.set(), lambda: None)  # type: ignore[arg-type]
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000.0)  # nobody is interrupted: what runs has to let others run
     try:

@@ -808,3 +808,66 @@ def test_threads_share_the_results_of_a_job(foo: Serve) -> None:
     for thread in threads:
         thread.join(30)
     assert sorted(seen[0] + seen[1]) == list(range(20_000))
+
+
+# Whoever waits for its end in another way
+
+
+def test_a_callback_is_called_once_when_the_job_has_ended(foo: Serve, gate: Gate) -> None:
+    gate.__name__ = "wait"  # type: ignore[attr-defined]
+    client = foo(gate)
+    ended: list[str] = []
+    over = threading.Event()
+    job = client.job("foo.wait", [1])
+
+    def note(found: Job) -> None:
+        ended.append(found.state)
+        over.set()
+
+    job.add_done_callback(note)
+    assert gate.begun.wait(10)
+    assert ended == []
+    gate.open.set()
+    assert over.wait(10)
+    assert list(job) == [1]
+    job.cancel()
+    assert ended == ["done"]
+    job.add_done_callback(note)
+    assert ended == ["done", "done"]
+
+
+def test_a_callback_is_called_however_a_job_ends(foo: Serve, gate: Gate) -> None:
+    gate.__name__ = "wait"  # type: ignore[attr-defined]
+    client = foo(gate, connect_timeout=0.2)
+    ended: list[str] = []
+    jobs = [client.job("foo.wait", [1]) for _ in range(2)]
+    jobs.append(Client("nobody", connect_timeout=0.1).job("nobody.f", [1]))
+    over = threading.Event()
+    for job in jobs:
+        job.add_done_callback(lambda found: (ended.append(found.state), over.set()))
+    jobs[0].cancel()
+    assert ended == ["cancelled"]
+    until(lambda: jobs[2].state == "failed")
+    until(lambda: "failed" in ended)
+    client.close()
+    assert sorted(ended) == ["cancelled", "cancelled", "failed"]
+
+
+def test_a_job_that_failed_before_its_source_ended_stays_so(foo: Serve, gate: Gate) -> None:
+    gate.__name__ = "wait"  # type: ignore[attr-defined]
+    client = foo(gate)
+    go_on = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 1
+        assert go_on.wait(10)
+
+    job = client.job("foo.wait", items())
+    assert gate.begun.wait(10)
+    job.fail(JobError("it is over"))
+    assert job.state == "failed"
+    go_on.set()
+    until(lambda: job._total == 1, what="the source has ended")
+    assert job.state == "failed"
+    with pytest.raises(JobError, match="it is over"):
+        list(job)

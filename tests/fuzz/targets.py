@@ -10,6 +10,7 @@ import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,16 +20,19 @@ from unittest import mock
 import msgspec
 
 from palm.errors import ConfigError, PalmError, WireError
+from palm.gateways import body
+from palm.gateways.answers import Refused, answer_of, function_named, parse_json
 from palm.runner.registry import RegistryRecord, read_registry
 from palm.runtime.folders import Folders
 from palm.runtime.namelock import NameLock
 from palm.runtime.records import ComponentRecord, last_record, live_records
 from palm.spec.endpoint import parse_address
+from palm.spec.names import check_name
 from palm.transport.security import ensure_keys, load_key
 from palm.wire import codec, framing
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec, decode_values, encode_value, encode_values
-from palm.wire.message import MAX_HEADER, Hello, Keep, Submit, decode, encode
+from palm.wire.message import MAX_HEADER, Hello, Keep, Result, Submit, Task, decode, encode
 from palm.wire.outcome import Failure, Kind, decode_failure, encode_failure
 
 __all__ = ["TARGETS", "Target", "framed", "frames_of"]
@@ -94,6 +98,40 @@ def _messages() -> list[list[bytes]]:
     return [[bytes(frame) for frame in framing.pack(*pair)] for pair in pairs]
 
 
+def read_posted(data: bytes) -> None:
+    """The body of a post is a task, or results, or a `WireError`; what was read can be packed."""
+    with suppress(WireError):
+        task, batch = body.unpack_task(data)
+        assert task.n == batch.n == len(batch.payloads()) > 0
+        body.unpack_task(body.pack([(task, batch)]))
+    with suppress(WireError):
+        results = body.unpack_results(data, _TASK)
+        assert sum(result.n for result, _ in results) == _TASK.n
+
+
+_TASK = Task(0, 1, b"", b"job", 0, 3, 1, "f", 0)
+
+
+def _posted() -> list[bytes]:
+    batch = Batch.pack([b"a", b"", b"x" * 20_000])
+    result = Result(0, 1, b"", b"job", 0, 3, 1, 0, 1.0, bytes(12), b"")
+    return [body.pack([(_TASK, batch)]), body.pack([(result, batch)])]
+
+
+def read_path(data: bytes) -> None:
+    """A path names a function that could be served, or is refused."""
+    with suppress(Refused):
+        server, function = function_named(data.decode("latin-1"))
+        assert function.isidentifier() and not function.startswith("_")
+        assert not server or check_name(server)
+
+
+def read_json(data: bytes) -> None:
+    """JSON is a value that can be sent back, or is refused."""
+    with suppress(Refused):
+        assert answer_of(parse_json(data), "f").status in (200, 500)  # 500: half a surrogate pair
+
+
 # -- values -----------------------------------------------------------------------------------
 
 
@@ -154,7 +192,9 @@ def _failures() -> list[bytes]:
 def _folders() -> Folders:
     home = tempfile.TemporaryDirectory(prefix="fuzz-", dir="/tmp")
     _kept.append(home)
-    return Folders(Path(home.name) / "run", Path(home.name) / "state")
+    folders = Folders(Path(home.name) / "run", Path(home.name) / "state")
+    folders.state.mkdir(mode=0o700)  # whichever target comes first
+    return folders
 
 
 _kept: list[tempfile.TemporaryDirectory[str]] = []
@@ -242,6 +282,9 @@ def _registry_record() -> bytes:
 TARGETS: dict[str, Target] = {
     "header": Target(read_header, lambda: [frames[0] for frames in _messages()]),
     "frames": Target(read_frames, lambda: [framed(frames) for frames in _messages()]),
+    "posted": Target(read_posted, _posted),
+    "path": Target(read_path, lambda: [b"/f", b"/foo.f", b"/%C3%BC", b"/a-b.c_1"]),
+    "json": Target(read_json, lambda: [b'{"a": [1, -2.5e3, null, true]}', b'"\\ud83d\\ude00"']),
     "value": Target(read_value, lambda: [b"\0abc", b"\1" + _msgpack({"a": [1, None, 2.5, b"b"]})]),
     "envelope": Target(read_envelope, lambda: [bytes(p) for p in encode_values([{1}, (b"",)])[1]]),
     "failure": Target(read_failure, _failures),

@@ -73,7 +73,7 @@ def events() -> list[Event]:
         Tick(),
         Submitted(JOB, 0, batch, "foo.f", 0, False),
         Cancelled(JOB),
-        Wanted("k", print),
+        Wanted(Fetch(0, 0, "k", delete=False), print),
         Completed(1, 2, 0, batch, 0.0, bytes(8), b""),
         StopRequested(1.0),
         Refused("no"),
@@ -291,7 +291,7 @@ def test_task_that_comes_twice_is_not_begun_while_the_first_runs() -> None:
 
 
 def test_value_that_palm_did_not_store_is_read_without_harm(bench: MasterBench) -> None:
-    bench.master._values["empty"] = b""
+    bench.values["empty"] = b""
     client = bench.client()
     client.send(Fetch(0, 1, "empty", delete=False))
     assert [kept.found for kept in client.take(Kept)] == [True]

@@ -245,7 +245,7 @@ def test_who_waits_too_long_gets_an_error_that_says_what_runs(bench: Bench) -> N
 def test_each_thing_that_waited_too_long_fails_by_itself(bench: Bench) -> None:
     bench.submit(1, job=b"one")
     bench.submit(1, job=b"other")
-    bench.handle(Wanted("k", print))
+    bench.handle(Wanted(Fetch(0, 0, "k", delete=False), print))
     bench.pass_time(61.0)
     assert sorted(fail.job or b"" for fail in bench.all(Fail)) == [b"one", b"other"]
     (reply,) = bench.all(Reply)
@@ -271,7 +271,7 @@ def test_a_refused_key_fails_what_waits_and_what_comes(bench: Bench) -> None:
 def test_what_the_master_refuses_again_and_again_fails(bench: Bench) -> None:
     bench.connect()
     bench.submit(1)
-    bench.handle(Wanted("k", print))
+    bench.handle(Wanted(Fetch(0, 0, "k", delete=False), print))
     for _ in range(MAX_FAULTS):
         bench.receive(Fault(0, "broken", "a header of 300000 bytes"))
     bench.submit(1, job=b"next")
@@ -307,8 +307,8 @@ def test_cache_operations_are_repeated_and_answered_once(bench: Bench) -> None:
     def reply(*answer: object) -> None:
         answers.append(answer)
 
-    bench.handle(Wanted("k", reply, 0, Batch.pack([b"v"])))
-    bench.handle(Wanted("k", reply))
+    bench.handle(Wanted(Keep(0, 0, "k", 0), reply, Batch.pack([b"v"])))
+    bench.handle(Wanted(Fetch(0, 0, "k", delete=False), reply))
     bench.handle(Disconnected())
     bench.connect(link=2)
     assert [keep.op for keep in bench.sent(Keep)] == [1, 1]

@@ -58,6 +58,7 @@ def test_networks_that_are_parted_in_one_direction_or_both_lose_nothing(seed: in
 
 @given(st.integers(0, 1 << 32), st.integers(0, 400), st.integers(1, 5), st.integers(1, 4))
 @example(seed=0, steps=2000, workers=3, clients=3)
+@example(seed=2, steps=206, workers=3, clients=2)  # a job came back to who had lost it
 @settings(max_examples=40, deadline=None)
 def test_any_cluster_ends_with_nothing_under_way(
     seed: int, steps: int, workers: int, clients: int

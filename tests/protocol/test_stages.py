@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from palm.protocol.flow import GATHER, SCATTER, Way
+from palm.protocol.flow import GATHER, JOIN, SCATTER, Way
+from palm.runtime.functions import FunctionTable
+from palm.runtime.joins import Join, joining, of_parts
 from palm.runtime.several import Several
 from tests.support.topologies import Part, World
 
@@ -91,9 +93,27 @@ def streams(seed: int) -> World:
     )
 
 
+def joined(seed: int) -> World:
+    """A server, two pipelines that take all of it, and a sink that joins what they make."""
+    join = Join(lambda payload: payload[:-1], within=None)
+    table = FunctionTable({"h": b"+".join, "twice": lambda parts: (yield from parts)})
+    sink = Part({}, [("left", "left"), ("right", "right")], way=Way([JOIN, ""]))
+    sink.functions = table.around(of_parts).under(FunctionTable({}, {JOIN: joining(join)}))
+    return World(
+        seed,
+        {
+            "first": Part({"f": add(b"a"), "many": yield_some}, pipelined=True),
+            "left": Part({"g": add(b"l")}, [("first", "first")], pipelined=True),
+            "right": Part({"g": add(b"r")}, [("first", "first")], pipelined=True),
+            "last": sink,
+        },
+        {},
+    )
+
+
 def hub(seed: int) -> World:
     """A master with hooks, a hub behind it, and a pipeline behind that."""
-    way = Way([SCATTER], [GATHER], pipelined=True)
+    way = Way([SCATTER, "", GATHER], pipelined=True)
     hooks = {SCATTER: scatter, GATHER: gather}
     return World(
         seed,
@@ -144,6 +164,16 @@ def behind_a_tee(function: str, item: bytes) -> list[bytes]:
     return [each + mark + b"e" for each in made for mark in (b"l", b"r")]
 
 
+def what_is_joined(function: str, item: bytes) -> list[bytes]:
+    if "many" in function:
+        made = [item + b"y%d" % at for at in range(int(item) % 4)]
+    else:
+        made = [item + b"a"]
+    if "twice" in function:
+        return [each + mark for each in made for mark in (b"l", b"r")]
+    return [each + b"l+" + each + b"r" for each in made]
+
+
 ROW = ["first.f second.g third.h", "first.bad second.g third.h", "first.f second.odd third.h"]
 MANY = "first.many second.g third.h"
 
@@ -163,6 +193,16 @@ def test_a_tee_and_a_sink_lose_and_double_nothing(seed: int) -> None:
         world.step()
     torment(world, ["first.f g last.h", "first.many g last.h"], FAULTS)
     check(world, behind_a_tee)
+    world.settle()
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_joins_lose_and_double_nothing(seed: int) -> None:
+    world = joined(seed)
+    for _ in range(3000):
+        world.step()
+    torment(world, ["first.f g last.h", "first.many g last.h", "first.f g last.twice"], FAULTS)
+    check(world, what_is_joined)
     world.settle()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from palm.protocol.effects import Effect, Send
 from palm.protocol.events import PeerLost, Received, StopRequested, Tick
 from palm.protocol.master import MasterMachine
+from palm.protocol.store import Store
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
 from palm.wire.message import (
@@ -145,14 +146,17 @@ class Peer:
 class MasterBench:
     """A master machine, its clock, and the peers that talk to it."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, store: Store | None = None, **options: Any) -> None:
         self.now = 0.0
         self.effects: list[Effect] = []
         self._peers = count(1)
         self._links = count(1000)
         self._all: dict[bytes, Peer] = {}
+        #: What the cache holds.
+        self.values: dict[str, bytes] = {}
+        store = Store(self.values) if store is None else store
         self.master = MasterMachine(
-            "foo", b"epoch", {"ipc": "ipc:///x"}, lambda: next(self._links), {}, **options
+            "foo", b"epoch", {"ipc": "ipc:///x"}, lambda: next(self._links), store, **options
         )
 
     def new_peer(self, peer: Peer) -> bytes:

@@ -46,7 +46,13 @@ terms = st.builds(
 )
 
 routes = st.builds(
-    messages.Route, stage=st.integers(0, 3), client=names, cache=names, only=names, function=names
+    messages.Route,
+    stage=st.integers(0, 3),
+    client=names,
+    cache=names,
+    only=names,
+    function=names,
+    job=ids,
 )
 
 _FIELDS: dict[str, st.SearchStrategy[Any]] = {
@@ -76,6 +82,12 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "op": numbers,
     "key": names,
     "delete": st.booleans(),
+    "ttl": st.sampled_from([0.0, 1.0]) | st.floats(),
+    "expected": st.integers(-1, 2) | st.integers(-1, 255),
+    "prefix": names,
+    "after": names,
+    "only": st.booleans(),
+    "count": numbers,
     "found": st.booleans(),
     "reason": names,
     "code": st.sampled_from(["broken", "role", "version", "other"]),
@@ -83,6 +95,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "terms": st.none() | terms,
     "partitions": st.just(b""),
     "may_have_begun": st.booleans(),
+    "at_most_once": st.booleans(),
     "waited": st.sampled_from([0.0, 1.0]) | st.floats(),
     "birth": numbers,
     "begun": st.none() | lists_of_numbers,
@@ -142,6 +155,9 @@ def messages_of(
     message = kind(link=number, **fields)
     if kind in RANGED:
         return message, Batch.pack(draw(payloads(fields["n"])))
+    if kind is messages.Swap:
+        n = 1 + (message.expected >= 0)
+        return message, Batch.pack(draw(payloads(n)))
     if kind in VALUED and draw(st.booleans()):
         return message, Batch.pack(draw(payloads(1)))
     return message, None

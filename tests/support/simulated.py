@@ -45,7 +45,7 @@ from palm.transport.base import Arrived, Gone, TransportEvent
 from palm.transport.memory import MemoryConnector, MemoryListener
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec
-from palm.wire.message import Answer, Terms
+from palm.wire.message import Answer, Fetch, Keep, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 if TYPE_CHECKING:
@@ -248,7 +248,8 @@ class _Connected:
                 assert (found, got) == (before is not None, expected), "a cache that forgets"
 
         batch = Batch.pack([value]) if value is not None else None
-        self.driver.handle(Wanted(key, reply, Codec.RAW, batch, delete))
+        request = Fetch(0, 0, key, delete) if batch is None else Keep(0, 0, key, Codec.RAW)
+        self.driver.handle(Wanted(request, reply, batch))
 
     def reply(self, effect: Reply) -> None:
         self.answered += 1

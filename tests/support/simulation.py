@@ -23,6 +23,7 @@ from palm.protocol.entries import Outcomes
 from palm.protocol.events import Event, JournalFailed, StopRequested
 from palm.protocol.jobs import ClientSession
 from palm.protocol.master import MasterMachine
+from palm.protocol.store import Store
 from palm.runtime.driver import Driver
 from palm.transport.memory import MemoryNetwork
 from palm.wire import framing
@@ -147,7 +148,7 @@ class Simulation:
             self.random.randbytes(8),
             {"ipc": MASTER},
             lambda: self.random.getrandbits(63) | 1,
-            {},
+            Store(),
             session_ttl=SESSION_TTL,
             jitter=self.random.random,
             recovered=self.disk.recover(self.now),

@@ -16,7 +16,9 @@ from palm.protocol.effects import (
     DeadLetter,
     Deliver,
     Fail,
+    ForgetJoined,
     Invoke,
+    KeepJoined,
     Log,
     Note,
     Ready,
@@ -25,10 +27,12 @@ from palm.protocol.effects import (
     Reply,
     Stopped,
 )
+from palm.protocol.entries import Joined
 from palm.protocol.events import Cancelled, Completed, LookedUp, Submitted
 from palm.protocol.flow import Way
 from palm.protocol.link import Identity
 from palm.protocol.stage import StageMachine
+from palm.protocol.store import Store
 from palm.protocol.upstream import Upstream
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.driver import Driver
@@ -130,6 +134,7 @@ class Component:
     def __init__(self, world: World, name: str, part: Part) -> None:
         self.world, self.name, self.part = world, name, part
         self.stages: list[tuple[str, list[str]]] = []
+        self.joined: dict[int, Joined] = {}
         self.start()
 
     def start(self) -> None:
@@ -143,10 +148,11 @@ class Component:
             random_.randbytes(8),
             {"ipc": self.name},
             lambda: random_.getrandbits(63) | 1,
-            {},
+            Store({}),
             way=self.part.way,
             upstreams=self._upstreams,
             expected=self.stages,
+            joined=list(self.joined.values()),
             jitter=random_.random,
         )
         self.driver = Driver(
@@ -158,6 +164,8 @@ class Component:
                 Stopped: world.fail,
                 Ready: world.note,
                 Remember: self._remember,
+                KeepJoined: self._keep,
+                ForgetJoined: self._forget,
                 Reconnect: self._reconnect,
             },
             clock=lambda: world.now,
@@ -189,6 +197,12 @@ class Component:
 
     def _remember(self, effect: Remember) -> None:
         self.stages = [(name, list(topics)) for name, topics in effect.stages]
+
+    def _keep(self, effect: KeepJoined) -> None:
+        self.joined[effect.joined.id] = effect.joined
+
+    def _forget(self, effect: ForgetJoined) -> None:
+        del self.joined[effect.id]
 
     def _reconnect(self, effect: Reconnect) -> None:
         where = self.part.previous[int(effect.peer[1:])][0]
@@ -433,5 +447,6 @@ class World:
         for name, component in self.components.items():
             for session in component.machine._clients.values():
                 counts[name] += len(session.jobs)
+            counts[name] += len(component.joined)
             counts[name] += sum(len(c.given) for c in component.machine._publisher._claims)
         return {name: count for name, count in counts.items() if count}

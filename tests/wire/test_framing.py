@@ -21,7 +21,9 @@ from palm.wire.message import (
     MAX_ID,
     MAX_TEXT,
     Ack,
+    Browse,
     Bye,
+    Clear,
     Fetch,
     Hello,
     Keep,
@@ -30,6 +32,7 @@ from palm.wire.message import (
     Outcome,
     Result,
     Submit,
+    Swap,
     Task,
     Terms,
     decode,
@@ -66,13 +69,13 @@ def test_message_arrives_as_it_was_sent(sent: tuple[Message, Batch | None], kind
 
 
 def test_every_kind_has_a_tag_of_its_own() -> None:
-    assert len(set(TAGS)) == len(KINDS) == 25
+    assert len(set(TAGS)) == len(KINDS) == 28
 
 
 def test_batches_follow_only_the_messages_that_have_one() -> None:
     batch = Batch.pack([b"x"])
     for kind in KINDS:
-        if kind not in (*RANGED, *VALUED):
+        if kind not in (*RANGED, *VALUED, Swap):
             frames = [*wire(_blank(kind)), batch.lengths, batch.body]
             with pytest.raises(WireError, match="frames after"):
                 framing.unpack(frames)
@@ -157,7 +160,10 @@ LARGEST = Terms(1.0, 1.0, 1.0, NUMBER, [WIDE[:MAX_CLASS]] * MAX_CLASSES, NUMBER,
         Outcome(NUMBER, NUMBER, ID, NUMBER, N, 9, 255, "w" * 64, 1.0, durations(N), bytes(N)),
         Keep(NUMBER, NUMBER, WIDE, 255),
         Fetch(NUMBER, NUMBER, WIDE, True),
-        Kept(NUMBER, NUMBER, WIDE, True, 255, b"\1"),
+        Swap(NUMBER, NUMBER, WIDE, 255, 255, 1.0),
+        Browse(NUMBER, NUMBER, WIDE, WIDE, True),
+        Clear(NUMBER, NUMBER, WIDE),
+        Kept(NUMBER, NUMBER, WIDE, True, 255, b"\1", NUMBER),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -176,6 +182,10 @@ def test_largest_message_of_a_kind_can_be_read(message: Message) -> None:
         Submit(1, b"j", 0, 0, WIDE + "x", 0, True),
         Keep(1, 1, WIDE + "x", 0),
         Fetch(1, 1, WIDE + "x", False),
+        Swap(1, 1, WIDE + "x", 0, 0),
+        Browse(1, 1, WIDE + "x"),
+        Browse(1, 1, "", WIDE + "x"),
+        Clear(1, 1, WIDE + "x"),
     ],
     ids=lambda message: type(message).__name__,
 )
@@ -218,6 +228,24 @@ def test_codec_that_is_no_byte_is_refused(number: int) -> None:
     ):
         with pytest.raises(WireError, match="codec"):
             framing.unpack(wire(message, batch))
+
+
+@pytest.mark.parametrize(("codec", "expected"), [(-2, 0), (0, -2), (256, 0), (0, 256)])
+def test_swap_of_what_has_no_codec_is_refused(codec: int, expected: int) -> None:
+    with pytest.raises(WireError, match="codecs"):
+        framing.unpack(wire(Swap(1, 1, "key", codec, expected), Batch.pack([b"x", b"y"])))
+
+
+@pytest.mark.parametrize(("codec", "expected"), [(-1, -1), (0, -1), (-1, 0), (0, 0)])
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_swap_has_as_many_values_as_codecs(codec: int, expected: int, n: int) -> None:
+    swap = Swap(1, 1, "key", codec, expected)
+    frames = wire(swap, Batch.pack([b"x", b"y"][:n]) if n else None)
+    if n == (codec, expected).count(0):
+        assert framing.unpack(frames)[0] == swap
+    else:
+        with pytest.raises(WireError):
+            framing.unpack(frames)
 
 
 @pytest.mark.parametrize(

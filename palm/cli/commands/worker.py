@@ -20,6 +20,8 @@ __all__ = ["run"]
 
 def run(arguments: Namespace) -> int:
     """Be a worker until stopped, or start one in the background."""
+    if arguments.http:
+        return _post(arguments)
     check_target(arguments)
     name = arguments.name or _make_name(arguments.target)
     if arguments.detach:
@@ -32,6 +34,27 @@ def run(arguments: Namespace) -> int:
         if error is not worker.initialize_error or isinstance(error, PalmError):
             raise
         raise show_failure(error, f"{name} cannot be made ready") from None
+    return OK
+
+
+def _post(arguments: Namespace) -> int:
+    """Be a worker whose functions are behind a URL."""
+    name = arguments.name or f"http-{os.urandom(2).hex()}"
+    if arguments.detach:
+        return _detach(arguments, name)
+    from palm.gateways.httpworker import HttpWorker  # loads what other workers do not need
+
+    tie()
+    HttpWorker(
+        name,
+        arguments.master,
+        arguments.http,
+        functions=arguments.functions.split(",") if arguments.functions else None,
+        pool=arguments.pool or 4,
+        token_file=arguments.token_file,
+        allow_pickle=arguments.allow_pickle,
+        log_level=log_level(),
+    ).start()
     return OK
 
 
@@ -58,4 +81,8 @@ def _detach(arguments: Namespace, name: str) -> int:
         args += ["--max-tasks", str(arguments.max_tasks)]
     if arguments.max_rss:
         args += ["--max-rss", str(arguments.max_rss)]
+    for option in ("http", "functions", "pool", "token_file"):
+        if value := getattr(arguments, option):
+            args += [f"--{option.replace('_', '-')}", str(value)]
+    args += ["--allow-pickle"] if arguments.allow_pickle else []
     return start("worker", name, arguments.target, args, arguments)
