@@ -20,7 +20,7 @@ from palm.runtime.component import State
 from palm.runtime.folders import Folders
 from palm.runtime.message import Message
 from palm.runtime.records import live_records
-from palm.servers import Hub, Master, Pipeline, Server, Sink, Topology, Worker
+from palm.servers import Hub, Join, Master, Pipeline, Server, Sink, Topology, Worker
 from palm.servers.staged import Previous, Staged
 from tests.support.cluster import ProcessCluster, ThreadCluster, until
 
@@ -238,6 +238,14 @@ def test_a_tee_does_not_wait_for_who_was_behind_its_parts_before(cluster: Thread
         names = ["other.f", ["left.g", "right.g"], "last.h"]
         job = cluster.client("other").job(names, ["0", "1"])
         assert sorted(job) == ["0alc", "0arc", "1alc", "1arc"]
+
+
+def test_parts_of_a_tee_are_joined_in_the_order_of_its_list(cluster: ThreadCluster) -> None:
+    left, right = pipeline("left", "l"), pipeline("right", "r")
+    last = Sink("last", functions={"h": lambda parts: parts}, join=Join(lambda text: text[0]))
+    with server() >> [left, right] >> last:
+        job = cluster.client("first").job(["first.f", ["left.g", "right.g"], "last.h"], list("01"))
+        assert sorted(job) == [["0al", "0ar"], ["1al", "1ar"]]
 
 
 def test_functions_run_in_the_threads_of_their_components(cluster: ThreadCluster) -> None:
