@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Server,
         Sink,
         Task,
+        Topology,
         Worker,
         current_task,
     )
@@ -40,6 +41,7 @@ __all__ = [
     "Server",
     "Sink",
     "Task",
+    "Topology",
     "Worker",
     "__version__",
     "clusters",
@@ -50,8 +52,8 @@ __all__ = [
 ]
 
 _FROM_SERVERS = (
-    "Hub", "Join", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task", "Worker",
-    "current_task",
+    "Hub", "Join", "Master", "Message", "MuxWorker", "Pipeline", "Server", "Sink", "Task",
+    "Topology", "Worker", "current_task",
 )  # fmt: skip
 _HOMES = {
     "Client": "palm.clients",

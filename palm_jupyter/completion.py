@@ -56,6 +56,8 @@ def _palm(words: list[str], session: Session) -> list[str]:
     if chosen is None:
         return [*commands, *_flags(parser, words)]
     sub = commands[chosen]
+    if words[-1] == "--previous":
+        return session.names()
     if words[-1] in _valued(sub):
         return []
     takes_names = any(not a.option_strings and a.metavar == "NAME" for a in sub._actions)

@@ -13,7 +13,13 @@ from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 
-from palm.cli.arguments import ArgumentsError, HelpRequested, Parser
+from palm.cli.arguments import (
+    ArgumentsError,
+    HelpRequested,
+    Parser,
+    component_args,
+    previous_names,
+)
 from palm.clusters import Cluster, Component, Status
 from palm.errors import PalmError
 from palm_jupyter import arguments, completion
@@ -24,8 +30,6 @@ __all__ = ["PalmMagics", "load", "unload"]
 #: Where a shell keeps what was loaded into it.
 _ATTRIBUTE = "_palm_extension"
 _SHOWN = (Component, Cluster, Status)
-#: Sockets of a master whose addresses can be given.
-_PORTS = ("pull", "pub", "wpush", "wpull", "db")
 
 
 def _short(magic: Callable[..., Any]) -> Callable[..., Any]:
@@ -92,13 +96,18 @@ class PalmMagics(Magics):
             self.shell.user_ns[variable] = value
         return None if silent else value
 
-    def _master(self, options: argparse.Namespace) -> Component:
-        addresses = ((f"--{port}", getattr(options, port)) for port in _PORTS)
-        args = [word for option, address in addresses if address for word in (option, address)]
-        args += ["--durable"] if options.durable else []
-        return self.session.master(
-            options.name, args=args, replace=options.replace, kernel=options.kernel
+    def _start(self, options: argparse.Namespace) -> Component:
+        return self.session.component(
+            options.command,
+            options.name,
+            getattr(options, "target", None),
+            args=component_args(options),
+            previous=previous_names(options),
+            replace=options.replace,
+            kernel=options.kernel,
         )
+
+    _master = _server = _hub = _pipeline = _sink = _start
 
     def _up(self, options: argparse.Namespace) -> Cluster:
         return self.session.up(options.file, options.linger)

@@ -24,6 +24,7 @@ from palm.clusters import (
     up,
 )
 from palm.errors import ConfigError
+from palm.spec.component import SINGLE_ROLES
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name, nearest
 from palm_jupyter import cellcode
@@ -166,7 +167,31 @@ class Session:
         self, name: str, *, args: Sequence[str] = (), replace: bool = False, kernel: bool = False
     ) -> Component:
         """Start a master and wait until it is ready."""
-        component = self.cluster.start("master", name, args=args, replace=replace, kernel=kernel)
+        return self.component("master", name, args=args, replace=replace, kernel=kernel)
+
+    def component(
+        self,
+        role: str,
+        name: str,
+        target: str | None = None,
+        *,
+        args: Sequence[str] = (),
+        previous: Sequence[str] = (),
+        replace: bool = False,
+        kernel: bool = False,
+    ) -> Component:
+        """Start a component, such as a pipeline, and wait until it is ready.
+
+        Parameters
+        ----------
+        previous
+            Names of those whose results it takes; they must run.
+        """
+        for each in previous:
+            self._check_previous(role, each)
+        component = self.cluster.start(
+            role, name, target, args=args, replace=replace, kernel=kernel
+        )
         return self._ready(component)
 
     def worker(self, options: WorkerOptions, cell: str, header: str) -> Component:
@@ -238,8 +263,8 @@ class Session:
         return sorted(found | {p["name"] for c in components for p in c["processes"]})
 
     def masters(self) -> list[str]:
-        """Names of masters, for completion."""
-        return [c["name"] for c in self._components() if c["role"] == "master"]
+        """Names of those that workers may have, for completion."""
+        return [c["name"] for c in self._components() if c["role"] in ("master", "hub")]
 
     def _components(self) -> Sequence[Mapping[str, Any]]:
         """The components as last seen: who completes a name must not wait for a registry."""
@@ -352,22 +377,28 @@ class Session:
 
     def _check_master(self, master: str) -> None:
         """A worker waits for its master for ever; in a notebook, that is a typing error."""
-        if isinstance(parse_address(master), Endpoint):
-            return
+        if not isinstance(parse_address(master), Endpoint):
+            start = f"start it first: %palm master --name {master}"
+            self._check_runs(master, "master", lambda role: role != "worker", start)
+
+    def _check_previous(self, role: str, name: str) -> None:
+        """Likewise of one that takes the results of another."""
+        start = f"start it before the {role}"
+        self._check_runs(name, "component", lambda role: role in SINGLE_ROLES, start)
+
+    def _check_runs(self, name: str, what: str, is_one: Callable[[str], bool], start: str) -> None:
         components = self.cluster.status().components
-        masters = sorted(
-            c.name for c in components if c.role != "worker" and (c.desired or not c.own)
-        )
-        if master in masters:
+        known = sorted(c.name for c in components if is_one(c.role) and (c.desired or not c.own))
+        if name in known:
             return
-        close = nearest(master, masters)
+        close = nearest(name, known)
         if close:
             hint = f"did you mean {close!r}?"
-        elif masters:
-            hint = f"there is {', '.join(masters)}"
+        elif known:
+            hint = f"there is {', '.join(known)}"
         else:
-            hint = f"start it first: %palm master --name {master}"
-        raise ConfigError(f"no master named {master!r} runs", hint=hint)
+            hint = start
+        raise ConfigError(f"no {what} named {name!r} runs", hint=hint)
 
 
 def _happened(change: Change, component: Component, status: ComponentStatus) -> str:

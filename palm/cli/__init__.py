@@ -21,10 +21,10 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "dead-letters", "down", "gateway", "jobs", "logs", "master", "ps", "restart", "runner",
-        "status", "stop", "tap", "ui", "up", "version", "worker",
+        "dead-letters", "down", "gateway", "hub", "jobs", "logs", "master", "ps", "restart",
+        "runner", "status", "stop", "tap", "ui", "up", "version", "worker",
     )
-}  # fmt: skip
+} | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -15,10 +15,25 @@ from palm.errors import ConfigError
 from palm.spec.duration import parse_duration
 from palm.spec.names import nearest
 
-__all__ = ["ArgumentsError", "HelpRequested", "Parser", "build_parser"]
+__all__ = [
+    "ArgumentsError",
+    "HelpRequested",
+    "Parser",
+    "build_parser",
+    "component_args",
+    "previous_names",
+]
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
+#: Addresses that a component can be given, and what they are for.
+_PORTS = {
+    "pull": "messages of clients",
+    "pub": "results",
+    "wpush": "messages for workers",
+    "wpull": "results of workers",
+    "db": "its cache",
+}
 
 
 class ArgumentsError(ConfigError):
@@ -103,10 +118,15 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     _add_up(tree)
     _add_down(tree)
     _add_master(tree)
+    if not notebook:
+        _add_worker(tree)
+    _add_server(tree)
+    _add_hub(tree)
+    _add_pipeline(tree)
+    _add_sink(tree)
     if notebook:
         _add_attach(tree)
     else:
-        _add_worker(tree)
         _add_runner(tree)
     _add_status(tree)
     if not notebook:
@@ -207,22 +227,115 @@ def _add_attach(tree: _Tree) -> None:
 
 def _add_master(tree: _Tree) -> None:
     parser = tree.add("master", "run a master")
-    parser.add_argument("--name", metavar="NAME", required=True, help="its name")
-    ports = {"pull": "messages of clients", "pub": "results for clients",
-             "wpush": "messages for workers", "wpull": "results of workers",
-             "db": "its cache"}  # fmt: skip
-    for port, use in ports.items():
-        parser.add_argument(f"--{port}", metavar="ADDRESS", help=f"address for {use}")
+    _add_name(parser)
+    _add_ports(parser, "pull", "pub", "wpush", "wpull", "db")
     parser.add_argument(
         "--durable", action="store_true",
         help="fail at the start, not at the first durable job, if it can keep no journal",
     )  # fmt: skip
+    _add_pipelined(parser)
     _add_start(parser) if tree.notebook else _add_detach(parser)
+
+
+def _add_server(tree: _Tree) -> None:
+    parser = tree.add("server", "run a server: functions for clients, in one process")
+    _add_target(parser)
+    _add_name(parser)
+    _add_ports(parser, "pull", "pub", "db")
+    _add_pipelined(parser)
+    _add_start(parser) if tree.notebook else _add_detach(parser)
+
+
+def _add_hub(tree: _Tree) -> None:
+    parser = tree.add("hub", "run a hub: a master of what another component makes")
+    _add_name(parser)
+    _add_previous(parser)
+    _add_ports(parser, "pub", "wpush", "wpull", "db")
+    _add_pipelined(parser)
+    _add_start(parser) if tree.notebook else _add_detach(parser)
+
+
+def _add_pipeline(tree: _Tree) -> None:
+    parser = tree.add("pipeline", "run a pipeline: functions on what another component makes")
+    _add_stage(tree, parser)
+
+
+def _add_sink(tree: _Tree) -> None:
+    parser = tree.add("sink", "run a sink: functions on what several components make")
+    _add_stage(tree, parser)
+
+
+def _add_stage(tree: _Tree, parser: Parser) -> None:
+    _add_target(parser)
+    _add_name(parser)
+    _add_previous(parser)
+    _add_ports(parser, "pub", "db")
+    parser.add_argument(
+        "--to-client", action=argparse.BooleanOptionalAction, default=None,
+        help="results go to the client, as they do by default; else to the components behind it",
+    )  # fmt: skip
+    _add_start(parser) if tree.notebook else _add_detach(parser)
+
+
+def _add_name(parser: Parser) -> None:
+    parser.add_argument("--name", metavar="NAME", required=True, help="its name")
+
+
+def _add_ports(parser: Parser, *ports: str) -> None:
+    for port in ports:
+        parser.add_argument(f"--{port}", metavar="ADDRESS", help=f"address for {_PORTS[port]}")
+
+
+def _add_pipelined(parser: Parser) -> None:
+    parser.add_argument(
+        "--pipelined", action="store_true",
+        help="results go to the components behind it, not to the client",
+    )  # fmt: skip
+
+
+def _add_previous(parser: Parser) -> None:
+    parser.add_argument(
+        "--previous", metavar="P[,P]",
+        help="whose results it takes: NAME, or NAME/TOPIC; several with commas",
+    )  # fmt: skip
+    parser.add_argument(
+        "--sub", metavar="A[,A]",
+        help="addresses of those, in the same order; without, they are found by their names",
+    )  # fmt: skip
+
+
+def _add_target(parser: Parser) -> None:
+    parser.add_argument("target", metavar="TARGET", nargs="?", help=f"what it serves: {_TARGET}")
+    # What a notebook hands over of a cell.
+    parser.add_argument("--push-file", help=argparse.SUPPRESS)
+    parser.add_argument("--source-name", default="", help=argparse.SUPPRESS)
+
+
+def previous_names(found: argparse.Namespace) -> list[str]:
+    """Names of the components whose results one takes; those at addresses are not known."""
+    values = vars(found)
+    if values.get("sub"):
+        return []
+    names = (each.strip().partition("/")[0] for each in (values.get("previous") or "").split(","))
+    return [name for name in names if name]
+
+
+def component_args(found: argparse.Namespace) -> list[str]:
+    """The options of a component, for a command line; not its name, and not how it is started."""
+    values = vars(found)
+    args = []
+    for option in ("previous", "sub", *_PORTS):
+        if values.get(option):
+            args += [f"--{option}", values[option]]
+    args += [f"--{flag}" for flag in ("durable", "pipelined") if values.get(flag)]
+    if values.get("to_client") is not None:
+        args.append("--to-client" if values["to_client"] else "--no-to-client")
+    return args
 
 
 def _add_worker(tree: _Tree) -> None:
     parser = tree.add("worker", "run a worker")
-    parser.add_argument("target", metavar="TARGET", nargs="?", help=f"what it serves: {_TARGET}")
+    _add_target(parser)
     parser.add_argument("--master", metavar="MASTER", help="name or address of its master")
     parser.add_argument("--name", metavar="NAME", help="its name; made up if not given")
     parser.add_argument(
@@ -243,9 +356,6 @@ def _add_worker(tree: _Tree) -> None:
     parser.add_argument(
         "--allow-pickle", action="store_true", help="with --http: trust what is there with pickles"
     )
-    # What a notebook hands to the workers of a cell.
-    parser.add_argument("--push-file", help=argparse.SUPPRESS)
-    parser.add_argument("--source-name", default="", help=argparse.SUPPRESS)
     _add_detach(parser)
     parser.check = lambda found: _check_worker(parser, found)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 
+from palm.cli.arguments import previous_names
 from palm.cli.failures import FAILED, NOT_READY, OK, CommandFailed
-from palm.clusters import Component, up
+from palm.clusters import Cluster, Component, up
+from palm.spec.names import nearest
 from palm.spec.process import StartFailed
 
 __all__ = ["start", "wait_ready"]
@@ -31,7 +34,18 @@ def start(
                 cluster.remove(name)
             raise
         _report(component, arguments.json)
+        _tell_absent(cluster, previous_names(arguments))
     return OK
+
+
+def _tell_absent(cluster: Cluster, previous: Sequence[str]) -> None:
+    """Say which components do not run yet that it waits for: they may come in any order."""
+    known = {each.name for each in cluster.status().components if each.desired or not each.own}
+    for name in previous:
+        if name not in known:
+            meant = nearest(name, known)
+            hint = f"; did you mean {meant}?" if meant else ""
+            print(f"palm: it waits for {name}, which does not run{hint}", file=sys.stderr)
 
 
 def wait_ready(component: Component, timeout: float) -> None:

@@ -121,12 +121,13 @@ class Cluster:
         Parameters
         ----------
         role
-            "master" or "worker".
+            "master", "worker", "server", "hub", "pipeline" or "sink".
         target
-            What a worker serves: ``module``, ``module:Class``, ``file.py[:Class]`` or the source
-            of a cell.
+            What it serves, unless it is a master or a hub: ``module``, ``module:Class``,
+            ``file.py[:Class]`` or the source of a cell.
         args
-            Further arguments of its command, such as ``("--master", "foo")``.
+            Further arguments of its command, such as ``("--master", "foo")`` of a worker, or
+            ``("--previous", "foo")`` of what takes the results of another component.
         env, cwd
             Additions to this process's environment; the folder it runs in, by default ours.
         kernel

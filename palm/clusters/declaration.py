@@ -7,16 +7,26 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from palm.clusters.source import CellSource, write_pushed, write_source
 from palm.errors import ConfigError
 from palm.runtime.folders import Folders
-from palm.spec.component import MAX_REPLICAS, ComponentSpec
+from palm.spec.component import (
+    MAX_REPLICAS,
+    SINGLE_ROLES,
+    STAGE_ROLES,
+    ComponentSpec,
+    PalmRole,
+)
 from palm.spec.names import check_name, nearest
 
 __all__ = ["ROLES", "Declaration", "own_environment"]
 
-ROLES = ("master", "worker")
+ROLES: tuple[PalmRole, ...] = ("master", "worker", "server", "hub", "pipeline", "sink")
+
+#: Roles that run no functions of their own.
+_WITHOUT_TARGET = ("master", "hub")
 
 #: Variables that say something of a shell, a terminal or a kernel, and nothing to a component.
 _OF_THE_SHELL = (
@@ -48,32 +58,43 @@ class Declaration:
         if self.role not in ROLES:
             close = nearest(self.role, ROLES)
             hint = f"did you mean {close!r}?" if close else f"one of {', '.join(ROLES)}"
-            raise ConfigError(f"there is no role {self.role!r} yet", key="role", hint=hint)
+            raise ConfigError(f"there is no role {self.role!r}", key="role", hint=hint)
         if not 1 <= self.replicas <= MAX_REPLICAS:
             raise ConfigError(
                 f"{self.replicas} replicas of {self.name}",
                 key="replicas",
                 hint=f"from 1 to {MAX_REPLICAS}; stop ends a component",
             )
-        if self.role == "master":
-            self._check_master()
-        elif self.target is None and "--http" not in self.args:
+        if self.role in SINGLE_ROLES and self.replicas != 1:
+            raise ConfigError(f"a {self.role} cannot have replicas", key="replicas")
+        self._check_target()
+        if self.role in STAGE_ROLES and not self.previous:
             raise ConfigError(
-                f"the worker {self.name!r} needs a target",
+                f"whose results does the {self.role} {self.name!r} take?",
+                key="previous",
+                hint='args=("--previous", NAME)',
+            )
+
+    def _check_target(self) -> None:
+        if self.role in _WITHOUT_TARGET and self.target is not None:
+            raise ConfigError(f"a {self.role} takes no target", key="target")
+        is_told = self.target is not None or "--http" in self.args
+        if self.role not in _WITHOUT_TARGET and not is_told:
+            raise ConfigError(
+                f"the {self.role} {self.name!r} needs a target",
                 key="target",
                 hint="a module, module:Class, file.py[:Class] or the source of a cell",
             )
-
-    def _check_master(self) -> None:
-        if self.replicas != 1:
-            raise ConfigError("a master cannot have replicas", key="replicas")
-        if self.target is not None:
-            raise ConfigError("a master takes no target", key="target")
 
     @property
     def master(self) -> str:
         """The master a worker was given, "" if it is to find one."""
         return _option(self.args, "--master") or self.env.get("PALM_MASTER", "")
+
+    @property
+    def previous(self) -> str:
+        """Whose results it takes, as its command has it; "" if it was not said."""
+        return _option(self.args, "--previous") or self.env.get("PALM_PREVIOUS", "")
 
     def spec(self, folders: Folders, owner: str, inherited: Mapping[str, str]) -> ComponentSpec:
         """What the registry is told; writes the source of a cell into the cluster's folder.
@@ -84,7 +105,7 @@ class Declaration:
         args = [*map(_literal, command), "--name", "${name}", *map(_literal, self.args)]
         return ComponentSpec(
             name=self.name,
-            role="master" if self.role == "master" else "worker",
+            role=cast(PalmRole, self.role),
             replicas=self.replicas,
             argv=args,
             env={**inherited, **self.env},

@@ -30,6 +30,10 @@ def process_spec(spec: ComponentSpec, number: int, node: str, folders: Folders) 
     env = {"PALM_CLUSTER": folders.cluster} | spec.env
     if spec.master:
         env.setdefault("PALM_MASTER", spec.master)
+    if spec.previous:
+        env.setdefault("PALM_PREVIOUS", ",".join(spec.previous))
+    if spec.pipelined:
+        env.setdefault("PALM_PIPELINED", "1")
     return ProcessSpec(
         name,
         tuple(command.kernel() if spec.kernel else command.plain()),

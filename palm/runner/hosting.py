@@ -7,20 +7,24 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Callable, MutableMapping, Sequence
+from argparse import Namespace as Arguments
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from palm.cli.arguments import build_parser
 from palm.cli.foreground import log_level
+from palm.cli.making import SERVING, make_hub, make_master, make_serving
 from palm.errors import ConfigError
 from palm.runtime.component import GRACE, Component
+from palm.runtime.several import is_generator
 from palm.runtime.targets import Functions, load_target
-from palm.servers import Master, Worker
+from palm.servers import Worker
 
 __all__ = ["Hosted", "hosted"]
 
 Namespace = MutableMapping[str, Any]
+_T = TypeVar("_T", bound=Component)
 
 
 class Hosted(Protocol):
@@ -36,9 +40,9 @@ class Hosted(Protocol):
 
 
 def hosted(program: Sequence[str]) -> Hosted:
-    """Make the component of a command: ``worker ...``, ``master ...`` or ``script FILE ...``.
+    """Make the component of a command: ``worker ...``, ``master ...``, ``script FILE ...``.
 
-    The code of a worker is run here; what it raises is passed on.
+    The code of what it serves is run here; what it raises is passed on.
 
     Raises
     ------
@@ -48,11 +52,17 @@ def hosted(program: Sequence[str]) -> Hosted:
     if program[:1] == ["script"] and len(program) > 1:
         return _Script(Path(program[1]), program[2:])
     arguments = build_parser().parse_args(program)
-    if arguments.command == "worker" and arguments.target:
-        return _worker(vars(arguments))
-    if arguments.command == "master":
-        return _master(vars(arguments))
-    raise ConfigError("a kernel can host a worker, a master or a script")
+    match arguments.command:
+        case "worker" | "server" | "pipeline" | "sink" if arguments.target:
+            return _serving(arguments)
+        case "master":
+            return _Host(make_master(arguments), types.ModuleType("__main__"))
+        case "hub":
+            return _Host(make_hub(arguments), types.ModuleType("__main__"))
+    raise ConfigError(
+        "a kernel can host a script, a master, a hub, and with a target a worker, a server, a"
+        " pipeline or a sink"
+    )
 
 
 class _Host:
@@ -97,29 +107,33 @@ class _Script:
                 found.stop(grace)
 
 
-def _worker(options: dict[str, Any]) -> _Host:
-    push = Path(options["push_file"]) if options["push_file"] else None
-    offer = load_target(options["target"], Worker, push=push, source_name=options["source_name"])
+def _serving(arguments: Arguments) -> _Host:
+    """Make a component whose functions are looked up in the kernel when they are called."""
+    if arguments.command == "worker":
+        return _live_host(Worker, arguments, _make_worker)
+    return _live_host(SERVING[arguments.command], arguments, make_serving)
+
+
+def _live_host(
+    base: type[_T],
+    arguments: Arguments,
+    make: Callable[[type[_T] | Functions, Arguments], Component],
+) -> _Host:
+    push = Path(arguments.push_file) if arguments.push_file else None
+    offer = load_target(arguments.target, base, push=push, source_name=arguments.source_name)
     defined = next(iter(offer.values())) if isinstance(offer, dict) else offer
     module = sys.modules[defined.__module__]
-    name = options["name"] or os.environ.get("PALM_COMPONENT", "")
-    more: dict[str, Any] = {"master": options["master"], "log_level": log_level()}
     if isinstance(offer, dict):
-        return _Host(Worker(name, functions=_live(vars(module), offer), **more), module)
-    return _Host(_live_class(vars(module), offer)(name, **more), module)
+        return _Host(make(_live(vars(module), offer), arguments), module)
+    return _Host(make(_live_class(vars(module), offer, base), arguments), module)
 
 
-def _master(options: dict[str, Any]) -> _Host:
-    master = Master(
-        options["name"],
-        pull_address=options["pull"],
-        pub_address=options["pub"],
-        worker_pull_address=options["wpull"],
-        worker_push_address=options["wpush"],
-        db_address=options["db"],
-        log_level=log_level(),
-    )
-    return _Host(master, types.ModuleType("__main__"))
+def _make_worker(offer: type[Worker] | Functions, arguments: Arguments) -> Worker:
+    name = arguments.name or os.environ.get("PALM_COMPONENT", "")
+    more: dict[str, Any] = {"master": arguments.master, "log_level": log_level()}
+    if isinstance(offer, dict):
+        return Worker(name, functions=offer, **more)
+    return offer(name, **more)
 
 
 def _live(namespace: Namespace, functions: Functions) -> Functions:
@@ -128,7 +142,22 @@ def _live(namespace: Namespace, functions: Functions) -> Functions:
     def live(name: str) -> Callable[[Any], Any]:
         return lambda payload: _find(namespace, name)(payload)
 
-    return {name: live(name) for name in functions}
+    return {name: _like(function, live(name)) for name, function in functions.items()}
+
+
+def _like(function: Callable[..., Any], live: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a live function any number of results if the one that it stands for has."""
+    if not is_generator(function):
+        return live
+
+    def call(*args: Any) -> Iterator[Any]:
+        found = live(*args)
+        if isinstance(found, types.GeneratorType):
+            yield from found
+        else:  # by now it is another kind of function
+            yield found
+
+    return call
 
 
 def _find(namespace: Namespace, name: str) -> Any:
@@ -138,17 +167,22 @@ def _find(namespace: Namespace, name: str) -> Any:
         raise NameError(f"{name!r} was deleted in the kernel") from None
 
 
-def _live_class(namespace: Namespace, kind: type[Worker]) -> type[Worker]:
+def _live_class(namespace: Namespace, kind: type[_T], base: type[_T]) -> type[_T]:
     """A class whose functions are those of the class that has the name of ``kind`` by then."""
 
-    def live(name: str) -> Callable[[Worker, Any], Any]:
-        def call(self: Worker, payload: Any) -> Any:
+    def live(name: str) -> Callable[[_T, Any], Any]:
+        def call(self: _T, payload: Any) -> Any:
             now = _find(namespace, kind.__name__)
             found = inspect.getattr_static(now, name)
             return found.__get__(self, type(self))(payload)
 
         return call
 
-    names = [name for name in dir(kind) if not (name.startswith("_") or hasattr(Worker, name))]
-    served = {name: live(name) for name in names if inspect.isroutine(getattr(kind, name))}
+    names = [name for name in dir(kind) if not (name.startswith("_") or hasattr(base, name))]
+    found = {name: getattr(kind, name) for name in names}
+    served = {
+        name: _like(function, live(name))
+        for name, function in found.items()
+        if inspect.isroutine(function)
+    }
     return type(kind.__name__, (kind,), served)

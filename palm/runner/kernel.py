@@ -3,8 +3,8 @@
 ``python -m palm.runner.kernel FILE SOCKETS PROGRAM`` starts a kernel with the connection file
 FILE, and sockets whose paths begin with SOCKETS. PROGRAM is
 
-- ``worker TARGET ...`` or ``master ...``, as the command ``palm`` takes them: functions of a
-  worker are looked up in the kernel's namespace at each call, so a new definition counts at once,
+- ``worker TARGET ...``, ``master ...`` and so on, as the command ``palm`` takes them: functions
+  are looked up in the kernel's namespace at each call, so a new definition counts at once,
 - ``script FILE ...``: a script that starts a component of its own.
 
 The component runs in a thread; the cells of ``jupyter console --existing FILE`` run in the main

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from logging import INFO
@@ -25,7 +26,7 @@ from palm.runtime.records import (
 )
 from palm.spec.names import check_name
 
-__all__ = ["Component", "State"]
+__all__ = ["GRACE", "Component", "Signals", "State"]
 
 #: Seconds that a component has to finish what it does.
 GRACE: Final = 5.0
@@ -71,7 +72,7 @@ class Component(ABC):
 
     def start(self) -> None:
         """Open, serve until `stop`, SIGTERM or SIGINT, and close; then return."""
-        with _Signals(self) as signals:
+        with Signals(self.stop) as signals:
             try:
                 self.open()
                 signals.wake(self._wakeup_fd())
@@ -163,11 +164,11 @@ class Component(ABC):
     def _close(self) -> None: ...
 
 
-class _Signals:
-    """While entered in the main thread, SIGTERM and SIGINT stop the component."""
+class Signals:
+    """While entered in the main thread, SIGTERM and SIGINT call ``stop`` with seconds of grace."""
 
-    def __init__(self, component: Component) -> None:
-        self._component = component
+    def __init__(self, stop: Callable[[float], None]) -> None:
+        self._stop = stop
         self._previous: dict[signal.Signals, Any] = {}
         self._seen = 0
 
@@ -188,4 +189,4 @@ class _Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._seen += 1
-        self._component.stop(GRACE if self._seen == 1 else 0.0)  # whoever asks twice means it
+        self._stop(GRACE if self._seen == 1 else 0.0)  # whoever asks twice means it

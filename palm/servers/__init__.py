@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from palm.servers.pipeline import Pipeline
     from palm.servers.server import Server
     from palm.servers.sink import Sink
+    from palm.servers.topology import Topology
     from palm.servers.worker import MuxWorker, Worker
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Server",
     "Sink",
     "Task",
+    "Topology",
     "Worker",
     "current_task",
 ]
@@ -43,6 +45,7 @@ _HOMES = {
     "Server": "palm.servers.server",
     "Sink": "palm.servers.sink",
     "Task": "palm.runtime.tasks",
+    "Topology": "palm.servers.topology",
     "Worker": "palm.servers.worker",
     "current_task": "palm.runtime.tasks",
 }

@@ -25,6 +25,7 @@ from palm.runtime.message import Hook, Message, gathering, routing, scattering
 from palm.runtime.several import Several
 from palm.runtime.stages import expected_stages, leave_stages, remember_stages
 from palm.servers.listening import CacheSpec, Listening, new_link
+from palm.servers.topology import Link, Topology, link, stages_behind
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
 from palm.transport.inner import InnerConnector
@@ -77,6 +78,8 @@ class Staged(Listening):
         self.pipelined = pipelined or bool(os.environ.get("PALM_PIPELINED"))
         self.messages = messages
         self._previous = list(previous)
+        #: Those of `>>`, in which it is either end.
+        self._links: list[Link] = []
         self._given_hooks = dict(hooks or {})
         self._board: Switchboard | None = None
         self._inside: InnerConnector | None = None
@@ -112,6 +115,23 @@ class Staged(Listening):
             return given
         own: Hook = getattr(self, name)
         return None if getattr(type(self), name) is getattr(Staged, name) else own
+
+    # Links
+
+    def __rshift__(self, behind: object) -> Topology:
+        return link(self, behind)
+
+    def __rrshift__(self, before: object) -> Topology:
+        return link(before, self)
+
+    def _has_topics(self) -> bool:
+        """Whether its results may have topics of their own."""
+        return self._hook("handle_stream") is not None
+
+    def _take_from(self, name: str, topic: str) -> None:
+        """Take what component ``name`` publishes under a topic, once it is opened."""
+        if Previous(name, topic) not in self._previous:
+            self._previous.append(Previous(name, topic))
 
     # What it serves itself
 
@@ -172,10 +192,16 @@ class Staged(Listening):
             self._store,
             way=way,
             upstreams=self._upstreams,
-            expected=expected_stages(self.folders, self.name) if self._named else [],
+            expected=self._expected(),
             joined=self._joined(),
             **options,
         )
+
+    def _expected(self) -> list[tuple[str, list[str]]]:
+        """Return names and topics of the stages to wait for, whoever is there first."""
+        if self._links:  # known better than by what was behind it in an earlier run
+            return stages_behind(self)
+        return expected_stages(self.folders, self.name) if self._named else []
 
     def _upstreams(self, timers: Timers) -> list[Upstream]:
         upstreams = []

@@ -20,6 +20,7 @@ from palm.spec.component import (
     MAX_REPLICAS,
     ROLES,
     SINGLE_ROLES,
+    STAGE_ROLES,
     WAYS,
     ComponentSpec,
     Role,
@@ -37,6 +38,12 @@ MAX_FILE = 1024 * 1024
 
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
 _LATER = ("limits", "labels", "spool", "files")
+#: What to do about a role that takes no results of other components.
+_NO_STAGE = {
+    "worker": "it takes messages from its master",
+    "process": f"if it is built with palm, give its role: {', '.join(STAGE_ROLES)}",
+}
+_FROM_CLIENTS = "it takes messages from clients; a hub, a pipeline or a sink takes results"
 _CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "restart": RESTART_POLICIES}
 
 
@@ -60,6 +67,8 @@ class _ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     args: list[str] = []
     replicas: int = 1
     needs: list[str] = []
+    previous: str | list[str] = []
+    pipelined: bool = False
     env: dict[str, str] = {}
     cwd: str = ""
     python: str = ""
@@ -117,6 +126,7 @@ def component_flaws(
     yield from _number_flaws(spec)
     yield from _text_flaws(spec)
     known = set(names)
+    yield from _link_flaws(spec, known)
     for need in spec.needs:
         if need == spec.name or need not in known:
             close = nearest(need, known - {spec.name})
@@ -179,6 +189,25 @@ def _text_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
             yield "env", f"{name!r} cannot be a variable of the environment", None
 
 
+def _link_flaws(spec: ComponentSpec, known: set[str]) -> Iterator[tuple[str, str, str | None]]:
+    if spec.pipelined and spec.role not in SINGLE_ROLES:
+        yield "pipelined", f"the results of a {spec.role} go to no other component", None
+    if spec.previous and spec.role not in STAGE_ROLES:
+        hint = _NO_STAGE.get(spec.role, _FROM_CLIENTS)
+        yield "previous", f"a {spec.role} takes no results of other components", hint
+        return
+    for each in spec.previous:
+        name, slash, topic = each.partition("/")
+        if name == spec.name:
+            yield "previous", "it takes its own results", None
+        elif name not in known:
+            close = nearest(name, known - {spec.name})
+            text = f"it takes the results of {name!r}, which this cluster does not have"
+            yield "previous", text, close and f"did you mean {close!r}?"
+        if (slash and not topic) or "," in topic or "\0" in topic:
+            yield "previous", f"{topic!r} is no topic", "NAME or NAME/TOPIC, without commas"
+
+
 class _Reader:
     """One reading of a cluster file; ``errors`` holds what is wrong."""
 
@@ -188,6 +217,8 @@ class _Reader:
         self._file = file
         self._folder = folder
         self._lines: dict[tuple[str, ...], int] = {}
+        #: Components of which it says that their results go to the client.
+        self._to_client: set[str] = set()
 
     def read(self) -> ClusterConfig | None:
         document = self._document()
@@ -202,6 +233,7 @@ class _Reader:
             tables = {}
         specs = {key: self._component(key, table) for key, table in tables.items()}
         components = {key: spec for key, spec in specs.items() if spec is not None}
+        self._link(components)
         self._check(components, specs.keys())
         return ClusterConfig(name=name, components=components)
 
@@ -255,6 +287,12 @@ class _Reader:
         return self._spec(name, values)
 
     def _spec(self, name: str, values: dict[str, Any]) -> ComponentSpec:
+        previous = values.get("previous", [])
+        values["previous"] = list(
+            dict.fromkeys([previous] if isinstance(previous, str) else previous)
+        )
+        if not values.get("pipelined", True):
+            self._to_client.add(name)
         spec = ComponentSpec(name=name, **values)
         if "ready" not in values:
             # Only what is built with palm can say that it is ready.
@@ -264,6 +302,25 @@ class _Reader:
             if spec.script:
                 spec.script = posixpath.normpath(posixpath.join(self._folder, spec.script))
         return spec
+
+    def _link(self, components: Mapping[str, ComponentSpec]) -> None:
+        """Have results go to those who take them; what cannot be linked is told."""
+        for name, spec in components.items():
+            for each in spec.previous if spec.role in STAGE_ROLES else ():
+                source, _, topic = each.partition("/")
+                before = components.get(source)
+                if before is None or source == name:
+                    continue  # `component_flaws` says so
+                path = ("components", name, "previous")
+                if before.role not in SINGLE_ROLES:
+                    hint = "link its master" if before.role == "worker" else None
+                    text = f"{source!r} is a {before.role}, whose results go to no other component"
+                    self._add(path, text, hint)
+                elif topic in ("", source) and source in self._to_client:
+                    text = f"{name!r} takes its results, so they do not go to the client"
+                    self._add(("components", source, "pipelined"), text, "take it out")
+                elif topic in ("", source):
+                    before.pipelined = True
 
     def _check(self, components: Mapping[str, ComponentSpec], names: Iterable[str]) -> None:
         known = list(names)
@@ -275,14 +332,21 @@ class _Reader:
                     self._add(path, text, hint)
         for name, text in _clashes(components):
             self._add(("components", name), text, "rename one of them")
-        graph = {name: set(spec.needs) & components.keys() for name, spec in components.items()}
+        self._rings(components, "needs", "they need one another")
+        self._rings(components, "previous", "they take one another's results")
+
+    def _rings(self, components: Mapping[str, ComponentSpec], field: str, text: str) -> None:
+        graph = {
+            name: {each.partition("/")[0] for each in getattr(spec, field)} & components.keys()
+            for name, spec in components.items()
+        }
         try:
             TopologicalSorter(graph).prepare()
         except CycleError as error:
             ring = error.args[1]
-            if len(ring) > 2:  # what needs itself has been told already
-                text = f"they need one another in a ring: {' -> '.join(reversed(ring))}"
-                self._add(("components", ring[0], "needs"), text, None)
+            if len(ring) > 2:  # one alone has been told already
+                shown = " -> ".join(reversed(ring) if field == "needs" else ring)
+                self._add(("components", ring[0], field), f"{text} in a ring: {shown}", None)
 
     def _unknown(
         self, path: tuple[str, ...], table: Mapping[str, Any], known: Iterable[str]

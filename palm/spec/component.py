@@ -8,13 +8,27 @@ import msgspec
 
 from palm.spec.process import Restart
 
-__all__ = ["MAX_REPLICAS", "ROLES", "SINGLE_ROLES", "WAYS", "ComponentSpec", "Role", "replica_name"]
+__all__ = [
+    "MAX_REPLICAS",
+    "ROLES",
+    "SINGLE_ROLES",
+    "STAGE_ROLES",
+    "WAYS",
+    "ComponentSpec",
+    "PalmRole",
+    "Role",
+    "replica_name",
+]
 
+PalmRole = Literal["master", "worker", "server", "hub", "pipeline", "sink"]
 Role = Literal["master", "worker", "server", "hub", "pipeline", "sink", "process"]
 ROLES: tuple[Role, ...] = ("master", "worker", "server", "hub", "pipeline", "sink", "process")
 
 #: Roles that bind their addresses: a second replica of the same name could not be told apart.
 SINGLE_ROLES: tuple[Role, ...] = ("master", "server", "hub", "pipeline", "sink")
+
+#: Roles that take messages from other components, not from clients.
+STAGE_ROLES: tuple[Role, ...] = ("hub", "pipeline", "sink")
 
 #: Fields that say what to start; a component gives exactly one of them.
 WAYS = ("argv", "script", "module", "entry", "command")
@@ -39,6 +53,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     ``ready_timeout`` are seconds. ``ready`` says when it counts as ready: "palm" (it says so
     itself), "tcp:PORT", "http:URL", "log:RE" or "delay:SECONDS".
 
+    ``previous`` says whose results it takes, each as ``NAME`` or ``NAME/TOPIC``; those of one
+    that is ``pipelined`` go to the components behind it, not to the client.
+
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
     one is to be replaced.
@@ -62,6 +79,8 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     ready_timeout: float = 30.0
     ready: str = "palm"
     needs: list[str] = []
+    previous: list[str] = []
+    pipelined: bool = False
     owner: str = ""
     master: str = ""
     generation: int = 0

@@ -5,7 +5,12 @@ import sys
 
 import pytest
 
-from palm.cli.arguments import ArgumentsError, HelpRequested, build_parser
+from palm.cli.arguments import (
+    ArgumentsError,
+    HelpRequested,
+    build_parser,
+    component_args,
+)
 from palm.errors import ConfigError
 
 
@@ -44,6 +49,12 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("worker w.py --max-tasks 100 --max-rss 2G", {"max_tasks": 100, "max_rss": 2 << 30}),
         ("worker w.py --max-rss 1.5MiB", {"max_rss": 3 << 19}),
         ("worker w.py --max-rss 100000", {"max_rss": 100_000}),
+        ("server s.py --name a --pipelined", {"target": "s.py", "pipelined": True, "pull": None}),
+        ("pipeline s.py --name b --previous a", {"previous": "a", "sub": None, "to_client": None}),
+        ("pipeline s:B --name b --no-to-client -d", {"to_client": False, "detach": True}),
+        ("sink s.py --name c --previous a,b/even --to-client", {"previous": "a,b/even"}),
+        ("hub --name h --previous a --wpush tcp://h:1", {"previous": "a", "wpush": "tcp://h:1"}),
+        ("master --name m --pipelined", {"pipelined": True, "durable": False}),
     ],
 )
 def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
@@ -65,6 +76,10 @@ def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
         ("attach", {"name": None}),
         ("attach other", {"name": "other"}),
         ("restart foo", {"name": "foo"}),
+        ("server s.py --name a -o s", {"target": "s.py", "out": "s", "replace": False}),
+        ("pipeline s.py --name b --previous a", {"previous": "a", "to_client": None}),
+        ("sink s.py --name c --previous a,b", {"previous": "a,b"}),
+        ("hub --name h --previous a --pipelined", {"pipelined": True}),
     ],
 )
 def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None:
@@ -75,7 +90,7 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
     ("line", "text"),
     [
         ("stauts", r"no such command: stauts; did you mean status\? \(see palm --help\)"),
-        ("xyz", r"no such command: xyz; there is up, down, master, worker, runner, status, ps"),
+        ("xyz", r"no such command: xyz; there is up, down, master, worker, server, hub, "),
         ("stop a --everyone", r"no such option: --everyone"),
         ("status --jsno", r"no such option: --jsno; did you mean --json\? \(see palm status"),
         ("master --nmae=foo --name foo", r"no such option: --nmae; did you mean --name\?"),
@@ -92,6 +107,10 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
         ("worker w.py --max-rss 2X", r"'2X' is not a size, as 500M or 2G is"),
         ("worker w.py --max-rss 0", r"'0' is not a size"),
         ("worker w.py -d --kernel --max-tasks 3", r"a kernel is not started anew"),
+        ("server s.py", r"required: --name \(see palm server --help\)"),
+        ("server s.py --name a --previous b", r"no such option: --previous"),
+        ("sink s.py --name a --prevoius b", r"no such option: --prevoius; did you mean --previous"),
+        ("hub s.py --name a", r"unexpected argument: s.py"),
     ],
 )
 def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -> None:
@@ -124,6 +143,24 @@ def test_help_is_a_text_not_an_exit(line: str, notebook: bool, text: str) -> Non
     with pytest.raises(HelpRequested) as caught:
         parse(line, notebook=notebook)
     assert text in caught.value.text
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "master --name a --pub ipc://p --durable --pipelined",
+        "server s.py --name a --pull tcp://h:1 --db tcp://h:2 --pipelined",
+        "hub --name a --previous b --sub tcp://h:1 --wpush tcp://h:2 --wpull tcp://h:3",
+        "pipeline s.py --name a --previous b --no-to-client",
+        "sink s.py --name a --previous b,c/even --pub ipc://p --to-client",
+    ],
+)
+@pytest.mark.parametrize("notebook", [False, True])
+def test_options_of_a_component_are_told_to_its_process(line: str, notebook: bool) -> None:
+    found = build_parser(notebook=notebook).parse_args(line.split())
+    again = [found.command, *component_args(found), "--name", "a"]
+    again += [found.target] if getattr(found, "target", None) else []
+    assert build_parser(notebook=notebook).parse_args(again) == found
 
 
 def test_help_does_not_show_what_only_notebooks_use() -> None:

@@ -67,6 +67,22 @@ def test_cell_is_served_and_its_client_is_at_hand(cluster: Cluster) -> None:
     assert set(frame["state"]) == {"ready"} and frame["started"].notna().all()
 
 
+def test_cells_are_linked_by_name(cluster: Cluster) -> None:
+    cell = CellSource("def f(x):\n    return x + 1\n", "<first>")
+    first = cluster.start("server", "first", cell, args=["--pipelined"])
+    hub = cluster.start("hub", "hub", args=["--previous", "first"])
+    group = worker(cluster, args=("--master", "hub"), replicas=2)
+    for component in (first, hub):
+        component.wait_ready()
+    assert (first.role, first.functions, hub.role) == ("server", ("echo", "f"), "hub")
+    assert [each.role for each in cluster.status().components] == ["server", "hub", "worker"]
+    with cluster.client("first") as client:
+        assert sorted(client.job(["first.f", "hub.double"], [1, 2])) == [4, 6]
+    again = cluster.start("server", "first", cell, args=["--pipelined"])
+    assert again.change.kind == "kept"
+    assert group.replicas == 2
+
+
 def test_components_take_our_interpreter_folder_path_and_environment(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -247,7 +263,12 @@ def runs(pid: int) -> bool:
 @pytest.mark.parametrize(
     ("arguments", "options", "text"),
     [
-        (("sink", "a"), {}, "no role 'sink' yet"),
+        (("snik", "a"), {}, "no role 'snik' .did you mean 'sink'"),
+        (("sink", "a", "m"), {}, "whose results does the sink 'a' take"),
+        (("hub", "a"), {}, "whose results does the hub 'a' take"),
+        (("pipeline", "a"), {"args": ["--previous", "b"]}, "the pipeline 'a' needs a target"),
+        (("server", "a", "m"), {"replicas": 2}, "a server cannot have replicas"),
+        (("hub", "a", "m"), {"args": ["--previous", "b"]}, "a hub takes no target"),
         (("worker", "a b", "m"), {}, "cannot be the name"),
         (("worker", "a"), {}, "needs a target"),
         (("worker", "a", "m"), {"replicas": 0}, "0 replicas"),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from palm.clients import Client
 from palm.clusters import Component, Status
 from palm.errors import ConfigError
 from palm_jupyter.magics import _ATTRIBUTE
@@ -144,6 +145,22 @@ def test_master_is_returned_stored_and_silenced(loaded: Shell) -> None:
     assert silent.value is None and not silent.text and not silent.bundles
     assert loaded.ok("s = %palm status").bundles == []
     assert isinstance(loaded.shell.user_ns["s"], Status)
+
+
+def test_linked_components_start_and_unknown_ones_are_said(foo: Shell, tmp_path: Path) -> None:
+    target = tmp_path / "work.py"
+    target.write_text("def f(x):\n    return x + 1\n\n\ndef g(x):\n    return x * 2\n")
+    assert "needs a target" in foo.run("%palm server --name first").text
+    foo.ok(f"%palm server {target} --name first --pipelined -o s")
+    first = foo.shell.user_ns["s"]
+    assert (first.role, first.functions) == ("server", ("echo", "f", "g"))
+    line = f"%palm sink {target} --name last --previous {{}};"
+    assert "did you mean 'first'?" in foo.run(line.format("first,frist")).text
+    foo.ok(line.format("first"))
+    with Client("first") as client:
+        assert list(client.job(["first.f", "last.g"], [1, 2])) == [4, 6]
+    assert "whose results" in foo.run("%palm hub --name h").text
+    assert foo.ok("%palm hub --name h --previous last").value.role == "hub"
 
 
 def test_variables_expand_on_the_option_line_only(foo: Shell) -> None:

@@ -179,6 +179,49 @@ def test_script_and_master_live_in_kernels(
     assert eventually(lambda: registry.output[instance, "stdout"].endswith(b"served\n"))
 
 
+def test_linked_components_live_in_kernels(
+    registry: FakeRegistry, node: RunningNode, tmp_path: Path
+) -> None:
+    source = CLASS.replace("Worker", "Server")
+    specs = []
+    for role, name, text, previous in (
+        ("server", "first", source, []),
+        ("pipeline", "second", f"{CELL}\ndef each(x):\n    yield x * factor\n", ["first"]),
+        ("hub", "third", "", ["second"]),
+    ):
+        target = tmp_path / f"{name}.py"
+        target.write_text(text)
+        args = [role, *([str(target)] if text else []), "--name", "${name}"]
+        specs.append(
+            ComponentSpec(
+                name=name, role=role, module="palm", args=args, kernel=True, generation=1,
+                previous=previous, pipelined=name != "third",
+            )
+        )  # fmt: skip
+    target = tmp_path / "last.py"
+    target.write_text("def last(x):\n    return ['last', x]\n")
+    args = ["worker", str(target), "--name", "${name}", "--master", "third"]
+    last = ComponentSpec(name="w", role="worker", module="palm", args=args, generation=1)
+    registry.want(*((spec, 1) for spec in [*specs, last]))
+    assert registry.are(first="ready", second="ready", third="ready", w_0="ready")
+    with Client("first") as client:
+        job = client.job(["first.double", "second.double", "third.last"], [4])
+        assert list(job) == [["last", 16]]
+        with console(registry.replicas["second"].kernel_file) as second:
+            execute(second, "factor = 3")
+            execute(second, "def double(x):\n    return x + 1")
+            job = client.job(["first.double", "second.double", "third.last"], [4])
+            assert list(job) == [["last", 9]]
+            job = client.job(["first.double", "second.each", "third.last"], [4])
+            assert list(job) == [["last", 24]]
+            execute(second, "def each(x):\n    yield x\n    yield [x]")
+            job = client.job(["first.double", "second.each", "third.last"], [4])
+            assert sorted(job, key=str) == [["last", 8], ["last", [8]]]
+            execute(second, "def each(x):\n    return (x, x)")
+            job = client.job(["first.double", "second.each", "third.last"], [4])
+            assert list(job) == [["last", (8, 8)]]
+
+
 def test_kernel_survives_its_runner_and_is_replaced_after_a_kill(
     house: House, tmp_path: Path
 ) -> None:
@@ -246,8 +289,9 @@ def test_kernel_that_was_started_in_a_notebook_does_not_end_with_it(
             process.wait()
 
 
-@pytest.mark.parametrize("program", [[], ["script"], ["status"], ["worker"]])
+@pytest.mark.parametrize(
+    "program", [[], ["script"], ["status"], ["worker"], ["sink", "--name", "a"]]
+)
 def test_what_a_kernel_cannot_host_is_refused(program: list[str]) -> None:
-
     with pytest.raises((PalmError, HelpRequested)):
         hosted(program)

@@ -92,6 +92,22 @@ def test_environment_tells_a_component_who_it_is(registry: FakeRegistry, node: R
     assert eventually(lambda: registry.output.get((instance, "stdout")) == said)
 
 
+def test_environment_tells_a_component_whose_results_it_takes(
+    registry: FakeRegistry, node: RunningNode
+) -> None:
+    source = PROLOGUE + (
+        "print(os.environ.get('PALM_PREVIOUS'), os.environ.get('PALM_PIPELINED'), flush=True)\n"
+        "notify_ready(); stop.wait(60)\n"
+    )
+    linked = component("foo", source, role="sink", previous=["a", "b/even"], pipelined=True)
+    registry.want((linked, 1), (component("bar", source, role="server"), 1))
+    assert registry.are(foo="ready", bar="ready")
+    instances = {name: registry.replicas[name].instance for name in ("foo", "bar")}
+    said = {"foo": b"a,b/even 1\n", "bar": b"None None\n"}
+    for name, instance in instances.items():
+        assert eventually(lambda i=instance, n=name: registry.output.get((i, "stdout")) == said[n])
+
+
 def test_changed_component_is_replaced(registry: FakeRegistry, node: RunningNode) -> None:
     registry.want((component("foo", SERVE), 1))
     assert registry.are(foo="ready")

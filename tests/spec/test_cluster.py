@@ -99,6 +99,34 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
          "components.a-1", "the name 'a-1' too"),
         ('[components.a]\nscript = "x"\nneeds = ["b"]\n[components.b]\nscript = "x"\nneeds = ["a"]',
          3, "components.a.needs", "ring"),
+        ('[components.a]\nscript = "x"\nrole = "sink"\nprevious = 3', 4, "components.a.previous",
+         "expected str | array"),
+        ('[components.a]\nscript = "x"\nrole = "sink"\nprevious = "a"', 4,
+         "components.a.previous", "its own results"),
+        (('[components.a]\nscript = "x"\nrole = "sink"\nprevious = ["b/even"]\n'
+         '[components.bb]\nscript = "y"\nrole = "server"'), 4,
+         "components.a.previous", "did you mean 'bb'?"),
+        (('[components.a]\nscript = "x"\nrole = "sink"\nprevious = "b/"\n'
+         '[components.b]\nscript = "y"\nrole = "server"'), 4,
+         "components.a.previous", "NAME or NAME/TOPIC"),
+        ('[components.a]\nscript = "x"\nrole = "worker"\nprevious = "b"', 4,
+         "components.a.previous", "it takes messages from its master"),
+        ('[components.a]\nscript = "x"\nrole = "master"\nprevious = "b"', 4,
+         "components.a.previous", "it takes messages from clients"),
+        ('[components.a]\nscript = "x"\nprevious = "b"', 3,
+         "components.a.previous", "give its role: hub, pipeline, sink"),
+        (('[components.a]\nscript = "x"\nrole = "sink"\nprevious = "w"\n'
+         '[components.w]\nscript = "y"\nrole = "worker"'), 4,
+         "components.a.previous", "'w' is a worker, whose results go to no other component"),
+        ('[components.a]\nscript = "x"\nrole = "worker"\npipelined = true', 4,
+         "components.a.pipelined", "the results of a worker go to no other component"),
+        (('[components.a]\nscript = "x"\nrole = "server"\npipelined = false\n'
+         '[components.b]\nscript = "y"\nrole = "sink"\nprevious = "a"'), 4,
+         "components.a.pipelined", "'b' takes its results"),
+        (('[components.a]\nscript = "x"\nrole = "hub"\nprevious = "c"\n'
+         '[components.b]\nscript = "y"\nrole = "hub"\nprevious = "a"\n'
+         '[components.c]\nscript = "y"\nrole = "hub"\nprevious = "b"'), 4,
+         "components.a.previous", "in a ring: a -> b -> c -> a"),
     ],
 )  # fmt: skip
 def test_an_error_names_file_line_key_and_remedy(
@@ -110,6 +138,27 @@ def test_an_error_names_file_line_key_and_remedy(
     assert (error.file, error.line) == ("my.toml", line)
     assert error.key == key
     assert said in str(error)
+
+
+def test_a_link_says_it_all() -> None:
+    text = (
+        '[components.last]\nrole = "sink"\nscript = "x"\nprevious = ["left", "right", "left"]\n'
+        '[components.left]\nrole = "pipeline"\nscript = "x"\nprevious = "first"\n'
+        '[components.right]\nrole = "hub"\nscript = "x"\nprevious = "other/even"\n'
+        '[components.first]\nrole = "server"\nscript = "x"\n'
+        '[components.other]\nrole = "master"\nscript = "x"\npipelined = false\n'
+        '[components.alone]\nrole = "server"\nscript = "x"\npipelined = true\n'
+    )
+    components = parse_cluster(text).components
+    assert {name: spec.previous for name, spec in components.items() if spec.previous} == {
+        "last": ["left", "right"],
+        "left": ["first"],
+        "right": ["other/even"],
+    }
+    # Of what has topics, the rest goes to the client.
+    pipelined = {name for name, spec in components.items() if spec.pipelined}
+    assert pipelined == {"left", "right", "first", "alone"}
+    assert not any(spec.needs for spec in components.values()), "they may start in any order"
 
 
 def test_all_errors_are_told_in_the_order_of_their_lines() -> None:
@@ -202,6 +251,9 @@ def test_the_schema_is_for_editors() -> None:
     schema = file_schema()
     assert "cluster" in str(schema)
     assert "replicas" in str(schema)
+    fields = schema["$defs"]["_ComponentTable"]["properties"]
+    assert {each["type"] for each in fields["previous"]["anyOf"]} == {"string", "array"}
+    assert fields["pipelined"]["type"] == "boolean"
 
 
 def test_replicas_keep_their_names_when_there_are_more() -> None:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 from argparse import Namespace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-from palm.cli.failures import FAILED, OK, USAGE, CommandFailed
+from palm.cli.failures import OK
 from palm.cli.foreground import log_level, tie
+from palm.cli.loading import check_target, load, show_failure
 from palm.errors import PalmError
-from palm.runtime.targets import Functions, Target, load_target
+from palm.runtime.targets import Functions, Target
 from palm.servers import Worker
 
 __all__ = ["run"]
@@ -23,30 +22,18 @@ def run(arguments: Namespace) -> int:
     """Be a worker until stopped, or start one in the background."""
     if arguments.http:
         return _post(arguments)
-    if arguments.target is None:
-        raise CommandFailed(
-            "worker: nothing to serve; give a TARGET: MODULE, MODULE:Class, FILE.py or"
-            " FILE.py:Class; or --http URL",
-            USAGE,
-        )
+    check_target(arguments)
     name = arguments.name or _make_name(arguments.target)
     if arguments.detach:
         return _detach(arguments, name)
     tie()
-    push = Path(arguments.push_file) if arguments.push_file else None
-    try:
-        offer = load_target(arguments.target, Worker, push=push, source_name=arguments.source_name)
-    except PalmError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-        return _show_failure(error, f"{arguments.source_name or arguments.target} cannot be loaded")
-    worker = _make(offer, name, arguments)
+    worker = _make(load(arguments, Worker), name, arguments)
     try:
         worker.start()
     except Exception as error:
         if error is not worker.initialize_error or isinstance(error, PalmError):
             raise
-        return _show_failure(error, f"{name} cannot be made ready")
+        raise show_failure(error, f"{name} cannot be made ready") from None
     return OK
 
 
@@ -99,24 +86,3 @@ def _detach(arguments: Namespace, name: str) -> int:
             args += [f"--{option.replace('_', '-')}", str(value)]
     args += ["--allow-pickle"] if arguments.allow_pickle else []
     return start("worker", name, arguments.target, args, arguments)
-
-
-def _show_failure(error: Exception, text: str) -> int:
-    """The user's own traceback, without the frames that led to it."""
-    import traceback  # on the way to an error only
-
-    error.with_traceback(_from_users_code(error.__traceback__))
-    traceback.print_exception(error)
-    print(f"palm: {text}", file=sys.stderr)
-    return FAILED
-
-
-def _from_users_code(entry: TracebackType | None) -> TracebackType | None:
-    ours = os.path.dirname(os.path.dirname(os.path.dirname(__file__))) + os.sep
-    while entry is not None:
-        file = entry.tb_frame.f_code.co_filename
-        loading = file.startswith("<frozen importlib") or file.endswith("importlib/__init__.py")
-        if not (loading or file.startswith(ours)):
-            break
-        entry = entry.tb_next
-    return entry
