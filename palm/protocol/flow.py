@@ -150,7 +150,10 @@ class Flow:
             self._leave_steps(passage)
             outcome = _outcome_of(passage.number, found.codec, found.kind, outcome)
             batch = Batch.pack([found.payload])
-            passage = passage.parent
+            n, passage = passage.n, passage.parent
+            passage.child_is_done(n)
+            if passage.is_low:
+                self._unblock(passage, now)
             self._finish_parts(passage, outcome, now)
         self._concluded.setdefault(passage.root, []).append((outcome, batch))
 
@@ -218,11 +221,21 @@ class Flow:
             if len(items) == 1:
                 single.append((number, items[0]))
             elif items:
-                child = passage.child(number, len(items))
+                child = passage.child(number, len(items), len(payload))
                 self._go_on_apart(child, step, outcome, list(enumerate(items)), now)
             else:
                 self.finish(passage, outcome.cut(at, at + 1), batch.cut(at, at + 1), now)
         self._go_on_apart(passage, step, outcome, single, now)
+        if passage.is_full:
+            passage.steps[step - 1].blocked = True
+
+    def _unblock(self, passage: Passage, now: float) -> None:
+        """Let messages become more again, now that others of the job are done."""
+        for job in passage.steps.values():
+            if job.blocked:
+                job.blocked = False
+                if job.waiting:
+                    self._dispatcher.enqueue(job, now)
 
     def _go_on_apart(
         self,

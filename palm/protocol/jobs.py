@@ -96,6 +96,7 @@ class JobState:
 
     __slots__ = (
         "astray",
+        "blocked",
         "chain",
         "closed",
         "deadline",
@@ -145,6 +146,8 @@ class JobState:
         self.chain = function
         #: The way of its messages through this component, if that is more than one step.
         self.passage: Passage | None = None
+        #: So much came of it that nothing more is run for now.
+        self.blocked = False
         #: Takes its outcomes, if it is such a step.
         self.then: Callable[[Outcome, Batch], None] | None = None
         #: Outcomes that a stage before this one has not released.
@@ -230,7 +233,7 @@ class JobState:
     @property
     def waiting(self) -> bool:
         """Whether something of it could be leased."""
-        return bool(self.queue or self.suspects or self.partitions)
+        return bool(self.queue or self.suspects or self.partitions) and not self.blocked
 
     def put(self, piece: Piece) -> None:
         """Queue messages behind the others."""

@@ -199,7 +199,7 @@ class MasterMachine:
 
     def _take_effects(self, now: float) -> list[Effect]:
         self._durability.go_on(self._dispatcher.pool.size)
-        if self._stopping is not None and not self._dispatcher.leased:
+        if self._stopping is not None and not self._is_busy():
             self._finish(now)
         effects = self._effects[:]
         self._effects.clear()
@@ -422,6 +422,10 @@ class MasterMachine:
         else:
             self._stopping.cancel()
         self._stopping = self._timers.at(now + grace, self._finish)
+
+    def _is_busy(self) -> bool:
+        """Whether others have messages of it that may be answered soon."""
+        return self._dispatcher.leased > 0
 
     def _finish(self, now: float) -> None:
         if self._stopped:

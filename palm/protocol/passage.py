@@ -26,6 +26,11 @@ __all__ = ["Collected", "Passage", "Share", "merged", "route_of", "wire_id"]
 #: two stages that take the same messages hand what they make of them to a third one.
 ID_SIZE: Final = 16
 
+#: Messages, and bytes of them, that those of one job may have become at one component before the
+#: next ones have to wait.
+MAX_SPREAD: Final = 32_768
+MAX_SIZE: Final = 64 << 20
+
 #: Messages whose outcomes are put together, if they came one by one; more are not copied for it.
 MAX_TOGETHER: Final = 256
 
@@ -71,6 +76,8 @@ class Passage:
         "published",
         "root",
         "shares",
+        "size",
+        "spread",
         "steps",
     )
 
@@ -92,14 +99,34 @@ class Passage:
         self.children: dict[int, Passage] = {}
         #: Messages that went to several stages, of which some have not answered.
         self.shares: dict[int, Share] = {}
+        #: Messages, and bytes of them, that its own became and that have no outcome yet.
+        self.spread = 0
+        self.size = 0
         #: Something of it went to a stage.
         self.published = False
 
-    def child(self, number: int, n: int) -> Passage:
+    @property
+    def is_full(self) -> bool:
+        """Whether its messages became so many that no more should."""
+        return self.spread > MAX_SPREAD or self.size > MAX_SIZE
+
+    @property
+    def is_low(self) -> bool:
+        """Whether its messages may become more again."""
+        return self.spread <= MAX_SPREAD // 2 and self.size <= MAX_SIZE // 2
+
+    def child(self, number: int, n: int, size: int) -> Passage:
         """Return the passage of the ``n`` messages that message ``number`` became."""
         id_ = wire_id(self.id, number.to_bytes(8, "big"))
         child = self.children[number] = Passage(self.root, id_, self, number, n)
+        self.spread += n
+        self.size += size
         return child
+
+    def child_is_done(self, n: int) -> None:
+        """Note that a message which became ``n`` has its outcome."""
+        self.size -= self.size * n // max(self.spread, n)
+        self.spread -= n
 
     def take_out(self, first: int, stop: int) -> Iterator[Passage]:
         """Take out the passages of messages ``first .. stop-1``."""

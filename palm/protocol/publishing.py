@@ -99,7 +99,7 @@ class Publisher:
     """The stages behind a component; effects are added to the list of the machine it serves.
 
     ``expected`` are names and topics of those that were there before a restart: what is for them
-    waits for them as for any that is away.
+    waits for them as for any that is away. Who is not ``pipelined`` has nothing for its own topic.
     """
 
     def __init__(
@@ -109,8 +109,11 @@ class Publisher:
         effects: list[Effect],
         taps: Taps,
         expected: Iterable[tuple[str, list[str]]] = (),
+        *,
+        pipelined: bool = True,
     ) -> None:
         self._name = name
+        self._pipelined = pipelined
         self._timers = timers
         self._effects = effects
         self._taps = taps
@@ -141,6 +144,9 @@ class Publisher:
         claim = self._free_claim(name, wanted) or self._new_claim(name, wanted)
         claim.session = session = StageSession(id_, name, claim)
         self._log(logging.INFO, f"stage {name} joined, takes {shown(', '.join(wanted), LINE)}")
+        if self._name in wanted and not self._pipelined:
+            text = f"'{self._name}' is not pipelined: stage {name} gets what handle_stream sends it"
+            self._log(logging.WARNING, f"{text}, and nothing else")
         return session
 
     def connected(self, session: StageSession, now: float) -> None:

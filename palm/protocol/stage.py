@@ -87,7 +87,12 @@ class StageMachine(MasterMachine):
 
     def _new_publisher(self) -> Publisher:
         self._publisher = Publisher(
-            self.name, self._timers, self._effects, self._taps, self._expected
+            self.name,
+            self._timers,
+            self._effects,
+            self._taps,
+            self._expected,
+            pipelined=self._way.pipelined,
         )
         return self._publisher
 
@@ -229,6 +234,9 @@ class StageMachine(MasterMachine):
         self._sessions.dismiss_stage(stage, now)
 
     # Its end
+
+    def _is_busy(self) -> bool:
+        return super()._is_busy() or self._publisher.open > 0
 
     def _finish(self, now: float) -> None:
         for session in self._upstreams.sessions:

@@ -26,6 +26,7 @@ from palm.runtime.several import Several
 from palm.runtime.stages import expected_stages, leave_stages, remember_stages
 from palm.servers.listening import CacheSpec, Listening, new_link
 from palm.servers.topology import Link, Topology, link, stages_behind
+from palm.spec.component import STAGE_ROLES
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
 from palm.transport.inner import InnerConnector
@@ -240,6 +241,15 @@ class Staged(Listening):
         return any(isinstance(each, Endpoint) and each.is_reached_by(wanted) for each in own)
 
     # Serving
+
+    def _open(self) -> None:
+        if self.role in STAGE_ROLES and not self._previous:
+            raise ConfigError(
+                f"{self.role} '{self.name}' does not know what comes before it",
+                key="previous",
+                hint="give previous=NAME, or link them: first >> second",
+            )
+        super()._open()
 
     def _serve(self) -> None:
         if self._inside is None:

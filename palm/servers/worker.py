@@ -229,7 +229,7 @@ class Worker(Component):
         from_environment = os.environ.get("PALM_MASTER")
         if from_environment:
             return from_environment
-        masters = [r.name for r in live_records(self.folders) if r.role == "master"]
+        masters = [r.name for r in live_records(self.folders) if r.role in ("master", "hub")]
         if self.name in masters:
             return self.name
         if len(masters) == 1:

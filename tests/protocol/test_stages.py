@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
+from palm.protocol import passage, pool
 from palm.protocol.flow import GATHER, JOIN, SCATTER, Way
 from palm.runtime.functions import FunctionTable
 from palm.runtime.joins import Join, joining, of_parts
@@ -184,6 +185,30 @@ def test_a_row_loses_and_doubles_nothing(seed: int) -> None:
     torment(world, [*ROW, MANY], FAULTS)
     check(world, in_a_row)
     world.settle()
+
+
+@pytest.mark.parametrize("seed", range(COUNT // 2))
+def test_messages_that_become_many_wait_for_one_another(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passage, "MAX_SPREAD", 4)
+    monkeypatch.setattr(pool, "MAX_MESSAGES", 4)
+    world = row(seed)
+    world.new_job(MANY, 400)
+    most = 0
+    while not world.done:
+        world.step()
+        roots = [
+            job.passage
+            for session in world.components["first"].machine._clients.values()
+            for job in session.jobs.values()
+            if job.passage is not None
+        ]
+        most = max(most, *(each.spread for each in roots), 0)
+        if world.random.random() < 0.001:
+            world.fault()
+    check(world, in_a_row)
+    assert most <= 4 + 3 * 4 * pool.MAX_LEASES  # what was out by then; of all, 500 become many
 
 
 @pytest.mark.parametrize("seed", range(COUNT))
