@@ -104,9 +104,9 @@ class Client:
         self._warned = False
         self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
-        target = parse_address(db_address or push_address or sub_address or server_name)
-        if sub_address:
-            parse_address(sub_address)  # what no stage can have is refused now
+        stage = parse_address(sub_address) if sub_address else ""
+        known = db_address or push_address or (sub_address if stage != sub_address else "")
+        target = parse_address(known or server_name)
         self._only = sub_address or ""
         self._connection = self._connect(target, connect_timeout)
         self._active = self._connection.active

@@ -10,7 +10,7 @@ from palm.runtime.several import NOTHING, Several
 from palm.runtime.tasks import current_run, current_task
 from palm.wire.message import Route
 
-__all__ = ["Message", "gathering", "routing", "scattering"]
+__all__ = ["Hook", "Message", "current_message", "gathering", "routing", "scattering"]
 
 Hook = Callable[["Message"], Any]
 
@@ -43,7 +43,7 @@ def scattering(scatter: Hook) -> Callable[[Any], Several]:
     """Return a function whose results are the payloads of the messages that a hook yields."""
 
     def call(value: Any) -> Several:
-        return Several(("", _payload(each)) for each in _yielded(scatter, _current(value)))
+        return Several(("", _payload(each)) for each in _yielded(scatter, current_message(value)))
 
     return call
 
@@ -52,7 +52,7 @@ def gathering(gather: Hook | None, handle_stream: Hook | None) -> Callable[[Any]
     """Return a function whose results are those of the two hooks, one after the other."""
 
     def call(value: Any) -> Several:
-        message = _current(value)
+        message = current_message(value)
         messages = [message] if gather is None else _yielded(gather, message)
         return Several(_routed(handle_stream, each, message) for each in messages)
 
@@ -69,15 +69,15 @@ def routing(
         if result is None and drops_none:
             return NOTHING
         if isinstance(result, Several):
-            messages = [_current(each) for _, each in result.pairs]
+            messages = [current_message(each) for _, each in result.pairs]
         else:
-            messages = [_current(result)]
+            messages = [current_message(result)]
         return Several(_routed(handle_stream, each, each) for each in messages)
 
     return call
 
 
-def _current(payload: Any) -> Message:
+def current_message(payload: Any) -> Message:
     """Return the message that this thread works on, with another payload."""
     task = current_task()
     route = current_run().invoke.task.route or Route()

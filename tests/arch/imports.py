@@ -28,6 +28,7 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.servers": ("palm.runtime",),
     "palm.clients": ("palm.runtime",),
     "palm.gateways": ("palm.clients", "palm.servers"),
+    "palm.parts": ("palm.clients", "palm.servers"),
     "palm.registry_api": ("palm.registry_api.schema",),
     "palm.runner": ("palm.runtime", "palm.registry_api"),
     # What runs in a component's kernel, as a command does in its process; nobody imports it.
