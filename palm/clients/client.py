@@ -432,6 +432,10 @@ class Client:
         self._values.close(closed)
         self._questions.close(closed)
 
+    def clean(self) -> None:
+        """Close it: the name that `close` had in pylm."""
+        self.close()
+
     def __enter__(self) -> Client:
         return self
 

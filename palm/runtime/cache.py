@@ -75,7 +75,7 @@ class Cache(MutableMapping[str, Any]):
         self.set(key, value)
 
     def __delitem__(self, key: str) -> None:
-        if not self._ask(Fetch(0, 0, self._full(key), delete=True)).found:
+        if not self.delete(key):
             raise KeyError(key)
 
     def __contains__(self, key: object) -> bool:
@@ -154,6 +154,14 @@ class Cache(MutableMapping[str, Any]):
     def clear(self, prefix: str = "") -> int:  # type: ignore[override]
         """Delete all keys that begin with ``prefix``, at once; return how many there were."""
         return self._ask(Clear(0, 0, self._full(prefix))).count
+
+    def delete(self, key: str) -> bool:
+        """Delete a key; return whether it was there."""
+        return self._ask(Fetch(0, 0, self._full(key), delete=True)).found
+
+    def clean(self, prefix: str) -> int:
+        """Delete all keys that begin with ``prefix``: the name that `clear` had in pylm."""
+        return self.clear(prefix)
 
     def list(self, prefix: str = "") -> builtins.list[str]:
         """Return the keys that begin with ``prefix``, in order.

@@ -61,6 +61,14 @@ class Serving(Staged):
         """The names of what it serves."""
         return self._functions().names()
 
+    def start(self, cache_messages: int | None = None) -> None:
+        """Open, serve until `stop`, SIGTERM or SIGINT, and close; then return.
+
+        Scripts for pylm give ``cache_messages``; it has no effect, since the cache ends with the
+        rest of the component.
+        """
+        super().start()
+
     def set(self, value: Any, key: str | None = None) -> str:
         """Keep a value in its cache; return its key, a new one if none is given."""
         key = uuid4().hex if key is None else key

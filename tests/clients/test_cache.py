@@ -69,6 +69,12 @@ def test_keys_are_listed_and_cleared_by_prefix(client: Client) -> None:
     assert client.cache.list() == ["a/1", "b"]
 
 
+def test_deleting_by_the_names_of_pylm_says_what_was_there(client: Client) -> None:
+    client.cache.update({"a/1": 1, "a/2": 2, "b": 3})
+    assert client.cache.delete("b") is True and client.cache.delete("b") is False
+    assert client.cache.clean("a/") == 2 and client.cache.clean("a/") == 0
+
+
 def test_compare_and_set(client: Client) -> None:
     cache = client.cache
     assert cache.cas("k", MISSING, 1) is True

@@ -386,6 +386,13 @@ def test_leaving_its_block_closes_it(foo: Serve) -> None:
             call()
 
 
+def test_cleaning_is_closing(foo: Serve) -> None:
+    client = foo(identity)
+    client.clean()
+    with pytest.raises(PalmError, match="closed"):
+        client.eval("foo.identity", 1)
+
+
 def test_closing_cancels_what_runs(foo: Serve, gate: threading.Event) -> None:
     client = foo(waiting(gate))
     running = client.job("foo.wait", iter(int, 1))

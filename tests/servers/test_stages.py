@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any
@@ -84,6 +85,17 @@ def test_a_server_stops_after_its_messages(cluster: ThreadCluster) -> None:
     assert sorted(cluster.client("first").job("first.f", [-1, -2, -3])) == [1, 2, 3]
     served.join()
     assert served.error is None
+
+
+def test_a_limit_for_its_cache_limits_nothing(cluster: ThreadCluster) -> None:
+    server = First("first", messages=1)
+    thread = threading.Thread(target=server.start, kwargs={"cache_messages": 1})
+    thread.start()
+    client = cluster.client("first")
+    assert [client.set(1, "a"), client.set(2, "b"), client.get("b")] == ["a", "b", 2]
+    assert client.eval("first.foo", b"x") == b"first x"
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_its_cache_is_that_of_its_clients(cluster: ThreadCluster) -> None:
