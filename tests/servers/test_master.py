@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import threading
@@ -164,6 +165,20 @@ def test_its_cache_holds_values_as_they_are(cluster: ThreadCluster) -> None:
     assert client.delete("ours") is True
     with pytest.raises(KeyError):
         master.cache["ours"]
+
+
+def test_two_of_a_process_share_neither_cache_nor_log_handlers(
+    cluster: ThreadCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.Logger, "hasHandlers", lambda self: False)  # as in a plain script
+    before = list(logging.getLogger().handlers)
+    first, second = Master("foo"), Master("foo")
+    first.cache["key"] = 1
+    assert "key" not in second.cache
+    first.logger.info("once")
+    assert capsys.readouterr().out.count("once") == 1
+    assert logging.getLogger().handlers == before
+    assert not logging.getLogger("foo").handlers
 
 
 def test_its_cache_may_be_the_callers(cluster: ThreadCluster) -> None:
