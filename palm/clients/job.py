@@ -89,6 +89,9 @@ class Job:
         self.limit = limit
         self._found = 0
         self._came = 0
+        #: Results of the stage that was asked for, and of others.
+        self._from_stage = 0
+        self._from_others = 0
         #: And how many its caller may still have.
         self._left = limit
         self._errors = errors
@@ -233,6 +236,7 @@ class Job:
                     if left is not None and left <= 0:
                         break
                     self._wait(left)
+                self._tell_notes()
                 return self._complete and not self.over
         except KeyboardInterrupt:
             self._interrupted()
@@ -372,6 +376,9 @@ class Job:
             self._kept.append(chunk)
             if self.limit is not None:
                 self._found += chunk.count + chunk.failed
+            if self.route is not None and self.route.only:
+                self._from_stage += chunk.count
+                self._from_others += chunk.left_out
             if self._ordered:
                 self._early[chunk.first] = chunk
                 while (chunk_ := self._early.pop(self._next, None)) is not None:
@@ -471,6 +478,9 @@ class Job:
         return window.answered > window.consumed and not window.in_flight and not window.has_room
 
     def _end(self) -> None:
+        if self._from_others and not self._from_stage and self._ended is None:
+            stage = self.route.only if self.route is not None else ""
+            self._notes.append(f"no result came from {stage}; other stages had results")
         self._ended = time.monotonic() if self._ended is None else self._ended
         self._changed.notify_all()
         self._drained.notify_all()
@@ -501,9 +511,12 @@ class Job:
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for a change; say what there is to say in this thread, which the user looks at."""
+        self._tell_notes()
+        self._changed.wait(timeout)
+
+    def _tell_notes(self) -> None:
         while self._notes:
             self._logger.warning("%s: %s", self.function, self._notes.popleft())
-        self._changed.wait(timeout)
 
     def _tell_pause(self) -> None:
         waiting = self._window.answered - self._window.consumed
@@ -562,6 +575,7 @@ class Job:
                 while not self._chunks and self._open:
                     self._wait(None)
                 if not self._chunks:
+                    self._tell_notes()
                     return None
                 chunk = self._chunks.popleft()
                 self._window.consume(chunk.n, chunk.size)

@@ -96,6 +96,7 @@ class Flow:
     def enter(self, root: JobState, piece: Piece, now: float) -> None:
         """Let messages of a client's, or an earlier stage's, job begin their way."""
         if root.passage is None:
+            root.route = route_of(root)
             root.passage = Passage(root, wire_id(root.home.id, root.id))
         self._queue(root.passage, 0, piece, now)
 
@@ -226,8 +227,9 @@ class Flow:
             else:
                 self.finish(passage, outcome.cut(at, at + 1), batch.cut(at, at + 1), now)
         self._go_on_apart(passage, step, outcome, single, now)
-        if passage.is_full:
-            passage.steps[step - 1].blocked = True
+        before = passage.steps.get(step - 1)
+        if before is not None and passage.is_full:
+            before.blocked = True
 
     def _unblock(self, passage: Passage, now: float) -> None:
         """Let messages become more again, now that others of the job are done."""
