@@ -7,11 +7,13 @@ names in front. Nothing of it is left behind.
 Every ``*.py`` in a folder is a component, but for ``client.py`` and ``addresses.py``. Where that
 does not fit, ``example.toml`` says what is started; each of its keys may be missing::
 
-    start = ["master.py --pull {0} --db {1}", "worker.py --db {1}"]    # {0}: the first address
-    client = "client.py"
-    cluster = "cluster.toml"                # started by `palm up` instead
+    start = ["master.py --db {address0}", "worker.py --db {address0}", "palm gateway > {home}/said"]
+    client = "client.py {home}/said"
+    wait_for = "{home}/said"                # a file that has a line before the client starts
+    cluster = "cluster.toml"                # started by `palm up`
 
-Scripts that want addresses read the first port from ``EXAMPLE_PORT``; the next ten are free, too.
+``{home}`` is a folder of this run; ``{port0}`` to ``{port10}`` are ports that are free, and
+``{address0}`` is ``tcp://127.0.0.1:{port0}``. Scripts find the first port in ``EXAMPLE_PORT``.
 """
 
 from __future__ import annotations
@@ -51,8 +53,9 @@ class Example(NamedTuple):
 
     folder: Path
     start: list[str]
-    client: str
-    cluster: str
+    client: str = "client.py"
+    cluster: str = ""
+    wait_for: str = ""
 
     @property
     def about(self) -> str:
@@ -71,20 +74,22 @@ def load(name: str) -> Example:
     folder = HERE / name
     path = folder / "example.toml"
     said = tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-    unknown = set(said) - {"start", "client", "cluster"}
+    unknown = set(said) - set(Example._fields[1:])
     if unknown:
         raise SystemExit(f"{path}: there is no key {', '.join(sorted(unknown))}")
     found = sorted(path.name for path in folder.glob("*.py") if path.name not in NO_COMPONENTS)
-    cluster = said.get("cluster", "")
-    start = said.get("start", [] if cluster else found)
-    return Example(folder, start, said.get("client", "client.py"), cluster)
+    said.setdefault("start", [] if "cluster" in said else found)
+    return Example(folder, **said)
 
 
 class Process:
-    """A process whose lines are shown with its name in front."""
+    """A process whose lines are shown with its name in front, and are put into a file if wanted."""
 
-    def __init__(self, name: str, argv: list[str], folder: Path, env: dict[str, str]) -> None:
+    def __init__(
+        self, name: str, argv: list[str], folder: Path, env: dict[str, str], file: str = ""
+    ) -> None:
         self.name = name
+        self._file = Path(file) if file else None
         self._process = subprocess.Popen(
             argv,
             cwd=folder,
@@ -100,6 +105,9 @@ class Process:
 
     def _show(self) -> None:
         for line in self._process.stdout or ():
+            if self._file is not None:
+                with self._file.open("a", encoding="utf-8") as file:
+                    file.write(line)
             say(self.name, line.rstrip("\n"))
 
     @property
@@ -135,7 +143,10 @@ class Run:
 
     def __init__(self, example: Example, home: Path, port: int) -> None:
         self._example = example
-        self._addresses = [f"tcp://127.0.0.1:{port + at}" for at in range(PORTS)]
+        self._names = {"home": str(home)}
+        for at in range(PORTS):
+            self._names[f"port{at}"] = str(port + at)
+            self._names[f"address{at}"] = f"tcp://127.0.0.1:{port + at}"
         paths = [str(HERE.parent), os.environ.get("PYTHONPATH", "")]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("PALM_")}
         self._env = kept | {
@@ -152,12 +163,12 @@ class Run:
     def run(self, order: str, timeout: float) -> list[str]:
         """Start all, wait for the client, stop all; return what was wrong."""
         try:
-            wrong = self._start(order) + self._wait_for_client(timeout)
+            wrong = self._start(order, timeout) or self._wait_for_client(timeout)
         finally:
             left = self._stop()
-        return wrong + left
+        return list(dict.fromkeys(wrong + left))
 
-    def _start(self, order: str) -> list[str]:
+    def _start(self, order: str, timeout: float) -> list[str]:
         if self._example.cluster:
             code = self._palm("up", self._example.cluster)
             if code:
@@ -171,21 +182,44 @@ class Run:
         for line in start:
             self._components.append(self._process(line))
         if order != "reversed":
+            wrong = self._wait_for_file(timeout)
+            if wrong:
+                return wrong
             self._start_client()
         return []
+
+    def _wait_for_file(self, timeout: float) -> list[str]:
+        """Wait until the file has a line that the client wants to read."""
+        path = Path(self._filled_in(self._example.wait_for))
+        deadline = time.monotonic() + timeout
+        while self._example.wait_for and not (path.exists() and "\n" in path.read_text("utf-8")):
+            if time.monotonic() > deadline or self._ended():
+                return self._ended() or [f"{path.name} is not there within {timeout:g} s"]
+            time.sleep(0.02)
+        return []
+
+    def _ended(self) -> list[str]:
+        """Say which components have ended, though nobody asked them to."""
+        return [
+            f"{each.name} ended with exit code {each.exit_code}"
+            for each in self._components
+            if each.exit_code is not None
+        ]
 
     def _start_client(self) -> None:
         self._client = self._process(self._example.client, "client")
 
     def _process(self, line: str, name: str = "") -> Process:
-        words = [self._filled_in(word) for word in shlex.split(line)]
-        stem = Path(words[0]).stem
+        command, _, file = self._filled_in(line).partition(" > ")
+        words = shlex.split(command)
+        stem = words[1] if words[0] == "palm" else Path(words[0]).stem
         same = sum(re.fullmatch(rf"{stem}(-\d+)?", each.name) is not None for each in self._all())
         name = name or (f"{stem}-{same + 1}" if same else stem)
-        return Process(name, [sys.executable, *words], self._example.folder, self._env)
+        python = [sys.executable, *(["-m"] if words[0] == "palm" else [])]
+        return Process(name, python + words, self._example.folder, self._env, file)
 
-    def _filled_in(self, word: str) -> str:
-        return re.sub(r"\{(\d+)\}", lambda found: self._addresses[int(found[1])], word)
+    def _filled_in(self, text: str) -> str:
+        return re.sub(r"\{(\w+)\}", lambda found: self._names[found[1]], text)
 
     def _all(self) -> list[Process]:
         return self._components + ([self._client] if self._client is not None else [])
@@ -194,9 +228,8 @@ class Run:
         """Wait until the client has ended, or a component has."""
         deadline = time.monotonic() + timeout
         while self._client is not None and (code := self._client.wait(0.2)) is None:
-            ended = [each for each in self._components if each.exit_code is not None]
-            if ended:
-                return [f"{each.name} ended with exit code {each.exit_code}" for each in ended]
+            if ended := self._ended():
+                return ended
             if time.monotonic() > deadline:
                 return [f"the client has not ended within {timeout:g} s"]
         if self._client is None:
@@ -209,9 +242,7 @@ class Run:
             each.stop()
         for each in reversed(self._all()):
             code = each.end(GRACE)
-            if each is self._client:
-                continue
-            if code != 0:
+            if each is not self._client and code not in (0, -signal.SIGTERM):
                 how = "had to be killed" if code is None else f"ended with exit code {code}"
                 wrong.append(f"{each.name} {how}")
         if self._example.cluster and self._palm("down"):

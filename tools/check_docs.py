@@ -1,6 +1,6 @@
 """Check the documentation: links within the project lead somewhere, code samples are Python.
 
-A sample whose first line is ``# examples/...`` has to be a part of that file, as it is there.
+A sample whose first line is ``# examples/...`` has to be a part of that file.
 
 ``make docs``. Links to other sites are not followed.
 """
@@ -56,7 +56,10 @@ def bad_sample(page: Path, line: int, code: str) -> Iterator[str]:
 
 
 def _is_part(code: str, path: Path) -> bool:
-    return path.is_file() and code.strip("\n") in path.read_text("utf-8")
+    """Whether a file has these lines, maybe further in."""
+    text = path.read_text("utf-8") if path.is_file() else ""
+    shifted = (textwrap.indent(code, " " * n) for n in range(0, 16, 4))
+    return any(f"\n{lines}" in f"\n{text}" for lines in shifted)
 
 
 def main() -> int:

@@ -132,7 +132,7 @@ HOOKS = {
         client = Client('server', 'tcp://127.0.0.1:5559')
 
         if __name__ == '__main__':
-            results = client.job('server.foo', repeat(b'a message', 3), messages=3)
+            results = client.job('server.foo', repeat(b'a message', 3), messages=6)
             print(sorted(results))
     """,
     "says": [str(sorted([b"did a message0"] * 3 + [b"did a message1"] * 2 + [b"final message"]))],

@@ -14,7 +14,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(check_docs, "ROOT", tmp_path)
     (tmp_path / "other.md").write_text("# A heading, with: signs\n")
     (tmp_path / "examples").mkdir()
-    (tmp_path / "examples" / "a.py").write_text("import os\n\nx = 1\ny = 2\n")
+    (tmp_path / "examples" / "a.py").write_text("if True:\n    x = 1\n\n    y = 2\n")
     return tmp_path / "page.md"
 
 
@@ -39,6 +39,6 @@ def test_good_page_is_clean(page: Path) -> None:
     page.write_text(
         "[a](other.md#a-heading-with-signs) [b](https://example.org/gone) [c](#here)\n\n# Here\n\n"
         "```python\n%load_ext palm_jupyter\nx = 1\n```\n```\nnot python\n```\n"
-        "```python\n# examples/a.py\nx = 1\ny = 2\n```\n"
+        "```python\n# examples/a.py\nx = 1\n\ny = 2\n```\n"
     )
     assert list(check_docs.complaints(page)) == []
