@@ -8,8 +8,7 @@ Every ``*.py`` in a folder is a component, but for ``client.py`` and ``addresses
 does not fit, ``example.toml`` says what is started; each of its keys may be missing::
 
     start = ["master.py --db {address0}", "worker.py --db {address0}", "palm gateway > {home}/said"]
-    client = "client.py {home}/said"
-    wait_for = "{home}/said"                # a file that has a line before the client starts
+    client = { run = "client.py {home}/said", after = "{home}/said" }    # when that file is there
     cluster = "cluster.toml"                # started by `palm up`
 
 ``{home}`` is a folder of this run; ``{port0}`` to ``{port10}`` are ports that are free, and
@@ -48,14 +47,25 @@ NO_COMPONENTS = ("client.py", "addresses.py")
 PRINTING = threading.Lock()
 
 
+class Line(NamedTuple):
+    """A command, and a file that has to be there before."""
+
+    run: str
+    after: str = ""
+
+    @classmethod
+    def of(cls, said: str | dict[str, str]) -> Line:
+        """Return what a string, or a table with both keys, says."""
+        return cls(said) if isinstance(said, str) else cls(**said)
+
+
 class Example(NamedTuple):
-    """What is started: components as command lines, or a cluster file, and the client."""
+    """What is started: components, or a cluster file, and the client."""
 
     folder: Path
-    start: list[str]
-    client: str = "client.py"
-    cluster: str = ""
-    wait_for: str = ""
+    start: list[Line]
+    client: Line
+    cluster: str
 
     @property
     def about(self) -> str:
@@ -78,8 +88,9 @@ def load(name: str) -> Example:
     if unknown:
         raise SystemExit(f"{path}: there is no key {', '.join(sorted(unknown))}")
     found = sorted(path.name for path in folder.glob("*.py") if path.name not in NO_COMPONENTS)
-    said.setdefault("start", [] if "cluster" in said else found)
-    return Example(folder, **said)
+    cluster = said.get("cluster", "")
+    start = [Line.of(each) for each in said.get("start", [] if cluster else found)]
+    return Example(folder, start, Line.of(said.get("client", "client.py")), cluster)
 
 
 class Process:
@@ -175,24 +186,30 @@ class Run:
                 return [f"'palm up {self._example.cluster}' ended with {code}"]
         start = list(self._example.start)
         if order == "reversed":
-            self._start_client()
             start.reverse()
         elif order == "random":
             random.shuffle(start)
+        start.sort(key=lambda line: bool(line.after))
+        client = self._example.client
+        start.insert(0 if order == "reversed" and not client.after else len(start), client)
         for line in start:
-            self._components.append(self._process(line))
-        if order != "reversed":
-            wrong = self._wait_for_file(timeout)
+            wrong = self._wait_for_file(line.after, timeout)
             if wrong:
                 return wrong
-            self._start_client()
+            self._start_one(line)
         return []
 
-    def _wait_for_file(self, timeout: float) -> list[str]:
-        """Wait until the file has a line that the client wants to read."""
-        path = Path(self._filled_in(self._example.wait_for))
+    def _start_one(self, line: Line) -> None:
+        if line is self._example.client:
+            self._client = self._process(line.run, "client")
+        else:
+            self._components.append(self._process(line.run))
+
+    def _wait_for_file(self, name: str, timeout: float) -> list[str]:
+        """Wait until somebody has written something into a file."""
+        path = Path(self._filled_in(name))
         deadline = time.monotonic() + timeout
-        while self._example.wait_for and not (path.exists() and "\n" in path.read_text("utf-8")):
+        while name and not (path.exists() and path.stat().st_size):
             if time.monotonic() > deadline or self._ended():
                 return self._ended() or [f"{path.name} is not there within {timeout:g} s"]
             time.sleep(0.02)
@@ -205,9 +222,6 @@ class Run:
             for each in self._components
             if each.exit_code is not None
         ]
-
-    def _start_client(self) -> None:
-        self._client = self._process(self._example.client, "client")
 
     def _process(self, line: str, name: str = "") -> Process:
         command, _, file = self._filled_in(line).partition(" > ")
