@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
 
+from msgspec.structs import replace
+
 from palm.protocol.delivery import Delivery
 from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, LoadInputs, Send
@@ -17,6 +19,7 @@ from palm.protocol.entries import Begun, Inputs, JobBegun, Recovered
 from palm.protocol.jobs import ClientSession, JobState, Piece, blank_piece
 from palm.protocol.journal import Journal
 from palm.protocol.ledger import Ledger
+from palm.protocol.passage import route_of
 from palm.protocol.settlement import Settlement
 from palm.protocol.timers import Timers
 from palm.wire.batch import Batch
@@ -66,7 +69,8 @@ class Admission:
         self._keeper.jobs[job.id] = job
         self._delivery.attach(client, job, ledger)
         self._limit(job, job.terms.remaining, now)
-        entry = JobBegun(job.id, function, client.name, job.terms, client.id)
+        route = replace(route_of(job), function=job.chain)
+        entry = JobBegun(job.id, function, client.name, job.terms, client.id, route)
         self._journal.write(entry, sync=False)
         return job
 
@@ -207,6 +211,8 @@ class Admission:
         """
         for each in found:
             job = JobState(self._keeper, each.job, each.function, each.terms)
+            if each.route is not None:
+                job.chain, job.route = each.route.function, replace(each.route, function="")
             ledger = job.ledger = Ledger(each.client, now - each.age, each.owner)
             self._keeper.jobs[job.id] = job
             job.known.add(0, each.accepted)

@@ -31,13 +31,13 @@ from palm.protocol.entries import (
 )
 from palm.protocol.events import Event, InputsLoaded, JournalFailed, OutcomesLoaded, Written
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 from palm.wire.outcome import failures_in
 
 __all__ = ["Journal"]
 
 #: Version of the tables, kept in the database.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 #: Most entries that are written together.
 MAX_GROUP: Final = 1024
@@ -59,7 +59,7 @@ _TABLES: Final = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, job BLOB NOT NULL UNIQUE, function TEXT NOT NULL,
     client TEXT NOT NULL, terms BLOB NOT NULL, began REAL NOT NULL,
-    owner BLOB NOT NULL,
+    owner BLOB NOT NULL, route BLOB,
     closed INTEGER NOT NULL DEFAULT 0, begun INTEGER NOT NULL DEFAULT 0, ended REAL);
 CREATE TABLE inputs (
     id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
@@ -80,6 +80,9 @@ CREATE TABLE outcome_frames (
     frame BLOB NOT NULL, PRIMARY KEY (outcome, at));
 """
 
+#: What makes tables of version 1 those of version 2: jobs had one stage.
+_FROM_1: Final = "ALTER TABLE jobs ADD COLUMN route BLOB;"
+
 #: How the frames of large payloads are written and read.
 _FRAMES: Final = {
     "input": (
@@ -94,6 +97,7 @@ _FRAMES: Final = {
 
 _encode = msgspec.msgpack.encode
 _terms = msgspec.msgpack.Decoder(Terms)
+_route = msgspec.msgpack.Decoder(Route)
 _outcome = msgspec.msgpack.Decoder(Outcome)
 
 
@@ -226,8 +230,9 @@ class Journal:
             version = _version(connection)  # first: a file that is not ours stays as it is
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            if not version:
-                connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT")
+            if version != SCHEMA:
+                change = _FROM_1 if version else _TABLES
+                connection.executescript(f"BEGIN; {change} PRAGMA user_version = {SCHEMA}; COMMIT")
         except BaseException:
             connection.close()
             raise
@@ -237,7 +242,7 @@ class Journal:
 def _version(connection: sqlite3.Connection) -> int:
     """Return the version of the tables, 0 of an empty file; raises where they are not ours."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, SCHEMA):
+    if not 0 <= version <= SCHEMA:
         raise sqlite3.DatabaseError(f"its version is {version}, not {SCHEMA}")
     (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     if tables and not version:
@@ -261,11 +266,11 @@ def _insert(connection: sqlite3.Connection, entry: Entry) -> None:
     execute = connection.execute
     if isinstance(entry, JobBegun):
         execute(
-            "INSERT INTO jobs (job, function, client, terms, owner, began)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (job, function, client, terms, owner, route, began)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                *(entry.job, entry.function, entry.client, _encode(entry.terms)),
-                *(entry.owner, time.time()),
+                *(entry.job, entry.function, entry.client, _encode(entry.terms), entry.owner),
+                *(None if entry.route is None else _encode(entry.route), time.time()),
             ),
         )
     elif isinstance(entry, Owned):
@@ -408,10 +413,10 @@ def _load_frames(connection: sqlite3.Connection, owner: str, row: int, count: in
 
 def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered]:
     rows = connection.execute(
-        "SELECT id, job, function, client, terms, began, closed, begun, ended, owner"
-        " FROM jobs ORDER BY id"
+        "SELECT id, job, function, client, terms, began, closed, begun, ended, owner,"
+        " route FROM jobs ORDER BY id"
     ).fetchall()
-    for row, job, function, client, terms, began, closed, begun, ended, owner in rows:
+    for row, job, function, client, terms, began, closed, begun, ended, owner, route in rows:
         (accepted,) = connection.execute(
             "SELECT COALESCE(MAX(first + n), 0) FROM inputs WHERE job = ?", (row,)
         ).fetchone()
@@ -434,4 +439,5 @@ def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered
             max(now - began, 0.0),
             ended is not None,
             owner,
+            None if route is None else _route.decode(route),
         )

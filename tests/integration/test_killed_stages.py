@@ -173,3 +173,21 @@ def test_all_parts_are_killed_one_after_the_other(
     client = stack.enter_context(Client("first"))
     kills = {500 * (at + 1): name for at, name in enumerate(names)}
     check(stages, client, names[1], kills)
+
+
+@pytest.mark.slow
+def test_durable_job_knows_its_stages_after_the_death_of_all(
+    stack: ExitStack, tmp_path: Path
+) -> None:
+    stages = Stages(tmp_path / "stages.py", ROW, [])
+    stack.callback(stages.close)
+    with Client("first") as client:
+        functions = ["first.step", "second.step", "third.finish"]
+        job = client.job(functions, range(MESSAGES), durable=True)
+        next(job)
+    for name in ROW:
+        stages.kill(name)
+    client = stack.enter_context(Client("first"))
+    resumed = client.resume(job.id)
+    assert resumed.progress.done < MESSAGES, "it is over before the kill"
+    assert Counter(resumed) == Counter(("done", number + 2) for number in range(MESSAGES))

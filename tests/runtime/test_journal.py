@@ -22,7 +22,7 @@ from palm.protocol.events import InputsLoaded, JournalFailed, OutcomesLoaded, Wr
 from palm.runtime import journal as module
 from palm.runtime.journal import LOAD_BYTES, LOAD_MESSAGES, MAX_GROUP, Journal
 from palm.wire.batch import INLINE_LIMIT, MAX_MESSAGES, Batch
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 from tests.support.cluster import ROOT, until
 from tests.support.messages import durations
@@ -252,6 +252,27 @@ def test_entry_that_is_larger_than_agreed_comes_alone(desk: Desk) -> None:
 
 
 # What a new master is told
+
+
+def test_new_master_is_told_what_a_job_is_for_other_stages(path: Path) -> None:
+    desk = Desk(path)
+    route = Route(client="client-1", cache="key", only="tcp://127.0.0.1:5561", function="a.f b.g")
+    desk.write(JobBegun(b"job", "f", "client-1", DURABLE, b"owner", route))
+    desk.journal.close()
+    (found,) = Journal(path, print).recover()
+    assert (found.route, found.owner) == (route, b"owner")
+
+
+def test_journal_of_the_version_before_is_read(path: Path) -> None:
+    desk = Desk(path)
+    desk.write(begun(), inputs(b"job", 0, [b"x"] * 3))
+    desk.journal.close()
+    with closing(sqlite3.connect(path)) as connection:  # as it was without stages
+        connection.execute("ALTER TABLE jobs DROP COLUMN route")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    (found,) = Journal(path, print).recover()
+    assert (found.function, found.accepted, found.route) == ("f", 3, None)
 
 
 def test_new_master_is_told_how_far_each_job_is(path: Path) -> None:
@@ -684,7 +705,7 @@ def test_file_that_is_no_journal_is_refused_and_left_alone(
 
 def test_another_version_is_named(path: Path) -> None:
     of_another_version(path)
-    with pytest.raises(ConfigError, match="its version is 99, not 1"):
+    with pytest.raises(ConfigError, match="its version is 99, not 2"):
         Journal(path, print).recover()
 
 
