@@ -128,6 +128,12 @@ def test_a_generator_has_as_many_results_as_it_yields(cluster: ThreadCluster) ->
     assert frame["result"].tolist() == [0, 1, 2, 0, 1]
 
 
+def test_so_does_what_returns_a_generator(cluster: ThreadCluster) -> None:
+    cluster.serve(Server("first", functions={"some": lambda n: (1 // (3 - at) for at in range(n))}))
+    job = cluster.client("first").job("first.some", [3, 0, 4, 1], ordered=True, errors="return")
+    assert [getattr(each, "type", each) for each in job] == [0, 0, 1, "ZeroDivisionError", 0]
+
+
 def range_of(n: int) -> Iterator[int]:
     yield from range(n)
 
