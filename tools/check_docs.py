@@ -1,5 +1,7 @@
 """Check the documentation: links within the project lead somewhere, code samples are Python.
 
+A sample whose first line is ``# examples/...`` has to be a part of that file.
+
 ``make docs``. Links to other sites are not followed.
 """
 
@@ -13,8 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("*.md", "docs/**/*.md")
+PAGES = ("*.md", "docs/**/*.md", "examples/*/*.md")
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]*))?\)")
+QUOTED = re.compile(r"\A# (examples/\S+)\n")
 SAMPLE = re.compile(r"^( *)```python\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 HEADING = re.compile(r"^#+ +(.*)$", re.MULTILINE)
 
@@ -47,6 +50,16 @@ def bad_sample(page: Path, line: int, code: str) -> Iterator[str]:
     except SyntaxError as error:
         at = line + (error.lineno or 1) - 1
         yield f"{page.relative_to(ROOT)}:{at}: {error.msg}"
+    quoted = QUOTED.match(code)
+    if quoted and not _is_part(code[quoted.end() :], ROOT / quoted[1]):
+        yield f"{page.relative_to(ROOT)}:{line}: this is not in {quoted[1]}"
+
+
+def _is_part(code: str, path: Path) -> bool:
+    """Whether a file has these lines, maybe further in."""
+    text = path.read_text("utf-8") if path.is_file() else ""
+    shifted = (textwrap.indent(code, " " * n) for n in range(0, 16, 4))
+    return any(f"\n{lines}" in f"\n{text}" for lines in shifted)
 
 
 def main() -> int:

@@ -84,7 +84,7 @@ class Feeder:
         self._is_at_hand = isinstance(items, Source) and items.is_at_hand
         size = items.size if isinstance(items, Source) else 0
         #: The job may end before its items do.
-        self._is_limited = job.limit is not None and (size is None or job.limit < size)
+        self._is_limited = job.limit is not None and (size is None or job.limit.most < size)
         self._needs_room = False
         self._thread: threading.Thread | None = None
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from palm.clients.limit import Limit
 from palm.clients.outcomes import Chunk, Failed
 from palm.clients.window import JournaledWindow, Window
 from palm.errors import ConfigError, JobError, PalmError
@@ -84,13 +85,11 @@ class Job:
         self.function = function
         self.terms = terms
         self.route = route
-        #: Results and failures after which it ends, how many of them there are so far, and how
-        #: many of those its caller may have: with ``ordered`` some wait for others.
-        self.limit = limit
-        self._found = 0
-        self._came = 0
-        #: And how many its caller may still have.
-        self._left = limit
+        #: After how many results and failures it ends, if not with its items.
+        self.limit = None if limit is None else Limit(limit)
+        #: Results of the stage that was asked for, and of others.
+        self._from_stage = 0
+        self._from_others = 0
         self._errors = errors
         self._ordered = ordered
         self._total = total
@@ -233,6 +232,7 @@ class Job:
                     if left is not None and left <= 0:
                         break
                     self._wait(left)
+                self._tell_notes()
                 return self._complete and not self.over
         except KeyboardInterrupt:
             self._interrupted()
@@ -272,6 +272,8 @@ class Job:
             self.wait()
         chunks, missing = self._all_chunks(partial=partial)
         result = frame.results(self, chunks, missing, self._index)
+        if self.limit is not None:
+            result = result.iloc[: self.limit.most]
         if errors == "raise" and not partial:
             self._raise_first(chunks)  # now: reading a result may have failed as well
         return result
@@ -298,17 +300,14 @@ class Job:
         return self._ended is not None
 
     def wants(self, number: int) -> bool:
-        """Return whether item ``number`` (from 0) is needed; wait until that is known.
-
-        As many items are as results may come; more are where some have none.
-        """
+        """Return whether item ``number`` (from 0) is needed; wait until that is known."""
         with self._changed:
             while self._may_feed and self.limit is not None:
-                if self.journaled:
-                    return number < self.limit
-                if self._came >= self.limit:
+                if self.journaled:  # what comes of it is not waited for
+                    return number < self.limit.most
+                if self.limit.is_reached:
                     return False
-                if number < self.limit + max(0, self._window.answered - self._found):
+                if self.limit.needs(number, self._window.answered):
                     return True
                 self._drained.wait(PAUSE_NOTICE)
             return self._may_feed
@@ -371,7 +370,10 @@ class Job:
                 self._retried += chunk.n
             self._kept.append(chunk)
             if self.limit is not None:
-                self._found += chunk.count + chunk.failed
+                self.limit.found(chunk)
+            if self.route is not None and self.route.only:
+                self._from_stage += chunk.count
+                self._from_others += chunk.left_out
             if self._ordered:
                 self._early[chunk.first] = chunk
                 while (chunk_ := self._early.pop(self._next, None)) is not None:
@@ -395,13 +397,13 @@ class Job:
         """Let the caller have outcomes."""
         self._chunks.append(chunk)
         if self.limit is not None:
-            self._came += chunk.count + chunk.failed
+            self.limit.in_turn(chunk)
             self._drained.notify_all()
 
     @property
     def _has_enough(self) -> bool:
         """Whether it ends now, though more of its messages could have outcomes."""
-        if self.limit is None or self._came < self.limit or self._complete:
+        if self.limit is None or not self.limit.is_reached or self._complete:
             return False
         return not self.journaled
 
@@ -471,6 +473,9 @@ class Job:
         return window.answered > window.consumed and not window.in_flight and not window.has_room
 
     def _end(self) -> None:
+        if self._from_others and not self._from_stage and self._ended is None:
+            stage = self.route.only if self.route is not None else ""
+            self._notes.append(f"no result came from {stage}; other stages had results")
         self._ended = time.monotonic() if self._ended is None else self._ended
         self._changed.notify_all()
         self._drained.notify_all()
@@ -501,9 +506,12 @@ class Job:
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for a change; say what there is to say in this thread, which the user looks at."""
+        self._tell_notes()
+        self._changed.wait(timeout)
+
+    def _tell_notes(self) -> None:
         while self._notes:
             self._logger.warning("%s: %s", self.function, self._notes.popleft())
-        self._changed.wait(timeout)
 
     def _tell_pause(self) -> None:
         waiting = self._window.answered - self._window.consumed
@@ -532,8 +540,8 @@ class Job:
                 return False
             self._segments.extend(chunk.segments())
         segment = self._segments.popleft()
-        if self._left is not None:
-            limited = self._within(segment)
+        if self.limit is not None:
+            limited = self.limit.take(segment)
             if limited is None:
                 return False
             segment = limited
@@ -545,23 +553,13 @@ class Job:
             self._ready = iter((segment if self._errors == "return" else None,))
         return True
 
-    def _within(self, segment: list[Any] | Failed) -> list[Any] | Failed | None:
-        """Return what the caller may have of a segment."""
-        left = self._left or 0
-        if not left:
-            return None
-        if not isinstance(segment, list):
-            self._left = left - 1
-            return segment
-        self._left = left - len(segment[:left])
-        return segment[:left]
-
     def _take(self) -> Chunk | None:
         try:
             with self._changed:
                 while not self._chunks and self._open:
                     self._wait(None)
                 if not self._chunks:
+                    self._tell_notes()
                     return None
                 chunk = self._chunks.popleft()
                 self._window.consume(chunk.n, chunk.size)

@@ -66,7 +66,7 @@ class Admission:
         self._keeper.jobs[job.id] = job
         self._delivery.attach(client, job, ledger)
         self._limit(job, job.terms.remaining, now)
-        entry = JobBegun(job.id, function, client.name, job.terms, client.id)
+        entry = JobBegun(job.id, function, client.name, job.terms, client.id, job.chain, job.route)
         self._journal.write(entry, sync=False)
         return job
 
@@ -206,7 +206,8 @@ class Admission:
         worker brings its result before.
         """
         for each in found:
-            job = JobState(self._keeper, each.job, each.function, each.terms)
+            job = JobState(self._keeper, each.job, each.function, each.terms, each.route)
+            job.chain = each.chain or each.function
             ledger = job.ledger = Ledger(each.client, now - each.age, each.owner)
             self._keeper.jobs[job.id] = job
             job.known.add(0, each.accepted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from palm.wire.batch import Batch
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 
 __all__ = [
     "Begun",
@@ -22,13 +22,18 @@ __all__ = [
 
 
 class JobBegun(msgspec.Struct):
-    """A job of ``client`` (a name for people), whose session is its ``owner``."""
+    """A job of ``client`` (a name for people), whose session is its ``owner``.
+
+    ``chain`` are the functions of all stages, as the client named them.
+    """
 
     job: bytes
     function: str
     client: str
     terms: Terms
     owner: bytes = b""
+    chain: str = ""
+    route: Route | None = None
 
 
 class Owned(msgspec.Struct):
@@ -96,6 +101,8 @@ class Recovered(msgspec.Struct):
     age: float
     ended: bool = False
     owner: bytes = b""
+    chain: str = ""
+    route: Route | None = None
 
 
 class PartOf(msgspec.Struct, array_like=True):

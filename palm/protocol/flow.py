@@ -23,11 +23,11 @@ from palm.protocol.joining import Joiner
 from palm.protocol.passage import Passage, merged, route_of, together, wire_id
 from palm.protocol.publishing import Publisher
 from palm.protocol.settlement import Settlement
-from palm.wire.batch import Batch
+from palm.wire.batch import Batch, Buffer
 from palm.wire.codec import Codec
 from palm.wire.message import Outcome
 from palm.wire.outcome import Failure, Kind, encode_failure
-from palm.wire.results import Item, pack_results, unpack_results
+from palm.wire.results import NOTHING, Item, pack_results, unpack_results
 
 __all__ = ["GATHER", "JOIN", "SCATTER", "THE_FUNCTION", "Flow", "Way"]
 
@@ -96,6 +96,7 @@ class Flow:
     def enter(self, root: JobState, piece: Piece, now: float) -> None:
         """Let messages of a client's, or an earlier stage's, job begin their way."""
         if root.passage is None:
+            root.route = route_of(root)
             root.passage = Passage(root, wire_id(root.home.id, root.id))
         self._queue(root.passage, 0, piece, now)
 
@@ -211,23 +212,38 @@ class Flow:
     ) -> None:
         """Let the results of messages that have any number of them go on."""
         single: list[tuple[int, Item]] = []
-        for at, payload in enumerate(batch.payloads()):
-            number = outcome.first + at
-            try:
-                items = unpack_results(payload).items
-            except WireError as error:
-                self._fail(passage, outcome.cut(at, at + 1), error, now)
+        payloads = batch.payloads()
+        for is_nothing, run in groupby(range(batch.n), lambda at: payloads[at] == NOTHING):
+            numbers = list(run)
+            a, b = numbers[0], numbers[-1] + 1
+            if is_nothing:
+                self.finish(passage, outcome.cut(a, b), batch.cut(a, b), now)
                 continue
-            if len(items) == 1:
-                single.append((number, items[0]))
-            elif items:
-                child = passage.child(number, len(items), len(payload))
-                self._go_on_apart(child, step, outcome, list(enumerate(items)), now)
-            else:
-                self.finish(passage, outcome.cut(at, at + 1), batch.cut(at, at + 1), now)
+            for at in numbers:
+                one = outcome.cut(at, at + 1)
+                single += self._spread(passage, step, one, payloads[at], now)
         self._go_on_apart(passage, step, outcome, single, now)
-        if passage.is_full:
-            passage.steps[step - 1].blocked = True
+        before = passage.steps.get(step - 1)
+        if before is not None and passage.is_full:
+            before.blocked = True
+
+    def _spread(
+        self, passage: Passage, step: int, outcome: Outcome, payload: Buffer, now: float
+    ) -> list[tuple[int, Item]]:
+        """Let the results of a message go on that are several; return the only one, if it is."""
+        try:
+            items = unpack_results(payload).items
+        except WireError as error:
+            self._fail(passage, outcome, error, now)
+            return []
+        if len(items) == 1:
+            return [(outcome.first, items[0])]
+        if items:
+            child = passage.child(outcome.first, len(items), len(payload))
+            self._go_on_apart(child, step, outcome, list(enumerate(items)), now)
+        else:
+            self.finish(passage, outcome, Batch.pack([payload]), now)
+        return []
 
     def _unblock(self, passage: Passage, now: float) -> None:
         """Let messages become more again, now that others of the job are done."""

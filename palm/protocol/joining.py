@@ -22,7 +22,7 @@ from palm.wire.batch import Batch, Buffer
 from palm.wire.codec import Codec
 from palm.wire.message import Outcome
 from palm.wire.outcome import Failure, Kind, encode_failure
-from palm.wire.results import Item, pack_results, unpack_results
+from palm.wire.results import NOTHING, Item, pack_results, unpack_results
 
 __all__ = ["Joiner", "KeyOf"]
 
@@ -242,7 +242,7 @@ class Joiner:
 
 def _without_result(outcome: Outcome) -> tuple[Outcome, Batch]:
     outcome.kinds, outcome.codec = bytes([Kind.MANY]), Codec.RAW
-    return outcome, Batch.pack([pack_results([])])
+    return outcome, Batch.pack([NOTHING])
 
 
 def _drop(passage: Passage, outcome: Outcome, batch: Batch, now: float) -> None:

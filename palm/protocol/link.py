@@ -56,7 +56,7 @@ class State(Enum):
 class Identity:
     """What a connector says of itself in HELLO; ``server`` is the name it was given to look for."""
 
-    __slots__ = ("functions", "name", "role", "server", "session", "topics")
+    __slots__ = ("functions", "name", "named", "role", "server", "session", "topics")
 
     def __init__(
         self,
@@ -66,6 +66,8 @@ class Identity:
         server: str,
         functions: list[str],
         topics: list[str] | None = None,
+        *,
+        named: bool = False,
     ) -> None:
         self.role = role
         self.name = name
@@ -73,6 +75,7 @@ class Identity:
         self.server = server
         self.functions = functions
         self.topics = topics or []
+        self.named = named
 
 
 class Link:
@@ -193,6 +196,7 @@ class Link:
             holds,
             self.epoch,
             me.topics,
+            me.named,
         )
         try:
             decode(encode(hello))  # what we could not read ourselves is refused each time it comes

@@ -24,7 +24,7 @@ from palm.protocol.taps import Taps
 from palm.protocol.timers import Timer, Timers
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.codec import Codec
-from palm.wire.message import Close, Kept, Notice, Outcome, Release, Route, Submit, Terms
+from palm.wire.message import Close, Hello, Kept, Notice, Outcome, Release, Route, Submit, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 
 __all__ = ["CLAIM_FOR", "Publisher", "StageSession"]
@@ -138,11 +138,11 @@ class Publisher:
 
     # Stages
 
-    def subscribe(self, id_: bytes, name: str, topics: Iterable[str], now: float) -> StageSession:
+    def subscribe(self, hello: Hello, now: float) -> StageSession:
         """Return the session of a stage that greets for the first time."""
-        wanted = tuple(dict.fromkeys(topics))
-        claim = self._free_claim(name, wanted) or self._new_claim(name, wanted)
-        claim.session = session = StageSession(id_, name, claim)
+        name, wanted = hello.name, tuple(dict.fromkeys(hello.topics))
+        claim = self._free_claim(hello, wanted) or self._new_claim(name, wanted)
+        claim.session = session = StageSession(hello.session, name, claim)
         self._log(logging.INFO, f"stage {name} joined, takes {shown(', '.join(wanted), LINE)}")
         if self._name in wanted and not self._pipelined:
             text = f"'{self._name}' is not pipelined: stage {name} gets what handle_stream sends it"
@@ -180,10 +180,11 @@ class Publisher:
         if claim.expiry is None:
             claim.expiry = self._timers.at(now + CLAIM_FOR, self._give_up, claim)
 
-    def _free_claim(self, name: str, topics: tuple[str, ...]) -> Claim | None:
-        """Return the claim of a stage of this name that is away."""
+    def _free_claim(self, hello: Hello, topics: tuple[str, ...]) -> Claim | None:
+        """Return the claim of a stage of this name that is away, or must be dead by now."""
         for claim in self._claims:
-            if claim.name == name and claim.topics == topics and claim.expiry is not None:
+            is_free = claim.expiry is not None or hello.named
+            if claim.name == hello.name and claim.topics == topics and is_free:
                 return claim
         return None
 

@@ -205,7 +205,7 @@ class Sessions:
     def _stage(self, hello: Hello, now: float) -> StageSession:
         stage = self.stages.get(hello.session)
         if stage is None and self._publisher is not None:
-            stage = self._publisher.subscribe(hello.session, hello.name, hello.topics, now)
+            stage = self._publisher.subscribe(hello, now)
             self.stages[hello.session] = stage
         return cast(StageSession, stage)
 

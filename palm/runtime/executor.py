@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import GeneratorType
 from typing import Any, Final
 
 from palm.errors import PayloadTooLarge
@@ -314,6 +315,11 @@ def _encode_singly(
     codec, payloads, failures = Codec.PICKLE, [], dict(failures)
     for at, result in enumerate(results):
         payload: Buffer = b""
+        if isinstance(result, GeneratorType) and at not in failures:
+            # Of a function that is none itself, such as a lambda: it is run to its end only here.
+            failures[at] = _pack_generator(result)
+            payloads.append(payload)
+            continue
         try:
             # Beside a tuple everything is pickled: a batch has one codec.
             codec, (payload, _) = encode_values([result, ()])
@@ -323,6 +329,16 @@ def _encode_singly(
             failures.setdefault(at, _failure(error, "its result cannot be sent: "))
         payloads.append(payload)
     return codec, _pack(payloads, failures), failures
+
+
+def _pack_generator(results: Iterator[Any]) -> _Failed:
+    try:
+        several = Several(("", result) for result in results)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - whatever the user's code raises
+        return _failure(error)
+    return _pack_several([several], {})[0]
 
 
 def _kinds(n: int, failures: dict[int, _Failed]) -> bytes:

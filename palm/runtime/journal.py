@@ -31,13 +31,13 @@ from palm.protocol.entries import (
 )
 from palm.protocol.events import Event, InputsLoaded, JournalFailed, OutcomesLoaded, Written
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 from palm.wire.outcome import failures_in
 
 __all__ = ["Journal"]
 
 #: Version of the tables, kept in the database.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 #: Most entries that are written together.
 MAX_GROUP: Final = 1024
@@ -59,7 +59,7 @@ _TABLES: Final = """
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY, job BLOB NOT NULL UNIQUE, function TEXT NOT NULL,
     client TEXT NOT NULL, terms BLOB NOT NULL, began REAL NOT NULL,
-    owner BLOB NOT NULL,
+    owner BLOB NOT NULL, way BLOB NOT NULL DEFAULT x'',
     closed INTEGER NOT NULL DEFAULT 0, begun INTEGER NOT NULL DEFAULT 0, ended REAL);
 CREATE TABLE inputs (
     id INTEGER PRIMARY KEY, job INTEGER NOT NULL REFERENCES jobs ON DELETE CASCADE,
@@ -92,7 +92,11 @@ _FRAMES: Final = {
     ),
 }
 
+#: From version 1: how messages go on from their master.
+_TO_2: Final = "ALTER TABLE jobs ADD COLUMN way BLOB NOT NULL DEFAULT x'';"
+
 _encode = msgspec.msgpack.encode
+_way = msgspec.msgpack.Decoder(tuple[str, Route | None])
 _terms = msgspec.msgpack.Decoder(Terms)
 _outcome = msgspec.msgpack.Decoder(Outcome)
 
@@ -226,8 +230,9 @@ class Journal:
             version = _version(connection)  # first: a file that is not ours stays as it is
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = ON")
-            if not version:
-                connection.executescript(f"BEGIN; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT")
+            steps = {0: _TABLES, 1: _TO_2}.get(version)
+            if steps is not None:
+                connection.executescript(f"BEGIN; {steps} PRAGMA user_version = {SCHEMA}; COMMIT")
         except BaseException:
             connection.close()
             raise
@@ -237,7 +242,7 @@ class Journal:
 def _version(connection: sqlite3.Connection) -> int:
     """Return the version of the tables, 0 of an empty file; raises where they are not ours."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, SCHEMA):
+    if not 0 <= version <= SCHEMA:
         raise sqlite3.DatabaseError(f"its version is {version}, not {SCHEMA}")
     (tables,) = connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
     if tables and not version:
@@ -261,11 +266,11 @@ def _insert(connection: sqlite3.Connection, entry: Entry) -> None:
     execute = connection.execute
     if isinstance(entry, JobBegun):
         execute(
-            "INSERT INTO jobs (job, function, client, terms, owner, began)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO jobs (job, function, client, terms, owner, way, began)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 *(entry.job, entry.function, entry.client, _encode(entry.terms)),
-                *(entry.owner, time.time()),
+                *(entry.owner, _encode((entry.chain, entry.route)), time.time()),
             ),
         )
     elif isinstance(entry, Owned):
@@ -408,10 +413,10 @@ def _load_frames(connection: sqlite3.Connection, owner: str, row: int, count: in
 
 def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered]:
     rows = connection.execute(
-        "SELECT id, job, function, client, terms, began, closed, begun, ended, owner"
+        "SELECT id, job, function, client, terms, began, closed, begun, ended, owner, way"
         " FROM jobs ORDER BY id"
     ).fetchall()
-    for row, job, function, client, terms, began, closed, begun, ended, owner in rows:
+    for row, job, function, client, terms, began, closed, begun, ended, owner, way in rows:
         (accepted,) = connection.execute(
             "SELECT COALESCE(MAX(first + n), 0) FROM inputs WHERE job = ?", (row,)
         ).fetchone()
@@ -434,4 +439,5 @@ def _recovered(connection: sqlite3.Connection, now: float) -> Iterator[Recovered
             max(now - began, 0.0),
             ended is not None,
             owner,
+            *(_way.decode(way) if way else ("", None)),
         )

@@ -209,7 +209,8 @@ class Staged(Listening):
         for number, previous in enumerate(self._previous):
             server = "" if isinstance(parse_address(previous.where), Endpoint) else previous.where
             session = os.urandom(16)
-            identity = Identity("stage", self.name, session, server, [], [previous.topic])
+            topics, named = [previous.topic], self._named
+            identity = Identity("stage", self.name, session, server, [], topics, named=named)
             upstreams.append(Upstream(_peer(number), previous.where, identity, timers))
         return upstreams
 

@@ -137,7 +137,8 @@ class Hello(Message, tag="hello"):
     """``server`` is the name by which the connector knows the listener.
 
     ``holds`` are leases of the listener's life ``epoch``: the next one numbers its own anew.
-    ``topics`` are those whose messages a stage wants.
+    ``topics`` are those whose messages a stage wants. Who is ``named`` knows that no other process
+    has its name now.
     """
 
     version: int
@@ -149,6 +150,7 @@ class Hello(Message, tag="hello"):
     holds: list[int]
     epoch: _Id = b""
     topics: _Topics = []
+    named: bool = False
 
 
 class Welcome(Message, tag="welcome"):

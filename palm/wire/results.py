@@ -7,6 +7,7 @@ of one message are numbered, and those that are made of one of these have its nu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -14,7 +15,7 @@ from palm.errors import WireError
 from palm.wire.batch import Buffer
 from palm.wire.message import MAX_TOPIC
 
-__all__ = ["Item", "Results", "pack_results", "unpack_results"]
+__all__ = ["NOTHING", "Item", "Results", "pack_results", "unpack_results"]
 
 
 class Item(msgspec.Struct, array_like=True):
@@ -42,6 +43,10 @@ _decoder = msgspec.msgpack.Decoder(Results)
 def pack_results(items: Iterable[Item], left_out: int = 0) -> bytes:
     """Return the payload that holds results."""
     return _encoder.encode(Results(list(items), left_out))
+
+
+#: No result at all.
+NOTHING: Final = pack_results([])
 
 
 def unpack_results(payload: Buffer) -> Results:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from palm.clients.feeder import BATCH_SIZE, Feeder
+from palm.clients.limit import Limit
 from palm.clients.source import Source
 from palm.protocol.events import Submitted
 from palm.wire.batch import MAX_MESSAGES
@@ -31,7 +32,7 @@ class StubJob:
 
     def __init__(self, told: list[Any], limit: int | None = None) -> None:
         self.told = told
-        self.limit = limit
+        self.limit = None if limit is None else Limit(limit)
         self.count: int | None = None
         self.error: BaseException | None = None
         self.refusals: dict[int, Failure] = {}
@@ -41,7 +42,7 @@ class StubJob:
         return True
 
     def wants(self, number: int) -> bool:
-        return self.limit is None or number < self.limit
+        return self.limit is None or number < self.limit.most
 
     def submitted(self, n: int, size: int) -> None:
         self.told.append((n, size))

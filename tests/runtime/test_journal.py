@@ -22,7 +22,7 @@ from palm.protocol.events import InputsLoaded, JournalFailed, OutcomesLoaded, Wr
 from palm.runtime import journal as module
 from palm.runtime.journal import LOAD_BYTES, LOAD_MESSAGES, MAX_GROUP, Journal
 from palm.wire.batch import INLINE_LIMIT, MAX_MESSAGES, Batch
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 from palm.wire.outcome import Failure, Kind, encode_failure
 from tests.support.cluster import ROOT, until
 from tests.support.messages import durations
@@ -280,6 +280,26 @@ def test_new_master_is_told_how_far_each_job_is(path: Path) -> None:
     assert c == Recovered(b"c", "f", "client-1", DURABLE, 0, True, 0, 0, 0, [], 0.0)
 
 
+def test_the_way_of_a_job_through_stages_is_kept(desk: Desk, path: Path) -> None:
+    route = Route(client="me", cache="said", only="last")
+    entry = begun(b"a")
+    entry.chain, entry.route = "first.f second.g", route
+    desk.write(entry)
+    desk.journal.close()
+    (found,) = Journal(path, print).recover()
+    assert (found.function, found.chain, found.route) == ("f", "first.f second.g", route)
+
+
+def test_a_journal_of_version_1_is_taken_over(desk: Desk, path: Path) -> None:
+    desk.write(begun(b"a"), inputs(b"a", 0, [b"x"] * 3))
+    desk.journal.close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE jobs DROP COLUMN way")
+        connection.execute("PRAGMA user_version = 1")
+    (found,) = Journal(path, print).recover()
+    assert (found.accepted, found.chain, found.route) == (3, "", None)
+
+
 def test_there_is_no_file_before_it_is_needed(path: Path) -> None:
     journal = Journal(path, print)
     assert journal.recover() == []
@@ -470,7 +490,7 @@ from palm.protocol.entries import Inputs, JobBegun, Outcomes
 from palm.protocol.events import Written
 from palm.runtime.journal import Journal
 from palm.wire.batch import Batch
-from palm.wire.message import Outcome, Terms
+from palm.wire.message import Outcome, Route, Terms
 
 def tell(event):
     assert isinstance(event, Written), event
@@ -684,7 +704,7 @@ def test_file_that_is_no_journal_is_refused_and_left_alone(
 
 def test_another_version_is_named(path: Path) -> None:
     of_another_version(path)
-    with pytest.raises(ConfigError, match="its version is 99, not 1"):
+    with pytest.raises(ConfigError, match="its version is 99, not 2"):
         Journal(path, print).recover()
 
 

@@ -13,6 +13,7 @@ import palm
 from palm.clients import Client
 from palm.clients.tap import Tap
 from palm.errors import ConfigError, FunctionNotFound, PalmError, TaskError
+from palm.runtime.records import read_record
 from palm.servers import (
     Hub,
     Join,
@@ -139,6 +140,12 @@ def test_a_generator_has_as_many_results_as_it_yields(cluster: ThreadCluster) ->
     assert frame["result"].tolist() == [0, 1, 2, 0, 1]
 
 
+def test_so_does_what_returns_a_generator(cluster: ThreadCluster) -> None:
+    cluster.serve(Server("first", functions={"some": lambda n: (1 // (3 - at) for at in range(n))}))
+    job = cluster.client("first").job("first.some", [3, 0, 4, 1], ordered=True, errors="return")
+    assert [getattr(each, "type", each) for each in job] == [0, 0, 1, "ZeroDivisionError", 0]
+
+
 def range_of(n: int) -> Iterator[int]:
     yield from range(n)
 
@@ -233,7 +240,15 @@ def test_who_waits_for_a_stage_is_told(
     assert list(job) == [b"second first m"]
 
 
-def test_a_client_picks_the_stage_whose_results_it_gets(cluster: ThreadCluster) -> None:
+def address(cluster: ThreadCluster) -> str:
+    record = read_record(cluster.folders, "first")
+    assert record is not None
+    return record.endpoints["ipc"]
+
+
+def test_a_client_picks_the_stage_whose_results_it_gets(
+    cluster: ThreadCluster, caplog: pytest.LogCaptureFixture
+) -> None:
     cluster.serve(First("first", pipelined=True))
     for name in ("left", "right"):
         mark = name.encode()
@@ -245,6 +260,9 @@ def test_a_client_picks_the_stage_whose_results_it_gets(cluster: ThreadCluster) 
         assert list(right.job(["first.foo", "bar"], [b"m"])) == [b"right first m"]
     found = list(both.job(["first.foo", "bar"], [b"m"]))
     assert sorted(found) == [b"left first m", b"right first m"]
+    with Client("first", sub_address="tcp://127.0.0.1:1", db_address=address(cluster)) as nobody:
+        assert list(nobody.job(["first.foo", "bar"], [b"m"])) == []
+    assert "no result came from tcp://127.0.0.1:1" in caplog.text
 
 
 def test_topics_of_handle_stream_lead_to_their_stages(cluster: ThreadCluster) -> None:

@@ -19,7 +19,7 @@ from palm.protocol.entries import (
     Recovered,
 )
 from palm.protocol.events import Event, InputsLoaded, OutcomesLoaded, Written
-from palm.wire.message import Terms
+from palm.wire.message import Route, Terms
 
 __all__ = ["Disk", "Kept"]
 
@@ -33,6 +33,8 @@ class Kept:
     terms: Terms
     began: float
     owner: bytes = b""
+    chain: str = ""
+    route: Route | None = None
     closed: bool = False
     ended: bool = False
     begun: int = 0
@@ -98,6 +100,8 @@ class Disk:
                 now - job.began,
                 job.ended,
                 job.owner,
+                job.chain,
+                job.route,
             )
             for key, job in self.jobs.items()
         ]
@@ -105,7 +109,15 @@ class Disk:
     def _write(self, entry: Entry, now: float) -> None:
         if isinstance(entry, JobBegun):
             assert entry.job not in self.jobs, "a job begins twice"
-            job = Kept(entry.function, entry.client, entry.terms, now, entry.owner)
+            job = Kept(
+                entry.function,
+                entry.client,
+                entry.terms,
+                now,
+                entry.owner,
+                entry.chain,
+                entry.route,
+            )
             self.jobs[entry.job] = job
             return
         job = self.jobs.get(entry.job)

@@ -133,6 +133,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "left_out": numbers,
     "route": st.none() | routes,
     "topics": st.lists(names, max_size=2),
+    "named": st.booleans(),
     "room": numbers,
     "edges": st.lists(names, max_size=2),
     "source": names,

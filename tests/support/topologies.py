@@ -135,6 +135,8 @@ class Component:
         self.world, self.name, self.part = world, name, part
         self.stages: list[tuple[str, list[str]]] = []
         self.joined: dict[int, Joined] = {}
+        #: It knows that no other process has its name.
+        self.named = False
         self.start()
 
     def start(self) -> None:
@@ -191,7 +193,7 @@ class Component:
         found = []
         for at, (where, topic) in enumerate(self.part.previous):
             session = self.world.random.randbytes(16)
-            identity = Identity("stage", self.name, session, where, [], [topic])
+            identity = Identity("stage", self.name, session, where, [], [topic], named=self.named)
             found.append(Upstream(b"^%d" % at, where, identity, timers))
         return found
 

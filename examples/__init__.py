@@ -1,0 +1,1 @@
+"""Small clusters, one in each folder; ``python -m examples --list`` names them."""
