@@ -16,6 +16,7 @@ from palm.protocol.events import Event, Received
 from palm.protocol.flow import Flow, Way
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.master import HANDLERS, MasterMachine
+from palm.protocol.meter import Counts, EdgeCounts
 from palm.protocol.publishing import Publisher, StageSession
 from palm.protocol.store import Store
 from palm.protocol.upstream import Upstream, Upstreams
@@ -71,6 +72,7 @@ class StageMachine(MasterMachine):
         )
         for session in self._upstreams.sessions:
             self._clients[session.id] = session
+            session.edge = EdgeCounts()
         self._handlers = HANDLERS | _HANDLERS
 
     def _new_publisher(self) -> Publisher:
@@ -90,9 +92,16 @@ class StageMachine(MasterMachine):
                 handler(self, session, message, event.batch, now)
         return self._take_effects(now)
 
+    def counts(self) -> Counts:
+        """Return what was counted, with the stages behind it."""
+        found = super().counts()
+        found.edges += self._publisher.edges()
+        return found
+
     def _start(self, now: float) -> None:
-        if not self._started:
-            super()._start(now)
+        started = self._started
+        super()._start(now)
+        if not started:
             self._publisher.start(now)
             self._upstreams.start(now)
 
