@@ -22,7 +22,7 @@ _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
         "dead-letters", "down", "gateway", "jobs", "logs", "master", "ps", "restart", "runner",
-        "status", "stop", "ui", "up", "version", "worker",
+        "status", "stop", "top", "ui", "up", "version", "worker",
     )
 }  # fmt: skip
 

@@ -78,8 +78,8 @@ class FunctionCounts(msgspec.Struct):
 class EdgeCounts(msgspec.Struct):
     """Messages from one component to the next; ``role`` is that of the one that is not us.
 
-    ``messages`` were handed over, ``size`` bytes in all, and of these ``open`` have no outcome. Of a
-    worker it is also known how long its functions took, and how many ``leases`` it has.
+    ``messages`` were handed over, ``size`` bytes in all, and ``open`` of them have no outcome. Of
+    a worker it is also known how long its functions took, and how many ``leases`` it has.
     """
 
     source: str = ""
