@@ -110,9 +110,9 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         _add_worker(tree)
         _add_runner(tree)
     _add_status(tree)
-    _add_top(tree)
     if not notebook:
         _add_ps(tree)
+    _add_top(tree)
     _add_logs(tree)
     _add_stop(tree)
     _add_restart(tree)

@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from palm.clusters.status import ComponentStatus, ProcessStatus, Status
+from palm.clusters.usage import Usage
 from palm.protocol.meter import Counts, EdgeCounts, FunctionCounts, bounds
 from palm.runtime.folders import Folders
 from palm.runtime.metrics import EVERY, Metrics, read_metrics
 
 if TYPE_CHECKING:
     import pandas
-    import psutil
 
 __all__ = ["FIRST", "ComponentLoad", "EdgeLoad", "FunctionLoad", "Load", "Observer", "quantile"]
 
@@ -180,15 +180,6 @@ class _Seen:
 
 
 @dataclass(slots=True)
-class _Process:
-    process: psutil.Process
-    time: float = 0.0
-    used: float = 0.0
-    cpu: float | None = None
-    rss: int | None = None
-
-
-@dataclass(slots=True)
 class Observer:
     """Looks at the components of a cluster on this machine, again and again."""
 
@@ -196,7 +187,7 @@ class Observer:
     clock: Callable[[], float] = time.time
     _last: float | None = None
     _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
-    _processes: dict[int, _Process] = field(default_factory=dict)
+    _usage: Usage = field(default_factory=Usage)
 
     def look(self, status: Status) -> Load:
         """Return the load of what there is; rates are there from the second look on."""
@@ -204,7 +195,7 @@ class Observer:
         metrics = read_metrics(self.folders)
         self._update(metrics, now)
         pids = [p.pid for each in status.components for p in each.processes if p.pid is not None]
-        self._weigh(pids, now)
+        self._usage.look(pids, now)
         found: dict[str, list[Metrics]] = {}
         for each in metrics:
             found.setdefault(each.instance, []).append(each)
@@ -229,25 +220,6 @@ class Observer:
             known.update(each, now, self._last if self._last is not None else now)
             self._seen[key] = known
 
-    def _weigh(self, pids: Iterable[int], now: float) -> None:
-        """See what processes use."""
-        import psutil  # slow to load
-
-        known, self._processes = self._processes, {}
-        for pid in set(pids):
-            try:
-                entry = known.get(pid) or _Process(psutil.Process(pid))
-                with entry.process.oneshot():
-                    times = entry.process.cpu_times()
-                    entry.rss = entry.process.memory_info().rss
-            except psutil.Error:
-                continue
-            used = times.user + times.system
-            if entry.time and now > entry.time:
-                entry.cpu = max(100 * (used - entry.used) / (now - entry.time), 0.0)
-            entry.time, entry.used = now, used
-            self._processes[pid] = entry
-
     def _rows(
         self, component: ComponentStatus, process: ProcessStatus, metrics: Sequence[Metrics]
     ) -> list[ComponentLoad]:
@@ -267,7 +239,7 @@ class Observer:
     def _row(
         self, component: ComponentStatus, process: ProcessStatus, name: str, seen: _Seen | None
     ) -> ComponentLoad:
-        used = self._processes.get(process.pid or 0)
+        used = self._usage.of(process.pid)
         row = ComponentLoad(
             name=name,
             component=component.name,
