@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from palm.clusters.status import ComponentStatus, ProcessStatus, Status
@@ -216,7 +217,7 @@ class Observer:
             if known is None and self._last is None:
                 known = _Seen(each.time, Counts(each.functions, each.edges))
             elif known is None:  # it had counted nothing
-                known = _Seen(each.start_time, _NO_COUNTS)
+                known = _Seen(-inf, _NO_COUNTS)
             known.update(each, now, self._last if self._last is not None else now)
             self._seen[key] = known
 
@@ -360,7 +361,7 @@ def quantile(latency: Sequence[int], q: float) -> float | None:
     for (lower, upper), n in zip(bounds(), latency, strict=True):
         if not n:
             continue
-        found = lower if upper == float("inf") else lower + (upper - lower) * min(left / n, 1.0)
+        found = lower if upper == inf else lower + (upper - lower) * min(left / n, 1.0)
         if left <= n:
             break
         left -= n

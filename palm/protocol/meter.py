@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from msgspec.structs import replace
 
+from palm.errors import PalmError
 from palm.wire.outcome import Kind
 
 if TYPE_CHECKING:
@@ -267,6 +268,18 @@ class Meter:
                 now.received = now.done + now.failed + now.queued + now.running
             found[function] = now
         return found
+
+    def check(self, clients: Iterable[ClientSession]) -> None:
+        """Raise `PalmError` where the counts do not add up to what is open; for tests."""
+        open_ = Counter(dict.fromkeys(self._functions, 0))
+        for client in clients:
+            for job in client.jobs.values():
+                if job.then is None:
+                    open_[job.function] += job.open
+        for function, each in self._functions.items():
+            left = each.received - each.done - each.failed - each.dropped
+            if left != open_[function] and function[:1] not in (HOOK, OTHERS[0]):
+                raise PalmError(f"{left} of {function!r} counted, {open_[function]} open")
 
     # What a worker counts
 
