@@ -7,7 +7,7 @@ what is new in the next one happened after it was last found idle.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -189,6 +189,8 @@ class Observer:
     _last: float | None = None
     _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
     _usage: Usage = field(default_factory=Usage)
+    #: Names under which components are listed, by their own.
+    _shown: dict[str, str] = field(default_factory=dict)
 
     def look(self, status: Status) -> Load:
         """Return the load of what there is; rates are there from the second look on."""
@@ -200,6 +202,7 @@ class Observer:
         found: dict[str, list[Metrics]] = {}
         for each in metrics:
             found.setdefault(each.instance, []).append(each)
+        self._shown = _shown(status, found)
         rows = [
             row
             for component in status.components
@@ -231,7 +234,7 @@ class Observer:
             self._row(
                 component,
                 process,
-                each.name if len(metrics) > 1 else process.name,
+                self._shown[each.name],
                 self._seen[each.name, each.instance],
             )
             for each in metrics
@@ -271,7 +274,7 @@ class Observer:
             done=whole.done,
             failed=whole.failed,
             functions=functions,
-            edges=_edge_loads(seen),
+            edges=_edge_loads(seen, self._shown),
         )
 
 
@@ -302,11 +305,26 @@ def _function_load(
     )
 
 
-def _edge_loads(seen: _Seen) -> tuple[EdgeLoad, ...]:
+def _shown(status: Status, found: Mapping[str, Sequence[Metrics]]) -> dict[str, str]:
+    """Return the name of its process of each component, or its own where they are several."""
+    shown = {}
+    for component in status.components:
+        for process in component.processes:
+            metrics = found.get(process.instance, ())
+            for each in metrics:
+                shown[each.name] = each.name if len(metrics) > 1 else process.name
+    return shown
+
+
+def _edge_loads(seen: _Seen, shown: Mapping[str, str]) -> tuple[EdgeLoad, ...]:
     edges = seen.before.edges if seen.before is not None else []
     before = {(each.source, each.target, each.role): each for each in edges}
     return tuple(
-        _edge_load(each, before.get((each.source, each.target, each.role), EdgeCounts()), seen)
+        replace(
+            _edge_load(each, before.get((each.source, each.target, each.role), EdgeCounts()), seen),
+            source=shown.get(each.source, each.source),
+            target=shown.get(each.target, each.target),
+        )
         for each in seen.counts.edges
     )
 

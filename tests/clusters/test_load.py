@@ -142,6 +142,19 @@ def test_several_components_of_one_process_have_a_row_each(desk: Desk) -> None:
     assert sorted(each.name for each in desk.look("foo").components) == ["bar", "foo"]
 
 
+def test_edges_have_the_names_of_processes(desk: Desk) -> None:
+    desk.tell(1)
+    desk.tell(2, "w")  # as the master knows it
+    path = desk.folders.metrics / "w.json"
+    path.write_bytes(path.read_bytes().replace(b"w.1", b"foo-worker-0.1"))
+    foo, worker = desk.look("foo", "foo-worker-0").components
+    assert [(each.source, each.target) for each in foo.edges] == [
+        ("clients", "foo"),
+        ("foo", "foo-worker-0"),
+    ]
+    assert (worker.name, worker.functions[0].component) == ("foo-worker-0", "foo-worker-0")
+
+
 def test_what_tells_nothing_is_listed_all_the_same(desk: Desk) -> None:
     desk.look("quiet")
     desk.now += 2
