@@ -57,6 +57,7 @@ class FunctionLoad:
     received: int
     done: int
     failed: int
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +108,7 @@ class ComponentLoad:
     failed: int = 0
     functions: tuple[FunctionLoad, ...] = ()
     edges: tuple[EdgeLoad, ...] = ()
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +275,7 @@ class Observer:
             received=whole.received,
             done=whole.done,
             failed=whole.failed,
+            dropped=whole.dropped,
             functions=functions,
             edges=_edge_loads(seen, self._shown),
         )
@@ -302,6 +305,7 @@ def _function_load(
         received=counts.received,
         done=counts.done,
         failed=counts.failed,
+        dropped=counts.dropped,
     )
 
 
@@ -360,6 +364,7 @@ def _sum(counts: Counts) -> FunctionCounts:
             whole.received += each.received
             whole.done += each.done
             whole.failed += each.failed
+            whole.dropped += each.dropped
             whole.latency = [a + b for a, b in zip(whole.latency, each.latency, strict=True)]
     return whole
 
