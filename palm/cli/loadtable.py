@@ -38,7 +38,8 @@ class Table:
 
 def headline(load: Load) -> str:
     """What the cluster as a whole does."""
-    parts = [f"{len(load.components)} processes"]
+    n = len(load.components)
+    parts = [f"{n} process" if n == 1 else f"{n} processes"]
     sources = [edge for edge in load.edges if edge.role == "client"]
     if sources:
         rates = [edge.rate for edge in sources if edge.rate is not None]

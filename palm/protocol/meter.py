@@ -32,8 +32,10 @@ LEAST: Final = 1e-4
 PER_LEAST: Final = 1 / LEAST
 BUCKETS: Final = 22
 
-#: Functions that are counted by themselves. Clients name them: there could be any number.
+#: Functions that are counted by themselves, and characters of their names. Clients choose these:
+#: there could be any number, of any length.
 MAX_FUNCTIONS: Final = 256
+MAX_NAME: Final = 200
 OTHERS: Final = "(others)"
 
 #: Seconds within which messages of a job count as having come at once.
@@ -157,7 +159,7 @@ class Meter:
         """Return the counts of a function."""
         counts = self._functions.get(name)
         if counts is None:
-            if len(self._functions) >= MAX_FUNCTIONS:
+            if len(self._functions) >= MAX_FUNCTIONS or not _is_plain(name):
                 name = OTHERS
             counts = self._functions.setdefault(name, FunctionCounts())
         return counts
@@ -289,6 +291,10 @@ class Meter:
         for counts in functions.values():
             counts.received = counts.done + counts.failed + counts.queued + counts.running
         return Counts(functions)
+
+
+def _is_plain(name: str) -> bool:
+    return 0 < len(name) <= MAX_NAME and name.isprintable()
 
 
 def failures(kinds: bytes) -> int:

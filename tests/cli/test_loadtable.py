@@ -77,7 +77,7 @@ def test_rows_are_in_the_order_of_the_cluster_or_sorted() -> None:
 
 def test_headline_sums_up_what_clients_want() -> None:
     load = Load("default", 0.0, (component("foo"),))
-    assert headline(load) == "default: 1 processes, clients 1.2M/s, open 8288, failed 12"
+    assert headline(load) == "default: 1 process, clients 1.2M/s, open 8288, failed 12"
     assert headline(Load("default", 0.0)) == "default: 0 processes"
 
 

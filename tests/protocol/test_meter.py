@@ -145,6 +145,15 @@ def test_a_client_cannot_make_it_count_without_end() -> None:
     assert (counts["f0"].queued, counts[OTHERS].queued) == (1, 2)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 1000, "\x1b[2J", "a\nb"])
+def test_names_that_nobody_could_read_are_counted_together(name: str) -> None:
+    bench = MasterBench()
+    bench.client().submit(b"job", payloads(3), function=f"foo.{name}" if name else "foo.")
+    counts = bench.master.counts().functions
+    assert set(counts) == {OTHERS}
+    assert (counts[OTHERS].received, counts[OTHERS].queued) == (3, 3)
+
+
 def test_counts_do_not_change_once_they_are_taken() -> None:
     bench = MasterBench()
     client, worker = bench.client(), bench.worker()
