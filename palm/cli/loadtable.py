@@ -58,13 +58,19 @@ def tables(
     if functions:
         found.append(_table(_FUNCTIONS, load.functions, width))
     if edges:
-        found.append(_table(_EDGES, [each for each in load.edges if _is_told(each)], width))
+        found.append(_table(_EDGES, _told(load.edges), width))
     return found
 
 
-def _is_told(edge: EdgeLoad) -> bool:
-    """Whether an edge is worth a line: nobody has clients only because he could."""
-    return edge.role != "client" or edge.messages > 0
+def _told(edges: Sequence[EdgeLoad]) -> list[EdgeLoad]:
+    """Return the edges that are worth a line: of two ends that count, one is enough."""
+    told = {(edge.source, edge.target) for edge in edges if edge.role == "stage"}
+    return [
+        edge
+        for edge in edges
+        if (edge.messages or edge.role != "client")
+        and (edge.role != "stage before" or (edge.source, edge.target) not in told)
+    ]
 
 
 def _sorted(rows: Sequence[ComponentLoad], sort: str | None) -> list[ComponentLoad]:

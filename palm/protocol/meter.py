@@ -239,10 +239,13 @@ class Meter:
         for client in clients:
             open_ = 0
             for job in client.jobs.values():
+                left = job.known.total - job.done.total  # there may be many thousands of them
+                if not left:
+                    continue
                 if job.then is None:
-                    open_ += job.open
+                    open_ += left
                 if job.passage is None:  # else it is its steps that wait
-                    queued[job.function] += max(job.open - leased[job], 0)
+                    queued[job.function] += max(left - leased.get(job, 0), 0)
             if client.edge is None:
                 at_clients += open_
             else:

@@ -75,6 +75,17 @@ def test_rows_are_in_the_order_of_the_cluster_or_sorted() -> None:
     assert order("cpu") == "cba"
 
 
+def test_an_edge_that_both_ends_count_has_one_line() -> None:
+    behind = replace(EDGE, source="foo", target="bar", role="stage")
+    before = replace(behind, role="stage before")
+    elsewhere = replace(before, source="far", target="foo")
+    unused = replace(EDGE, target="bar", messages=0)
+    load = Load("c", 0.0, (component("foo", edges=(elsewhere, behind)),
+                           component("bar", edges=(unused, before))))  # fmt: skip
+    rows = tables(load, 140, edges=True)[1].rows
+    assert [row.split()[:2] for row in rows] == [["far", "foo"], ["foo", "bar"]]
+
+
 def test_headline_sums_up_what_clients_want() -> None:
     load = Load("default", 0.0, (component("foo"),))
     assert headline(load) == "default: 1 process, clients 1.2M/s, open 8288, failed 12"
