@@ -161,17 +161,18 @@ class _Seen:
     time: float
     counts: Counts
     before: Counts | None = None
-    #: Seconds between the two.
+    #: Seconds between the two, and to the next one.
     seconds: float = 0.0
+    every: float = EVERY
 
     def update(self, metrics: Metrics, now: float, last: float) -> None:
         """Take a snapshot that was found at ``now``; the look before was at ``last``."""
         if metrics.time > self.time:
             self.before = self.counts
-            self.seconds = max(metrics.time - max(self.time, last - EVERY - LATE), LEAST)
-            self.time = metrics.time
+            self.seconds = max(metrics.time - max(self.time, last - self.every - LATE), LEAST)
+            self.time, self.every = metrics.time, metrics.every
             self.counts = Counts(metrics.functions, metrics.edges)
-        elif now - self.time > EVERY + LATE:
+        elif now - self.time > self.every + LATE:
             self.before, self.seconds = self.counts, now - self.time  # it does nothing
 
     def rate(self, now: float, before: float | None) -> float | None:
@@ -220,7 +221,8 @@ class Observer:
             key = (each.name, each.instance)
             known = seen.get(key)
             if known is None and self._last is None:
-                known = _Seen(each.time, Counts(each.functions, each.edges))
+                counts = Counts(each.functions, each.edges)
+                known = _Seen(each.time, counts, every=each.every)
             elif known is None:  # it had counted nothing
                 known = _Seen(-inf, _NO_COUNTS)
             known.update(each, now, self._last if self._last is not None else now)

@@ -26,8 +26,11 @@ from palm.transport import privatefile
 
 __all__ = ["EVERY", "Metrics", "Reporter", "read_metrics"]
 
-#: Seconds between two snapshots of a component that is busy.
+#: Seconds between two snapshots of a component that is busy; more if it has so many jobs that to
+#: look at them takes more than a part of its time, but no more than `RARELY`.
 EVERY: Final = 1.0
+PART: Final = 0.01
+RARELY: Final = 10.0
 
 #: Bytes; a snapshot of 256 functions and thousands of workers has less.
 MAX_SIZE: Final = 4 * 2**20
@@ -39,7 +42,8 @@ STALE: Final = 60.0
 class Metrics(msgspec.Struct, kw_only=True):
     """What the component ``instance`` had counted at ``time`` (seconds since the epoch).
 
-    ``pid``, ``start_time`` and ``identity`` are its process's, as in its record.
+    The next one comes after ``every`` seconds, if there is something new. ``pid``, ``start_time``
+    and ``identity`` are its process's, as in its record.
     """
 
     schema: int = 1
@@ -50,6 +54,7 @@ class Metrics(msgspec.Struct, kw_only=True):
     start_time: float
     identity: str = ""
     time: float
+    every: float = EVERY
     functions: dict[str, FunctionCounts] = {}
     edges: list[EdgeCounts] = []
 
@@ -106,11 +111,14 @@ class Reporter:
         """Write what is new, now."""
         if events == self._seen:
             return
-        self._seen, self._next = events, self._clock() + EVERY
+        begun = self._clock()
+        self._seen, self._next = events, begun + EVERY
         try:
             counts = self._counts()
+            every = min(max(EVERY, (self._clock() - begun) / PART), RARELY)
+            self._next = begun + every
             if counts != self._last:
-                self._write(counts)
+                self._write(counts, every)
                 self._last = counts
                 self._failed = False
         except RuntimeError:  # the machine's thread took up a new function meanwhile
@@ -130,7 +138,7 @@ class Reporter:
                 with suppress(OSError):
                     path.unlink(missing_ok=True)
 
-    def _write(self, counts: Counts) -> None:
+    def _write(self, counts: Counts, every: float) -> None:
         pid = os.getpid()
         if self._path is None:
             self._start_time = process_start_time(pid) or 0.0
@@ -144,6 +152,7 @@ class Reporter:
             start_time=self._start_time,
             identity=self._identity,
             time=time.time(),
+            every=every,
             functions=counts.functions,
             edges=counts.edges,
         )

@@ -30,12 +30,10 @@ class Desk:
     def __post_init__(self) -> None:
         self.observer = Observer(self.folders, lambda: self.now)
 
-    def tell(self, n: int, name: str = "foo", failed: int = 0, **counts: float) -> None:
+    def tell(self, n: int, name: str = "foo", failed: int = 0, every: float = 1.0) -> None:
         """Write that ``n`` messages came and are done, which took 10 ms each."""
         function = FunctionCounts(received=n, done=n - failed, failed=failed, seconds=0.01 * n)
         function.waited(0.02, n)
-        for key, value in counts.items():
-            setattr(function, key, value)
         metrics = Metrics(
             name=name,
             role="master",
@@ -43,6 +41,7 @@ class Desk:
             pid=os.getpid(),
             start_time=process_start_time(os.getpid()) or 0.0,
             time=self.now,
+            every=every,
             functions={"f": function},
             edges=[
                 EdgeCounts("clients", name, "client", messages=n, size=1000 * n, done=n),
@@ -103,6 +102,18 @@ def test_who_tells_nothing_new_has_a_rate_for_a_while_and_is_idle_then(desk: Des
     [idle] = desk.look().components
     assert (idle.rate_in, idle.rate_out) == (0, 0)
     assert idle.mean == pytest.approx(0.01)  # as of all so far
+
+
+def test_who_tells_rarely_is_not_idle_meanwhile(desk: Desk) -> None:
+    desk.tell(100, every=4.0)
+    desk.look()
+    desk.now += 4
+    desk.tell(500, every=4.0)
+    assert desk.look().components[0].rate_in == 100
+    desk.now += 4
+    assert desk.look().components[0].rate_in == 100
+    desk.now += 1
+    assert desk.look().components[0].rate_in == 0
 
 
 def test_what_begins_after_a_long_calm_has_its_whole_rate(desk: Desk) -> None:

@@ -103,6 +103,25 @@ def test_events_that_change_no_count_write_nothing(folders: Folders) -> None:
     assert desk.path.stat().st_mtime_ns == before
 
 
+def test_who_needs_long_to_look_at_its_jobs_does_so_less_often(folders: Folders) -> None:
+    desk = Desk(folders)
+    takes = iter([0.002, 0.03, 5.0])
+
+    def counts() -> Counts:
+        desk.now += next(takes)
+        desk.received += 1
+        return Counts({"f": FunctionCounts(received=desk.received)})
+
+    desk.reporter._counts = counts
+    for events, every in enumerate((1.0, 3.0, 10.0), start=1):
+        begun = desk.now
+        desk.reporter.look(events)
+        [found] = read_metrics(folders)
+        assert found.every == pytest.approx(every)
+        assert desk.reporter.look(-1) == pytest.approx(begun + every - desk.now)
+        desk.now = begun + every + 0.001
+
+
 def test_a_reader_never_sees_a_part(folders: Folders) -> None:
     desk = Desk(folders)
     desk.reporter.look(1)
