@@ -7,7 +7,7 @@ import atexit
 import functools
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -24,6 +24,9 @@ from palm.clusters import Cluster, Component, Status
 from palm.errors import PalmError
 from palm_jupyter import arguments, completion
 from palm_jupyter.session import Session, WorkerOptions
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["PalmMagics", "load", "unload"]
 
@@ -123,6 +126,10 @@ class PalmMagics(Magics):
 
     def _status(self, options: argparse.Namespace) -> Status:
         return self.session.status()
+
+    def _top(self, options: argparse.Namespace) -> pandas.DataFrame:
+        what = "functions" if options.functions else "edges" if options.edges else "components"
+        return self.session.top(what, options.interval)
 
     def _logs(self, options: argparse.Namespace) -> str | None:
         if not options.follow:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from palm.clusters import (
     CellSource,
@@ -31,6 +31,9 @@ from palm_jupyter import cellcode
 from palm_jupyter.feed import Feed, components_of
 from palm_jupyter.render import panel_html, panel_text
 from palm_jupyter.viewmodels import ClusterView, Frozen
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Canvas", "LogText", "Panel", "Session", "WorkerOptions"]
 
@@ -228,6 +231,10 @@ class Session:
     def status(self) -> Status:
         """The cluster at this moment."""
         return self.cluster.status()
+
+    def top(self, what: str = "components", interval: float = 1.0) -> pandas.DataFrame:
+        """How much its components, their functions or edges have to do; see `Cluster.top`."""
+        return self.cluster.top(what, interval)
 
     def logs(self, name: str, n: int = 100, grep: str | None = None) -> LogText:
         """The last lines of a component, or of one of its processes."""

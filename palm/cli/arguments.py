@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SORTS = ("name", "cpu", "rss", "in", "out", "queued", "running", "mean", "p99", "failed")
 _TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
 #: Addresses that a component can be given, and what they are for.
 _PORTS = {
@@ -131,6 +132,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     _add_status(tree)
     if not notebook:
         _add_ps(tree)
+    _add_top(tree)
     _add_logs(tree)
     _add_tap(tree)
     _add_stop(tree)
@@ -415,6 +417,33 @@ def _add_status(tree: _Tree) -> None:
 
 def _add_ps(tree: _Tree) -> None:
     tree.add("ps", "show the processes of the cluster")
+
+
+def _add_top(tree: _Tree) -> None:
+    parser = tree.add("top", "show how much the components have to do, and what they need for it")
+    parser.add_argument(
+        "--functions", action="store_true", help="by function" if tree.notebook else
+        "show their functions, too",
+    )  # fmt: skip
+    parser.add_argument(
+        "--edges", action="store_true", help="by edge, from one component to the next"
+        if tree.notebook else "show what goes from one component to the next, too",
+    )  # fmt: skip
+    parser.add_argument(
+        "--interval", metavar="S", type=_seconds, default=1.0,
+        help="seconds that are measured (1)" if tree.notebook else "seconds between two looks (1)",
+    )  # fmt: skip
+    if not tree.notebook:
+        parser.add_argument("-n", metavar="N", type=_positive, help="end after so many looks")
+        parser.add_argument(
+            "--sort", metavar="COLUMN", choices=_SORTS, help=f"by {', '.join(_SORTS)}"
+        )
+    parser.check = lambda found: _check_top(parser, found)
+
+
+def _check_top(parser: Parser, found: argparse.Namespace) -> None:
+    if found.interval < 0.1:
+        parser.error("--interval must be 0.1 or more")
 
 
 def _add_restart(tree: _Tree) -> None:

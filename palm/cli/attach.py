@@ -12,7 +12,7 @@ from palm.runner.registry import ensure_registry, find_registry, has_database
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
 
-__all__ = ["attached", "past", "present"]
+__all__ = ["attached", "in_shells", "past", "present"]
 
 
 @contextmanager
@@ -31,6 +31,11 @@ def present() -> Status:
     with attached() as cluster:
         if cluster is not None:
             return cluster.status()
+    return in_shells()
+
+
+def in_shells() -> Status:
+    """Return what says of itself that it runs, whatever a registry knows."""
     folders = Folders.find()
     found = tuple(ComponentStatus.elsewhere(record) for record in live_records(folders))
     return Status(folders.cluster, time.time(), found, state="ended")

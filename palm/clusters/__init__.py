@@ -14,6 +14,7 @@ from palm.clusters.cluster import Cluster, Diff
 from palm.clusters.component import Change, Component
 from palm.clusters.finding import attach, clusters, connect, up
 from palm.clusters.follow import follow
+from palm.clusters.load import ComponentLoad, EdgeLoad, FunctionLoad, Load, Observer
 from palm.clusters.output import Line, LineReader
 from palm.clusters.source import CellSource
 from palm.clusters.status import ComponentStatus, ProcessStatus, Status
@@ -26,10 +27,15 @@ __all__ = [
     "Change",
     "Cluster",
     "Component",
+    "ComponentLoad",
     "ComponentStatus",
     "Diff",
+    "EdgeLoad",
+    "FunctionLoad",
     "Line",
     "LineReader",
+    "Load",
+    "Observer",
     "ProcessStatus",
     "Status",
     "attach",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
 from palm.clusters.lease import LeaseKeeper
+from palm.clusters.load import FIRST, Observer
 from palm.clusters.output import Line, read_lines, select_output, shown
 from palm.clusters.readiness import Readiness
 from palm.clusters.source import CellSource, pushed_path
@@ -28,6 +29,8 @@ from palm.spec.names import nearest
 from palm.spec.process import OVER
 
 if TYPE_CHECKING:
+    import pandas
+
     from palm.clients import Client
     from palm.registry_api.live import LiveFeed
 
@@ -259,6 +262,19 @@ class Cluster:
     def status_of(self, found: schema.ClusterStatus) -> Status:
         """The same of what the registry said, as in a frame of `live`."""
         return cluster_status(found, live_records(self.folders))
+
+    def top(self, what: str = "components", interval: float = 1.0) -> pandas.DataFrame:
+        """How much the cluster has to do: one row each of its "components", "functions" or "edges".
+
+        Rates are those of the next ``interval`` seconds, for which this waits, at least 1.2. Times
+        are in seconds, sizes in bytes.
+        """
+        if what not in ("components", "functions", "edges"):
+            raise ConfigError(f"top of {what!r}", hint="components, functions or edges")
+        observer = Observer(self.folders)
+        observer.look(self.status())
+        time.sleep(max(interval, FIRST))
+        return observer.look(self.status()).to_frame(what)
 
     def component_status(self, name: str) -> ComponentStatus:
         """One component."""

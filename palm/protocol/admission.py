@@ -91,6 +91,7 @@ class Admission:
                 submit.kinds[at:],
             )
             job.known.add(known, known + new)
+            self._settlement.meter.received(job, known, new, entry.batch.size)
             then = partial(self._written, job, entry)
             self._journal.write(entry, then, sync=job.terms.durable)
         else:
@@ -213,6 +214,7 @@ class Admission:
             job.known.add(0, each.accepted)
             for start, stop in each.done:
                 job.done.add(start, stop)
+            self._settlement.meter.received(job, 0, job.open, 0)
             job.closed = each.closed
             ledger.accepted = each.accepted
             ledger.recorded = ledger.outcomes = each.outcomes

@@ -17,6 +17,7 @@ from typing import Final
 from palm.protocol.effects import DeadLetter, Effect, Log, Probe, Send
 from palm.protocol.jobs import Fate, JobState, Piece, blank_piece
 from palm.protocol.lines import Lines
+from palm.protocol.meter import Meter
 from palm.protocol.pool import LOST, Lease, Pool, WorkerSession
 from palm.protocol.retries import back_off
 from palm.protocol.shown import LINE, shown
@@ -55,6 +56,7 @@ class Dispatcher:
         function_grace: float,
         jitter: Callable[[], float],
         taps: Taps,
+        meter: Meter,
     ) -> None:
         self.pool = Pool()
         #: Count of the leases out.
@@ -70,6 +72,7 @@ class Dispatcher:
         self._function_grace = function_grace
         self._jitter = jitter
         self._taps = taps
+        self._meter = meter
         #: Jobs with something to lease.
         self._waiting = Lines()
         #: Jobs with messages that wait for the fates of workers.
@@ -240,6 +243,8 @@ class Dispatcher:
         """Let go of a job that nobody wants any more, and of what became of it."""
         home = job.home
         home.jobs.pop(job.id, None)
+        if job.open and not job.dropped:
+            self._meter.dropped(job)
         job.clear()
         self.forget(job)
         if job.unacked:
@@ -324,6 +329,9 @@ class Dispatcher:
         job.granted = max(job.granted, piece.n)
         job.told = job.unknown = False
         lease = self._new_lease(worker, job, piece, now)
+        edge = worker.edge
+        edge.messages += lease.batch.n
+        edge.size += lease.batch.size
         task = Task(
             worker.link,
             lease.id,

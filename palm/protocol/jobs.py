@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from palm.protocol.ledger import Ledger
+from palm.protocol.meter import Arrivals, EdgeCounts, FunctionCounts
 from palm.protocol.partitions import Partitions
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
@@ -95,10 +96,12 @@ class JobState:
     """
 
     __slots__ = (
+        "arrivals",
         "astray",
         "blocked",
         "chain",
         "closed",
+        "counts",
         "deadline",
         "delayed",
         "done",
@@ -160,6 +163,10 @@ class JobState:
         self.terms = terms or PLAIN
         #: The client's link over which it was submitted last.
         self.link = session.link
+        #: When its messages came, unless it is a step of another one.
+        self.arrivals: Arrivals | None = None
+        #: Those of its function, once it is known to be counted.
+        self.counts: FunctionCounts | None = None
         self.known = RangeSet()
         self.done = RangeSet()
         self.queue: deque[Piece] = deque()
@@ -400,6 +407,8 @@ class ClientSession:
     expiry: Timer | None = None
     #: The last answers to cache operations: a repeated one is not carried out twice.
     replies: dict[int, tuple[Kept, Batch | None]] = field(default_factory=dict)
+    #: What it gave, if that is counted apart from what clients did.
+    edge: EdgeCounts | None = None
     role: str = "client"
     #: Of a stage before this one: the links over which its present life has greeted us.
     links: set[int] = field(default_factory=set)

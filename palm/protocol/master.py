@@ -31,6 +31,7 @@ from palm.protocol.events import (
     Written,
 )
 from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.meter import Counts, Meter
 from palm.protocol.pool import Lease, WorkerSession
 from palm.protocol.publishing import Publisher
 from palm.protocol.sessions import REMOTE_GRACE, SESSION_TTL, Host, Session, Sessions
@@ -111,9 +112,10 @@ class MasterMachine:
         self._values = Values(values, self._effects)
         self._timers = Timers()
         self._clients: dict[bytes, ClientSession] = {}
-        self._taps = Taps(name, self._effects)
+        self._taps = taps = Taps(name, self._effects)
+        self._meter = meter = Meter()
         self._settlement = Settlement(
-            self._clients, self._timers, self._effects, self._record, self._taps
+            self._clients, self._timers, self._effects, self._record, taps, meter
         )
         self._dispatcher = Dispatcher(
             name,
@@ -122,7 +124,8 @@ class MasterMachine:
             self._settlement.fail,
             function_grace,
             jitter,
-            self._taps,
+            taps,
+            meter,
         )
         self._durability = Durability(
             name,
@@ -191,7 +194,14 @@ class MasterMachine:
         self._start(now)
         return self._take_effects(now)
 
+    def counts(self) -> Counts:
+        """Return what was counted since the start, and what is open at this moment."""
+        return self._meter.counts(
+            self.name, self._clients.values(), self._sessions.workers.values()
+        )
+
     def _start(self, now: float) -> None:
+        self._meter.now = now
         if not self._started:
             self._started = True
             self._settlement.started(now)
@@ -252,6 +262,7 @@ class MasterMachine:
             a, b = start - first, stop - first
             if self._taps.observers:
                 self._show_new(client, message, start, batch.cut(a, b))
+            self._meter.received(job, start, b - a, batch.size * (b - a) // batch.n)
             for piece in pieces(first, batch, message.codec, message.partitions, a, b):
                 self._take(job, message, piece, now)
         self._settlement.unpark(job, now)
@@ -362,6 +373,7 @@ class MasterMachine:
                 self._dispatcher.missed(lease, missed)
             seconds = sum(memoryview(message.durations).cast("f"))
             self._dispatcher.answered(worker, lease, seconds, message.n)
+            self._meter.ran(worker, lease.job, message, seconds)
             if missed and lease.job.waiting:
                 self._dispatcher.enqueue(lease.job, now)
         late = lease is None or lease.job.dropped
@@ -463,6 +475,7 @@ class MasterMachine:
         for client in self._clients.values():
             for job in client.jobs.values():
                 self._check_job(job, leased.get(id(job), []))
+        self._meter.check(self._clients.values())
 
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
         spans = leased + [(p.first, p.first + p.n) for p in job.held]

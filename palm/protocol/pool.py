@@ -7,6 +7,7 @@ from math import ceil, inf
 from typing import Final
 
 from palm.protocol.jobs import Fate, JobState, Piece
+from palm.protocol.meter import EdgeCounts
 from palm.protocol.timers import Timer
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.message import Kept
@@ -128,6 +129,8 @@ class WorkerSession:
     #: Runs while its connection is gone and may come back.
     expiry: Timer | None = None
     replies: dict[int, tuple[Kept, Batch | None]] = field(default_factory=dict)
+    #: What it was given.
+    edge: EdgeCounts = field(default_factory=EdgeCounts)
     role: str = "worker"
 
 

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from palm.protocol.effects import Effect, Log, Remember, Send
 from palm.protocol.jobs import PLAIN, JobState
+from palm.protocol.meter import EdgeCounts
 from palm.protocol.passage import Collected, Passage, Share, merged, route_of
 from palm.protocol.shown import LINE, shown
 from palm.protocol.submissions import Sent, Submissions
@@ -64,13 +65,14 @@ class _Given(NamedTuple):
 class Claim:
     """What a stage of a name and topics is given, whatever process it is."""
 
-    __slots__ = ("expiry", "given", "name", "number", "session", "topics")
+    __slots__ = ("edge", "expiry", "given", "name", "number", "session", "topics")
 
     def __init__(self, number: int, name: str, topics: tuple[str, ...]) -> None:
         #: The order in which results of several stages stand.
         self.number = number
         self.name = name
         self.topics = topics
+        self.edge = EdgeCounts()
         self.session: StageSession | None = None
         self.given: dict[bytes, _Given] = {}
         #: Runs while it is away.
@@ -130,6 +132,18 @@ class Publisher:
         """Messages that stages have, or that wait for one."""
         held = sum(each.batch.n for line in self._held.values() for each in line)
         return held + sum(claim.open for claim in self._claims)
+
+    def edges(self) -> list[EdgeCounts]:
+        """Return what was counted of each stage, and what waits for one."""
+        found = [
+            replace(each.edge, source=self._name, target=each.name, role="stage", open=each.open)
+            for each in self._claims
+        ]
+        for topic, line in self._held.items():
+            n = sum(each.batch.n for each in line)
+            target = f"(nobody for {shown(topic)})"
+            found.append(EdgeCounts(self._name, target, "nobody", open=n))
+        return found
 
     def start(self, now: float) -> None:
         """Begin to wait for those that were there before."""
@@ -252,6 +266,8 @@ class Publisher:
         if self._taps.observers:
             self._taps.outgoing(claim.name, root.chain, passage.id, first, batch, codec)
         sent = given.submissions.add(submit, batch)
+        claim.edge.messages += batch.n
+        claim.edge.size += batch.size
         if claim.session is not None and claim.session.peer is not None:
             self._send(claim.session, root, sent, now)
 
@@ -311,6 +327,7 @@ class Publisher:
     def _answered(
         self, claim: Claim, passage: Passage, outcome: Outcome, batch: Batch, now: float
     ) -> None:
+        claim.edge.answered(outcome.n, outcome.kinds)
         if not passage.shares:
             self.finish(passage, outcome, batch, now)
             return

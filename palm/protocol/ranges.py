@@ -18,6 +18,11 @@ class RangeSet:
         #: Count of the numbers in the set.
         self.total = 0
 
+    @property
+    def first_missing(self) -> int:
+        """The least number that is not in the set."""
+        return self._stops[0] if self._starts and not self._starts[0] else 0
+
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._starts, number) - 1
         return at >= 0 and number < self._stops[at]

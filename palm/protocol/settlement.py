@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from palm.errors import WireError
 from palm.protocol.effects import Effect, Send
 from palm.protocol.jobs import ClientSession, JobState, Piece
+from palm.protocol.meter import Meter
 from palm.protocol.pool import Lease
 from palm.protocol.retries import is_worth_it
 from palm.protocol.taps import CLIENTS, Taps
@@ -47,9 +48,11 @@ class Settlement:
         effects: list[Effect],
         record: Callable[[JobState, Outcome, Batch], None],
         taps: Taps,
+        meter: Meter,
     ) -> None:
         #: Results of messages that had their outcome by then, or nobody to get it.
         self.late_results = 0
+        self.meter = meter
         self._clients = clients
         self._timers = timers
         self._effects = effects
@@ -207,6 +210,7 @@ class Settlement:
         self._send_outcome(job, outcome, batch.cut(a, b))
 
     def _send_outcome(self, job: JobState, outcome: Outcome, batch: Batch) -> None:
+        self.meter.settled(job, outcome)
         if job.then is not None:
             job.then(outcome, batch)
             return

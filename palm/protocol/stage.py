@@ -18,6 +18,7 @@ from palm.protocol.flow import Flow, Way
 from palm.protocol.jobs import ClientSession, JobState, Piece
 from palm.protocol.joining import Joiner
 from palm.protocol.master import HANDLERS, MasterMachine
+from palm.protocol.meter import Counts, EdgeCounts
 from palm.protocol.passage import Passage, wire_id
 from palm.protocol.publishing import Publisher, StageSession
 from palm.protocol.sessions import SESSION_TTL
@@ -83,6 +84,7 @@ class StageMachine(MasterMachine):
         self._places = {each.id: at for at, each in enumerate(self._upstreams.sessions)}
         for session in self._upstreams.sessions:
             self._clients[session.id] = session
+            session.edge = EdgeCounts()
         self._handlers = HANDLERS | _HANDLERS
 
     def _new_publisher(self) -> Publisher:
@@ -109,9 +111,16 @@ class StageMachine(MasterMachine):
                 handler(self, session, message, event.batch, now)
         return self._take_effects(now)
 
+    def counts(self) -> Counts:
+        """Return what was counted, with the stages behind it."""
+        found = super().counts()
+        found.edges += self._publisher.edges()
+        return found
+
     def _start(self, now: float) -> None:
-        if not self._started:
-            super()._start(now)
+        started = self._started
+        super()._start(now)
+        if not started:
             self._publisher.start(now)
             self._upstreams.start(now)
             self._timers.at(now + SESSION_TTL, self._forget_joined)

@@ -7,6 +7,7 @@ still be open.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from math import inf
 
@@ -22,6 +23,7 @@ from palm.protocol.events import (
     Wanted,
 )
 from palm.protocol.link import Identity, Link, State
+from palm.protocol.meter import Counts, Meter
 from palm.protocol.requests import Requests
 from palm.protocol.timers import Timers
 from palm.wire.batch import Batch
@@ -47,6 +49,7 @@ class _Held:
     stale: bool = False
     #: Nobody wants it: give back what was not run.
     revoked: bool = False
+    came: float = 0.0
 
 
 class WorkerMachine:
@@ -74,6 +77,9 @@ class WorkerMachine:
         self.retired = False
         self._stopping = False
         self._stopped = False
+        self._meter = Meter()
+        #: Up to when the time that functions took is counted.
+        self._since = 0.0
 
     @property
     def next_deadline(self) -> float | None:
@@ -85,6 +91,16 @@ class WorkerMachine:
         """Whether it runs nothing."""
         return self._running is None
 
+    def counts(self) -> Counts:
+        """Return what was counted since the start, and what it holds; any thread may ask."""
+        queued: Counter[str] = Counter()
+        running: Counter[str] = Counter()
+        now = self._running
+        for held in list(self._held.values()):
+            count = running if now is not None and held is now[0] else queued
+            count[held.task.function] += held.batch.n - held.at
+        return self._meter.held(queued, running)
+
     def start(self, now: float) -> list[Effect]:
         """Begin to look for the master."""
         self.link.start(now)
@@ -92,6 +108,7 @@ class WorkerMachine:
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """React to an event that happened at ``now`` (seconds on a monotonic clock)."""
+        self._meter.now = now
         if isinstance(event, Completed):
             self._completed(event)
         elif isinstance(event, Tick):
@@ -154,7 +171,7 @@ class WorkerMachine:
     def _receive(self, event: Received) -> None:
         message = event.message
         if isinstance(message, Task) and event.batch is not None:
-            self._held[message.lease] = _Held(message, event.batch)
+            self._held[message.lease] = _Held(message, event.batch, came=self._meter.now)
             self._run_next()
         elif isinstance(message, Recall):
             self._give_back(message.leases)
@@ -197,6 +214,7 @@ class WorkerMachine:
             stop = min(stop, held.at + self._messages)
         invoke = Invoke(held.task, held.batch, held.at, stop)
         self._running = (held, invoke)
+        self._since = self._meter.now
         self._effects.append(invoke)
 
     def _completed(self, event: Completed) -> None:
@@ -225,6 +243,7 @@ class WorkerMachine:
 
     def _answer(self, held: _Held, event: Completed) -> None:
         task = held.task
+        self._count(held, event)
         result = Result(
             0,
             task.lease,
@@ -245,6 +264,13 @@ class WorkerMachine:
             self._send_result(result, event.batch, counted=not held.stale)
         else:
             self._outbox.append((result, event.batch))
+
+    def _count(self, held: _Held, event: Completed) -> None:
+        now, counts = self._meter.now, self._meter.function(held.task.function)
+        counts.answered(event.n, event.kinds)
+        counts.waited(now - held.came, event.n)
+        counts.seconds += now - self._since
+        self._since = now
 
     def _send_result(self, result: Result, batch: Batch, *, counted: bool) -> None:
         result.link = self.link.id

@@ -29,6 +29,7 @@ from palm.runner.spool import STREAMS, Spool
 from palm.runner.upload import Uploader
 from palm.runner.wanted import NodePlan, NodeProcess, stand_in, unstarted
 from palm.runtime.folders import Folders, socket_path
+from palm.runtime.metrics import Metrics, read_metrics
 from palm.runtime.records import ComponentRecord, last_record, live_records
 from palm.spec.names import check_name
 from palm.spec.plan import Step, Wanted, steps
@@ -106,6 +107,11 @@ class Node:
         self._stopping = True
         with self._told:
             self._told.notify_all()
+
+    def metrics(self) -> list[Metrics]:
+        """Return what the components of this node have counted; any thread may ask."""
+        ours = {process.instance for process in list(self._processes.values())}
+        return [each for each in read_metrics(self.folders) if each.instance in ours]
 
     # Told by other threads
 

@@ -47,6 +47,8 @@ class Driver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.clock = clock
+        #: Events that the machine has had.
+        self.events = 0
         self._machine = machine
         self._transport = transport
         self._perform: dict[type, Callable[[Any], None]] = {
@@ -68,6 +70,7 @@ class Driver:
 
     def handle(self, event: events.Event) -> None:
         """Let the machine react to an event."""
+        self.events += 1
         self.perform(self._machine.handle(event, self.clock()))
 
     def perform(self, effects: list[Effect]) -> None:

@@ -64,6 +64,11 @@ class Folders:
         return self._in_run("stages")
 
     @property
+    def metrics(self) -> Path:
+        """What components have counted."""
+        return self._in_run("metrics")
+
+    @property
     def cells(self) -> Path:
         """Sources that a notebook handed to its components."""
         return self._in_run("cells")

@@ -51,6 +51,8 @@ class Guard:
         Those of the worker.
     executor
         Makes what runs the functions.
+    report
+        Tells others what was counted; see `WorkerLoop`.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Guard:
         logger: Logger,
         close: Callable[[], None],
         executor: Callable[[FunctionTable, TimeLimit], Runs] = Executor,
+        report: Callable[[bool], None] = lambda last: None,
     ) -> None:
         self._driver = driver
         self._max_rss = max_rss
@@ -70,7 +73,7 @@ class Guard:
         self._limit = TimeLimit(logger.warning)
         self._executor = runs = executor(functions, self._limit)
         run = runs.run if max_rss is None else self._run_and_weigh
-        self.loop = WorkerLoop(driver, run, wake, runs.take_early, self._look)
+        self.loop = WorkerLoop(driver, run, wake, runs.take_early, self._look, report)
         #: The process ends at once.
         self.ending = False
 

@@ -46,6 +46,9 @@ class WorkerLoop:
         Returns what is done of a run that takes long, for it to be answered before its end.
     look
         Called now and then by the watcher while a run takes long, after that.
+    report
+        Called now and then by the watcher as long as there are calls, and a last time after them.
+        It does not own the driver.
     """
 
     def __init__(
@@ -55,12 +58,14 @@ class WorkerLoop:
         wake: Callable[[], None],
         take_early: Callable[[], Completed | None] = lambda: None,
         look: Callable[[], None] = lambda: None,
+        report: Callable[[bool], None] = lambda last: None,
     ) -> None:
         self._driver = driver
         self._run = run
         self._wake = wake
         self._take_early = take_early
         self._look = look
+        self._report = report
         self._lock = threading.Lock()
         self._inbox: deque[Event] = deque()
         self._invoke: Invoke | None = None
@@ -171,4 +176,7 @@ class WorkerLoop:
             seen = self._calls
             if calm > CALM_AFTER and not self._closed.is_set():
                 calm = 0
+                self._report(True)
                 self._awake.clear()
+            else:
+                self._report(False)

@@ -21,9 +21,10 @@ from palm.protocol.store import Store
 from palm.runtime.cache import Cache, LocalValues, store_of
 from palm.runtime.component import Component
 from palm.runtime.deadletters import DeadLetters, Letter
-from palm.runtime.driver import Driver
+from palm.runtime.driver import MAX_WAIT, Driver
 from palm.runtime.folders import cache_path, journal_path, socket_path
 from palm.runtime.lifeline import notify_ready
+from palm.runtime.metrics import Reporter
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.runtime.records import last_record
 from palm.spec.endpoint import Endpoint, parse_address
@@ -69,6 +70,7 @@ class Listening(Component):
         self._locks: list[NameLock] = []
         self._listener: ZmqListener | None = None
         self._driver: Driver | None = None
+        self._reporter: Reporter | None = None
         self._durable = durable
         self._journal: Journal | None = None
         self._inbox: deque[Event] = deque()
@@ -135,6 +137,9 @@ class Listening(Component):
         self.logger.info("ready")
         if named:
             key = keyring.owner.curve_publickey
+            self._reporter = Reporter(
+                self.folders, self.name, self.role, self.instance, machine.counts, self.logger
+            )
             self.publish(epoch=self.epoch.hex(), public_key=key, **self._recorded())
         else:
             notify_ready()
@@ -224,19 +229,22 @@ class Listening(Component):
 
     def _run(self) -> None:
         """Let events happen until the machine has stopped."""
-        driver = self._driver
+        driver, reporter = self._driver, self._reporter
+        wait = MAX_WAIT
         while driver is not None and not self._over:
             grace, self._stop_grace = self._stop_grace, None
             if grace is not None:
                 driver.handle(StopRequested(grace))
             else:
-                driver.step()
+                driver.step(wait)
             self._log_turned_away()
             while self._inbox and not self._over:
                 event = self._inbox.popleft()
                 if isinstance(event, JournalFailed):
                     self.logger.error("the journal cannot be written: %s", event.text)
                 driver.handle(event)
+            if reporter is not None:
+                wait = min(MAX_WAIT, reporter.look(driver.events))
 
     def _wakeup_fd(self) -> int:
         return self._listener.wakeup_fd if self._listener is not None else -1
@@ -250,6 +258,9 @@ class Listening(Component):
         if self._opened is not None:  # else it may be another component's
             self._opened.close()
             self._opened = None
+        if self._reporter is not None:
+            self._reporter.close()
+            self._reporter = None
         if self._journal is not None:
             self._journal.close()
             self._journal = None

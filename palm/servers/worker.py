@@ -24,6 +24,7 @@ from palm.runtime.guard import Guard, Runs
 from palm.runtime.lifeline import is_supervised, notify_ready
 from palm.runtime.limits import TimeLimit
 from palm.runtime.memory import resident_size
+from palm.runtime.metrics import Reporter
 from palm.runtime.records import live_records, read_record
 from palm.runtime.shared import SharedValues
 from palm.runtime.workerloop import WorkerLoop
@@ -104,6 +105,7 @@ class Worker(Component):
         self._connector: ZmqConnector | None = None
         self._guard: Guard | None = None
         self._loop: WorkerLoop | None = None
+        self._reporter: Reporter | None = None
         self._values: SharedValues | None = None
         self._error: PalmError | None = None
         self._exits = False
@@ -183,6 +185,9 @@ class Worker(Component):
                 Stopped: lambda effect: self._stopped(effect, machine.retired),
             },
         )
+        self._reporter = Reporter(
+            self.folders, self.name, self.role, self.instance, machine.counts, self.logger
+        )
         self._guard = guard = Guard(
             self._table_of(),
             driver,
@@ -191,6 +196,7 @@ class Worker(Component):
             self.logger,
             self.close,
             self._make_executor,
+            lambda last: self._report(driver.events, last),
         )
         self._loop = loop = guard.loop
         self._values = SharedValues(guard.wait_for)
@@ -261,9 +267,21 @@ class Worker(Component):
         if self._loop is not None:
             self._loop.post(StopRequested(grace))
 
+    def _report(self, events: int, last: bool) -> None:
+        """Tell others what was counted, unless another worker has its name."""
+        if self._reporter is None or not self._published:
+            return
+        if last:
+            self._reporter.flush(events)
+        else:
+            self._reporter.look(events)
+
     def _close(self) -> None:
         if self._loop is not None:
             self._loop.finish()  # it may never have served
+        if self._reporter is not None:
+            self._reporter.close()
+            self._reporter = None
         if self._connector is not None:
             self._connector.close()
             self._connector = None

@@ -90,7 +90,9 @@ class Batch:
     @property
     def size(self) -> int:
         """Bytes of all payloads."""
-        return len(self.body) + sum(map(len, self.large))
+        if self.large:
+            return len(self.body) + sum(map(len, self.large))
+        return len(self.body)
 
     @property
     def largest(self) -> int:

@@ -83,6 +83,30 @@ def test_cells_are_linked_by_name(cluster: Cluster) -> None:
     assert group.replicas == 2
 
 
+def test_top_tells_what_components_functions_and_edges_have_to_do(cluster: Cluster) -> None:
+    master(cluster)
+    worker(cluster)
+    with cluster.client("foo") as client:
+        assert len(list(client.job("foo.double", range(1000)))) == 1000
+
+        def told() -> bool:
+            frame = cluster.top("functions", 0.1)
+            return {("foo", "double"), ("foo-worker-0", "double")} <= set(frame.index) and bool(
+                (frame["done"] == 1000).all()
+            )
+
+        until(told)
+    frame = cluster.top()
+    assert list(frame.index) == ["foo", "foo-worker-0"]
+    assert (frame["done"] == 1000).all() and (frame["failed"] == 0).all()
+    assert (frame["rss"] > 1 << 20).all() and frame["cpu"].notna().all()
+    assert (frame["rate_out"] >= 0).all() and (frame["p50"] <= frame["p99"]).all()
+    edges = cluster.top("edges")
+    assert edges.loc[("foo", "foo-worker-0"), "messages"] == 1000
+    with pytest.raises(ConfigError):
+        cluster.top("nonsense")
+
+
 def test_components_take_our_interpreter_folder_path_and_environment(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -267,6 +267,14 @@ def test_errors_of_a_start_can_be_pickled(foo: Shell) -> None:
 # Looking and stopping
 
 
+def test_top_is_a_frame_of_what_components_have_to_do(foo: Shell) -> None:
+    frame = foo.ok("%palm top").value
+    assert list(frame.index) == ["foo"]
+    assert {"cpu", "rss", "rate_in", "queued", "p99", "failed"} <= set(frame.columns)
+    assert foo.ok("%palm top --functions").value.index.names == ["component", "function"]
+    assert foo.ok("%palm top --edges").value.index.names == ["source", "target"]
+
+
 def test_logs_are_text_and_shown_as_they_are(foo: Shell) -> None:
     evil = "<img src=x onerror=alert(1)> \\x1b[31mred\\x1b[0m"
     foo.ok(f"%%palm_worker foo;\nprint('{evil}', flush=True)\ndef f(x):\n    return x\n")

@@ -343,3 +343,33 @@ def test_what_is_done_early_is_answered_while_the_run_goes_on(bench: Bench) -> N
     assert sum(isinstance(effect, Invoke) for effect in bench.effects) == 1
     bench.complete(3)
     assert [(r.first, r.n) for r in bench.sent(Result)] == [(10, 2), (12, 3)]
+
+
+# What it counts
+
+
+def test_a_worker_counts_what_it_runs_and_holds(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1, n=3)
+    bench.task(2, n=4)
+    counts = bench.machine.counts().functions["f"]
+    assert (counts.received, counts.queued, counts.running) == (7, 4, 3)
+    bench.now += 0.5
+    bench.complete(3)
+    bench.now += 0.25
+    batch = Batch.pack(payloads(2))
+    bench.handle(Completed(2, 2, 0, batch, 0.0, bytes(8), bytes([0, 1]), over=False))
+    counts = bench.machine.counts().functions["f"]
+    assert (counts.received, counts.done, counts.failed) == (7, 4, 1)
+    assert (counts.queued, counts.running) == (0, 2)
+    assert counts.seconds == pytest.approx(0.75)
+    assert sum(counts.latency) == 5
+
+
+def test_what_a_worker_gives_back_it_has_not_received(bench: Bench) -> None:
+    bench.connect()
+    bench.task(1, n=3)
+    bench.task(2, n=4)
+    bench.receive(Recall(1, [2]))
+    counts = bench.machine.counts().functions["f"]
+    assert (counts.received, counts.queued, counts.running) == (3, 0, 3)

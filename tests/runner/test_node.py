@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from palm.clients import Client
 from palm.errors import ConfigError
 from palm.registry_api.schema import ComponentSpec
 from palm.runner.node import Node
@@ -479,3 +480,16 @@ def test_runner_without_a_registry_says_what_to_do(palm_home: Path) -> None:
     assert done.returncode == 1
     assert "no registry runs here" in done.stderr
     assert "palm up" in done.stderr
+
+
+def test_a_node_knows_what_its_components_have_counted(
+    registry: FakeRegistry, node: RunningNode
+) -> None:
+    source = "from palm.servers import Master; Master('foo').start()"
+    registry.want((component("foo", source, role="master", ready="palm"), 1))
+    assert registry.are(foo="ready")
+    with Client("foo") as client:
+        client.set(1, "key")
+        assert eventually(lambda: [each.name for each in node.node.metrics()] == ["foo"])
+    registry.want()
+    assert eventually(lambda: node.node.metrics() == [])

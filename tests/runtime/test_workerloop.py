@@ -14,7 +14,7 @@ from palm.errors import PalmError
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed, StopRequested, Tick
 from palm.runtime import workerloop
-from palm.runtime.workerloop import READ_AFTER, WorkerLoop
+from palm.runtime.workerloop import CALM_AFTER, READ_AFTER, WATCH_EVERY, WorkerLoop
 from palm.wire.batch import Batch
 from palm.wire.message import Task
 from tests.support.cluster import until
@@ -62,7 +62,14 @@ class Rig:
         self, run: Callable[[Invoke], list[Completed]] = lambda invoke: completed()
     ) -> None:
         self.driver = FakeDriver()
-        self.loop = WorkerLoop(self.driver, run, self.driver.woken.set)  # type: ignore[arg-type]
+        #: Whether each report was to be the last for a while.
+        self.reports: list[bool] = []
+        self.loop = WorkerLoop(
+            self.driver,  # type: ignore[arg-type]
+            run,
+            self.driver.woken.set,
+            report=self.reports.append,
+        )
         self.error: BaseException | None = None
         self.thread = threading.Thread(target=self._serve, name="serving")
         self.thread.start()
@@ -128,6 +135,20 @@ def test_the_watcher_reads_while_a_function_runs() -> None:
     until(lambda: StopRequested(7.0) in rig.driver.events)
     assert not any(isinstance(event, Completed) for event in rig.driver.events)
     go_on.set()
+    rig.end()
+
+
+def test_the_watcher_reports_while_there_are_calls_once_more_and_then_sleeps() -> None:
+    rig = Rig()
+    until(lambda: rig.driver.steps)
+    assert rig.reports == []
+    rig.call()
+    until(lambda: True in rig.reports)
+    assert rig.reports.count(True) == 1
+    assert len(rig.reports) > CALM_AFTER
+    before = len(rig.reports)
+    assert not threading.Event().wait(4 * WATCH_EVERY)
+    assert len(rig.reports) == before
     rig.end()
 
 
