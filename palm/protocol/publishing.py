@@ -65,7 +65,7 @@ class _Given(NamedTuple):
 class Claim:
     """What a stage of a name and topics is given, whatever process it is."""
 
-    __slots__ = ("edge", "expiry", "given", "name", "number", "session", "topics")
+    __slots__ = ("edge", "expiry", "given", "is_named", "name", "number", "session", "topics")
 
     def __init__(self, number: int, name: str, topics: tuple[str, ...]) -> None:
         #: The order in which results of several stages stand.
@@ -73,6 +73,8 @@ class Claim:
         self.name = name
         self.topics = topics
         self.edge = EdgeCounts()
+        #: Who has it knows that no other process has its name.
+        self.is_named = False
         self.session: StageSession | None = None
         self.given: dict[bytes, _Given] = {}
         #: Runs while it is away.
@@ -156,6 +158,7 @@ class Publisher:
         """Return the session of a stage that greets for the first time."""
         name, wanted = hello.name, tuple(dict.fromkeys(hello.topics))
         claim = self._free_claim(hello, wanted) or self._new_claim(name, wanted)
+        claim.is_named = hello.named
         claim.session = session = StageSession(hello.session, name, claim)
         self._log(logging.INFO, f"stage {name} joined, takes {shown(', '.join(wanted), LINE)}")
         if self._name in wanted and not self._pipelined:
@@ -197,7 +200,7 @@ class Publisher:
     def _free_claim(self, hello: Hello, topics: tuple[str, ...]) -> Claim | None:
         """Return the claim of a stage of this name that is away, or must be dead by now."""
         for claim in self._claims:
-            is_free = claim.expiry is not None or hello.named
+            is_free = claim.expiry is not None or (hello.named and claim.is_named)
             if claim.name == hello.name and claim.topics == topics and is_free:
                 return claim
         return None

@@ -180,12 +180,16 @@ def test_a_stage_that_stops_on_purpose_is_waited_for() -> None:
 def test_who_comes_under_a_name_that_nobody_else_has_takes_its_place() -> None:
     """Though the end of the one before it was not seen yet."""
     world = row()
+    second = world.components["second"]
+    second.named = True
+    second.restart()
     run(world, 2)
-    first = world.components["first"].machine
-    publisher = first._publisher
+    publisher = world.components["first"].machine._publisher
     assert [claim.name for claim in publisher._claims] == ["second"]
-    again = world.components["second"]
-    again.named = True
-    again.start()  # the connections of the life before stay as they are
+    second.start()  # the connections of the life before stay as they are
     run(world, 2)
     assert [claim.name for claim in publisher._claims] == ["second"]
+    second.named = False  # another process of this name may well be there
+    second.start()
+    run(world, 2)
+    assert [claim.name for claim in publisher._claims] == ["second", "second"]

@@ -26,7 +26,7 @@ from palm.servers import (
     Worker,
     current_task,
 )
-from tests.support.cluster import ThreadCluster, until
+from tests.support.cluster import Served, ThreadCluster, until
 
 
 class First(Server):
@@ -46,6 +46,12 @@ class Second(Pipeline):
 
     def odd(self, n: int) -> int | None:
         return n if n % 2 else None
+
+
+def until_behind(first: Served, n: int) -> None:
+    """Wait until so many stages are behind a component: a tee gives to those that are there."""
+    publisher = first.component._driver._machine._publisher  # type: ignore[attr-defined]
+    until(lambda: len(publisher._claims) == n, what=f"{n} stages are behind {first.component}")
 
 
 def row(cluster: ThreadCluster) -> Client:
@@ -249,11 +255,12 @@ def address(cluster: ThreadCluster) -> str:
 def test_a_client_picks_the_stage_whose_results_it_gets(
     cluster: ThreadCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
-    cluster.serve(First("first", pipelined=True))
+    first = cluster.serve(First("first", pipelined=True))
     for name in ("left", "right"):
         mark = name.encode()
         function = {"bar": lambda message, mark=mark: mark + b" " + message}
         cluster.serve(Pipeline(name, previous="first", functions=function))
+    until_behind(first, 2)
     right = Client("first", sub_address="right")
     both = cluster.client("first")
     with right:
@@ -348,12 +355,13 @@ def test_a_hub_in_the_middle(cluster: ThreadCluster) -> None:
 
 
 def joined(cluster: ThreadCluster, join: Join) -> Client:
-    cluster.serve(First("first", pipelined=True))
+    first = cluster.serve(First("first", pipelined=True))
     for side in ("left", "right"):
         functions = {
             "part": lambda n, side=side: None if (side, n) == ("right", 3) else {"id": n, side: n}
         }
         cluster.serve(Pipeline(side, previous="first", to_client=False, functions=functions))
+    until_behind(first, 2)
     whole = {"whole": lambda parts: {**parts[0], **parts[1]}}
     cluster.serve(Sink("last", previous=["left", "right"], join=join, functions=whole))
     return cluster.client("first")

@@ -181,7 +181,7 @@ CASES: dict[str, tuple[Callable[..., Any], str, str]] = {
     "generator exit": (lambda v: raise_(GeneratorExit()), "GeneratorExit", ""),
     "stop iteration": (lambda v: raise_(StopIteration(3)), "StopIteration", "3"),
     "unpicklable": (lambda v: threading.Lock(), "TypeError", "its result cannot be sent"),
-    "generator": (lambda v: (n for n in [v]), "TypeError", "cannot pickle 'generator' object"),
+    "frame": (lambda v: sys._getframe(), "TypeError", "cannot pickle 'frame' object"),
     "recursion": (recurse, "RecursionError", "maximum recursion depth"),
     "no text": (lambda v: raise_(BrokenTextError()), "BrokenTextError", "cannot be shown"),
     "long text": (lambda v: raise_(ValueError("x" * 10_000_000)), "ValueError", "left out"),
