@@ -34,6 +34,8 @@ def process_spec(spec: ComponentSpec, number: int, node: str, folders: Folders) 
         env.setdefault("PALM_PREVIOUS", ",".join(spec.previous))
     if spec.pipelined:
         env.setdefault("PALM_PIPELINED", "1")
+    if spec.stages:
+        env.setdefault("PALM_STAGES", ",".join(spec.stages))
     return ProcessSpec(
         name,
         tuple(command.kernel() if spec.kernel else command.plain()),

@@ -202,6 +202,10 @@ class Staged(Listening):
         """Return names and topics of the stages to wait for, whoever is there first."""
         if self._links:  # known better than by what was behind it in an earlier run
             return stages_behind(self)
+        declared = os.environ.get("PALM_STAGES", "")
+        if declared:
+            split = [stage.partition("/") for stage in declared.split(",")]
+            return [(name, [topic or self.name]) for name, _, topic in split]
         return expected_stages(self.folders, self.name) if self._named else []
 
     def _upstreams(self, timers: Timers) -> list[Upstream]:

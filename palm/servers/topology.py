@@ -354,11 +354,8 @@ def _way(start: Stage, goal: Stage, new: Sequence[Link]) -> list[Stage]:
 
 
 def stages_behind(stage: Stage) -> list[tuple[str, list[str]]]:
-    """Return the names of those that take results of a component, and the topics they take."""
-    found: dict[str, list[str]] = {}
-    for each in _links_from(stage):
-        found.setdefault(each.target.name, []).append(each.topic or stage.name)
-    return list(found.items())
+    """Return the name of who takes results of a component, and their topic, for each link."""
+    return [(each.target.name, [each.topic or stage.name]) for each in _links_from(stage)]
 
 
 def _links_from(stage: Stage) -> Iterator[Link]:

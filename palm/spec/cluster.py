@@ -319,8 +319,9 @@ class _Reader:
                 elif topic in ("", source) and source in self._to_client:
                     text = f"{name!r} takes its results, so they do not go to the client"
                     self._add(("components", source, "pipelined"), text, "take it out")
-                elif topic in ("", source):
-                    before.pipelined = True
+                else:
+                    before.pipelined = before.pipelined or topic in ("", source)
+                    before.stages = [*before.stages, f"{name}/{topic or source}"]
 
     def _check(self, components: Mapping[str, ComponentSpec], names: Iterable[str]) -> None:
         known = list(names)

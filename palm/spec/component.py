@@ -54,7 +54,8 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     itself), "tcp:PORT", "http:URL", "log:RE" or "delay:SECONDS".
 
     ``previous`` says whose results it takes, each as ``NAME`` or ``NAME/TOPIC``; those of one
-    that is ``pipelined`` go to the components behind it, not to the client.
+    that is ``pipelined`` go to the components behind it, not to the client. ``stages`` are those
+    that take its own, each as ``NAME/TOPIC``: it waits for them, whoever comes first.
 
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
@@ -81,6 +82,7 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     needs: list[str] = []
     previous: list[str] = []
     pipelined: bool = False
+    stages: list[str] = []
     owner: str = ""
     master: str = ""
     generation: int = 0

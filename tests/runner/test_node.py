@@ -97,14 +97,16 @@ def test_environment_tells_a_component_whose_results_it_takes(
     registry: FakeRegistry, node: RunningNode
 ) -> None:
     source = PROLOGUE + (
-        "print(os.environ.get('PALM_PREVIOUS'), os.environ.get('PALM_PIPELINED'), flush=True)\n"
+        "for name in ('PREVIOUS', 'PIPELINED', 'STAGES'):\n"
+        "    print(os.environ.get('PALM_' + name), flush=True)\n"
         "notify_ready(); stop.wait(60)\n"
     )
     linked = component("foo", source, role="sink", previous=["a", "b/even"], pipelined=True)
+    linked.stages = ["c/foo", "d/odd"]
     registry.want((linked, 1), (component("bar", source, role="server"), 1))
     assert registry.are(foo="ready", bar="ready")
     instances = {name: registry.replicas[name].instance for name in ("foo", "bar")}
-    said = {"foo": b"a,b/even 1\n", "bar": b"None None\n"}
+    said = {"foo": b"a,b/even\n1\nc/foo,d/odd\n", "bar": b"None\nNone\nNone\n"}
     for name, instance in instances.items():
         assert eventually(lambda i=instance, n=name: registry.output.get((i, "stdout")) == said[n])
 

@@ -158,6 +158,12 @@ def test_a_link_says_it_all() -> None:
     # Of what has topics, the rest goes to the client.
     pipelined = {name for name, spec in components.items() if spec.pipelined}
     assert pipelined == {"left", "right", "first", "alone"}
+    assert {name: spec.stages for name, spec in components.items() if spec.stages} == {
+        "left": ["last/left"],
+        "right": ["last/right"],
+        "first": ["left/first"],
+        "other": ["right/even"],
+    }
     assert not any(spec.needs for spec in components.values()), "they may start in any order"
 
 
