@@ -146,14 +146,36 @@ class Settlement:
             return []
         first = message.first
         if job.known.missing(first, first + message.n):
-            self._park(message, batch, worker, now)
-            return []
+            return self._settle_known(job, message, batch, worker, now, late=late, lease=lease)
         if message.kinds and job.terms.retries:
             again = _worth_it(job, message, batch, lease.raised if lease is not None else 0)
             if any(again):
                 return self._settle_rest(job, message, batch, worker, again, lease)
         self._settle(job, message, batch, worker, late=late)
         return []
+
+    def _settle_known(
+        self,
+        job: JobState,
+        message: Result,
+        batch: Batch,
+        worker: str,
+        now: float,
+        *,
+        late: bool,
+        lease: Lease | None,
+    ) -> list[Piece]:
+        """Settle those messages of a result that are known; its client may bring the others."""
+        again: list[Piece] = []
+        first = message.first
+        for start, stop in job.known.missing(first, first + message.n):
+            a, b = start - first, stop - first
+            self._park(_cut_result(message, a, b), batch.cut(a, b), worker, now)
+        for start, stop in job.known.found(first, first + message.n):
+            a, b = start - first, stop - first
+            part = _cut_result(message, a, b)
+            again += self.settle(part, batch.cut(a, b), worker, now, late=late, lease=lease)
+        return again
 
     def _settle_rest(
         self,
