@@ -30,7 +30,7 @@ def complete(line: str) -> list[str]:
     ("line", "expected"),
     [
         ("%palm ", ["--help", "attach", "down", "help", "hub", "logs", "master", "pipeline",
-                    "restart", "server", "sink", "status", "stop", "up"]),
+                    "restart", "server", "sink", "status", "stop", "top", "up"]),
         ("%palm st", ["status", "stop"]),
         ("x = %palm st", ["status", "stop"]),
         ("%palm stop ", ["--all", "--everyone", "--help", "foo", "foo-worker", "foo-worker-0"]),
