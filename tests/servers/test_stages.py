@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from itertools import repeat
+from itertools import count, repeat
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 import palm
 from palm.clients import Client
 from palm.clients.tap import Tap
+from palm.clients.window import FIRST
 from palm.errors import ConfigError, FunctionNotFound, PalmError, TaskError
 from palm.runtime.records import read_record
 from palm.servers import (
@@ -207,6 +208,20 @@ def test_results_go_through_all_stages(cluster: ThreadCluster) -> None:
     found = list(client.job(["first.foo", "second.bar"], repeat(b"m", 10), messages=10))
     assert found == [b"second first m"] * 10
     assert client.eval("first.foo second.bar", b"m") == b"second first m"
+
+
+def test_a_slow_stage_holds_up_the_source(cluster: ThreadCluster) -> None:
+    go_on = threading.Event()
+    cluster.serve(First("first", pipelined=True))
+    cluster.serve(Sink("last", previous=["first"], functions={"wait": lambda _: go_on.wait(60)}))
+    taken = count()
+    job = cluster.client("first").job(["first.echo", "last.wait"], taken)
+    assert not job.wait(0.5)
+    under_way = next(taken)
+    assert 0 < under_way <= 4 * FIRST
+    go_on.set()
+    until(lambda: job.progress.done > 10 * FIRST)
+    job.cancel()
 
 
 def test_an_error_at_any_stage_is_one_for_its_caller(cluster: ThreadCluster) -> None:
