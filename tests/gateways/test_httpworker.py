@@ -123,8 +123,9 @@ def test_pickles_that_one_end_does_not_allow_are_refused(
 def test_no_more_posts_at_once_than_there_may_be(cluster: ThreadCluster, web: Run) -> None:
     both = threading.Barrier(3, timeout=20)
 
-    def meet(value: Any) -> Any:
-        both.wait()
+    def meet(value: int) -> int:
+        if value < 3:  # one for each, as nothing is known of the function yet; others go in pairs
+            both.wait()
         return value
 
     cluster.master()
