@@ -16,6 +16,7 @@ from socket import (
     AF_INET,
     AF_INET6,
     AF_UNSPEC,
+    SHUT_WR,
     SOCK_STREAM,
     create_server,
     gaierror,
@@ -44,6 +45,10 @@ MAX_HEADER: Final = 16 * 1024
 
 #: Connections that wait to be taken.
 BACKLOG: Final = 1024
+
+#: Seconds that one which was turned away has to read why, and how many may do so at once.
+LEAVE_WITHIN: Final = 1.0
+MAX_LEAVING: Final = 64
 
 #: Descriptors that are left to everything but callers.
 KEPT: Final = 128
@@ -225,6 +230,7 @@ class Gateway(Component):
         if waiting := {*self._looking, *([self._asking] if self._asking else [])}:
             await asyncio.wait(waiting)
         await server.close_all_connections()
+        await server.let_go()
         await asyncio.get_running_loop().shutdown_default_executor()
 
     def _health(self) -> asyncio.Future[Answer]:
@@ -298,21 +304,53 @@ class _Server(HTTPServer):
     most: int = 1
     _standing: int = 0
 
+    def initialize(self, *args: Any, **options: Any) -> None:
+        """Set it up; Tornado calls this."""
+        super().initialize(*args, **options)
+        #: Connections that were turned away and are not closed yet.
+        self._leaving: set[asyncio.Future[None]] = set()
+
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         """Serve a connection, or turn it away."""
         if self._standing < self.most:
             self._standing += 1
             super().handle_stream(stream, address)
             return
-        if self.ssl_options is None:  # else its handshake would have to come first
-            with suppress(OSError):
-                stream.socket.send(_FULL)
-        stream.close()
+        # With TLS its handshake would have to come first.
+        if self.ssl_options is None and len(self._leaving) < MAX_LEAVING:
+            task = asyncio.ensure_future(_turn_away(stream))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        else:
+            stream.close()
+
+    async def let_go(self) -> None:
+        """End those that are on their way out."""
+        leaving = list(self._leaving)
+        for task in leaving:
+            task.cancel()
+        await asyncio.gather(*leaving, return_exceptions=True)
 
     def on_close(self, server_conn: object) -> None:
         """Note that a connection is over."""
         self._standing -= 1
         super().on_close(server_conn)
+
+
+async def _turn_away(stream: IOStream) -> None:
+    """Say that there is no room, and take what was sent meanwhile.
+
+    A connection that is closed with something unread is reset, and with it goes the answer.
+    """
+    try:
+        with suppress(OSError, TimeoutError):
+            stream.socket.send(_FULL)
+            stream.socket.shutdown(SHUT_WR)
+            async with asyncio.timeout(LEAVE_WITHIN):
+                while await stream.read_bytes(65536, partial=True):
+                    pass
+    finally:
+        stream.close()
 
 
 def _as_bytes(answer: Answer) -> bytes:
