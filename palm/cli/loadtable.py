@@ -185,13 +185,8 @@ def _latency(row: ComponentLoad | FunctionLoad, seconds: float | None) -> str:
 _NAME_AND_STATE: Final = Column(
     "NAME", lambda row: row.name if row.state == "ready" else f"{row.name} ({row.state})", left=True
 )
-_COMPONENTS: Final = (
-    Column("NAME", lambda row: row.name, left=True),
-    Column("ROLE", lambda row: row.role, 7, left=True),
-    Column("STATE", lambda row: row.state, 6, left=True),
-    Column("PID", lambda row: str(row.pid or ""), 8),
-    Column("CPU%", lambda row: percent(row.cpu)),
-    Column("RSS", lambda row: size(row.rss), 5),
+#: What components and functions have to do.
+_LOAD: Final = (
     Column("IN/s", lambda row: number(row.rate_in)),
     Column("OUT/s", lambda row: number(row.rate_out)),
     Column("QUEUED", lambda row: number(row.queued)),
@@ -202,19 +197,20 @@ _COMPONENTS: Final = (
     Column("DONE", lambda row: number(row.done), 9),
     Column("FAILED", lambda row: number(row.failed)),
 )
+_COMPONENTS: Final = (
+    Column("NAME", lambda row: row.name, left=True),
+    Column("ROLE", lambda row: row.role, 7, left=True),
+    Column("STATE", lambda row: row.state, 6, left=True),
+    Column("PID", lambda row: str(row.pid or ""), 8),
+    Column("CPU%", lambda row: percent(row.cpu)),
+    Column("RSS", lambda row: size(row.rss), 5),
+    *_LOAD,
+)
 
 _FUNCTIONS: Final = (
     Column("COMPONENT", lambda row: row.component, left=True),
     Column("FUNCTION", lambda row: row.function, left=True),
-    Column("IN/s", lambda row: number(row.rate_in)),
-    Column("OUT/s", lambda row: number(row.rate_out)),
-    Column("QUEUED", lambda row: number(row.queued)),
-    Column("RUNNING", lambda row: number(row.running)),
-    Column("MEAN", lambda row: _latency(row, row.mean), 4),
-    Column("P50", lambda row: _latency(row, row.p50), 6),
-    Column("P99", lambda row: _latency(row, row.p99)),
-    Column("DONE", lambda row: number(row.done), 9),
-    Column("FAILED", lambda row: number(row.failed)),
+    *_LOAD,
 )
 
 _EDGES: Final = (

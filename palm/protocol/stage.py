@@ -7,6 +7,7 @@ this one connect as workers do (`palm.protocol.publishing`); to those before it,
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
@@ -173,7 +174,7 @@ class StageMachine(MasterMachine):
         self, session: ClientSession, message: Submit, batch: Batch | None, now: float
     ) -> None:
         job = session.jobs.get(message.job)
-        if job is not None and message.n:
+        if job is not None and job.known.found(message.first, message.first + message.n):
             self._settlement.answer_again(job, message.first, message.n)
         self._submit(session, message, batch, now)
 
@@ -186,10 +187,11 @@ class StageMachine(MasterMachine):
         first, stop = message.first, message.first + message.n
         for start, end in job.done.found(first, stop):
             job.released.add(start, end)
-        for _ in range(len(job.kept)):  # most often the first ones
-            outcome, payloads = job.kept.popleft()
-            if not first <= outcome.first or stop < outcome.first + outcome.n:
-                job.kept.append((outcome, payloads))
+        kept, left = job.kept, message.n
+        while kept and _is_in(kept[0][0], first, stop):  # most often the first ones
+            left -= kept.popleft()[0].n
+        if left:
+            job.kept = deque(each for each in kept if not _is_in(each[0], first, stop))
         self._flow.release(job, message.first, message.n)
 
     def _close_given(
@@ -264,6 +266,10 @@ class StageMachine(MasterMachine):
         open_ = {seq for start, stop in job.open_ranges() for seq in range(start, stop)}
         if not open_ <= held:
             raise PalmError(f"lost on its way: {sorted(open_ - held)} of job {job.id!r}")
+
+
+def _is_in(outcome: Outcome, first: int, stop: int) -> bool:
+    return first <= outcome.first and outcome.first + outcome.n <= stop
 
 
 def _place(job: JobState) -> str:
