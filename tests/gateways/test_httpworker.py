@@ -391,8 +391,7 @@ def test_a_server_that_is_killed_in_mid_job_costs_no_message_its_outcome(
     cluster: ThreadCluster, processes: ProcessCluster, tmp_path: Path
 ) -> None:
     server = processes.run(WEB, PORT="0", TOKEN=TOKEN)
-    server.wait_for("listens at")
-    port = server.output.split()[-1]
+    port = server.wait_for_line("listens at").split()[-1]
     cluster.master()
     serve(cluster, f"http://127.0.0.1:{port}", pool=4)
     client = cluster.client()

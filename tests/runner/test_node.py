@@ -170,7 +170,7 @@ def test_readiness_rules_hold(registry: FakeRegistry, node: RunningNode) -> None
     )
     assert registry.are(log="ready", delay="ready", never="starting")
     instance = registry.replicas["log"].instance
-    assert eventually(lambda: (instance, "stderr") in registry.output)
+    assert eventually(lambda: registry.output.get((instance, "stderr"), b"").endswith(b"\n"))
     port = registry.output[instance, "stderr"].split()[1].decode()
     waits = "import time; time.sleep(60)"
     registry.want(

@@ -218,8 +218,7 @@ def test_forked_child_of_a_function_delays_nothing(processes: ProcessCluster) ->
     worker = start_worker(processes)
     with Client("foo") as client:
         job = client.job("foo.fork", [60.0])
-        worker.wait_for("child")
-        child = int(worker.output.split("child")[1].split()[0])
+        child = int(worker.wait_for_line("child").split()[-1])
         try:
             worker.process.kill()
             assert seconds_until(master, "worker w was lost") < SEEN_WITHIN

@@ -173,6 +173,15 @@ class Script:
         """Wait until it has written a text."""
         until(lambda: text in self.output, within=within, what=f"{text!r} in {self.path.name}")
 
+    def wait_for_line(self, text: str, within: float = 15.0) -> str:
+        """Wait for a line with a text, until its end is written too, and return it."""
+
+        def line() -> str | None:
+            whole = (line for line in self.output.splitlines(True) if line.endswith("\n"))
+            return next((line.rstrip("\n") for line in whole if text in line), None)
+
+        return str(until(line, within=within, what=f"a line with {text!r} in {self.path.name}"))
+
     def wait(self, timeout: float = 15.0) -> int:
         """Wait for its end and return its exit code."""
         return self.process.wait(timeout)
