@@ -116,4 +116,9 @@ def _lines(reader: LineReader, records: list[schema.OutputRecord], name: str) ->
 
 
 def _skipped(name: str, skipped: schema.Skipped) -> Line:
-    return Line(name, "stderr", f"... {skipped.size:,} bytes skipped ...", time.time())
+    told = (
+        "earlier output is gone"
+        if skipped.reason == "dropped"
+        else f"{skipped.size:,} bytes skipped"
+    )
+    return Line(name, "stderr", f"... {told} ...", time.time())

@@ -22,8 +22,6 @@ __all__ = [
     "shown",
 ]
 
-#: Lines among which a regular expression is looked for: the registry reads no more of them.
-_GREP_LINES = 100_000
 #: Characters without a newline after which a line is shown all the same.
 LONGEST_LINE = 64 * 1024
 
@@ -83,18 +81,10 @@ class _OpenLine:
         return lines
 
 
-def last_lines(records: Iterable[OutputRecord], n: int, grep: str | None = None) -> list[Line]:
-    """Return the last ``n`` of records that are lines, of those in which ``grep`` is found.
-
-    Raises
-    ------
-    ConfigError
-        ``grep`` is not a regular expression.
-    """
-    pattern = compile_pattern(grep)
-    lines = (_line(r, r.raw.decode("utf-8", "backslashreplace").rstrip("\n")) for r in records)
-    found = [line for line in lines if pattern is None or pattern.search(line.text)]
-    return found[-n:] if n else []
+def last_lines(records: Iterable[OutputRecord], n: int) -> list[Line]:
+    """Return the last ``n`` of records that are lines."""
+    lines = [_line(r, r.raw.decode("utf-8", "backslashreplace").rstrip("\n")) for r in records]
+    return lines[-n:] if n else []
 
 
 class Selection(NamedTuple):
@@ -140,9 +130,10 @@ def read_lines(
         selection.component,
         name=selection.process,
         stream=stream,
-        lines=_GREP_LINES if grep else n,
+        lines=n,
+        regex=grep,
     )
-    return last_lines(page.records, n, grep), page.cursor
+    return last_lines(page.records, n), page.cursor
 
 
 def shown(lines: Iterable[Line], *, tell_apart: bool) -> list[str]:

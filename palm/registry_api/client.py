@@ -284,18 +284,22 @@ class RegistryClient:
         since: float | None = None,
         until: float | None = None,
         grep: str | None = None,
+        regex: str | None = None,
         lines: int | None = None,
+        before: str = "",
         cursor: str = "",
         limit: int | None = None,
     ) -> schema.OutputPage:
-        """Return stored output after `cursor`; or, with `lines` or `grep`, the last lines of it.
+        """Return stored output after `cursor`; or, with `lines`, the last lines of it.
 
-        `component` and `name` (of one process) select; `since` and `until` are times.
+        `component` and `name` (of one process) select; `since` and `until` are times. With `grep`
+        only lines that contain this text count, with `regex` those that this regular expression
+        (of RE2's) finds; a page of lines has ``more`` if there are others `before` its ``first``.
         """
         query = {
             "component": component, "name": name, "replica": replica, "stream": stream,
-            "since": since, "until": until, "grep": grep, "lines": lines, "cursor": cursor,
-            "limit": limit,
+            "since": since, "until": until, "grep": grep, "regex": regex, "lines": lines,
+            "before": before, "cursor": cursor, "limit": limit,
         }  # fmt: skip
         return self._call("GET", _of(key, "output", query=query), schema.OutputPage, packed=True)
 
@@ -312,15 +316,19 @@ class RegistryClient:
         *,
         components: Sequence[str] = (),
         backlog: int | None = None,
+        gapless: bool = False,
     ) -> LiveFeed:
         """Return an iterator over frames as they come; it reconnects, and is to be closed.
 
-        `since` is the cursor of a frame, "start", or "now" (if empty).
+        `since` is the cursor of a frame, "start", or "now" (if empty). A reader that is more
+        than `backlog` bytes of output behind skips some, unless it is to be `gapless`.
         """
         # Only who watches needs a WebSocket, and tornado with it.
         from palm.registry_api.live import LiveFeed
 
         query = {"topics": ",".join(topics), "component": list(components), "backlog": backlog}
+        if gapless:
+            query["gapless"] = 1
         path = _of(key, "live", query=query)
 
         def site() -> tuple[str, str]:

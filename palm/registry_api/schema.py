@@ -362,11 +362,17 @@ class OutputRecord(_Value):
 
 
 class OutputPage(_Value):
-    """Records in the order they were stored; ``more``: ask again from ``cursor``."""
+    """Records in the order they were stored; ``more``: ask again from ``cursor``.
+
+    Of lines, which are looked for backwards: ``more`` are before the place ``first``. ``dropped``:
+    some output after the cursor that was given is gone, for its age or for want of room.
+    """
 
     records: list[OutputRecord]
     cursor: str
     more: bool = False
+    first: str = ""
+    dropped: bool = False
 
 
 class Event(_Value):
@@ -383,11 +389,16 @@ class Event(_Value):
 
 
 class Skipped(_Value):
-    """Data of a frame "skipped": what was left out, since the reader was too far behind."""
+    """Data of a frame "skipped": what was left out.
+
+    Either the reader was too far behind ("backlog"), or it came too late: what it would have read
+    was "dropped" for its age or for want of room, and nobody knows how much that was.
+    """
 
     topic: Topic
     count: int
     size: int = 0
+    reason: Literal["backlog", "dropped"] = "backlog"
 
 
 class Frame(_Value):

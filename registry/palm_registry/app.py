@@ -92,7 +92,9 @@ class Registry:
         database = Database(settings.database_url)
         database.open()
         stack.callback(database.close)
-        self.service = Service(database)
+        self.service = Service(
+            database, retain_size=settings.retain_size, retain_age=settings.retain_age
+        )
         await self.service.begin()
         access = Access(database)
         token, token_file = runfile.owner_token(state)
@@ -145,6 +147,8 @@ class Registry:
                     self.idle.set()
             except StoreError as error:
                 _log.error("leases and nodes were not looked at: %s", error)
+            except Exception:  # noqa: BLE001 - leases must end, whatever else is wrong
+                _log.exception("leases and nodes were not looked at")
 
     async def _is_idle(self, service: Service, started: float) -> bool:
         linger = self._settings.linger

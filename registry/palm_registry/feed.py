@@ -1,114 +1,58 @@
 """Live status, events and output: each subscriber reads on from a cursor of its own.
 
-What is delivered comes from the database, in the order of its ids. A connection holds nothing but
-its cursor, so it makes no difference whether it is the first or the next after a break.
+What is delivered is what the database has, in the order of its ids. A connection holds nothing
+but its cursor, so it makes no difference whether it is the first or the next after a break.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
 from palm.registry_api.schema import ClusterStatus, Event, Frame, Skipped, Topic
+from palm_registry.cursor import Cursor
 from palm_registry.output import record_of
+from palm_registry.signals import Signals
 from palm_registry.store import Database
+from palm_registry.store import events as event_rows
 from palm_registry.store import output as rows
 from palm_registry.store.output import Segment, Selection
+from palm_registry.store.retention import dropped_after
+from palm_registry.tail import BLOCK, Tail
 
-__all__ = ["Cursor", "Feed", "Signals", "Wanted"]
+__all__ = ["Feed", "Wanted"]
 
 #: Seconds between two looks of one subscriber, so that many small changes become one frame.
 PERIOD = 0.05
 #: Events that a reader may be behind; earlier ones are skipped.
 EVENT_BACKLOG = 1000
-#: Events, and bytes of output, that are read at once.
+#: Events that are read at once.
 EVENTS = 500
-CHUNK = 256 * 1024
 #: Segments that are looked at, at once.
 PAGE = 1000
+#: Bytes of the newest output that are kept for those who follow: of a cluster, and of all.
+TAIL, TAILS = 16 * 1024 * 1024, 64 * 1024 * 1024
 
-_CURSOR = re.compile(r"e(\d{1,18})\.o(\d{1,18})\.([0-9a-f]{1,32})")
-
-
-@dataclass(frozen=True)
-class Cursor:
-    """How far somebody has read; it is good for one database only. Opaque outside."""
-
-    event: int
-    output: int
-    database: str
-
-    def __str__(self) -> str:
-        return f"e{self.event}.o{self.output}.{self.database}"
-
-    @classmethod
-    def parse(cls, text: str) -> Cursor | None:
-        """Read a cursor, None if it is none."""
-        match = _CURSOR.fullmatch(text)
-        return cls(int(match[1]), int(match[2]), match[3]) if match else None
+#: A frame as it is sent: JSON.
+Encoded = bytes
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a subscriber is to get. ``backlog`` is in bytes of output."""
+    """What a subscriber is to get.
+
+    ``backlog`` is how many bytes of output it may be behind before it skips some; None: it never
+    skips any, however slow it is.
+    """
 
     topics: Collection[Topic]
     selection: Selection
-    backlog: int = 1024 * 1024
-
-
-class Signals:
-    """Wakes those who wait for a change of a cluster; belongs to the event loop."""
-
-    def __init__(self) -> None:
-        self._versions: dict[tuple[str, str], int] = defaultdict(int)
-        self._waiters: dict[str, set[asyncio.Future[None]]] = defaultdict(set)
-        self._closed = False
-
-    def notify(self, cluster: str, *topics: str) -> None:
-        """Say that something of a cluster is different."""
-        for topic in topics:
-            self._versions[cluster, topic] += 1
-        for waiter in self._waiters.pop(cluster, ()):
-            if not waiter.done():
-                waiter.set_result(None)
-
-    def close(self) -> None:
-        """Wake all, now and ever after."""
-        self._closed = True
-        for cluster in list(self._waiters):
-            self.notify(cluster)
-
-    @property
-    def closed(self) -> bool:
-        """Whether the registry is about to end."""
-        return self._closed
-
-    def versions(self, cluster: str, topics: Iterable[str]) -> dict[str, int]:
-        """Return a ticket for `wait`: take it before looking, so that no change is missed."""
-        return {topic: self._versions[cluster, topic] for topic in topics}
-
-    async def wait(self, cluster: str, ticket: dict[str, int], within: float | None) -> bool:
-        """Wait until something has changed since the ticket; say whether it has."""
-        loop = asyncio.get_running_loop()
-        end = None if within is None else loop.time() + within
-        while self.versions(cluster, ticket) == ticket and not self._closed:
-            left = None if end is None else end - loop.time()
-            if left is not None and left <= 0:
-                return False
-            waiter = loop.create_future()
-            self._waiters[cluster].add(waiter)
-            try:
-                await asyncio.wait([waiter], timeout=left)
-            finally:
-                self._waiters[cluster].discard(waiter)
-        return True
+    backlog: int | None = 1024 * 1024
 
 
 StatusOf = Callable[[str], Awaitable[ClusterStatus]]
@@ -121,36 +65,72 @@ class Feed:
         self.database = database
         self.signals = signals
         self.status = status
+        self._tails: dict[str, Tail] = {}
+        self._followers: Counter[str] = Counter()
 
-    async def frames(self, wanted: Wanted, since: str = "") -> AsyncIterator[Frame]:
+    def stored(self, cluster: str, previous: int, segments: Sequence[Segment]) -> None:
+        """Take what was stored of a cluster's output after the id `previous`, and wake readers."""
+        if (tail := self._tails.get(cluster)) is not None:
+            tail.append(previous, segments)
+        self.signals.notify(cluster, "output")
+
+    def tail(self, cluster: str) -> Tail:
+        """Return the newest output of a cluster that is followed."""
+        return self._tails[cluster]
+
+    async def frames(self, wanted: Wanted, since: str = "") -> AsyncIterator[Encoded]:
         """Yield frames for ever, or until the registry ends.
 
         `since` is the cursor of the last frame that was seen, "start", or "now" (if empty too).
         """
         key = wanted.selection.cluster
-        loop = asyncio.get_running_loop()
-        reader = _Reader(self, wanted, await self._newest())
-        for frame in reader.begin(since):
-            yield frame
-        while not self.signals.closed:
-            began = loop.time()
-            ticket = self.signals.versions(key, wanted.topics)
-            frames = [
-                *await reader.status(ticket),
-                *await reader.events(),
-                *await reader.output(),
-            ]
-            for frame in frames:
+        self._join(key)
+        try:
+            reader = _Reader(self, wanted, await self._newest())
+            for frame in reader.begin(since):
                 yield frame
-            if not frames:
-                await self.signals.wait(key, ticket, None)
-            if (pause := began + PERIOD - loop.time()) > 0:
-                await asyncio.sleep(pause)
+            while not self.signals.closed:
+                began = asyncio.get_running_loop().time()
+                ticket = self.signals.versions(key, wanted.topics)
+                frames = await reader.look(ticket)
+                for frame in frames:
+                    yield frame
+                await self._pause(reader, key, ticket, began if frames else None)
+        finally:
+            self._leave(key)
+
+    async def _pause(
+        self, reader: _Reader, key: str, ticket: dict[str, int], began: float | None
+    ) -> None:
+        """Wait for something new, or, after frames of a look that `began` then, for a little."""
+        if reader.behind:
+            await asyncio.sleep(0)  # others are to have their turn
+            return
+        if began is None:
+            await self.signals.wait(key, ticket, None)
+            began = asyncio.get_running_loop().time()
+        if (pause := began + PERIOD - asyncio.get_running_loop().time()) > 0:
+            await asyncio.sleep(pause)
+
+    def _join(self, key: str) -> None:
+        self._followers[key] += 1
+        self._tails.setdefault(key, Tail(TAIL))
+        self._share()
+
+    def _leave(self, key: str) -> None:
+        self._followers[key] -= 1
+        if not self._followers[key]:
+            del self._followers[key], self._tails[key]
+            self._share()
+
+    def _share(self) -> None:
+        for tail in self._tails.values():
+            tail.limit = min(TAIL, TAILS // len(self._tails))
 
     async def _newest(self) -> Cursor:
         identity = self.database.identity
         return await self.database.read(
-            lambda c: Cursor(rows.last_event(c), rows.last_segment(c), identity)
+            lambda c: Cursor(event_rows.last_event(c), rows.last_segment(c), identity)
         )
 
 
@@ -162,35 +142,52 @@ class _Reader:
         self._wanted = wanted
         self._cursor = newest
         self._shown = b""
-        self._seen: int | None = None
+        #: What was looked at last, by topic.
+        self._seen: dict[str, int] = {}
+        #: Up to where it knows that output was dropped; None: what is gone by now is no news.
+        self._dropped: int | None = 0
+        #: Whether there is more to be read at once.
+        self.behind = False
 
-    def begin(self, since: str) -> list[Frame]:
+    def begin(self, since: str) -> list[Encoded]:
         if since in ("", "now"):
             return []
         asked = Cursor.parse(since)
         if asked is not None and asked.database == self._cursor.database:
             self._cursor = asked
             return []
-        self._cursor = Cursor(0, 0, self._cursor.database)
+        self._cursor, self._dropped = Cursor(0, 0, self._cursor.database), None
         if since == "start":
             return []
         # A cursor of a database that was here before: nobody can tell what is missing.
         return [self._frame("skipped", Skipped(topic="output", count=0))]
 
-    async def status(self, ticket: dict[str, int]) -> list[Frame]:
-        if ticket.get("status") == self._seen:
-            return []  # not wanted, or as it was
+    async def look(self, ticket: dict[str, int]) -> list[Encoded]:
+        """Return what there is to be told."""
+        self.behind = False
+        frames: list[Encoded] = []
+        if self._is_new("status", ticket):
+            frames += await self._status()
+        if self._is_new("events", ticket):
+            frames += await self._events()
+        if self._is_new("output", ticket):
+            frames += await self._output()
+        if not self.behind:
+            self._seen = dict(ticket)
+        return frames
+
+    def _is_new(self, topic: str, ticket: dict[str, int]) -> bool:
+        return topic in ticket and ticket[topic] != self._seen.get(topic)
+
+    async def _status(self) -> list[Encoded]:
         status = await self._feed.status(self._wanted.selection.cluster)
         essence = _essence(status)
-        self._seen = ticket["status"]
         if essence == self._shown:
             return []
         self._shown = essence
         return [self._frame("status", status)]
 
-    async def events(self) -> list[Frame]:
-        if "events" not in self._wanted.topics:
-            return []
+    async def _events(self) -> list[Encoded]:
         key, after = self._wanted.selection.cluster, self._cursor.event
         found, skipped, begin = await self._feed.database.read(
             lambda c: _next_events(c, key, after)
@@ -202,63 +199,113 @@ class _Reader:
         for event in found:
             self._cursor = replace(self._cursor, event=event.seq)
             frames.append(self._frame("events", event))
+        self.behind = self.behind or len(found) == EVENTS
         return frames
 
-    async def output(self) -> list[Frame]:
-        if "output" not in self._wanted.topics:
+    async def _output(self) -> list[Encoded]:
+        run = self._feed.tail(self._wanted.selection.cluster).after(self._cursor.output)
+        if run is None:
+            return await self._stored_output()
+        self.behind = self.behind or run.more
+        if not run.segments:
             return []
-        after = self._cursor.output
-        chunk, skipped, last = await self._feed.database.read(
-            lambda c: _next_output(c, self._wanted, after)
+        selection = self._wanted.selection
+        cursor = self._cursor = replace(self._cursor, output=run.last)
+        key = (selection, run.segments[0].id, cursor)
+        made = self._feed.tail(selection.cluster).shared(
+            key, lambda: _encoded([s for s in run.segments if selection.has(s)], cursor)
         )
-        records = [record_of(s, str(replace(self._cursor, output=s.id))) for s in chunk]
-        self._cursor = replace(self._cursor, output=last)
-        if skipped is not None:
-            return [self._frame("skipped", skipped)]
-        return [self._frame("output", records)] if records else []
+        return [] if made is None else [made]
 
-    def _frame(self, topic: Topic, data: Any) -> Frame:
-        return Frame(topic=topic, cursor=str(self._cursor), data=data)
+    async def _stored_output(self) -> list[Encoded]:
+        """Read what is not in memory, or not any more."""
+        after, known = self._cursor.output, self._dropped
+        found = await self._feed.database.read(
+            lambda c: _next_output(c, self._wanted, after, known)
+        )
+        self._cursor = replace(self._cursor, output=found.last)
+        self._dropped = found.dropped
+        self.behind = self.behind or found.more
+        frames = []
+        if found.skipped is not None:
+            frames.append(self._frame("skipped", found.skipped))
+        if (made := _encoded(found.segments, self._cursor)) is not None:
+            frames.append(made)
+        return frames
+
+    def _frame(self, topic: Topic, data: Any) -> Encoded:
+        return msgspec.json.encode(Frame(topic=topic, cursor=str(self._cursor), data=data))
+
+
+def _encoded(segments: Sequence[Segment], cursor: Cursor) -> Encoded | None:
+    """Make a frame of output, None if there is none."""
+    if not segments:
+        return None
+    records = [record_of(s, str(replace(cursor, output=s.id))) for s in segments]
+    return msgspec.json.encode(Frame(topic="output", cursor=str(cursor), data=records))
 
 
 def _next_events(connection: Any, key: str, after: int) -> tuple[list[Event], Skipped | None, int]:
     """The next events, what a reader that is far behind skips before them, and up to where."""
-    begin = max(after, rows.event_before_last(connection, key, EVENT_BACKLOG))
-    found = rows.events_after(connection, key, begin, EVENTS)
+    begin = max(after, event_rows.event_before_last(connection, key, EVENT_BACKLOG))
+    found = event_rows.events_after(connection, key, begin, EVENTS)
     if begin == after:
         return found, None, begin
-    count = rows.count_events(connection, key, after, begin)
+    count = event_rows.count_events(connection, key, after, begin)
     return found, Skipped(topic="events", count=count), begin
 
 
-def _next_output(
-    connection: Any, wanted: Wanted, after: int
-) -> tuple[list[Segment], Skipped | None, int]:
+@dataclass(frozen=True)
+class _Next:
+    """What a reader reads next, and where it is then; ``dropped``: what it knows to be gone."""
+
+    last: int
+    dropped: int
+    segments: Sequence[Segment] = ()
+    skipped: Skipped | None = None
+    more: bool = False
+
+
+def _next_output(connection: Any, wanted: Wanted, after: int, known: int | None) -> _Next:
     """The next segments; or, for a reader that is too far behind, what it has to skip."""
     selection = wanted.selection
+    dropped = dropped_after(connection, selection, max(after, known or 0))
+    if known is None:
+        known = dropped or 0
+    elif dropped is not None:
+        gone = Skipped(topic="output", count=0, reason="dropped")
+        return _Next(after, dropped, skipped=gone, more=True)
     ids = rows.segment_ids(connection, selection, after=after, limit=PAGE)
     if not ids:
-        return [], None, after
-    if len(ids) == PAGE or sum(size for _, size in ids) > wanted.backlog:
-        skip = _skipped(connection, wanted, after)
+        # So that what others write need not be looked through again.
+        return _Next(max(after, rows.last_segment(connection, selection.cluster)), known)
+    if wanted.backlog is not None and _is_much(ids, wanted.backlog):
+        skip = _skipped(connection, selection, after, wanted.backlog)
         if skip is not None:
-            return [], skip[0], skip[1]
-    last = _within(ids, CHUNK)
-    return rows.segments(connection, selection, ids[0][0], last), None, last
+            return _Next(skip[1], known, skipped=skip[0], more=True)
+    last = _within(ids, BLOCK)
+    more = last != ids[-1][0] or len(ids) == PAGE
+    return _Next(last, known, rows.segments(connection, selection, ids[0][0], last), more=more)
 
 
-def _skipped(connection: Any, wanted: Wanted, after: int) -> tuple[Skipped, int] | None:
-    count, size = rows.count_after(connection, wanted.selection, after)
-    if size <= wanted.backlog:
+def _is_much(ids: list[tuple[int, int]], backlog: int) -> bool:
+    return len(ids) == PAGE or sum(size for _, size in ids) > backlog
+
+
+def _skipped(
+    connection: Any, selection: Selection, after: int, backlog: int
+) -> tuple[Skipped, int] | None:
+    count, size = rows.count_after(connection, selection, after)
+    if size <= backlog:
         return None
     kept_count = kept = 0
     before: int | None = None
     while True:
         newest = rows.segment_ids(
-            connection, wanted.selection, after=after, before=before, limit=256, newest=True
+            connection, selection, after=after, before=before, limit=256, newest=True
         )
         for number, part in newest:
-            if kept and kept + part > wanted.backlog:
+            if kept and kept + part > backlog:
                 left_out = Skipped(topic="output", count=count - kept_count, size=size - kept)
                 return left_out, number
             kept += part

@@ -22,6 +22,7 @@ __all__ = [
     "clusters",
     "components",
     "configs",
+    "drops",
     "events",
     "instances",
     "leases",
@@ -29,6 +30,7 @@ __all__ = [
     "metadata",
     "nodes",
     "output",
+    "output_data",
     "placements",
     "replicas",
     "sessions",
@@ -154,17 +156,19 @@ instances = Table(
     UniqueConstraint("cluster", "instance", name="uq_instances"),
 )
 
-#: All bytes of a stream below ``durable`` are in ``output``.
+#: All bytes of a stream below ``durable`` have been stored; those below ``dropped`` are gone.
 streams = Table(
     "streams",
     metadata,
     Column("instance", Integer, primary_key=True, autoincrement=False),
     Column("stream", String, primary_key=True),
     Column("durable", Integer, nullable=False),
+    Column("dropped", Integer, nullable=False, server_default="0"),
     ForeignKeyConstraint(["instance"], ["instances.id"], ondelete="CASCADE"),
 )
 
-#: Ids only grow, also after rows were deleted: they are cursors.
+#: Ids only grow, also after rows were deleted: they are cursors. ``time`` is when it was read
+#: where it was written, and never later than ``stored``, which only grows with the ids.
 output = Table(
     "output",
     metadata,
@@ -175,13 +179,34 @@ output = Table(
     Column("offset", Integer, nullable=False),
     Column("size", Integer, nullable=False),
     Column("time", Float, nullable=False),
-    Column("data", LargeBinary, nullable=False),
+    Column("component", String, nullable=False, server_default=""),
+    Column("stored", Float, nullable=False, server_default="0"),
     _of_cluster(),
     ForeignKeyConstraint(["instance"], ["instances.id"], ondelete="CASCADE"),
     UniqueConstraint("instance", "stream", "offset", name="uq_output"),
     sqlite_autoincrement=True,
 )
 Index("ix_output_cluster", output.c.cluster, output.c.id)
+Index("ix_output_component", output.c.cluster, output.c.component, output.c.id)
+
+#: The bytes of a row of ``output``: apart, so that looking for rows reads few pages.
+output_data = Table(
+    "output_data",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["id"], ["output.id"], ondelete="CASCADE"),
+)
+
+#: The newest output of each component that was dropped for its age, or for want of room.
+drops = Table(
+    "drops",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("component", String, primary_key=True),
+    Column("last", Integer, nullable=False),
+    _of_cluster(),
+)
 
 events = Table(
     "events",

@@ -1,15 +1,13 @@
-"""The rules of output: pieces become stored segments once, and segments become lines again."""
+"""The rules of output: pieces become stored segments once, and segments become records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-
-from msgspec.structs import replace
+from collections.abc import Iterator
 
 from palm.registry_api.schema import OutputPiece, OutputRecord
 from palm_registry.store.output import Segment
 
-__all__ = ["SEGMENT", "Gap", "fresh_parts", "last_lines", "lines_of", "record_of"]
+__all__ = ["SEGMENT", "Gap", "fresh_parts", "record_of", "split_lines"]
 
 #: Bytes of a stored segment at most, so that a page of them fits into memory.
 SEGMENT = 256 * 1024
@@ -57,33 +55,8 @@ def record_of(segment: Segment, cursor: str, *, raw: bool = False) -> OutputReco
     return record
 
 
-def lines_of(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """Yield the lines of segments that are in order, each as a segment with its newline.
-
-    A line comes when it is complete, and has the id and the time of the segment that completed
-    it; what has no newline comes at the end.
-    """
-    open_lines: dict[tuple[str, str], Segment] = {}
-    for segment in segments:
-        key = (segment.instance, segment.stream)
-        rest = open_lines.pop(key, None)
-        if rest is not None and rest.offset + len(rest.data) == segment.offset:
-            offset, data = rest.offset, rest.data + segment.data
-        else:
-            if rest is not None:
-                yield rest
-            offset, data = segment.offset, segment.data
-        for line in _split(data):
-            part = replace(segment, offset=offset, data=line)
-            offset += len(line)
-            if line.endswith(b"\n") or len(line) >= LONGEST_LINE:
-                yield part
-            else:
-                open_lines[key] = part
-    yield from open_lines.values()
-
-
-def _split(data: bytes) -> Iterator[bytes]:
+def split_lines(data: bytes) -> Iterator[bytes]:
+    """Yield the lines of bytes, with their newlines; those that are too long in parts."""
     for line in _by_newline(data):
         for start in range(0, len(line), LONGEST_LINE):
             yield line[start : start + LONGEST_LINE]
@@ -95,27 +68,3 @@ def _by_newline(data: bytes) -> Iterator[bytes]:
     yield from (line + b"\n" for line in lines)
     if rest:
         yield rest
-
-
-def last_lines(
-    newest_first: Iterable[Segment], count: int, wanted: Callable[[bytes], bool], budget: int
-) -> list[Segment]:
-    """Return the last `count` lines that are `wanted`, in order.
-
-    Reads backwards until there are enough, or `budget` bytes were looked at.
-    """
-    taken: list[Segment] = []
-    found = 0
-    for segment in newest_first:
-        taken.append(segment)
-        budget -= len(segment.data)
-        found += sum(line.endswith(b"\n") and wanted(line) for line in _by_newline(segment.data))
-        # One more than asked for: the first may be the end of a line that began before it.
-        if found > count + _streams(taken) or budget <= 0:
-            break
-    lines = [line for line in lines_of(reversed(taken)) if wanted(line.data)]
-    return lines[-count:] if count else []
-
-
-def _streams(taken: list[Segment]) -> int:
-    return len({(segment.instance, segment.stream) for segment in taken})

@@ -28,6 +28,9 @@ class Settings:
     port: int = 0
     database: str = ""
     linger: float | None = None
+    #: Bytes of the database, and seconds, beyond which the oldest output is dropped.
+    retain_size: int | None = 10 * 1024**3
+    retain_age: float | None = 30 * 86400.0
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK:

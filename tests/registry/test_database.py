@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from palm.errors import ConfigError
-from palm_registry.migrations import LATEST, migrate
+from palm_registry.migrations import _STEPS, LATEST, migrate
 from palm_registry.models import metadata
 from palm_registry.store import Database, StoreError
 from palm_registry.store import clusters as rows
@@ -234,16 +234,16 @@ def test_an_older_schema_is_brought_up_step_by_step(
     engine = create_engine(f"sqlite:///{tmp_path}/a.db")
     with engine.begin() as connection:
         migrate(connection)
-    steps = ((), ("CREATE TABLE more (x INTEGER)",), ("INSERT INTO more VALUES (1)",))
-    monkeypatch.setattr("palm_registry.migrations._STEPS", steps)
-    monkeypatch.setattr("palm_registry.migrations.LATEST", 3)
+    more = (("CREATE TABLE more (x INTEGER)",), ("INSERT INTO more VALUES (1)",))
+    monkeypatch.setattr("palm_registry.migrations._STEPS", (*_STEPS, *more))
+    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + 2)
     for _ in range(2):
         with engine.begin() as connection:
             migrate(connection)
     with engine.begin() as connection:
         assert connection.scalar(text("SELECT count(*) FROM more")) == 1
-    monkeypatch.setattr("palm_registry.migrations.LATEST", 2)
-    with engine.begin() as connection, pytest.raises(ConfigError, match="schema 3"):
+    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + 1)
+    with engine.begin() as connection, pytest.raises(ConfigError, match=f"schema {LATEST + 2}"):
         migrate(connection)
     engine.dispose()
 
@@ -258,4 +258,4 @@ def test_nothing_in_the_database_is_a_pickle() -> None:
         for column in table.columns
         if str(column.type) == "BLOB"
     ]
-    assert blobs == [("output", "data")]
+    assert blobs == [("output_data", "data")]

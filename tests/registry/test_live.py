@@ -15,7 +15,7 @@ from palm.errors import RegistryError
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.live import LiveFeed
 from palm.registry_api.schema import Frame
-from palm_registry.feed import Cursor
+from palm_registry.cursor import Cursor
 from tests.support.registry import RegistryProcess, RegistryThread, Runner, piece, spec
 
 
@@ -160,6 +160,56 @@ def test_a_reader_that_stops_reading_takes_no_memory_and_goes_on_later(
         frames = frames_until(feed, lambda found: found and _last_offset(found) == sent)
     sizes = [frame.data.size for frame in frames if frame.topic == "skipped"]
     assert len(output_of(frames)) + sum(sizes) == sent
+
+
+def test_a_gapless_reader_gets_all_however_slow_it_is(client: RegistryClient) -> None:
+    """F28: more than memory holds for it, and all at once."""
+    size, each = 24 * 1024 * 1024, 2**18
+    data = random.Random(3).randbytes(each)
+    with (
+        client.live("c", ["status", "output"], backlog=1, gapless=True) as slow,
+        client.live("c", ["status", "output"], backlog=1, gapless=True) as fast,
+    ):
+        for feed in (slow, fast):
+            frames_until(feed, lambda found: found)  # from here on it follows
+        found: list[Frame] = []
+        for offset in range(0, size, each):
+            client.send_output("c", [piece(offset, data)])
+            while (frame := fast.next_frame(0)) is not None:
+                found.append(frame)
+        for feed, frames in ((fast, found), (slow, [])):
+            left = size - len(output_of(frames))
+            frames += frames_until(feed, lambda f, n=left: len(output_of(f)) >= n, 60)  # type: ignore[misc]
+            assert {frame.topic for frame in frames} == {"output"}
+            assert output_of(frames) == data * (size // each)
+
+
+def test_one_flood_does_not_delay_who_follows_another(client: RegistryClient) -> None:
+    """F28: who follows a quiet component is not behind by what another writes."""
+    stop = threading.Event()
+
+    def flood() -> None:
+        offset = 0
+        while not stop.is_set():
+            new = piece(offset, b"y" * 2**18, "flood.1", component="flood", name="flood")
+            offset = client.send_output("c", [new])[0].durable_offset
+
+    thread = threading.Thread(target=flood)
+    with client.live("c", ["status", "output"], components=["quiet"], gapless=True) as feed:
+        frames_until(feed, lambda found: found)  # from here on it follows
+        thread.start()
+        try:
+            delays = []
+            for number in range(20):
+                began = time.monotonic()
+                new = piece(number, b"x", "quiet.1", component="quiet", name="quiet")
+                client.send_output("c", [new])
+                frames_until(feed, output_of)
+                delays.append(time.monotonic() - began)
+        finally:
+            stop.set()
+            thread.join()
+    assert sorted(delays)[len(delays) // 2] < 2.0
 
 
 def _last_offset(frames: list[Frame]) -> int:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import random
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palm.registry_api.client import Refused, RegistryClient
-from palm_registry.output import SEGMENT, Gap, fresh_parts, last_lines, lines_of
-from palm_registry.store.output import Segment
+from palm_registry.output import SEGMENT, Gap, fresh_parts
 from tests.support.registry import Browser, RegistryThread, piece
 
 
@@ -176,34 +174,6 @@ def test_there_is_no_output_of_a_cluster_that_is_not_there(client: RegistryClien
 
 
 # ---- the rules alone
-
-
-def cut(data: bytes, cuts: list[int]) -> list[Segment]:
-    ends = sorted({0, len(data), *(c % (len(data) + 1) for c in cuts)})
-    return [
-        Segment(id=n, component="a", replica=0, name="a", instance="a", stream="stdout",
-                offset=start, time=0.0, data=data[start:end])
-        for n, (start, end) in enumerate(pairwise(ends), 1)
-    ]  # fmt: skip
-
-
-LINES = st.lists(st.sampled_from([b"a\n", b"\n", b"bb", b"\r", b"\xff\n"])).map(b"".join)
-
-
-@given(LINES, st.lists(st.integers(0, 100)))
-def test_lines_do_not_depend_on_how_they_were_cut(data: bytes, cuts: list[int]) -> None:
-    found = list(lines_of(cut(data, cuts)))
-    assert b"".join(line.data for line in found) == data
-    assert [line.data for line in found] == [line.data for line in lines_of(cut(data, []))]
-    assert all(data[line.offset :].startswith(line.data) for line in found)
-
-
-@given(LINES, st.lists(st.integers(0, 100)), st.integers(0, 10))
-def test_the_last_lines_are_the_last_of_all_lines(data: bytes, cuts: list[int], count: int) -> None:
-    segments = cut(data, cuts)
-    whole = [line.data for line in lines_of(segments)]
-    found = [line.data for line in last_lines(reversed(segments), count, bool, 10**9)]
-    assert found == (whole[-count:] if count else [])
 
 
 @given(st.integers(0, 50), st.integers(0, 50), st.binary(max_size=50))

@@ -7,7 +7,6 @@ import logging
 from contextlib import aclosing
 from typing import Any, cast
 
-import msgspec
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from palm.errors import PalmError
@@ -53,12 +52,13 @@ class Live(Base, WebSocketHandler):
                 raise Invalid("query", f"there is no topic {topic!r}", f"of {', '.join(TOPICS)}")
         self._since = self.get_query_argument("since", "")
         backlog = self.count("backlog", BACKLOG) or 1
+        gapless = self.get_query_argument("gapless", "") == "1"
         # Here `since` is a cursor, not a time.
         self.request.query_arguments.pop("since", None)
         return Wanted(
             topics=tuple(cast(list[Topic], topics)),
             selection=selection_of(self, key),
-            backlog=min(backlog, MAX_BACKLOG),
+            backlog=None if gapless else min(backlog, MAX_BACKLOG),
         )
 
     def check_origin(self, origin: str) -> bool:
@@ -83,7 +83,7 @@ class Live(Base, WebSocketHandler):
             async with aclosing(frames):  # type: ignore[type-var]
                 async for frame in frames:
                     # A slow reader makes us wait here, and holds no more than this one frame.
-                    await self.write_message(msgspec.json.encode(frame).decode())
+                    await self.write_message(frame)
             self.close(GOING_AWAY, "the registry ends")
         except WebSocketClosedError:
             pass

@@ -7,13 +7,13 @@ from tornado.iostream import StreamClosedError
 from palm.registry_api import schema
 from palm_registry.failures import Invalid
 from palm_registry.handlers.base import Base
+from palm_registry.matching import MAX_PATTERN, Matcher
 from palm_registry.store.output import Selection
 
 __all__ = ["Download", "Events", "Output", "selection_of"]
 
-#: Lines that ``grep`` finds, unless told.
+#: Lines that are looked for, unless told.
 GREP_LINES = 1000
-MAX_GREP = 1000
 
 
 def selection_of(handler: Base, key: str) -> Selection:
@@ -37,19 +37,25 @@ class Output(Base):
     """What components wrote."""
 
     async def get(self, key: str) -> None:
-        """Return a page from ``cursor`` on; or the last ``lines``, of those with ``grep``."""
+        """Return a page from ``cursor`` on; or the last ``lines`` that are looked for."""
         selection = selection_of(self, key)
         raw = self.get_query_argument("raw", "") == "1"
-        grep = self.get_query_argument("grep", "")
-        if len(grep) > MAX_GREP:
-            raise Invalid("query", f"grep: more than {MAX_GREP} characters")
-        lines = self.count("lines", GREP_LINES if grep else None)
+        grep, regex = self._pattern("grep"), self._pattern("regex")
+        lines = self.count("lines", GREP_LINES if grep or regex else None)
         if lines is not None:
-            self.answer(await self.service.outputs.lines(selection, lines, grep, raw=raw))
+            before = self.get_query_argument("before", "")
+            search = self.service.searches.lines
+            self.answer(await search(selection, lines, Matcher(grep, regex), before, raw=raw))
             return
         cursor = self.get_query_argument("cursor", "")
         limit = self.count("limit", 1000) or 1
         self.answer(await self.service.outputs.page(selection, cursor, limit, raw=raw))
+
+    def _pattern(self, name: str) -> str:
+        text = self.get_query_argument(name, "", strip=False)
+        if len(text) > MAX_PATTERN:
+            raise Invalid("query", f"{name}: more than {MAX_PATTERN} characters")
+        return text
 
     async def post(self, key: str) -> None:
         """Store pieces, each once."""

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from palm.registry_api.schema import ClusterStatus, Event, NodeInfo
 from palm.spec.names import nearest
 from palm.spec.plan import place
+from palm_registry.cursor import Cursor
 from palm_registry.failures import NotFound
-from palm_registry.feed import Cursor, Signals
+from palm_registry.signals import Signals
 from palm_registry.status import Facts, cluster_status, released
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
+from palm_registry.store import events as event_rows
 from palm_registry.store import nodes as node_rows
 from palm_registry.store import output as output_rows
 from palm_registry.store.clusters import ClusterRow
@@ -89,7 +91,7 @@ def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
     """Return the status of a cluster, and the cursor that belongs to it."""
     row = get_cluster(connection, key)
     cursor = Cursor(
-        output_rows.last_event(connection), output_rows.last_segment(connection), identity
+        event_rows.last_event(connection), output_rows.last_segment(connection), identity
     )
     return cluster_status(
         key,
@@ -104,7 +106,7 @@ def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
 def add_event(connection: Connection, key: str, kind: str, text: str, **values: Any) -> None:
     """Note that something happened to a cluster."""
     event = Event(seq=0, time=time.time(), kind=kind, text=text, **values)
-    output_rows.add_event(connection, key, event)
+    event_rows.add_event(connection, key, event)
 
 
 def settle(connection: Connection, key: str, *, changed: bool) -> None:

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from palm.errors import ConfigError
-from palm.registry_api.schema import Event, OutputAck, OutputPage, OutputPiece
+from palm.registry_api.schema import Event, OutputAck, OutputPage, OutputPiece, Stream
 from palm.spec.names import check_name
+from palm_registry.cursor import Cursor
 from palm_registry.failures import Conflict, Invalid
-from palm_registry.feed import Cursor
-from palm_registry.output import Gap, fresh_parts, last_lines, record_of
+from palm_registry.feed import Feed
+from palm_registry.output import Gap, fresh_parts, record_of
 from palm_registry.service.core import Core, get_cluster
+from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
+from palm_registry.store import events as event_rows
 from palm_registry.store import output as rows
-from palm_registry.store.output import Segment, Selection
+from palm_registry.store.output import Fresh, Segment, Selection
+from palm_registry.store.retention import dropped_after
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -28,9 +33,9 @@ __all__ = ["Outputs"]
 #: Segments, and bytes, of one page.
 MAX_RECORDS = 1000
 MAX_PAGE = 1024 * 1024
-#: Lines that are looked for from the end, and bytes in which they are.
-MAX_LINES = 100_000
-LOOK_BACK = 64 * 1024 * 1024
+
+#: Bytes of output that may wait to be written.
+MAX_WAITING = 64 * 1024 * 1024
 
 _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
@@ -38,8 +43,13 @@ _INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 class Outputs:
     """Rules for output and events."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, feed: Feed) -> None:
         self._core = core
+        self._feed = feed
+        #: Bytes that wait to be written.
+        self._waiting = 0
+        #: Bytes that were stored since the start.
+        self.taken = 0
 
     async def store(self, key: str, pieces: list[OutputPiece]) -> list[OutputAck]:
         """Store pieces; say, per stream, up to which byte all is on disk.
@@ -51,24 +61,27 @@ class Outputs:
         Conflict
             A piece begins after what is stored: code "gap", ``acks`` say where to go on. All
             other pieces are stored.
+        StoreError
+            More waits to be written than memory is to hold: send it again.
         """
         for piece in pieces:
             _check_piece(piece)
-
-        def write(connection: Connection) -> tuple[list[OutputAck], bool]:
-            # One that is being deleted too: its runners end once they are rid of their output.
-            if cluster_rows.get_cluster(connection, key) is None:
-                get_cluster(connection, key)
-            return _store(connection, key, pieces)
-
-        acks, gap = await self._core.database.write(write)
-        self._core.signals.notify(key, "output")
-        if gap:
+        size = sum(len(piece.data) for piece in pieces)
+        if self._waiting and self._waiting + size > MAX_WAITING:
+            raise StoreError("more output waits to be written than the disk takes")
+        self._waiting += size
+        try:
+            taken = await self._core.database.write(lambda c: _store(c, key, pieces))
+        finally:
+            self._waiting -= size
+        self.taken += sum(len(segment.data) for segment in taken.segments)
+        self._feed.stored(key, taken.previous, taken.segments)
+        if taken.gap:
             raise Conflict(
                 "gap", "bytes before a piece are missing", "go on from the durable offsets",
-                acks=msgspec.to_builtins(acks),
+                acks=msgspec.to_builtins(taken.acks),
             )  # fmt: skip
-        return acks
+        return taken.acks
 
     async def page(
         self, selection: Selection, cursor: str, limit: int, *, raw: bool = False
@@ -77,33 +90,17 @@ class Outputs:
         after = self._position(cursor)
         limit = max(1, min(limit, MAX_RECORDS))
 
-        def read(connection: Connection) -> tuple[list[Segment], bool, int]:
+        def read(connection: Connection) -> _Found:
             get_cluster(connection, selection.cluster)
             ids = rows.segment_ids(connection, selection, after=after.output, limit=limit + 1)
             kept = _within(ids[:limit], MAX_PAGE)
             found = rows.segments(connection, selection, kept[0], kept[-1]) if kept else []
-            return found, len(ids) > len(kept), rows.last_event(connection)
+            # A page without a cursor begins with what there is.
+            gone = bool(cursor) and dropped_after(connection, selection, after.output) is not None
+            return _Found(found, len(ids) > len(kept), event_rows.last_event(connection), gone)
 
-        found, more, event = await self._core.database.read(read)
-        return self._page(found, more, after, event if not cursor else after.event, raw=raw)
-
-    async def lines(
-        self, selection: Selection, count: int, grep: str = "", *, raw: bool = False
-    ) -> OutputPage:
-        """Return the last lines, of those that contain `grep`, a record each."""
-        count = max(0, min(count, MAX_LINES))
-        wanted: Callable[[bytes], bool] = (lambda line: grep.encode() in line) if grep else bool
-
-        def read(connection: Connection) -> tuple[list[Segment], Cursor]:
-            get_cluster(connection, selection.cluster)
-            found = last_lines(_newest_first(connection, selection), count, wanted, LOOK_BACK)
-            event, output = rows.last_event(connection), rows.last_segment(connection)
-            return found, Cursor(event, output, self._core.database.identity)
-
-        found, newest = await self._core.database.read(read)
-        return OutputPage(
-            records=[record_of(line, str(newest), raw=raw) for line in found], cursor=str(newest)
-        )
+        found = await self._core.database.read(read)
+        return self._page(found, after, found.event if not cursor else after.event, raw=raw)
 
     async def download(self, selection: Selection) -> AsyncIterator[bytes]:
         """Yield all bytes of a selection, in the order they were stored."""
@@ -124,7 +121,7 @@ class Outputs:
         def read(connection: Connection) -> list[Event]:
             get_cluster(connection, key)
             count = max(1, min(limit, MAX_RECORDS))
-            return rows.events_after(connection, key, after.event, count, since)
+            return event_rows.events_after(connection, key, after.event, count, since)
 
         found = await self._core.database.read(read)
         last = found[-1].seq if found else after.event
@@ -139,15 +136,27 @@ class Outputs:
             raise Invalid("cursor", f"{text!r} is not a cursor", "take one from an answer")
         return cursor if cursor.database == beginning.database else beginning
 
-    def _page(
-        self, found: list[Segment], more: bool, after: Cursor, event: int, *, raw: bool
-    ) -> OutputPage:
+    def _page(self, found: _Found, after: Cursor, event: int, *, raw: bool) -> OutputPage:
         def cursor(position: int) -> str:
             return str(Cursor(event, position, after.database))
 
-        last = found[-1].id if found else after.output
-        records = [record_of(segment, cursor(segment.id), raw=raw) for segment in found]
-        return OutputPage(records=records, cursor=cursor(last), more=more)
+        segments = found.segments
+        return OutputPage(
+            records=[record_of(segment, cursor(segment.id), raw=raw) for segment in segments],
+            cursor=cursor(segments[-1].id if segments else after.output),
+            more=found.more,
+            dropped=found.dropped,
+        )
+
+
+@dataclass
+class _Found:
+    """A page of segments; ``event`` is the newest, ``dropped`` says that some are gone."""
+
+    segments: list[Segment]
+    more: bool
+    event: int
+    dropped: bool
 
 
 def _check_piece(piece: OutputPiece) -> None:
@@ -166,40 +175,81 @@ def _check_piece(piece: OutputPiece) -> None:
         raise Invalid("name", str(error.args[0]), error.hint or "") from error
 
 
-def _store(
-    connection: Connection, key: str, pieces: list[OutputPiece]
-) -> tuple[list[OutputAck], bool]:
-    """Add what is new; return how far each stream is stored, and whether there was a gap."""
-    now = time.time()
-    streams: dict[tuple[str, str], tuple[int, int, OutputPiece]] = {}
+@dataclass
+class _Taken:
+    """What became of pieces: ``segments`` are new, after the id ``previous`` of the cluster."""
+
+    previous: int
+    segments: list[Segment]
+    acks: list[OutputAck]
+    gap: bool
+
+
+@dataclass
+class _Stream:
+    """A stream to which pieces are added."""
+
+    number: int
+    durable: int
+
+
+def _store(connection: Connection, key: str, pieces: list[OutputPiece]) -> _Taken:
+    """Add what is new."""
+    # To a cluster that is being deleted too: its runners end once they are rid of their output.
+    if cluster_rows.get_cluster(connection, key) is None:
+        get_cluster(connection, key)
+    # When it is stored only grows, whatever somebody does to the clock.
+    now = max(time.time(), rows.last_stored(connection, rows.last_segment(connection)))
+    streams: dict[tuple[str, Stream], _Stream] = {}
+    fresh: list[tuple[Fresh, OutputPiece]] = []
     gap = False
     for piece in pieces:
         place = (piece.instance, piece.stream)
-        number, durable, _ = streams.get(place) or (
-            *rows.get_stream(connection, key, piece, now),
-            piece,
-        )
+        if place not in streams:
+            streams[place] = _Stream(*rows.get_stream(connection, key, piece, now))
         try:
-            for offset, data in fresh_parts(piece, durable):
-                rows.add_segment(
-                    connection, key, number, piece.stream, offset, piece.time or now, data
-                )
-                durable = offset + len(data)
+            fresh += _fresh(streams[place], piece, now)
         except Gap:
             gap = True
-        streams[place] = (number, durable, piece)
+    previous = rows.last_segment(connection, key)
+    ids = rows.add_segments(connection, key, [part for part, _ in fresh])
+    segments = [_segment(id_, part, piece) for id_, (part, piece) in zip(ids, fresh, strict=True)]
     acks = []
-    for number, durable, piece in streams.values():
-        rows.set_durable(connection, number, piece.stream, durable)
-        acks.append(OutputAck(instance=piece.instance, stream=piece.stream, durable_offset=durable))
-    return acks, gap
+    for (instance, name), stream in streams.items():
+        rows.set_durable(connection, stream.number, name, stream.durable)
+        acks.append(OutputAck(instance=instance, stream=name, durable_offset=stream.durable))
+    return _Taken(previous, segments, acks, gap)
 
 
-def _newest_first(connection: Connection, selection: Selection) -> Iterator[Segment]:
-    before: int | None = None
-    while ids := rows.segment_ids(connection, selection, before=before, limit=64, newest=True):
-        yield from reversed(rows.segments(connection, selection, ids[-1][0], ids[0][0]))
-        before = ids[-1][0]
+def _fresh(stream: _Stream, piece: OutputPiece, now: float) -> Iterator[tuple[Fresh, OutputPiece]]:
+    """What a piece adds to a stream, which is that much longer then."""
+    for offset, data in fresh_parts(piece, stream.durable):
+        part = Fresh(
+            number=stream.number,
+            component=piece.component,
+            stream=piece.stream,
+            offset=offset,
+            # A node whose clock is ahead does not write in the future.
+            time=min(piece.time or now, now),
+            stored=now,
+            data=data,
+        )
+        yield part, piece
+        stream.durable = offset + len(data)
+
+
+def _segment(number: int, part: Fresh, piece: OutputPiece) -> Segment:
+    return Segment(
+        id=number,
+        component=piece.component,
+        replica=piece.replica,
+        name=piece.name or piece.component,
+        instance=piece.instance,
+        stream=piece.stream,
+        offset=part.offset,
+        time=part.time,
+        data=part.data,
+    )
 
 
 def _within(ids: list[tuple[int, int]], limit: int) -> list[int]:

@@ -11,6 +11,8 @@ from palm_registry.service.components import Components
 from palm_registry.service.core import Core, add_event
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
+from palm_registry.service.retention import Retention
+from palm_registry.service.searches import Searches
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as node_rows
@@ -27,13 +29,17 @@ SWEEP = 0.25
 class Service:
     """What handlers call. `begin` comes first; `sweep` is to be called every `SWEEP` seconds."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self, database: Database, *, retain_size: int | None = None, retain_age: float | None = None
+    ) -> None:
         self.core = Core(database)
         self.clusters = Clusters(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
-        self.outputs = Outputs(self.core)
         self.feed = Feed(database, self.core.signals, self.clusters.status)
+        self.outputs = Outputs(self.core, self.feed)
+        self.searches = Searches(self.core)
+        self.retention = Retention(self.core, retain_size, retain_age)
         self._active = time.monotonic()
 
     async def begin(self) -> None:
@@ -53,13 +59,17 @@ class Service:
         await self.core.database.read(read)
 
     async def sweep(self) -> None:
-        """Note which leases are over, which nodes are silent, and which clusters end thereby."""
+        """Note which leases are over, which nodes are silent, and which clusters end thereby.
+
+        Also drop a little of what is not to be kept.
+        """
         now = self.core.now()
         for key, holder in self.core.leases.expired(now):
             await self._expire(key, holder)
         for key, since in self.core.leases.unheld().items():
             await self._end_if_over(key, now - since)
         await self.nodes.sweep()
+        await self.retention.sweep(self.outputs.taken)
 
     async def _expire(self, key: str, holder: str) -> None:
         await self.core.database.write(lambda c: _expire(c, key, holder))

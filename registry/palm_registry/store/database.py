@@ -38,10 +38,24 @@ _BATCH = 64
 _READERS = 4
 #: Seconds to wait for another program that has the database locked.
 _BUSY = 5.0
+#: How the file is used. Those before the journal count for a new file only: pages that suit output,
+#: and that what is freed can be given back.
+_PRAGMAS = (
+    "page_size = 8192",
+    "auto_vacuum = INCREMENTAL",
+    "journal_mode = WAL",
+    f"journal_size_limit = {16 * 1024 * 1024}",
+    "synchronous = FULL",
+    "foreign_keys = ON",
+)
 #: Seconds for the search for damage at the start.
 _CHECK = 10.0
 #: Seconds after which a client should try again when the database could not be used.
 RETRY_AFTER = 1.0
+
+
+def _checkpoint_job(_connection: Connection) -> None:
+    """Stand among jobs for what cannot be done in a transaction."""
 
 
 class StoreError(RegistryError):
@@ -76,6 +90,7 @@ class Database:
                 _check_integrity(connection, self._url)
                 migrate(connection)
                 self.identity = str(connection.scalar(select(models.meta.c.identity)))
+            _make_shrinkable(self._writer)
         except (DBAPIError, sqlite3.Error) as error:
             self._dispose()
             reason = error.orig if isinstance(error, DBAPIError) else error
@@ -109,6 +124,12 @@ class Database:
         self._jobs.put((job, future))
         return await asyncio.wrap_future(future)
 
+    async def checkpoint(self) -> None:
+        """Have the database's file itself be as large as what is in it, as far as nobody reads."""
+        future: Future[None] = Future()
+        self._jobs.put((_checkpoint_job, future))
+        await asyncio.wrap_future(future)
+
     async def read(self, job: Job[T]) -> T:
         """Run `job`, which only reads, on one state of the database."""
         loop = asyncio.get_running_loop()
@@ -123,7 +144,20 @@ class Database:
 
     def _write_all(self) -> None:
         while (batch := self._next_batch()) is not None:
-            self._commit(batch)
+            self._commit([entry for entry in batch if entry[0] is not _checkpoint_job])
+            for job, future in batch:
+                if job is _checkpoint_job and future.set_running_or_notify_cancel():
+                    self._checkpoint()
+                    future.set_result(None)
+
+    def _checkpoint(self) -> None:
+        connection = self._writer.raw_connection()
+        try:
+            connection.cursor().execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            _log.warning("the journal was not written back: %s", error)
+        finally:
+            connection.close()
 
     def _next_batch(self) -> list[tuple[Job[Any], Future[Any]]] | None:
         first = self._jobs.get()
@@ -143,6 +177,8 @@ class Database:
 
     def _commit(self, batch: list[tuple[Job[Any], Future[Any]]]) -> None:
         wanted = [entry for entry in batch if entry[1].set_running_or_notify_cancel()]
+        if not wanted:
+            return
         done: list[tuple[Future[Any], Any]] = []
         try:
             with self._writer.begin() as connection:
@@ -207,8 +243,20 @@ def _engine(url: str, *, read_only: bool) -> Engine:
 
 def _set_up_writing(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin below, not where the driver thinks
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    for pragma in _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _make_shrinkable(engine: Engine) -> None:
+    """Have a file of an earlier version give back what it frees; it is written anew for that."""
+    connection = engine.raw_connection()
+    try:
+        cursor = connection.cursor()
+        if cursor.execute("PRAGMA auto_vacuum").fetchone() != (2,):
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            cursor.execute("VACUUM")
+    finally:
+        connection.close()
 
 
 def _set_up_reading(connection: Any, _record: Any) -> None:

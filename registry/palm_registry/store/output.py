@@ -1,28 +1,34 @@
-"""Output and events: rows that are only ever added, with ids that are cursors."""
+"""Output: rows that are only ever added, or dropped as the oldest, with ids that are cursors.
+
+A row says where a piece of output belongs, and another has its bytes: what looks for rows reads
+few pages. Rows are found by cluster, or by cluster and component, in the order of their ids.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
-from palm.registry_api.schema import Event, OutputPiece, Stream
-from palm_registry.models import events, instances, output, streams
+from palm.registry_api.schema import OutputPiece, Stream
+from palm_registry.models import instances, output, output_data, streams
 from palm_registry.store.database import fetch_all
 
 __all__ = [
+    "Fresh",
     "Segment",
     "Selection",
-    "add_event",
-    "add_segment",
+    "add_segments",
     "count_after",
-    "count_events",
-    "event_before_last",
-    "events_after",
     "get_stream",
-    "last_event",
+    "goes_on",
+    "line_before",
     "last_segment",
+    "last_stored",
     "segment_ids",
     "segments",
     "set_durable",
@@ -43,6 +49,18 @@ class Segment(msgspec.Struct, kw_only=True):
     data: bytes
 
 
+class Fresh(msgspec.Struct, kw_only=True):
+    """A piece that is about to be stored: for the stream of instance ``number``."""
+
+    number: int
+    component: str
+    stream: Stream
+    offset: int
+    time: float
+    stored: float
+    data: bytes
+
+
 class Selection(msgspec.Struct, kw_only=True, frozen=True):
     """Which output of a cluster is meant; empty fields select all."""
 
@@ -54,6 +72,18 @@ class Selection(msgspec.Struct, kw_only=True, frozen=True):
     stream: str = ""
     since: float | None = None
     until: float | None = None
+
+    def has(self, segment: Segment) -> bool:
+        """Say whether a piece of the cluster's output is meant."""
+        return (
+            (not self.components or segment.component in self.components)
+            and self.name in ("", segment.name)
+            and self.instance in ("", segment.instance)
+            and self.replica in (None, segment.replica)
+            and self.stream in ("", segment.stream)
+            and (self.since is None or segment.time >= self.since)
+            and (self.until is None or segment.time < self.until)
+        )
 
 
 def get_stream(connection: Connection, key: str, piece: OutputPiece, now: float) -> tuple[int, int]:
@@ -76,23 +106,34 @@ def get_stream(connection: Connection, key: str, piece: OutputPiece, now: float)
     if durable is None:
         durable = 0
         connection.execute(
-            insert(streams).values(instance=number, stream=piece.stream, durable=durable)
+            insert(streams).values(instance=number, stream=piece.stream, durable=durable, dropped=0)
         )
     return int(number), int(durable)
 
 
-def add_segment(
-    connection: Connection,
-    key: str,
-    number: int,
-    stream: str,
-    offset: int,
-    time: float,
-    data: bytes,
-) -> None:
-    """Store a piece of output."""
-    values = {"offset": offset, "size": len(data), "time": time, "data": data}
-    connection.execute(insert(output).values(cluster=key, instance=number, stream=stream, **values))
+def add_segments(connection: Connection, key: str, fresh: Sequence[Fresh]) -> list[int]:
+    """Store pieces in their order; return their ids."""
+    if not fresh:
+        return []
+    query = insert(output).returning(output.c.id, sort_by_parameter_order=True)
+    found = connection.execute(query, [_row(key, piece) for piece in fresh])
+    ids = [int(row.id) for row in found]
+    data = [{"id": id_, "data": piece.data} for id_, piece in zip(ids, fresh, strict=True)]
+    connection.execute(insert(output_data), data)
+    return ids
+
+
+def _row(key: str, piece: Fresh) -> dict[str, Any]:
+    return {
+        "cluster": key,
+        "component": piece.component,
+        "instance": piece.number,
+        "stream": piece.stream,
+        "offset": piece.offset,
+        "size": len(piece.data),
+        "time": piece.time,
+        "stored": piece.stored,
+    }
 
 
 def set_durable(connection: Connection, number: int, stream: str, durable: int) -> None:
@@ -101,21 +142,26 @@ def set_durable(connection: Connection, number: int, stream: str, durable: int) 
     connection.execute(update(streams).where(*same).values(durable=durable))
 
 
-def last_segment(connection: Connection) -> int:
-    """Return the newest id of all output."""
-    return int(connection.scalar(select(func.max(output.c.id))) or 0)
+def last_segment(connection: Connection, key: str | None = None) -> int:
+    """Return the newest id of all output, or of that of one cluster."""
+    query = select(func.max(output.c.id))
+    if key is not None:
+        query = query.where(output.c.cluster == key)
+    return int(connection.scalar(query) or 0)
 
 
-def last_event(connection: Connection) -> int:
-    """Return the newest number of all events."""
-    return int(connection.scalar(select(func.max(events.c.seq))) or 0)
+def last_stored(connection: Connection, last: int) -> float:
+    """Return when the row of an id was stored, 0 if there is none."""
+    return float(connection.scalar(select(output.c.stored).where(output.c.id == last)) or 0.0)
 
 
 def count_after(connection: Connection, selection: Selection, after: int) -> tuple[int, int]:
     """Return how many segments, and bytes, there are after an id."""
-    query = select(func.count(), func.coalesce(func.sum(output.c.size), 0))
-    query = _selected(query.select_from(output), selection).where(output.c.id > after)
-    count, size = connection.execute(query).one()
+    query = select(func.count(), func.coalesce(func.sum(output.c.size), 0)).select_from(output)
+    query = query.where(output.c.cluster == selection.cluster, output.c.id > after)
+    if components := _components(connection, selection):
+        query = query.where(output.c.component.in_(components))
+    count, size = connection.execute(_filtered(query, selection)).one()
     return int(count), int(size)
 
 
@@ -129,44 +175,131 @@ def segment_ids(
     newest: bool = False,
 ) -> list[tuple[int, int]]:
     """Return id and size of segments between two ids, the oldest or the newest first."""
-    query = _selected(select(output.c.id, output.c.size), selection).where(output.c.id > after)
+    after = max(after, _before_since(connection, selection))
+    query: Select[Any] = select(output.c.id, output.c.size).where(
+        output.c.cluster == selection.cluster, output.c.id > after
+    )
     if before is not None:
         query = query.where(output.c.id < before)
+    query = _filtered(query, selection)
     query = query.order_by(output.c.id.desc() if newest else output.c.id).limit(limit)
+    components = _components(connection, selection)
+    if components is None:
+        return _pairs(connection, query)
+    # One by one: a database has to sort what it finds by several components.
+    found = [_pairs(connection, query.where(output.c.component == name)) for name in components]
+    return list(islice(merge(*found, reverse=newest), limit))
+
+
+def _pairs(connection: Connection, query: Select[Any]) -> list[tuple[int, int]]:
     return [(int(row.id), int(row.size)) for row in connection.execute(query)]
 
 
 def segments(connection: Connection, selection: Selection, first: int, last: int) -> list[Segment]:
     """Return the segments from one id to another, in order."""
-    query: Select[Any] = select(
-        output.c.id,
-        instances.c.component,
-        instances.c.replica,
-        instances.c.name,
-        instances.c.instance,
-        output.c.stream,
-        output.c.offset,
-        output.c.time,
-        output.c.data,
-    ).join(instances, instances.c.id == output.c.instance)
-    query = _filtered(query, selection).where(output.c.id >= first, output.c.id <= last)
-    return [Segment(**row) for row in fetch_all(connection, query.order_by(output.c.id))]
+    query: Select[Any] = (
+        select(
+            output.c.id,
+            instances.c.component,
+            instances.c.replica,
+            instances.c.name,
+            instances.c.instance,
+            output.c.stream,
+            output.c.offset,
+            output.c.time,
+            output_data.c.data,
+        )
+        .join(instances, instances.c.id == output.c.instance)
+        .join(output_data, output_data.c.id == output.c.id)
+        .where(output.c.cluster == selection.cluster)
+        .where(output.c.id >= first, output.c.id <= last)
+    )
+    if selection.components:
+        query = query.where(output.c.component.in_(selection.components))
+    query = _filtered(query, selection).order_by(output.c.id)
+    return [Segment(**row) for row in fetch_all(connection, query)]
 
 
-def _selected(query: Select[Any], selection: Selection) -> Select[Any]:
-    return _filtered(query.join(instances, instances.c.id == output.c.instance), selection)
+#: One stream, by cluster, instance and name. The statements of it are made once: they are run for
+#: each stream of each window that is looked through.
+_OF_STREAM = (
+    output.c.instance
+    == select(instances.c.id)
+    .where(instances.c.cluster == bindparam("cluster"))
+    .where(instances.c.instance == bindparam("instance"))
+    .scalar_subquery(),
+    output.c.stream == bindparam("stream"),
+)
+_AFTER = select(output.c.id).where(
+    *_OF_STREAM, output.c.offset == bindparam("end"), output.c.id <= bindparam("newest")
+)
+_BEFORE = (
+    select(output.c.offset, output_data.c.data)
+    .join(output_data, output_data.c.id == output.c.id)
+    .where(*_OF_STREAM, output.c.offset < bindparam("start"))
+    .order_by(output.c.offset.desc())
+    .limit(bindparam("limit"))
+)
+#: Segments before one that are read at once, to see how a line began.
+_BEFORE_AT_ONCE = 4
+
+
+def goes_on(connection: Connection, key: str, part: Segment, newest: int) -> bool:
+    """Say whether a stream goes on after a part of it, up to the newest id that counts."""
+    values = {"end": part.offset + len(part.data), "newest": newest}
+    return connection.scalar(_AFTER, _stream(key, part) | values) is not None
+
+
+def line_before(connection: Connection, key: str, segment: Segment, longest: int) -> bytes:
+    """Return how the line began in whose midst a segment begins, b"" if it is too long to tell."""
+    begun: bytes = b""
+    start, limit = segment.offset, 1
+    while True:
+        values = _stream(key, segment) | {"start": start, "limit": limit}
+        found = connection.execute(_BEFORE, values).all()
+        for offset, data in found:
+            if offset + len(data) != start:
+                return begun  # what was before it is not there
+            newline = data.rfind(b"\n") + 1
+            begun, start = data[newline:] + begun, offset
+            if newline:
+                return begun
+            if len(begun) >= longest:
+                return b""
+        if len(found) < limit:
+            return begun
+        limit = _BEFORE_AT_ONCE
+
+
+def _stream(key: str, part: Segment) -> dict[str, Any]:
+    return {"cluster": key, "instance": part.instance, "stream": part.stream}
+
+
+def _components(connection: Connection, selection: Selection) -> Iterable[str] | None:
+    """The components that a selection is of, None if it is of all."""
+    if selection.components:
+        return dict.fromkeys(selection.components)
+    if not (selection.name or selection.instance):
+        return None
+    query = select(instances.c.component).distinct().where(*_of_instance(selection))
+    return [str(row.component) for row in connection.execute(query)]
+
+
+def _of_instance(selection: Selection) -> list[Any]:
+    found = [instances.c.cluster == selection.cluster]
+    if selection.name:
+        found.append(instances.c.name == selection.name)
+    if selection.instance:
+        found.append(instances.c.instance == selection.instance)
+    if selection.replica is not None:
+        found.append(instances.c.replica == selection.replica)
+    return found
 
 
 def _filtered(query: Select[Any], selection: Selection) -> Select[Any]:
-    query = query.where(output.c.cluster == selection.cluster)
-    if selection.components:
-        query = query.where(instances.c.component.in_(selection.components))
-    if selection.name:
-        query = query.where(instances.c.name == selection.name)
-    if selection.instance:
-        query = query.where(instances.c.instance == selection.instance)
-    if selection.replica is not None:
-        query = query.where(instances.c.replica == selection.replica)
+    if selection.name or selection.instance or selection.replica is not None:
+        meant = select(instances.c.id).where(*_of_instance(selection))
+        query = query.where(output.c.instance.in_(meant))
     if selection.stream:
         query = query.where(output.c.stream == selection.stream)
     if selection.since is not None:
@@ -176,34 +309,24 @@ def _filtered(query: Select[Any], selection: Selection) -> Select[Any]:
     return query
 
 
-def add_event(connection: Connection, key: str, event: Event) -> None:
-    """Store an event; its number is given here."""
-    values = msgspec.structs.asdict(event)
-    del values["seq"]
-    connection.execute(insert(events).values(cluster=key, **values))
+def _before_since(connection: Connection, selection: Selection) -> int:
+    """Return an id up to which all output is from before the time that is asked for.
 
-
-def events_after(
-    connection: Connection, key: str, after: int, limit: int, since: float | None = None
-) -> list[Event]:
-    """Return events after a number, in order."""
-    query = select(events).where(events.c.cluster == key, events.c.seq > after)
-    if since is not None:
-        query = query.where(events.c.time >= since)
-    rows = fetch_all(connection, query.order_by(events.c.seq).limit(limit))
-    for row in rows:
-        del row["cluster"]
-    return [Event(**row) for row in rows]
-
-
-def event_before_last(connection: Connection, key: str, count: int) -> int:
-    """Return the number of the event before the last `count` of a cluster, 0 if there is none."""
-    query = select(events.c.seq).where(events.c.cluster == key)
-    query = query.order_by(events.c.seq.desc()).offset(count).limit(1)
-    return int(connection.scalar(query) or 0)
-
-
-def count_events(connection: Connection, key: str, after: int, last: int) -> int:
-    """Return how many events of a cluster there are after one number, up to another."""
-    query = select(func.count()).select_from(events).where(events.c.cluster == key)
-    return int(connection.scalar(query.where(events.c.seq > after, events.c.seq <= last)) or 0)
+    Nothing is from later than when it was stored, and that only grows: so it is found by halves.
+    """
+    if selection.since is None:
+        return 0
+    low, high = 0, last_segment(connection, selection.cluster)
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.execute(
+            select(output.c.id, output.c.stored)
+            .where(output.c.cluster == selection.cluster, output.c.id > middle)
+            .order_by(output.c.id)
+            .limit(1)
+        ).first()
+        if found is None or found.stored >= selection.since:
+            high = middle
+        else:
+            low = int(found.id)
+    return low
