@@ -19,6 +19,7 @@ from benchmarks.crowd import crowd
 from benchmarks.growth import MOST_GROWTH, SIZES, calls_of_a_message
 from benchmarks.memory import MIB, Memory, cpu_seconds
 from benchmarks.mixed import mixed
+from benchmarks.output.parts import output
 from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from benchmarks.report import Goal, Report
 from benchmarks.rounds import asking, interleaved
@@ -269,6 +270,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "idle": idle,
     "growth": growth,
     "crowd": crowd,
+    "output": output,
 }
 
 

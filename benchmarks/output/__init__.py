@@ -1,0 +1,1 @@
+"""What a registry takes in, gives out, and finds again."""
