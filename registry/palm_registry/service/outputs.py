@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import msgspec
 
@@ -22,7 +22,7 @@ from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import events as event_rows
 from palm_registry.store import output as rows
-from palm_registry.store.output import Fresh, Segment, Selection
+from palm_registry.store.output import Fresh, Segment, Selection, StreamState
 from palm_registry.store.retention import dropped_after
 
 if TYPE_CHECKING:
@@ -185,14 +185,6 @@ class _Taken:
     gap: bool
 
 
-@dataclass
-class _Stream:
-    """A stream to which pieces are added."""
-
-    number: int
-    durable: int
-
-
 def _store(connection: Connection, key: str, pieces: list[OutputPiece]) -> _Taken:
     """Add what is new."""
     # To a cluster that is being deleted too: its runners end once they are rid of their output.
@@ -200,28 +192,29 @@ def _store(connection: Connection, key: str, pieces: list[OutputPiece]) -> _Take
         get_cluster(connection, key)
     # When it is stored only grows, whatever somebody does to the clock.
     now = max(time.time(), rows.last_stored(connection, rows.last_segment(connection)))
-    streams: dict[tuple[str, Stream], _Stream] = {}
+    streams = rows.get_streams(connection, key, pieces, now) if pieces else {}
     fresh: list[tuple[Fresh, OutputPiece]] = []
     gap = False
     for piece in pieces:
-        place = (piece.instance, piece.stream)
-        if place not in streams:
-            streams[place] = _Stream(*rows.get_stream(connection, key, piece, now))
         try:
-            fresh += _fresh(streams[place], piece, now)
+            fresh += _fresh(streams[piece.instance, piece.stream], piece, now)
         except Gap:
             gap = True
     previous = rows.last_segment(connection, key)
     ids = rows.add_segments(connection, key, [part for part, _ in fresh])
     segments = [_segment(id_, part, piece) for id_, (part, piece) in zip(ids, fresh, strict=True)]
-    acks = []
-    for (instance, name), stream in streams.items():
-        rows.set_durable(connection, stream.number, name, stream.durable)
-        acks.append(OutputAck(instance=instance, stream=name, durable_offset=stream.durable))
+    if streams:
+        rows.set_durable(connection, streams)
+    acks = [
+        OutputAck(instance=instance, stream=cast(Stream, stream), durable_offset=state.durable)
+        for (instance, stream), state in streams.items()
+    ]
     return _Taken(previous, segments, acks, gap)
 
 
-def _fresh(stream: _Stream, piece: OutputPiece, now: float) -> Iterator[tuple[Fresh, OutputPiece]]:
+def _fresh(
+    stream: StreamState, piece: OutputPiece, now: float
+) -> Iterator[tuple[Fresh, OutputPiece]]:
     """What a piece adds to a stream, which is that much longer then."""
     for offset, data in fresh_parts(piece, stream.durable):
         part = Fresh(

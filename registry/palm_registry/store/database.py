@@ -38,11 +38,9 @@ _BATCH = 64
 _READERS = 4
 #: Seconds to wait for another program that has the database locked.
 _BUSY = 5.0
-#: How the file is used. Those before the journal count for a new file only: pages that suit output,
-#: and that what is freed can be given back.
+#: Of a new file: pages that suit output, and that what is freed can be given back.
+_PRAGMAS_OF_A_NEW_FILE = ("page_size = 8192", "auto_vacuum = INCREMENTAL")
 _PRAGMAS = (
-    "page_size = 8192",
-    "auto_vacuum = INCREMENTAL",
     "journal_mode = WAL",
     f"journal_size_limit = {16 * 1024 * 1024}",
     "synchronous = FULL",
@@ -243,7 +241,8 @@ def _engine(url: str, *, read_only: bool) -> Engine:
 
 def _set_up_writing(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions begin below, not where the driver thinks
-    for pragma in _PRAGMAS:
+    is_new = connection.execute("PRAGMA page_count").fetchone() == (0,)
+    for pragma in (*_PRAGMAS_OF_A_NEW_FILE, *_PRAGMAS) if is_new else _PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -6,7 +6,7 @@ few pages. Rows are found by cluster, or by cluster and component, in the order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import merge
 from itertools import islice
 from typing import Any
@@ -22,9 +22,10 @@ __all__ = [
     "Fresh",
     "Segment",
     "Selection",
+    "StreamState",
     "add_segments",
     "count_after",
-    "get_stream",
+    "get_streams",
     "goes_on",
     "line_before",
     "last_segment",
@@ -86,29 +87,63 @@ class Selection(msgspec.Struct, kw_only=True, frozen=True):
         )
 
 
-def get_stream(connection: Connection, key: str, piece: OutputPiece, now: float) -> tuple[int, int]:
-    """Return the number of an instance and how far its stream is stored; new ones are added."""
-    same = (instances.c.cluster == key, instances.c.instance == piece.instance)
-    number = connection.scalar(select(instances.c.id).where(*same))
-    if number is None:
-        values = {
-            "cluster": key,
-            "instance": piece.instance,
-            "component": piece.component,
-            "replica": piece.replica,
-            "name": piece.name or piece.component,
-            "created": now,
-        }
-        added = connection.execute(insert(instances).values(**values)).inserted_primary_key
-        number = int(added[0]) if added else 0
-    of = (streams.c.instance == number, streams.c.stream == piece.stream)
-    durable = connection.scalar(select(streams.c.durable).where(*of))
-    if durable is None:
-        durable = 0
-        connection.execute(
-            insert(streams).values(instance=number, stream=piece.stream, durable=durable, dropped=0)
+class StreamState(msgspec.Struct):
+    """How far a stream of the instance ``number`` is stored."""
+
+    number: int
+    durable: int
+
+
+#: Instance and stream.
+StreamKey = tuple[str, str]
+
+
+def get_streams(
+    connection: Connection, key: str, pieces: Sequence[OutputPiece], now: float
+) -> dict[StreamKey, StreamState]:
+    """Return how far the streams of pieces are stored; new ones are added."""
+    names = {piece.instance: piece for piece in pieces}
+    numbers = _instances(connection, key, names, now)
+    query = select(streams).where(streams.c.instance.in_(numbers.values()))
+    known = {(row.instance, row.stream): row.durable for row in connection.execute(query)}
+    wanted = dict.fromkeys((piece.instance, piece.stream) for piece in pieces)
+    missing = [
+        {"instance": numbers[instance], "stream": stream, "durable": 0, "dropped": 0}
+        for instance, stream in wanted
+        if (numbers[instance], stream) not in known
+    ]
+    if missing:
+        connection.execute(insert(streams), missing)
+    return {
+        (instance, stream): StreamState(
+            numbers[instance], known.get((numbers[instance], stream), 0)
         )
-    return int(number), int(durable)
+        for instance, stream in wanted
+    }
+
+
+def _instances(
+    connection: Connection, key: str, pieces: Mapping[str, OutputPiece], now: float
+) -> dict[str, int]:
+    """Return the numbers of instances; new ones are added as their pieces say."""
+    same = (instances.c.cluster == key, instances.c.instance.in_(pieces))
+    query = select(instances.c.instance, instances.c.id).where(*same)
+    missing = pieces.keys() - {row.instance for row in connection.execute(query)}
+    if missing:
+        values = [
+            {
+                "cluster": key,
+                "instance": name,
+                "component": pieces[name].component,
+                "replica": pieces[name].replica,
+                "name": pieces[name].name or pieces[name].component,
+                "created": now,
+            }
+            for name in pieces
+            if name in missing
+        ]
+        connection.execute(insert(instances), values)
+    return {row.instance: int(row.id) for row in connection.execute(query)}
 
 
 def add_segments(connection: Connection, key: str, fresh: Sequence[Fresh]) -> list[int]:
@@ -136,10 +171,22 @@ def _row(key: str, piece: Fresh) -> dict[str, Any]:
     }
 
 
-def set_durable(connection: Connection, number: int, stream: str, durable: int) -> None:
-    """Say how far a stream is stored."""
-    same = (streams.c.instance == number, streams.c.stream == stream)
-    connection.execute(update(streams).where(*same).values(durable=durable))
+_DURABLE = (
+    update(streams)
+    .where(streams.c.instance == bindparam("number"), streams.c.stream == bindparam("name"))
+    .values(durable=bindparam("stored"))
+)
+
+
+def set_durable(connection: Connection, found: Mapping[StreamKey, StreamState]) -> None:
+    """Say how far streams are stored."""
+    connection.execute(
+        _DURABLE,
+        [
+            {"number": state.number, "name": stream, "stored": state.durable}
+            for (_, stream), state in found.items()
+        ],
+    )
 
 
 def last_segment(connection: Connection, key: str | None = None) -> int:
