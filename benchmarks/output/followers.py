@@ -54,6 +54,8 @@ class Follower:
             if frame.topic != "output":
                 raise RuntimeError(f"a frame {frame.topic}")
             for record in _RECORDS.decode(frame.data):
+                if record.instance.startswith("tick"):
+                    continue
                 self.ledger.take(record.instance, record.stream, record.offset, len(record.text))
             if self.slow:
                 await asyncio.sleep(len(message) / SLOW)

@@ -6,15 +6,17 @@ import json
 import random
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from benchmarks.memory import Memory, cpu_seconds
 from benchmarks.output.lines import LINE
-from benchmarks.processes import BrokenError, Place
+from benchmarks.processes import BOUND, BrokenError, Place
 from benchmarks.report import Goal, Report
 from palm.registry_api.client import RegistryClient
+from palm.registry_api.schema import OutputPiece
 
 __all__ = ["output"]
 
@@ -98,6 +100,40 @@ class Running:
         return dict(json.loads(out.splitlines()[-1]))
 
 
+class Ticker:
+    """Another component that writes a line now and then, and who follows it, until `stop`.
+
+    ``delays`` are the seconds from the writing of each line until it was read.
+    """
+
+    def __init__(self, client: RegistryClient) -> None:
+        self.delays: list[float] = []
+        self._client = client
+        self._over = threading.Event()
+        self._feed = client.live(CLUSTER, ["status", "output"], components=["tick"])
+        self._feed.next_frame(BOUND)  # from here on it follows
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        at = 0
+        while not self._over.wait(0.1):
+            began = time.perf_counter()
+            piece = OutputPiece(
+                instance="tick.1", stream="stdout", offset=at, data=b"tick\n", component="tick"
+            )
+            at = self._client.send_output(CLUSTER, [piece])[0].durable_offset
+            while (frame := self._feed.next_frame(BOUND)) is not None and frame.topic != "output":
+                pass
+            self.delays.append(time.perf_counter() - began)
+
+    def stop(self) -> None:
+        """Take the figures."""
+        self._over.set()
+        self._thread.join(BOUND)
+        self._feed.close()
+
+
 def output(report: Report) -> None:
     """lines that a registry takes in while 20 follow, five of them slow; seeking and searching"""
     _taken_in(report)
@@ -110,16 +146,20 @@ def _taken_in(report: Report) -> None:
     rates: dict[str, list[float]] = {}
     behind: dict[str, list[float]] = {"the fast, after the last line": [], "the slow": []}
     growth: list[float] = []
+    delays: list[float] = []
     cpu: list[float] = []
     for _ in range(1 if report.quick else 3):
         with Place() as place:
             running = Running(place)
             memory, before = Memory(running.process.pid), cpu_seconds(running.process.pid)
             followers = running.followers(FAST, SLOW, lines * LINE)
+            ticker = Ticker(running.client)
             began = time.perf_counter()
             written = running.result_of(running.writer(lines))
             memory.look()
             taken = time.perf_counter() - began
+            ticker.stop()
+            delays.append(max(ticker.delays, default=taken))
             cpu.append((cpu_seconds(running.process.pid) - before) / taken)
             read = running.result_of(followers)
             memory.look()
@@ -131,6 +171,8 @@ def _taken_in(report: Report) -> None:
     note = f"64 bytes a line, {FAST + SLOW} gapless followers, {SLOW} slow"
     report.add("lines taken in", "/s", rates, goals, note=note)
     report.add("of it: all have read all", "s", behind)
+    name = "a line of another component, slowest"
+    report.add("of it: a flood holds up nobody else", "s", {name: delays}, {name: Goal(2.0)})
     report.add("of it: the registry's growth", "MiB", {REGISTRY: growth})
     report.add("of it: the registry's processor", "cores", {REGISTRY: cpu})
 
