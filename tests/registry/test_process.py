@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -100,6 +101,28 @@ def test_what_was_acknowledged_is_there_after_any_kill(process: RegistryProcess)
         assert runner.beat().components
         events = client.events("c")[0]
         assert [e.kind for e in events][:2] == ["cluster.created", "component.declared"]
+
+
+def test_the_run_folder_may_vanish(palm_home: Path, process: RegistryProcess) -> None:
+    """As at a reboot: what is to last is in the state folder."""
+    text = '[components.a]\ncommand = ["sleep", "9"]\n'
+    process.start()
+    with process.client() as client:
+        client.create_cluster("c", None)
+        client.set_cluster("c", text)
+        client.send_output("c", [piece(0, b"one\n")])
+        cursor = client.output("c").cursor
+        events = client.events("c")[0]
+    process.kill()
+    shutil.rmtree(palm_home / "run")
+    process.start()
+    with process.client() as client:
+        assert client.cluster_config("c").text == text
+        assert [c.name for c in client.cluster_status("c").components] == ["a"]
+        assert client.output("c", lines=5).records[0].text == "one\n"
+        client.send_output("c", [piece(4, b"two\n")])
+        assert [r.text for r in client.output("c", cursor=cursor).records] == ["two\n"]
+        assert client.events("c")[0][: len(events)] == events
 
 
 def test_a_stale_record_of_a_killed_registry_is_replaced(process: RegistryProcess) -> None:

@@ -37,7 +37,7 @@ MAX_PAGE = 1024 * 1024
 #: Bytes of output that may wait to be written.
 MAX_WAITING = 64 * 1024 * 1024
 
-_INSTANCE = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_INSTANCE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
 class Outputs:
@@ -161,7 +161,8 @@ class _Found:
 
 def _check_piece(piece: OutputPiece) -> None:
     if not _INSTANCE.fullmatch(piece.instance):
-        raise Invalid("instance", "an instance has 1 to 128 letters, digits, '.', '-' or '_'")
+        hint = "1 to 128 letters, digits, '-', '_', and '.' but at the beginning"
+        raise Invalid("instance", "that cannot be the name of an instance", hint)
     if not 0 <= piece.offset < 2**62:
         raise Invalid("offset", f"{piece.offset} is no offset")
     if not 0 <= piece.replica < 2**31:
