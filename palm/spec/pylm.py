@@ -315,7 +315,7 @@ class _Reading:
             close = nearest(given, ("master", "worker"))
             hint = f"did you mean {close.capitalize()}?" if close else "Master or Worker"
             self._tell(found, option, f"there is no role {option.value!r}", hint)
-        guessed = _guess({o.name.lower().strip("-_").replace("_", "") for o in service.arguments})
+        guessed = _guess({re.sub("[-_]", "", o.name.lower()) for o in service.arguments})
         if guessed is None:
             return "master" if given == "master" else "process"
         return guessed
