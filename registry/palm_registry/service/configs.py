@@ -227,9 +227,9 @@ def _label(file: ConfigFile | None) -> str:
 
 
 def _file(connection: Connection, row: ClusterRow, version: int | None) -> ConfigFile:
-    found = config_rows.get_config(
-        connection, row.key, row.config_version if version is None else version
-    )
+    number = row.config_version if version is None else version
+    there = 1 <= number <= row.config_version
+    found = config_rows.get_config(connection, row.key, number) if there else None
     if found is None:
         what = "file" if version is None else f"version {version} of its file"
         raise NotFound("no-config", f"the cluster {row.key!r} has no {what}", _known(row))
@@ -280,8 +280,8 @@ def _check_words(note: str, *paths: str) -> None:
     if len(note) > MAX_NOTE or not note.isprintable():
         raise Invalid("note", f"a note has at most {MAX_NOTE} printable characters")
     for path in paths:
-        if len(path) > MAX_PATH or not path.isprintable():
-            raise Invalid("file", f"a path has at most {MAX_PATH} printable characters")
+        if len(path) > MAX_PATH or "\0" in path:
+            raise Invalid("file", f"a path has at most {MAX_PATH} characters, and no NUL")
 
 
 def _parsed(file: ConfigFile) -> ClusterConfig:
