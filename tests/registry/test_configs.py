@@ -143,6 +143,10 @@ def test_the_version_can_be_given_as_http_does(
     client.set_cluster("c", OTHER)
     again = browser.ask("GET", path, headers=bearer(registry, **{"If-None-Match": etag}))
     assert again.status == 200
+    stale = browser.ask("PUT", path, {"text": SEED + "#"}, bearer(registry, **{"If-Match": etag}))
+    assert (stale.status, stale.code) == (409, "version")
+    by_number = bearer(registry, **{"If-Match": '"1"'})
+    assert browser.ask("PUT", path, {"text": SEED + "#"}, by_number).status == 200
 
 
 def test_versions_of_an_older_schema_are_told_as_others(palm_home: Path) -> None:

@@ -12,7 +12,7 @@ from palm_registry.service.configs import MAX_VERSIONS
 
 __all__ = ["Check", "Config", "Diff", "FileSchema", "Rollback", "Version", "Versions"]
 
-_ETAG = re.compile(r'"(?P<version>\d{1,18})(-[0-9a-f]+)?"')
+_ETAG = re.compile(r'"(?P<version>\d{1,18})(-(?P<digest>[0-9a-f]+))?"')
 
 
 class FileSchema(Base):
@@ -39,15 +39,18 @@ class _Files(Base):
             self.set_etag_header()
         self.answer(file)
 
-    def expected(self, given: int | None) -> int | None:
-        """Return the version that the caller expects, of the body or else of the header."""
+    def expected(self, given: int | None) -> tuple[int | None, str]:
+        """Return the version that the caller expects, of the body or else of the header.
+
+        Of the header there is the beginning of its digest, too.
+        """
         header = self.request.headers.get("If-Match", "").strip()
         if given is not None or not header:
-            return given
+            return given, ""
         match = _ETAG.fullmatch(header)
         if match is None:
             raise Invalid("if-match", f"{header!r} is the ETag of no version")
-        return int(match["version"])
+        return int(match["version"]), match["digest"] or ""
 
     def by(self) -> str:
         """Return who asks."""
@@ -64,8 +67,8 @@ class Config(_Files):
     async def put(self, key: str) -> None:
         """Put another one in force."""
         request = self.body(schema.ConfigPut)
-        request.expected_version = self.expected(request.expected_version)
-        self.answer_file(await self.service.configs.put(key, request, self.by()))
+        request.expected_version, digest = self.expected(request.expected_version)
+        self.answer_file(await self.service.configs.put(key, request, self.by(), digest))
 
 
 class Check(Base):
@@ -91,8 +94,8 @@ class Rollback(_Files):
         """Put an older version in force."""
         body = self.request.body
         request = self.body(schema.ConfigRollback) if body else schema.ConfigRollback()
-        request.expected_version = self.expected(request.expected_version)
-        self.answer_file(await self.service.configs.rollback(key, request, self.by()))
+        request.expected_version, digest = self.expected(request.expected_version)
+        self.answer_file(await self.service.configs.rollback(key, request, self.by(), digest))
 
 
 class Versions(Base):

@@ -192,17 +192,20 @@ def _status(connection: Connection, key: str, name: str, identity: str) -> Compo
     raise NotFound("no-such-component", f"there is no component {name!r}", hint)
 
 
-def check_processes(spec: ComponentSpec, others: Iterable[ComponentSpec]) -> None:
-    """Refuse a component of which a process would have the name of another's."""
-    names = {spec.replica_name(number) for number in range(spec.replicas)}
-    for other in others:
-        if other.name == spec.name:
-            continue
-        theirs = {other.replica_name(number) for number in range(other.replicas)}
-        if both := names & theirs:
-            text = f"{other.name!r} has a process {min(both)!r} too"
-            raise Conflict("name-taken", text, "choose another name")
+def check_processes(specs: Iterable[ComponentSpec], others: Iterable[ComponentSpec]) -> None:
+    """Refuse components of which a process would have the name of another's."""
+    taken = {
+        other.replica_name(number): other.name
+        for other in others
+        for number in range(other.replicas)
+    }
+    for spec in specs if taken else ():
+        for number in range(spec.replicas):
+            process = spec.replica_name(number)
+            if (other := taken.get(process, spec.name)) != spec.name:
+                text = f"{other!r} has a process {process!r} too"
+                raise Conflict("name-taken", text, "choose another name")
 
 
 def _check_processes(connection: Connection, key: str, spec: ComponentSpec) -> None:
-    check_processes(spec, [row.spec for row in rows.all_components(connection, key).values()])
+    check_processes([spec], [row.spec for row in rows.all_components(connection, key).values()])

@@ -49,12 +49,16 @@ MAX_PATH = 4096
 
 @dataclass
 class _Wish:
-    """A file that somebody wants in force; ``of`` is the version that it was, if it was one."""
+    """A file that somebody wants in force; ``of`` is the version that it was, if it was one.
+
+    ``expected`` is the version that they have seen in force, ``digest`` how its sha256 begins.
+    """
 
     file: ConfigFile
     config: ClusterConfig
     expected: int | None = None
     of: int | None = None
+    digest: str = ""
 
 
 class Configs:
@@ -84,7 +88,9 @@ class Configs:
         await self._core.database.read(lambda c: get_cluster(c, key))
         return await asyncio.to_thread(_check, text)
 
-    async def put(self, key: str, request: ConfigPut, by: str = "") -> ConfigApplied:
+    async def put(
+        self, key: str, request: ConfigPut, by: str = "", digest: str = ""
+    ) -> ConfigApplied:
         """Put a cluster file in force, all of it or nothing.
 
         Components that a notebook declared stay; those of the file before that are in it no more
@@ -97,9 +103,12 @@ class Configs:
             by=by, note=request.note,
         )  # fmt: skip
         config = await asyncio.to_thread(_parsed, file)
-        return await self._apply(key, _Wish(file, config, request.expected_version))
+        wish = _Wish(file, config, request.expected_version, digest=digest)
+        return await self._apply(key, wish)
 
-    async def rollback(self, key: str, request: ConfigRollback, by: str = "") -> ConfigApplied:
+    async def rollback(
+        self, key: str, request: ConfigRollback, by: str = "", digest: str = ""
+    ) -> ConfigApplied:
         """Put an older version in force again, as a new one; without a number the one before."""
         _check_words(request.note)
 
@@ -120,7 +129,7 @@ class Configs:
         # Which one is "the one before" holds only as long as nobody puts another in force.
         seen = force if request.version is None else None
         expected = seen if request.expected_version is None else request.expected_version
-        return await self._apply(key, _Wish(file, config, expected, of=old.version))
+        return await self._apply(key, _Wish(file, config, expected, old.version, digest))
 
     async def diff(self, key: str, request: ConfigCompare) -> ConfigDiff:
         """Say what putting a file in force would do; with ``against``, what it does after that."""
@@ -139,7 +148,8 @@ def _put(connection: Connection, key: str, wish: _Wish) -> ConfigApplied:
     row = get_cluster(connection, key)
     force = _in_force(connection, row)
     same = force is not None and _is_same(force, wish.file)
-    _check_expected(row, force, wish.expected, same=same)
+    if not same:  # else an answer may have been lost, and the request come again
+        _check_expected(row, force, wish)
     revive(connection, row)
     if force is None or not same:
         force = config_rows.with_digest(wish.file)
@@ -256,24 +266,25 @@ def _is_same(one: ConfigFile, other: ConfigFile) -> bool:
     return (one.text, one.folder) == (other.text, other.folder)
 
 
-def _check_expected(
-    row: ClusterRow, force: ConfigFile | None, expected: int | None, *, same: bool
-) -> None:
-    # What is in force already may be asked for again: the first answer may have been lost.
-    if expected is None or expected == row.config_version or same:
+def _check_expected(row: ClusterRow, force: ConfigFile | None, wish: _Wish) -> None:
+    digest = force.sha256 if force else ""
+    if wish.expected is None or (
+        wish.expected == row.config_version and digest.startswith(wish.digest)
+    ):
         return
-    who = f" by {force.by}" if force is not None and force.by else ""
-    text = f"version {row.config_version} was put in force{who}, and not {expected} as you expect"
+    by = force.by if force else ""
+    who = f" by {by}" if by else ""
+    text = f"version {row.config_version} was put in force{who}, not the one that you expect"
+    if wish.expected != row.config_version:
+        text += f", {wish.expected}"
     hint = "look at the difference, and put yours on top of it"
-    raise Conflict("version", text, hint, version=row.config_version, by=force.by if force else "")
+    raise Conflict("version", text, hint, version=row.config_version, by=by)
 
 
 def _check_names(before: Mapping[str, ComponentRow], wanted: Mapping[str, ComponentSpec]) -> None:
     """Refuse a file of which a process would have the name of one of a notebook's."""
     others = [row.spec for name, row in before.items() if row.spec.owner and name not in wanted]
-    if others:
-        for spec in wanted.values():
-            check_processes(spec, others)
+    check_processes(wanted.values(), others)
 
 
 def _check_words(note: str, *paths: str) -> None:
