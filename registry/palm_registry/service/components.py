@@ -46,7 +46,7 @@ class Components:
         def write(connection: Connection) -> None:
             known = {**rows.all_components(connection, key), spec.name: None}
             for field, text, hint in component_flaws(spec, known):
-                raise Invalid("component", text, hint or "", key=field)
+                raise Invalid("component", text, hint or "", key=field.partition(".")[0])
             _check_processes(connection, key, spec)
             if put_component(connection, key, spec):
                 add_event(
