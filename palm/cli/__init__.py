@@ -25,6 +25,7 @@ _COMMANDS = {
         "runner", "status", "stop", "tap", "top", "ui", "up", "version", "worker",
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
+_COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the command's name
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -140,6 +140,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     if notebook:
         _add_help(tree)
     else:
+        _add_import(tree)
         _add_gateway(tree)
         _add_jobs(tree)
         _add_dead_letters(tree)
@@ -376,6 +377,23 @@ def _refuse_with_http(parser: Parser, found: argparse.Namespace) -> None:
         parser.error("give either a TARGET or --http URL")
     if found.kernel or found.max_tasks or found.max_rss:
         parser.error("--kernel, --max-tasks and --max-rss are for functions that run here")
+
+
+def _add_import(tree: _Tree) -> None:
+    parser = tree.add("import", "make a cluster file of one that was written for pylm-registry")
+    parser.add_argument("file", metavar="FILE.ini", help="the file")
+    parser.add_argument(
+        "--pylm-replicas", action="store_true",
+        help="run as many processes as pylm did: one more than the file says",
+    )  # fmt: skip
+    parser.add_argument("-o", "--out", metavar="FILE", help="where to write it (stdout)")
+    parser.add_argument("--replace", action="store_true", help="with -o: also over another file")
+    parser.check = lambda found: _check_import(parser, found)
+
+
+def _check_import(parser: Parser, found: argparse.Namespace) -> None:
+    if found.replace and not found.out:
+        parser.error("--replace belongs to -o")
 
 
 def _add_gateway(tree: _Tree) -> None:

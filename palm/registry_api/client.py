@@ -144,12 +144,38 @@ class RegistryClient:
         """Return what there is of a cluster and what is missing."""
         return self._call("GET", _of(key, "status"), schema.ClusterStatus)
 
+    def update_cluster(
+        self,
+        key: str,
+        *,
+        name: str | msgspec.UnsetType = msgspec.UNSET,
+        linger: float | msgspec.UnsetType | None = msgspec.UNSET,
+    ) -> schema.ClusterInfo:
+        """Change the name that people see, or how long it lingers; what is not given stays."""
+        request = schema.ClusterUpdate(name=name, linger=linger)
+        return self._call("PATCH", _of(key), schema.ClusterInfo, request, repeat=True)
+
+    # ---- cluster files
+
     def set_cluster(
-        self, key: str, text: str, file: str = "cluster.toml", folder: str = ""
-    ) -> schema.ConfigText:
-        """Put a cluster file in force; relative paths in it begin at `folder`."""
-        request = schema.ConfigText(text=text, file=file, folder=folder)
-        return self._call("PUT", _of(key, "config"), schema.ConfigText, request)
+        self,
+        key: str,
+        text: str,
+        file: str = "cluster.toml",
+        folder: str = "",
+        *,
+        expected_version: int | None = None,
+        note: str = "",
+    ) -> schema.ConfigApplied:
+        """Put a cluster file in force; relative paths in it begin at `folder`.
+
+        With `expected_version` only if that version is in force (0: none is), else `Refused` has
+        the code "version".
+        """
+        request = schema.ConfigPut(
+            text=text, file=file, folder=folder, expected_version=expected_version, note=note
+        )
+        return self._call("PUT", _of(key, "config"), schema.ConfigApplied, request)
 
     def check_config(
         self, key: str, text: str, file: str = "cluster.toml", folder: str = ""
@@ -159,9 +185,61 @@ class RegistryClient:
         path = _of(key, "config", "check")
         return self._call("POST", path, schema.ConfigCheck, request, repeat=True)
 
-    def cluster_config(self, key: str) -> schema.ConfigText:
+    def diff_config(
+        self,
+        key: str,
+        text: str | None = None,
+        file: str = "cluster.toml",
+        folder: str = "",
+        *,
+        version: int | None = None,
+        against: int | None = None,
+    ) -> schema.ConfigDiff:
+        """Say what a text, or else a version, would change of what is wanted now.
+
+        With `against`, what it changes of that version. Nothing is done.
+        """
+        request = schema.ConfigCompare(
+            text=text, file=file, folder=folder, version=version, against=against
+        )
+        path = _of(key, "config", "diff")
+        return self._call("POST", path, schema.ConfigDiff, request, repeat=True)
+
+    def rollback_config(
+        self,
+        key: str,
+        version: int | None = None,
+        *,
+        expected_version: int | None = None,
+        note: str = "",
+    ) -> schema.ConfigApplied:
+        """Put an older version in force again, as a new one; None is the one before. Not repeated.
+
+        `expected_version` is as in `set_cluster`.
+        """
+        request = schema.ConfigRollback(
+            version=version, expected_version=expected_version, note=note
+        )
+        return self._call("POST", _of(key, "config", "rollback"), schema.ConfigApplied, request)
+
+    def config_versions(
+        self, key: str, *, before: int | None = None, limit: int | None = None
+    ) -> list[schema.ConfigVersion]:
+        """Return the versions of the cluster file, the latest first; `before` goes on from one."""
+        path = _of(key, "config", "versions", query={"before": before, "limit": limit})
+        return self._call("GET", path, list[schema.ConfigVersion])
+
+    def config_version(self, key: str, version: int) -> schema.ConfigFile:
+        """Return a version of the cluster file with its text."""
+        return self._call("GET", _of(key, "config", "versions", str(version)), schema.ConfigFile)
+
+    def cluster_config(self, key: str) -> schema.ConfigFile:
         """Return the cluster file that is in force."""
-        return self._call("GET", _of(key, "config"), schema.ConfigText)
+        return self._call("GET", _of(key, "config"), schema.ConfigFile)
+
+    def file_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of a cluster file, for editors."""
+        return self._call("GET", "api/schema/cluster.json", dict[str, Any])
 
     def lease(
         self,

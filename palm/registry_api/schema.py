@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from palm.spec.component import ComponentSpec
+from palm.spec.diff import Diff
 from palm.spec.process import State
 
 __all__ = [
@@ -22,10 +23,18 @@ __all__ = [
     "ClusterInfo",
     "ClusterState",
     "ClusterStatus",
+    "ClusterUpdate",
     "ComponentSpec",
     "ComponentStatus",
+    "ConfigApplied",
     "ConfigCheck",
+    "ConfigCompare",
+    "ConfigDiff",
+    "ConfigFile",
+    "ConfigPut",
+    "ConfigRollback",
     "ConfigText",
+    "ConfigVersion",
     "ErrorBody",
     "ErrorDetail",
     "Event",
@@ -98,13 +107,93 @@ class ClusterCreate(_Value):
     linger: float | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class ClusterUpdate(_Value):
+    """PATCH api/clusters/{key}: what is left out stays. ``name`` is for people; the key stays."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    linger: float | msgspec.UnsetType | None = msgspec.UNSET
+
+
 class ConfigText(_Value):
     """A cluster file, in TOML. ``file`` is for messages; ``folder`` resolves relative paths."""
 
     text: str
     file: str = "cluster.toml"
     folder: str = ""
-    version: int = 0
+
+
+class ConfigPut(ConfigText):
+    """PUT .../config. ``expected_version`` is the one in force that the caller has seen, 0: none.
+
+    If another is in force, nothing is done, and the answer is 409 "version". ``note`` says why.
+    """
+
+    expected_version: int | None = None
+    note: str = ""
+
+
+class ConfigRollback(_Value):
+    """POST .../config/rollback: ``version`` None is the one before that in force."""
+
+    version: int | None = None
+    expected_version: int | None = None
+    note: str = ""
+
+
+class ConfigVersion(_Value):
+    """A version of the cluster file, from 1; ``size`` is in bytes, ``by`` is who put it there."""
+
+    version: int
+    file: str = "cluster.toml"
+    folder: str = ""
+    created: float = 0.0
+    by: str = ""
+    note: str = ""
+    size: int = 0
+    sha256: str = ""
+    in_force: bool = False
+
+
+class ConfigFile(ConfigVersion):
+    """A version of the cluster file with its text."""
+
+    text: str = ""
+
+
+class ConfigApplied(ConfigFile):
+    """What is in force by now. ``changed``: it is another version than before.
+
+    ``diff`` is what became of the components.
+    """
+
+    changed: bool = False
+    diff: Diff = msgspec.field(default_factory=Diff)
+
+
+class ConfigCompare(_Value):
+    """POST .../config/diff: what putting a file in force would do, without any effect.
+
+    The file is ``text`` (with ``file`` and ``folder``), or else ``version``, the one in force if
+    both are left out. It is compared with what is wanted now; with ``against``, with that version.
+    """
+
+    text: str | None = None
+    file: str = "cluster.toml"
+    folder: str = ""
+    version: int | None = None
+    against: int | None = None
+
+
+class ConfigDiff(_Value):
+    """``unified`` compares the texts of two files; ``before`` and ``after`` are their versions.
+
+    Version 0: there is no such file, or it is no version yet.
+    """
+
+    diff: Diff
+    before: int = 0
+    after: int = 0
+    unified: str = ""
 
 
 class Problem(_Value):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
@@ -23,19 +23,20 @@ from palm.spec.component import (
     STAGE_ROLES,
     WAYS,
     ComponentSpec,
-    Role,
     replica_name,
 )
-from palm.spec.lines import find_lines
+from palm.spec.document import read_document
+from palm.spec.filetables import ClusterTable, ComponentTable, example_of, file_schema
+from palm.spec.lines import Path, find_lines
 from palm.spec.names import check_name, nearest
 from palm.spec.placeholder import parse_argument
-from palm.spec.process import RESTART_POLICIES, Restart
+from palm.spec.process import RESTART_POLICIES
 
 __all__ = ["ClusterConfig", "check_cluster", "component_flaws", "file_schema", "parse_cluster"]
 
-#: Bytes of a cluster file; one of a thousand components has far less.
-MAX_FILE = 1024 * 1024
-
+_READY_KINDS = ("palm", "tcp", "http", "log", "delay")
+#: Names that a hint lists at most.
+_SHOWN = 10
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
 _LATER = ("limits", "labels", "spool", "files")
 #: What to do about a role that takes no results of other components.
@@ -45,6 +46,13 @@ _NO_STAGE = {
 }
 _FROM_CLIENTS = "it takes messages from clients; a hub, a pipeline or a sink takes results"
 _CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "restart": RESTART_POLICIES}
+#: Keys whose values are lists or tables of texts.
+_ELEMENTS = ("command", "args", "needs", "previous", "env")
+#: Types of values, as people call them.
+_TYPES = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
+    "array": "a list", "list": "a list", "object": "a table", "dict": "a table",
+}  # fmt: skip
 
 
 class ClusterConfig(msgspec.Struct, kw_only=True):
@@ -52,41 +60,6 @@ class ClusterConfig(msgspec.Struct, kw_only=True):
 
     name: str
     components: dict[str, ComponentSpec] = {}
-
-
-class _ClusterTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    name: str = "default"
-
-
-class _ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    role: Role = "process"
-    script: str = ""
-    module: str = ""
-    entry: str = ""
-    command: list[str] = []
-    args: list[str] = []
-    replicas: int = 1
-    needs: list[str] = []
-    previous: str | list[str] = []
-    pipelined: bool = False
-    env: dict[str, str] = {}
-    cwd: str = ""
-    python: str = ""
-    kernel: bool = False
-    restart: Restart = "on-failure"
-    grace: float = 5.0
-    ready_timeout: float = 30.0
-    ready: str = ""
-
-
-class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    cluster: _ClusterTable = msgspec.field(default_factory=_ClusterTable)
-    components: dict[str, _ComponentTable] = {}
-
-
-def file_schema() -> dict[str, Any]:
-    """Return the JSON schema of a cluster file, for editors."""
-    return msgspec.json.schema(_File)
 
 
 def parse_cluster(text: str, file: str = "cluster.toml", folder: str = "") -> ClusterConfig:
@@ -111,7 +84,7 @@ def check_cluster(
     """Return what a cluster file says, None if it can't be told, and all that is wrong with it."""
     reader = _Reader(text, file, folder)
     config = reader.read()
-    return config, sorted(reader.errors, key=lambda error: error.line or 0)
+    return config, sorted(reader.errors, key=lambda error: (error.line or 0, error.key or ""))
 
 
 def component_flaws(
@@ -119,25 +92,35 @@ def component_flaws(
 ) -> Iterator[tuple[str, str, str | None]]:
     """Yield field, text and hint for each thing that is wrong with a component.
 
+    The field is as in ``args.2`` for an element of a list, and in ``env.NAME`` for a variable.
     `names` are those of all components of its cluster, itself included.
     """
     yield from _name_flaws(spec)
     yield from _way_flaws(spec)
     yield from _number_flaws(spec)
     yield from _text_flaws(spec)
-    known = set(names)
+    known = names if isinstance(names, Set) else frozenset(names)
     yield from _link_flaws(spec, known)
-    for need in spec.needs:
+    for number, need in enumerate(spec.needs):
         if need == spec.name or need not in known:
-            close = nearest(need, known - {spec.name})
             why = "itself" if need == spec.name else f"{need!r}, which this cluster does not have"
-            yield "needs", f"it needs {why}", close and f"did you mean {close!r}?"
+            yield f"needs.{number}", f"it needs {why}", _meant(need, known - {spec.name})
     for field in ("argv", "command", "args"):
-        for argument in getattr(spec, field):
+        for number, argument in enumerate(getattr(spec, field)):
             try:
                 parse_argument(argument, known)
             except ConfigError as error:
-                yield field, str(error.args[0]), error.hint
+                yield f"{field}.{number}", str(error.args[0]), error.hint
+
+
+def _meant(name: str, known: Iterable[str]) -> str | None:
+    """Return a hint at the names that there are instead of one that is not there."""
+    names = sorted(known)
+    if close := nearest(name, names):
+        return f"did you mean {close!r}?"
+    if not names:
+        return "there is no other component"
+    return f"there are: {', '.join(names[:_SHOWN])}" + (", ..." if len(names) > _SHOWN else "")
 
 
 def _name_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
@@ -159,6 +142,8 @@ def _way_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
         yield "entry", f"{spec.entry!r} is not an entry point", 'it is like "pkg.mod:main"'
     if spec.module and not re.fullmatch(r"[\w.]+", spec.module):
         yield "module", f"{spec.module!r} is not a module", 'it is like "pkg.mod"'
+    if spec.kernel and (spec.entry or spec.command or spec.module not in ("", "palm")):
+        yield "kernel", "it cannot run as a kernel", 'a script can, and module = "palm"'
     if spec.argv and spec.args:
         yield "args", "argv is a whole command line, and takes no args", None
 
@@ -174,38 +159,56 @@ def _number_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
             yield field, "it is not a time from 0 to 86400 seconds", None
 
 
+def _ready_flaw(rule: str) -> str | None:
+    """Return why a rule cannot be one, None if it can."""
+    kind, _, value = rule.partition(":")
+    if not _READY.fullmatch(rule):
+        close = nearest(kind, _READY_KINDS)
+        return f"; did you mean {close!r}?" if close and close != kind else ""
+    if kind == "tcp" and not 0 < int(value) < 65536:
+        return f": {value} is not a port"
+    try:
+        re.compile(value if kind == "log" else "")
+    except (re.error, OverflowError, RecursionError) as error:
+        return f": {error}"
+    return None
+
+
 def _text_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
-    if not _READY.fullmatch(spec.ready):
+    why = _ready_flaw(spec.ready)
+    if why is not None:
         hint = '"palm", "tcp:PORT", "http:URL", "log:RE" or "delay:SECONDS"'
-        yield "ready", f"{spec.ready!r} is no way to be ready", hint
+        yield "ready", f"{spec.ready!r} is no way to be ready{why}", hint
     for field in ("script", "cwd", "python"):
         if "\0" in getattr(spec, field):
             yield field, "a path has no NUL characters", None
     for field in ("argv", "command", "args"):
-        if any("\0" in argument for argument in getattr(spec, field)):
-            yield field, "an argument has no NUL characters", None
+        for number, argument in enumerate(getattr(spec, field)):
+            if "\0" in argument:
+                yield f"{field}.{number}", "an argument has no NUL characters", None
     for name, value in spec.env.items():
         if not name or "=" in name or "\0" in name + value:
-            yield "env", f"{name!r} cannot be a variable of the environment", None
+            text = f"{name!r} cannot be a variable of the environment"
+            yield f"env.{name}", text, "a name has no '=', and a value no NUL characters"
 
 
-def _link_flaws(spec: ComponentSpec, known: set[str]) -> Iterator[tuple[str, str, str | None]]:
+def _link_flaws(spec: ComponentSpec, known: Set[str]) -> Iterator[tuple[str, str, str | None]]:
     if spec.pipelined and spec.role not in SINGLE_ROLES:
         yield "pipelined", f"the results of a {spec.role} go to no other component", None
     if spec.previous and spec.role not in STAGE_ROLES:
         hint = _NO_STAGE.get(spec.role, _FROM_CLIENTS)
         yield "previous", f"a {spec.role} takes no results of other components", hint
         return
-    for each in spec.previous:
+    for number, each in enumerate(spec.previous):
         name, slash, topic = each.partition("/")
+        field = f"previous.{number}"
         if name == spec.name:
-            yield "previous", "it takes its own results", None
+            yield field, "it takes its own results", "take it out"
         elif name not in known:
-            close = nearest(name, known - {spec.name})
             text = f"it takes the results of {name!r}, which this cluster does not have"
-            yield "previous", text, close and f"did you mean {close!r}?"
+            yield field, text, _meant(name, known - {spec.name})
         if (slash and not topic) or "," in topic or "\0" in topic:
-            yield "previous", f"{topic!r} is no topic", "NAME or NAME/TOPIC, without commas"
+            yield field, f"{topic!r} is no topic", "NAME or NAME/TOPIC, without commas"
 
 
 class _Reader:
@@ -216,15 +219,15 @@ class _Reader:
         self._text = text
         self._file = file
         self._folder = folder
-        self._lines: dict[tuple[str, ...], int] = {}
         #: Components of which it says that their results go to the client.
         self._to_client: set[str] = set()
 
     def read(self) -> ClusterConfig | None:
-        document = self._document()
-        if document is None:
+        try:
+            document = read_document(self._text, self._file)
+        except ConfigError as error:
+            self.errors.append(error)
             return None
-        self._lines = find_lines(self._text)
         self._unknown((), document, ("cluster", "components"))
         name = self._cluster_name(document.get("cluster", {}))
         tables = document.get("components", {})
@@ -237,31 +240,12 @@ class _Reader:
         self._check(components, specs.keys())
         return ClusterConfig(name=name, components=components)
 
-    def _document(self) -> dict[str, Any] | None:
-        if len(self._text) > MAX_FILE:
-            self._add((), "the file is too large", f"at most {MAX_FILE} characters")
-            return None
-        try:
-            return tomllib.loads(self._text)
-        except tomllib.TOMLDecodeError as error:
-            line = re.search(r"at line (\d+)", str(error))
-            last = self._text.count("\n") + 1
-            text = re.sub(r" \(at .*\)$", "", str(error))
-            self.errors.append(
-                ConfigError(
-                    f"this is not TOML: {text}",
-                    file=self._file,
-                    line=int(line[1]) if line else last,
-                )
-            )
-            return None
-
     def _cluster_name(self, table: Any) -> str:
         path = ("cluster",)
         if not isinstance(table, dict):
             self._add(path, "it is not a table", "write [cluster]")
             return "default"
-        self._unknown(path, table, _ClusterTable.__struct_fields__)
+        self._unknown(path, table, ClusterTable.__struct_fields__)
         name = table.get("name", "default")
         try:
             return check_name(name)
@@ -275,16 +259,25 @@ class _Reader:
         if not isinstance(table, dict):
             self._add(path, "it is not a table", f"write [components.{name}]")
             return None
-        fields = _ComponentTable.__struct_fields__
+        fields = ComponentTable.__struct_fields__
         self._unknown(path, table, fields)
-        values = {}
         # One by one, so that one error does not hide the next.
-        for key in (key for key in table if key in fields):
-            try:
-                values[key] = getattr(msgspec.convert({key: table[key]}, _ComponentTable), key)
-            except msgspec.ValidationError as error:
-                self._invalid((*path, key), key, table[key], error)
-        return self._spec(name, values)
+        found = {key: self._value((*path, key), table[key]) for key in fields if key in table}
+        return self._spec(name, {key: value for key, value in found.items() if value is not None})
+
+    def _value(self, path: Path, value: Any) -> Any:
+        """Return the value of a key if it is of its type, else None."""
+        key = path[-1]
+        wrong = list(_wrong_elements(value)) if key in _ELEMENTS else []
+        for place, element in wrong:
+            self._add((*path, place), f"expected a text, got {_called(element)}", _like(key))
+        if wrong:
+            return None
+        try:
+            return getattr(msgspec.convert({key: value}, ComponentTable), key)
+        except msgspec.ValidationError as error:
+            self._invalid(path, key, value, error)
+            return None
 
     def _spec(self, name: str, values: dict[str, Any]) -> ComponentSpec:
         previous = values.get("previous", [])
@@ -324,12 +317,12 @@ class _Reader:
                     before.stages = [*before.stages, f"{name}/{topic or source}"]
 
     def _check(self, components: Mapping[str, ComponentSpec], names: Iterable[str]) -> None:
-        known = list(names)
+        known = frozenset(names)
         wrong = [error.key or "" for error in self.errors]  # types and keys, before values
         for name, spec in components.items():
             for field, text, hint in component_flaws(spec, known):
-                path = ("components", name, field) if field else ("components", name)
-                if not _is_told(".".join(path), wrong, whole=not field):
+                path = ("components", name, *field.split(".", 1)) if field else ("components", name)
+                if not _is_told(_shown(path), wrong, whole=not field):
                     self._add(path, text, hint)
         for name, text in _clashes(components):
             self._add(("components", name), text, "rename one of them")
@@ -341,17 +334,15 @@ class _Reader:
             name: {each.partition("/")[0] for each in getattr(spec, field)} & components.keys()
             for name, spec in components.items()
         }
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            ring = error.args[1]
+        while ring := _ring(graph):
+            for name in ring:
+                graph.pop(name, None)
             if len(ring) > 2:  # one alone has been told already
                 shown = " -> ".join(reversed(ring) if field == "needs" else ring)
-                self._add(("components", ring[0], field), f"{text} in a ring: {shown}", None)
+                hint = "take one of these links out"
+                self._add(("components", ring[0], field), f"{text} in a ring: {shown}", hint)
 
-    def _unknown(
-        self, path: tuple[str, ...], table: Mapping[str, Any], known: Iterable[str]
-    ) -> None:
+    def _unknown(self, path: Path, table: Mapping[str, Any], known: Iterable[str]) -> None:
         names = list(known)
         for key in table.keys() - set(names):
             close = nearest(key, names)
@@ -361,16 +352,25 @@ class _Reader:
             else:
                 self._add((*path, key), "there is no such key", hint)
 
-    def _invalid(self, path: tuple[str, ...], key: str, value: Any, error: Exception) -> None:
+    def _invalid(self, path: Path, key: str, value: Any, error: Exception) -> None:
         if key in _CHOICES and isinstance(value, str):
-            close = nearest(value, _CHOICES[key])
+            close = nearest(value.lower(), _CHOICES[key])
             hint = f"did you mean {close!r}?" if close else f"one of: {', '.join(_CHOICES[key])}"
             self._add(path, f"there is no {key} {value!r}", hint)
             return
-        text = str(error).split(" - at ")[0].replace("`", "")
-        self._add(path, text[0].lower() + text[1:], None)
+        wanted = re.search("Expected `([^`]+)`", str(error))
+        if wanted is None:  # a number that no machine holds
+            self._add(path, f"{value!r} cannot be the value", _like(key))
+            return
+        names = " or ".join(_TYPES.get(name, name) for name in wanted[1].split(" | "))
+        self._add(path, f"expected {names}, got {_called(value)}", _like(key))
 
-    def _add(self, path: tuple[str, ...], text: str, hint: str | None) -> None:
+    @cached_property
+    def _lines(self) -> dict[Path, int]:
+        # Most files have no errors, and need no lines.
+        return find_lines(self._text)
+
+    def _add(self, path: Path, text: str, hint: str | None) -> None:
         place = path
         while place and place not in self._lines:
             place = place[:-1]
@@ -379,10 +379,44 @@ class _Reader:
                 text,
                 file=self._file,
                 line=self._lines.get(place, 1),
-                key=".".join(path) or None,
+                key=_shown(path) or None,
                 hint=hint,
             )
         )
+
+
+def _ring(graph: Mapping[str, Iterable[str]]) -> list[str]:
+    """Return the nodes of a ring, the first again at its end, or nothing if there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def _wrong_elements(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield place and value of each element that is no text, of a list or a table."""
+    pairs: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, list):
+        pairs = enumerate(value)
+    elif isinstance(value, dict):
+        pairs = value.items()
+    yield from ((str(place), each) for place, each in pairs if not isinstance(each, str))
+
+
+def _called(value: Any) -> str:
+    """What the type of a value is called in a cluster file."""
+    return _TYPES.get(type(value).__name__, "a date or a time")
+
+
+def _like(key: str) -> str | None:
+    example = example_of(key)
+    return f"as in {example}" if example else None
+
+
+def _shown(path: Path) -> str:
+    """A path as people read it: the line says which element of a list is meant."""
+    return ".".join(path[:3] if len(path) > 3 and path[3].isdecimal() else path)
 
 
 def _is_told(key: str, wrong: Iterable[str], *, whole: bool) -> bool:

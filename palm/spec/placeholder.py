@@ -8,7 +8,7 @@ looked up, evaluated or put into the middle of an argument. ``$${`` stands for a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,7 +34,7 @@ class Placeholder:
     port: str = ""
 
 
-def parse_argument(argument: str, components: Iterable[str] | None = None) -> Placeholder | str:
+def parse_argument(argument: str, components: Collection[str] | None = None) -> Placeholder | str:
     """Return the placeholder that `argument` is, or else its text.
 
     With `components`, a socket must be of one of them.
@@ -55,7 +55,7 @@ def parse_argument(argument: str, components: Iterable[str] | None = None) -> Pl
     return argument.replace("$${", "${")
 
 
-def _placeholder(argument: str, inner: str, components: Iterable[str] | None) -> Placeholder:
+def _placeholder(argument: str, inner: str, components: Collection[str] | None) -> Placeholder:
     for kind in _PLAIN:
         if inner == kind:
             return Placeholder(kind)
@@ -66,9 +66,9 @@ def _placeholder(argument: str, inner: str, components: Iterable[str] | None) ->
         hint = f"did you mean {meant}?" if close else f"there are {_FORMS}"
         raise ConfigError(f"there is no placeholder {argument!r}", hint=hint)
     component, port = socket.groups()
-    known = None if components is None else set(components)
-    if known is not None and component not in known:
-        close = nearest(component, known)
-        hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(sorted(known))}"
+    if components is not None and component not in components:
+        close = nearest(component, components)
+        known = ", ".join(sorted(components))
+        hint = f"did you mean {close!r}?" if close else f"there are: {known}"
         raise ConfigError(f"{argument!r} names no component of this cluster", hint=hint)
     return Placeholder("socket", component, port)

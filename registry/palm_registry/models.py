@@ -70,6 +70,7 @@ clusters = Table(
     Column("purge", Boolean, nullable=False),
 )
 
+#: Versions of cluster files. Those of before schema 5 have no ``sha256`` and no ``size``.
 configs = Table(
     "configs",
     metadata,
@@ -79,6 +80,10 @@ configs = Table(
     Column("file", String, nullable=False),
     Column("folder", String, nullable=False),
     Column("created", Float, nullable=False),
+    Column("by", String, nullable=False),
+    Column("note", String, nullable=False),
+    Column("size", Integer, nullable=False),
+    Column("sha256", String, nullable=False),
     _of_cluster(),
 )
 

@@ -38,6 +38,8 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("version", {"command": "version"}),
         ("up", {"file": None, "linger": None, "timeout": 60.0}),
         ("ui", {"command": "ui"}),
+        ("import a.ini", {"file": "a.ini", "pylm_replicas": False, "out": None}),
+        ("import a.ini --pylm-replicas -o b.toml --replace", {"out": "b.toml", "replace": True}),
         ("master --name foo -d --replace", {"replace": True}),
         ("up c.toml --linger 2m --timeout 5", {"file": "c.toml", "linger": "2m", "timeout": 5.0}),
         ("down --json", {"json": True}),

@@ -60,11 +60,16 @@ PATHS = [
     ("GET", "/api/clusters"),
     ("POST", "/api/clusters"),
     ("GET", "/api/clusters/c"),
+    ("PATCH", "/api/clusters/c"),
     ("DELETE", "/api/clusters/c"),
     ("POST", "/api/clusters/c/reset"),
     ("GET", "/api/clusters/c/config"),
     ("PUT", "/api/clusters/c/config"),
     ("POST", "/api/clusters/c/config/check"),
+    ("POST", "/api/clusters/c/config/diff"),
+    ("POST", "/api/clusters/c/config/rollback"),
+    ("GET", "/api/clusters/c/config/versions"),
+    ("GET", "/api/clusters/c/config/versions/1"),
     ("GET", "/api/clusters/c/status"),
     ("POST", "/api/clusters/c/lease"),
     ("GET", "/api/clusters/c/components"),
@@ -96,7 +101,7 @@ def test_every_address_is_in_this_matrix() -> None:
 def test_nothing_is_open_to_who_has_no_token_or_comes_from_elsewhere(
     client: RegistryClient, registry: RegistryThread, browser: Browser, method: str, path: str
 ) -> None:
-    body: Any = {} if method in ("POST", "PUT") else None
+    body: Any = {} if method in ("PATCH", "POST", "PUT") else None
     wrong = "x" * 43
     foreign = {"Origin": "http://evil.example"}
     rebound = {"Host": "evil.example"}
@@ -234,6 +239,9 @@ def test_a_lease_that_makes_no_sense_is_refused(
         ("GET", "/api/clusters/x"),
         ("GET", "/api/clusters/x/status"),
         ("GET", "/api/clusters/x/config"),
+        ("GET", "/api/clusters/x/config/versions"),
+        ("GET", "/api/clusters/c/config/versions/999999999999999999"),
+        ("POST", "/api/clusters/x/config/rollback"),
         ("GET", "/api/clusters/x/output"),
         ("GET", "/api/clusters/x/output/download"),
         ("GET", "/api/clusters/x/events"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,8 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
         ('[components.a]\nscript = "x"\nlimits = 1', 3, "components.a.limits", "not supported"),
         ('[components.a]\nscript = "x"\nrole = "mastr"', 3, "components.a.role", "'master'"),
         ('[components.a]\nscript = "x"\nrestart = "no"', 3, "components.a.restart", "never"),
-        ('[components.a]\nscript = "x"\nreplicas = "2"', 3, "components.a.replicas", "int"),
+        ('[components.a]\nscript = "x"\nreplicas = "2"', 3, "components.a.replicas",
+         "expected a whole number, got a text (as in replicas = 2)"),
         ('[components.a]\nscript = "x"\nreplicas = -1', 3, "components.a.replicas", "from 0"),
         ('[components.a]\nscript = "x"\nreplicas = 99999', 3, "components.a.replicas", "1024"),
         ('[components.a]\nscript = "x"\nrole = "master"\nreplicas = 2', 4,
@@ -86,21 +88,21 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
         ('[components.a]\nscript = "x"\nneeds = ["b"]\n[components.bb]\nscript = "y"', 3,
          "components.a.needs", "did you mean 'bb'?"),
         ('[components.a]\nscript = "x"\nneeds = ["a"]', 3, "components.a.needs", "itself"),
-        ('[components.a]\nscript = "x"\nargs = [\n"--n",\n"${nmae}"]', 3, "components.a.args",
+        ('[components.a]\nscript = "x"\nargs = [\n"--n",\n"${nmae}"]', 5, "components.a.args",
          "did you mean ${name}?"),
         ('[components.a]\nscript = "x"\nargs = ["--n=${name}"]', 3, "components.a.args",
          "whole argument"),
         ('[components.a]\nscript = "x"\nargs = ["${socket:b.db}"]', 3, "components.a.args",
          "names no component"),
-        ('[components.a]\nscript = "x"\n[components.a.env]\n"A=B" = "1"', 3, "components.a.env",
-         "variable"),
+        ('[components.a]\nscript = "x"\n[components.a.env]\n"A=B" = "1"', 4,
+         "components.a.env.A=B", "variable"),
         ('[components."a.b"]\nscript = "x"\n', 1, "components.a.b.name", "letters"),
         ('[components.a]\nscript = "x"\nreplicas = 2\n[components.a-1]\nscript = "x"', 4,
          "components.a-1", "the name 'a-1' too"),
         ('[components.a]\nscript = "x"\nneeds = ["b"]\n[components.b]\nscript = "x"\nneeds = ["a"]',
          3, "components.a.needs", "ring"),
         ('[components.a]\nscript = "x"\nrole = "sink"\nprevious = 3', 4, "components.a.previous",
-         "expected str | array"),
+         "expected a text or a list, got a whole number"),
         ('[components.a]\nscript = "x"\nrole = "sink"\nprevious = "a"', 4,
          "components.a.previous", "its own results"),
         (('[components.a]\nscript = "x"\nrole = "sink"\nprevious = ["b/even"]\n'
@@ -127,6 +129,41 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
          '[components.b]\nscript = "y"\nrole = "hub"\nprevious = "a"\n'
          '[components.c]\nscript = "y"\nrole = "hub"\nprevious = "b"'), 4,
          "components.a.previous", "in a ring: a -> b -> c -> a"),
+        ('[components.a]\nscript = "x"\n\n[components.a]\nargs = []', 4, "components.a",
+         "this table is given twice, first on line 1"),
+        ('[components.a]\nargs = [\n"x"]\nscript = "x"\nargs = [\n\n]', 5, "components.a.args",
+         "this key is given twice, first on line 2"),
+        ('[[components]]\nscript = "x"\n', 1, "components", "write [components.NAME]"),
+        ('\n[[components.a]]\nscript = "x"\n', 2, "components.a", "write [components.a]"),
+        ('[components]\na = { script = "x", replcas = 2 }\n', 2, "components.a.replcas",
+         "did you mean 'replicas'?"),
+        ('[components]\na = { script = "x", args = [\n"x",\n], env = { A = "1", B = 2 } }\n', 4,
+         "components.a.env.B", "expected a text, got a whole number"),
+        ('components.a.script = "x"\ncomponents.a.grace = "1"\n', 2, "components.a.grace",
+         "expected a number, got a text (as in grace = 10.0)"),
+        ('[components."\\u0061"]\n"scr\\u0070t" = "x"\n', 2, "components.a.scrpt", "'script'"),
+        ('[components.a]\nscript = "x"\n[components.a.env]\nA = "1"\nB = 2\n', 5,
+         "components.a.env.B", "expected a text, got a whole number"),
+        ('[components.a]\ncommand = [\n"x",\n1,\n]\n', 4, "components.a.command",
+         "expected a text"),
+        ('[components.a]\nscript = "x"\nneeds = "b"\n', 3, "components.a.needs",
+         "expected a list, got a text (as in needs = [\"foo\"])"),
+        ('[components.a]\nscript = "x"\nneeds = ["zzz"]\n[components.b]\nscript = "x"', 3,
+         "components.a.needs", "there are: b"),
+        ('[components.a]\nscript = "x"\nneeds = ["zzz"]\n', 3, "components.a.needs",
+         "there is no other component"),
+        ('[components.a]\nscript = "x"\nrole = "Master"', 3, "components.a.role", "'master'"),
+        ('[components.a]\nscript = "x"\nrole = 1979-05-27 07:32:00', 3, "components.a.role",
+         "a date or a time"),
+        ('[components.a]\nscript = "x"\nready = "tcp:70000"', 3, "components.a.ready",
+         "70000 is not a port"),
+        ('[components.a]\nscript = "x"\nready = "log:("', 3, "components.a.ready", "missing )"),
+        ('[components.a]\nscript = "x"\nready = "tpc:80"', 3, "components.a.ready",
+         "did you mean 'tcp'?"),
+        ('[components.a]\ncommand = ["x"]\nkernel = true', 3, "components.a.kernel",
+         'a script can, and module = "palm"'),
+        ('[components.a]\nrole = worker\n', 2, None, 'a text is in quotes, as in role = "worker"'),
+        ('[components.a]\nrole "worker"\n', 2, None, "KEY = VALUE"),
     ],
 )  # fmt: skip
 def test_an_error_names_file_line_key_and_remedy(
@@ -165,6 +202,35 @@ def test_a_link_says_it_all() -> None:
         "other": ["right/even"],
     }
     assert not any(spec.needs for spec in components.values()), "they may start in any order"
+
+
+def test_every_ring_is_told() -> None:
+    text = "".join(
+        f'[components.{name}]\nscript = "x"\nneeds = ["{need}"]\n'
+        for name, need in (("a", "b"), ("b", "a"), ("c", "d"), ("d", "c"), ("e", "a"))
+    )
+    _, errors = check_cluster(text)
+    assert [error.key for error in errors] == ["components.a.needs", "components.c.needs"]
+
+
+def test_what_is_nested_beyond_measure_is_an_error_too() -> None:
+    for text in ("a = " + "[" * 100_000, "a = " + "[" * 100_000 + "]" * 100_000):
+        _, errors = check_cluster(text, "my.toml")
+        assert "nested" in str(errors[0])
+    rule = "log:" + "(" * 100_000
+    _, errors = check_cluster(f"[components.a]\nscript = 'x'\nready = '{rule}'\n")
+    assert errors[0].key == "components.a.ready"
+
+
+def test_a_large_file_takes_no_time() -> None:
+    one = '[components.w{}]\nscript = "x"\nargs = ["a", "b"]\nenv = {{ A = "1" }}\n'
+    text = "".join(one.format(number) for number in range(8000))
+    start = time.process_time()
+    config, errors = check_cluster(text)
+    assert not errors
+    assert config is not None
+    assert len(config.components) == 8000
+    assert time.process_time() - start < 30, "linear; it took minutes when it was quadratic"
 
 
 def test_all_errors_are_told_in_the_order_of_their_lines() -> None:
@@ -257,7 +323,7 @@ def test_the_schema_is_for_editors() -> None:
     schema = file_schema()
     assert "cluster" in str(schema)
     assert "replicas" in str(schema)
-    fields = schema["$defs"]["_ComponentTable"]["properties"]
+    fields = schema["properties"]["components"]["additionalProperties"]["properties"]
     assert {each["type"] for each in fields["previous"]["anyOf"]} == {"string", "array"}
     assert fields["pipelined"]["type"] == "boolean"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from palm_registry.handlers import clusters, components, live, nodes, output, pages
+from palm_registry.handlers import clusters, components, configs, live, nodes, output, pages
 
 __all__ = ["ROUTES"]
 
@@ -19,12 +19,16 @@ ROUTES: list[tuple[str, Any]] = [
     (r"login", pages.Login),
     (r"logout", pages.Logout),
     (r"static/(?P<path>icon\.svg|page\.js|page\.css|panel\.js|panel\.css)", pages.Static),
-    (r"api/schema/cluster\.json", clusters.FileSchema),
+    (r"api/schema/cluster\.json", configs.FileSchema),
     (r"api/clusters", clusters.Clusters),
     (_CLUSTER, clusters.Cluster),
     (rf"{_CLUSTER}/reset", clusters.Reset),
-    (rf"{_CLUSTER}/config", clusters.Config),
-    (rf"{_CLUSTER}/config/check", clusters.ConfigCheck),
+    (rf"{_CLUSTER}/config", configs.Config),
+    (rf"{_CLUSTER}/config/check", configs.Check),
+    (rf"{_CLUSTER}/config/diff", configs.Diff),
+    (rf"{_CLUSTER}/config/rollback", configs.Rollback),
+    (rf"{_CLUSTER}/config/versions", configs.Versions),
+    (rf"{_CLUSTER}/config/versions/(?P<number>\d{{1,18}})", configs.Version),
     (rf"{_CLUSTER}/status", clusters.Status),
     (rf"{_CLUSTER}/lease", clusters.Lease),
     (rf"{_CLUSTER}/components", components.Components),

@@ -1,21 +1,11 @@
-"""Clusters, their files, status and leases."""
+"""Clusters, their status and leases."""
 
 from __future__ import annotations
 
 from palm.registry_api import schema
-from palm.spec.cluster import file_schema
 from palm_registry.handlers.base import Base
-from palm_registry.service.clusters import check
 
-__all__ = ["Cluster", "Clusters", "Config", "ConfigCheck", "FileSchema", "Lease", "Reset", "Status"]
-
-
-class FileSchema(Base):
-    """The JSON schema of a cluster file."""
-
-    def get(self) -> None:
-        """Return it."""
-        self.answer(file_schema())
+__all__ = ["Cluster", "Clusters", "Lease", "Reset", "Status"]
 
 
 class Clusters(Base):
@@ -38,6 +28,10 @@ class Cluster(Base):
         """Describe it."""
         self.answer(await self.service.clusters.get(key))
 
+    async def patch(self, key: str) -> None:
+        """Change its name for people, or its linger."""
+        self.answer(await self.service.clusters.update(key, self.body(schema.ClusterUpdate)))
+
     async def delete(self, key: str) -> None:
         """End and forget it."""
         await self.service.clusters.delete(key)
@@ -50,27 +44,6 @@ class Reset(Base):
     async def post(self, key: str) -> None:
         """Forget lost nodes."""
         self.answer(await self.service.clusters.reset(key))
-
-
-class Config(Base):
-    """The cluster file."""
-
-    async def get(self, key: str) -> None:
-        """Return the latest version."""
-        self.answer(await self.service.clusters.config(key, self.count("version")))
-
-    async def put(self, key: str) -> None:
-        """Put another one in force."""
-        self.answer(await self.service.clusters.set_config(key, self.body(schema.ConfigText)))
-
-
-class ConfigCheck(Base):
-    """A cluster file that is only looked at."""
-
-    async def post(self, key: str) -> None:
-        """Say what it would mean."""
-        await self.service.clusters.get(key)
-        self.answer(check(self.body(schema.ConfigText)))
 
 
 class Status(Base):

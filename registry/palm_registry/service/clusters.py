@@ -1,4 +1,4 @@
-"""Clusters: their making, their files, their leases and their end."""
+"""Clusters: their making, their leases and their end."""
 
 from __future__ import annotations
 
@@ -12,16 +12,12 @@ from palm.registry_api.schema import (
     ClusterCreate,
     ClusterInfo,
     ClusterStatus,
-    ConfigCheck,
-    ConfigText,
+    ClusterUpdate,
     Lease,
     LeaseReply,
-    Problem,
 )
-from palm.spec.cluster import ClusterConfig, check_cluster
 from palm.spec.names import check_name
-from palm_registry.failures import Conflict, Invalid, NotFound
-from palm_registry.service.components import put_component, remove_component
+from palm_registry.failures import Conflict, Invalid
 from palm_registry.service.core import Core, add_event, get_cluster, settle, status_of
 from palm_registry.store import clusters as rows
 from palm_registry.store import nodes as node_rows
@@ -30,11 +26,13 @@ from palm_registry.store.clusters import ClusterRow
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Clusters", "check", "end_cluster", "finish", "revive"]
+__all__ = ["Clusters", "end_cluster", "finish", "revive"]
 
 #: Seconds that a lease may last: a holder that hangs does not keep a cluster for ever.
 MAX_TTL = 24 * 3600.0
 MAX_HOLDER = 128
+#: Characters of a name for people.
+MAX_NAME = 128
 
 
 class Clusters:
@@ -82,6 +80,30 @@ class Clusters:
         self._core.changed(key)
         return info, made
 
+    async def update(self, key: str, request: ClusterUpdate) -> ClusterInfo:
+        """Change the name that people see, or how long it goes on after its last lease."""
+        values = {
+            field: value
+            for field, value in msgspec.structs.asdict(request).items()
+            if value is not msgspec.UNSET
+        }
+        _checked_linger(request.linger)
+        if request.name is not msgspec.UNSET:
+            _check_people_name(request.name)
+
+        def write(connection: Connection) -> ClusterInfo:
+            row = get_cluster(connection, key)
+            changed = {f: value for f, value in values.items() if value != getattr(row, f)}
+            if changed:
+                rows.update_cluster(connection, key, updated=time.time(), **changed)
+                said = ", ".join(_said(field, value) for field, value in changed.items())
+                add_event(connection, key, "cluster.updated", said, data=changed)
+            return self._info(connection, get_cluster(connection, key))
+
+        info = await self._core.database.write(write)
+        self._core.changed(key)
+        return info
+
     async def delete(self, key: str) -> None:
         """End a cluster and forget it, with its output, once its nodes have stopped."""
 
@@ -123,41 +145,6 @@ class Clusters:
         """Return what there is of a cluster, and what is missing."""
         identity = self._core.database.identity
         return await self._core.database.read(lambda c: status_of(c, key, identity))
-
-    async def config(self, key: str, version: int | None = None) -> ConfigText:
-        """Return a version of the cluster file, the latest if none is given."""
-
-        def read(connection: Connection) -> ConfigText:
-            latest = get_cluster(connection, key).config_version
-            found = rows.get_config(connection, key, latest if version is None else version)
-            if found is None:
-                hint = "PUT one here, or declare components one by one"
-                raise NotFound("no-config", f"the cluster {key!r} has no such file", hint)
-            return found
-
-        return await self._core.database.read(read)
-
-    async def set_config(self, key: str, text: ConfigText) -> ConfigText:
-        """Store a cluster file and make what it says what is wanted.
-
-        Components that a notebook declared stay; those of the file before that are in it no more
-        go.
-        """
-        config = _parsed(text)
-
-        def write(connection: Connection) -> ConfigText:
-            row = get_cluster(connection, key)
-            revive(connection, row)
-            stored = msgspec.structs.replace(text, version=row.config_version + 1)
-            rows.add_config(connection, key, stored, time.time())
-            said = f"version {stored.version} of {text.file} is in force"
-            add_event(connection, key, "config.changed", said, data={"version": stored.version})
-            _apply(connection, key, config)
-            return stored
-
-        stored = await self._core.database.write(write)
-        self._core.changed(key)
-        return stored
 
     async def lease(self, key: str, lease: Lease) -> LeaseReply:
         """Give, renew or take back a lease, or end the cluster."""
@@ -216,15 +203,6 @@ class Clusters:
         )
 
 
-def check(text: ConfigText) -> ConfigCheck:
-    """Say what a cluster file would mean, without any effect."""
-    config, errors = check_cluster(text.text, text.file, text.folder)
-    components = list(config.components.values()) if config and not errors else []
-    return ConfigCheck(
-        valid=not errors, problems=[_problem(e) for e in errors], components=components
-    )
-
-
 def end_cluster(connection: Connection, row: ClusterRow, why: str) -> None:
     """Tell the nodes of a cluster to stop; without any it has ended."""
     for component in rows.all_components(connection, row.key).values():
@@ -268,31 +246,6 @@ def revive(connection: Connection, row: ClusterRow) -> None:
         settle(connection, row.key, changed=True)
 
 
-def _apply(connection: Connection, key: str, config: ClusterConfig) -> None:
-    before = rows.all_components(connection, key)
-    for name, row in before.items():
-        if name not in config.components and not row.spec.owner:
-            remove_component(connection, key, name)
-    for spec in config.components.values():
-        put_component(connection, key, spec)
-    settle(connection, key, changed=True)
-
-
-def _parsed(text: ConfigText) -> ClusterConfig:
-    config, errors = check_cluster(text.text, text.file, text.folder)
-    if config is not None and not errors:
-        return config
-    problems = [msgspec.to_builtins(_problem(error)) for error in errors]
-    first = errors[0]
-    raise Invalid("config", str(first.args[0]), first.hint or "", problems=problems)
-
-
-def _problem(error: ConfigError) -> Problem:
-    return Problem(
-        text=str(error.args[0]), file=error.file, line=error.line, key=error.key, hint=error.hint
-    )
-
-
 def _check_lease(lease: Lease) -> None:
     if not 0 < len(lease.holder) <= MAX_HOLDER or not lease.holder.isprintable():
         raise Invalid("holder", f"a holder has 1 to {MAX_HOLDER} printable characters")
@@ -305,6 +258,18 @@ def _checked_linger(linger: Any) -> Any:
     if isinstance(linger, float | int) and not 0 <= linger < float("inf"):
         raise Invalid("linger", f"{linger} seconds", "from 0 on, or null for ever")
     return linger
+
+
+def _check_people_name(name: str) -> None:
+    if not 0 < len(name.strip()) <= MAX_NAME or not name.isprintable():
+        text = f"{name!r} cannot be the name of a cluster"
+        raise Invalid("name", text, f"it has 1 to {MAX_NAME} printable characters")
+
+
+def _said(field: str, value: Any) -> str:
+    if field == "name":
+        return f"it is called {value!r}"
+    return "it lingers for ever" if value is None else f"it lingers for {value:g} s"
 
 
 def _checked(name: str) -> str:

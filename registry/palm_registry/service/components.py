@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from palm.registry_api.schema import ComponentStatus
 from palm.spec.cluster import component_flaws
-from palm.spec.component import MAX_REPLICAS, SINGLE_ROLES, ComponentSpec, replica_name
+from palm.spec.component import MAX_REPLICAS, SINGLE_ROLES, ComponentSpec
+from palm.spec.diff import ComponentChange, change_of
 from palm.spec.names import nearest
 from palm_registry.failures import Conflict, Invalid, NotFound
 from palm_registry.service.core import Core, add_event, get_cluster, settle, status_of
@@ -19,7 +20,7 @@ from palm_registry.store.clusters import ComponentRow
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Components", "put_component", "remove_component"]
+__all__ = ["Components", "check_processes", "put_component", "remove_component"]
 
 
 class Components:
@@ -45,7 +46,7 @@ class Components:
         def write(connection: Connection) -> None:
             known = {**rows.all_components(connection, key), spec.name: None}
             for field, text, hint in component_flaws(spec, known):
-                raise Invalid("component", text, hint or "", key=field)
+                raise Invalid("component", text, hint or "", key=field.partition(".")[0])
             _check_processes(connection, key, spec)
             if put_component(connection, key, spec):
                 add_event(
@@ -141,23 +142,23 @@ class Components:
         return status
 
 
-def put_component(connection: Connection, key: str, spec: ComponentSpec) -> bool:
-    """Make a component wanted; say whether anything is different. `settle` is still to follow."""
+def put_component(connection: Connection, key: str, spec: ComponentSpec) -> ComponentChange | None:
+    """Make a component wanted; say what that changes, if anything. `settle` is still to follow."""
     before = rows.get_component(connection, key, spec.name)
-    if before is None:
-        spec = replace(spec, generation=_next(connection, key))
-        rows.put_component(connection, key, ComponentRow(spec=spec))
-        return True
-    same = replace(spec, generation=before.spec.generation)
-    if same == before.spec and before.running:
-        return False
-    # Scaling, and another owner, leave what runs alone.
-    free: dict[str, Any] = {"replicas": before.spec.replicas, "owner": before.spec.owner}
-    if replace(same, **free) != before.spec:
-        same = replace(spec, generation=_next(connection, key))
-    released = before.released and before.running and set(spec.needs) <= set(before.spec.needs)
-    rows.put_component(connection, key, ComponentRow(spec=same, released=released))
-    return True
+    old = None if before is None else before.spec
+    change = change_of(old, spec, running=before is None or before.running)
+    if change is None:
+        return None
+    keeps = old is not None and not change.replaces
+    spec = replace(spec, generation=old.generation if keeps and old else _next(connection, key))
+    released = (
+        before is not None
+        and before.released
+        and before.running
+        and set(spec.needs) <= set(before.spec.needs)
+    )
+    rows.put_component(connection, key, ComponentRow(spec=spec, released=released))
+    return change
 
 
 def remove_component(connection: Connection, key: str, name: str) -> None:
@@ -191,13 +192,20 @@ def _status(connection: Connection, key: str, name: str, identity: str) -> Compo
     raise NotFound("no-such-component", f"there is no component {name!r}", hint)
 
 
+def check_processes(specs: Iterable[ComponentSpec], others: Iterable[ComponentSpec]) -> None:
+    """Refuse components of which a process would have the name of another's."""
+    taken = {
+        other.replica_name(number): other.name
+        for other in others
+        for number in range(other.replicas)
+    }
+    for spec in specs if taken else ():
+        for number in range(spec.replicas):
+            process = spec.replica_name(number)
+            if (other := taken.get(process, spec.name)) != spec.name:
+                text = f"{other!r} has a process {process!r} too"
+                raise Conflict("name-taken", text, "choose another name")
+
+
 def _check_processes(connection: Connection, key: str, spec: ComponentSpec) -> None:
-    """Refuse a component of which a process would have the name of another's."""
-    names = {replica_name(spec.name, spec.role, number) for number in range(spec.replicas)}
-    for row in rows.all_components(connection, key).values():
-        if row.spec.name == spec.name:
-            continue
-        theirs = {row.spec.replica_name(number) for number in range(row.spec.replicas)}
-        if both := names & theirs:
-            text = f"{row.spec.name!r} has a process {min(both)!r} too"
-            raise Conflict("name-taken", text, "choose another name")
+    check_processes([spec], [row.spec for row in rows.all_components(connection, key).values()])

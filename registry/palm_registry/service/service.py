@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from palm_registry.feed import Feed
 from palm_registry.service.clusters import Clusters, end_cluster
 from palm_registry.service.components import Components
+from palm_registry.service.configs import Configs
 from palm_registry.service.core import Core, add_event
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
@@ -34,6 +35,7 @@ class Service:
     ) -> None:
         self.core = Core(database)
         self.clusters = Clusters(self.core)
+        self.configs = Configs(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
         self.feed = Feed(database, self.core.signals, self.clusters.status)

@@ -7,16 +7,15 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
 
-from palm.registry_api.schema import ClusterState, ConfigText
+from palm.registry_api.schema import ClusterState
 from palm.spec.component import ComponentSpec
-from palm_registry.models import clusters, components, configs, leases, nodes, placements
+from palm_registry.models import clusters, components, leases, nodes, placements
 from palm_registry.store.database import fetch_all, fetch_one
 
 __all__ = [
     "ClusterRow",
     "ComponentRow",
     "add_cluster",
-    "add_config",
     "all_clusters",
     "all_components",
     "bump",
@@ -27,7 +26,6 @@ __all__ = [
     "delete_placements",
     "get_cluster",
     "get_component",
-    "get_config",
     "get_leases",
     "get_placements",
     "put_component",
@@ -106,21 +104,6 @@ def count_parts(connection: Connection, key: str) -> tuple[int, int]:
     found = found.where(nodes.c.cluster == key, ~nodes.c.removed)
     parts = select(func.count()).select_from(components).where(components.c.cluster == key)
     return int(connection.scalar(found) or 0), int(connection.scalar(parts) or 0)
-
-
-def add_config(connection: Connection, key: str, config: ConfigText, now: float) -> None:
-    """Store a version of the cluster file."""
-    values = msgspec.structs.asdict(config)
-    connection.execute(insert(configs).values(cluster=key, created=now, **values))
-    update_cluster(connection, key, config_version=config.version, updated=now)
-
-
-def get_config(connection: Connection, key: str, version: int) -> ConfigText | None:
-    """Return a version of the cluster file."""
-    query = select(configs.c.text, configs.c.file, configs.c.folder, configs.c.version)
-    query = query.where(configs.c.cluster == key, configs.c.version == version)
-    row = fetch_one(connection, query)
-    return None if row is None else ConfigText(**row)
 
 
 def all_components(connection: Connection, key: str) -> dict[str, ComponentRow]:
