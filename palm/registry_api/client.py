@@ -301,7 +301,7 @@ class RegistryClient:
 
     def events(self, key: str, since: str = "") -> tuple[list[schema.Event], str]:
         """Return up to a thousand events after a cursor, and the cursor after them."""
-        page = self._call("GET", _of(key, "events", query={"since": since}), _Events)
+        page = self._call("GET", _of(key, "events", query={"since": since}), schema.EventPage)
         return page.events, page.cursor
 
     def live(
@@ -463,11 +463,6 @@ def _send(
     response = connection.getresponse()
     data = response.read()
     return response.status, response.headers.get("Content-Type", ""), data
-
-
-class _Events(msgspec.Struct):
-    events: list[schema.Event]
-    cursor: str
 
 
 def _of(key: str, *parts: str, query: Mapping[str, Any] | None = None) -> str:

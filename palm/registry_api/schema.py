@@ -29,6 +29,7 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventPage",
     "Frame",
     "Health",
     "Heartbeat",
@@ -380,6 +381,13 @@ class Event(_Value):
     replica: int | None = None
     node: str = ""
     data: dict[str, Any] = {}
+
+
+class EventPage(_Value):
+    """Events in the order they happened; ``since=cursor`` goes on after them."""
+
+    events: list[Event]
+    cursor: str
 
 
 class Skipped(_Value):

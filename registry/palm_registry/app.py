@@ -39,6 +39,7 @@ def make_app(context: Context) -> Application:
     """Return the application that answers at ``context.hosts``."""
     return Application(
         [(rf"/{path}", handler, {"context": context}) for path, handler in ROUTES],
+        routes=ROUTES,
         log_function=_log_request,
         compress_response=False,
         websocket_ping_interval=10,

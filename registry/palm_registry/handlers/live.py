@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any, cast
 
 import msgspec
+from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from palm.errors import PalmError
 from palm.registry_api.schema import TOPICS, Topic
+from palm_registry.description import Query, describes
 from palm_registry.failures import Invalid, NotFound
 from palm_registry.feed import Wanted
 from palm_registry.handlers.base import Base, Context
-from palm_registry.handlers.output import selection_of
+from palm_registry.handlers.output import SELECTING, selection_of
 
 __all__ = ["Live"]
 
@@ -45,6 +48,21 @@ class Live(Base, WebSocketHandler):
         await self.service.clusters.get(key)
         self._wanted = self._read(key)
         self.context.end(self)  # it goes on until we close it
+
+    @describes(
+        Query("topics", f"of {', '.join(TOPICS)}, with commas between"),
+        Query("since", "the cursor of a frame, `start`, or `now` (also if it is left out)"),
+        Query("backlog", "bytes of output to be behind at most", "count"),
+        *SELECTING,
+        status=101,
+        errors=(426,),
+        summary="Send status, events and output as they come (WebSocket).",
+    )
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Send frames, after the handshake of a WebSocket."""
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise HTTPError(HTTPStatus.UPGRADE_REQUIRED)
+        await super().get(*args, **kwargs)
 
     def _read(self, key: str) -> Wanted:
         topics = self.get_query_argument("topics", ",".join(TOPICS)).split(",")

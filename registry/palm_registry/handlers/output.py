@@ -5,6 +5,7 @@ from __future__ import annotations
 from tornado.iostream import StreamClosedError
 
 from palm.registry_api import schema
+from palm_registry.description import Query, describes
 from palm_registry.failures import Invalid
 from palm_registry.handlers.base import Base
 from palm_registry.store.output import Selection
@@ -14,6 +15,19 @@ __all__ = ["Download", "Events", "Output", "selection_of"]
 #: Lines that ``grep`` finds, unless told.
 GREP_LINES = 1000
 MAX_GREP = 1000
+
+#: The arguments of `selection_of`; in the live feed ``since`` is another one.
+SELECTING = (
+    Query("component", "of these components only", many=True),
+    Query("name", "of the process of this name only"),
+    Query("instance", "of this life of a process only"),
+    Query("replica", "of the replica of this number only", "count"),
+    Query("stream", "of this stream only", choices=("stdout", "stderr")),
+)
+PERIOD = (
+    Query("since", "written at this time or later", "number"),
+    Query("until", "written before this time", "number"),
+)
 
 
 def selection_of(handler: Base, key: str) -> Selection:
@@ -36,6 +50,16 @@ def selection_of(handler: Base, key: str) -> Selection:
 class Output(Base):
     """What components wrote."""
 
+    @describes(
+        *SELECTING,
+        *PERIOD,
+        Query("cursor", "go on after it; `start`, or none, begins with the first piece"),
+        Query("limit", "pieces in the answer, at most 1000", "count"),
+        Query("lines", "instead: so many last lines, a record each", "count"),
+        Query("grep", "of the lines that contain this text", longest=MAX_GREP),
+        Query("raw", "1: bytes always, never text", "flag"),
+        reply=schema.OutputPage,
+    )
     async def get(self, key: str) -> None:
         """Return a page from ``cursor`` on; or the last ``lines``, of those with ``grep``."""
         selection = selection_of(self, key)
@@ -51,6 +75,13 @@ class Output(Base):
         limit = self.count("limit", 1000) or 1
         self.answer(await self.service.outputs.page(selection, cursor, limit, raw=raw))
 
+    @describes(
+        body=list[schema.OutputPiece],
+        reply=list[schema.OutputAck],
+        errors=(409,),
+        example=[schema.OutputPiece(instance="foo.1", stream="stdout", offset=0, data=b"hello\n",
+                                    component="foo", name="foo")],
+    )  # fmt: skip
     async def post(self, key: str) -> None:
         """Store pieces, each once."""
         pieces = self.body(list[schema.OutputPiece])
@@ -60,6 +91,7 @@ class Output(Base):
 class Download(Base):
     """All that a component wrote, as a file."""
 
+    @describes(*SELECTING, *PERIOD, media="text/plain")
     async def get(self, key: str) -> None:
         """Send it as it was written."""
         selection = selection_of(self, key)
@@ -78,9 +110,14 @@ class Download(Base):
 class Events(Base):
     """What happened."""
 
+    @describes(
+        Query("since", "the cursor of an answer; none begins with the first event"),
+        Query("limit", "events in the answer, at most 1000", "count"),
+        reply=schema.EventPage,
+    )
     async def get(self, key: str) -> None:
         """Return events after the cursor ``since``."""
         cursor = self.get_query_argument("since", "")
         limit = self.count("limit", 1000) or 1
         events, after = await self.service.outputs.events(key, cursor, limit)
-        self.answer({"events": events, "cursor": after})
+        self.answer(schema.EventPage(events=events, cursor=after))
