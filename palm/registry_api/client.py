@@ -335,6 +335,10 @@ class RegistryClient:
         """Return an address that logs a browser in, once, within half a minute."""
         return self.url + self._call("POST", "login", schema.LoginCode).path
 
+    def openapi(self) -> dict[str, Any]:
+        """Return the API document (OpenAPI 3.1): all addresses, what they take and give."""
+        return self._call("GET", "openapi.json", dict[str, Any])
+
     # ---- connections
 
     def _call(

@@ -16,7 +16,12 @@ from tornado.web import HTTPError, RequestHandler
 from palm.errors import PalmError
 from palm.registry_api.schema import ErrorBody, ErrorDetail
 from palm_registry import failures
-from palm_registry.description import Description, check_query, description_of
+from palm_registry.description import (
+    Description,
+    check_query,
+    description_of,
+    methods_of,
+)
 from palm_registry.security import (
     HEADERS,
     Access,
@@ -218,6 +223,9 @@ class Base(RequestHandler):
         else:
             reason = HTTPStatus(status_code).phrase
             detail = ErrorDetail(code=reason.lower().replace(" ", "-"), text=reason)
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answered = methods_of(type(self), RequestHandler)
+            self.set_header("Allow", ", ".join(answered).upper())
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
         self.set_header("Content-Type", f"{_JSON}; charset=utf-8")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tornado.iostream import StreamClosedError
 
 from palm.registry_api import schema
@@ -96,7 +98,7 @@ class Download(Base):
         """Send it as it was written."""
         selection = selection_of(self, key)
         parts = [key, *selection.components, selection.name, selection.stream]
-        name = "-".join(part for part in parts if part.replace("-", "").replace("_", "").isalnum())
+        name = "-".join(part for part in parts if re.fullmatch(r"[A-Za-z0-9_-]+", part))
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.set_header("Content-Disposition", f'attachment; filename="{name}.log"')
         try:
