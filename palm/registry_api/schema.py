@@ -7,7 +7,7 @@ base64 in JSON and raw in MessagePack (``Content-Type: application/msgpack``).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -63,6 +63,8 @@ TOPICS: tuple[Topic, ...] = ("status", "events", "output")
 ClusterState = Literal["alive", "ending", "ended"]
 #: A supervisor's states; and of a process whose node is lost nobody knows.
 ReplicaState = Literal[State, "unknown"]
+#: A whole number that any database can keep.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 
 
 class _Value(msgspec.Struct, kw_only=True):
@@ -177,13 +179,13 @@ class ReplicaStatus(_Value):
 
     name: str
     component: str
-    replica: int = 0
+    replica: Count = 0
     node: str = ""
     instance: str = ""
     generation: int = 0
     state: ReplicaState = "starting"
-    pid: int | None = None
-    restarts: int = 0
+    pid: Count | None = None
+    restarts: Count = 0
     exit: int | None = None
     reason: str = ""
     started: float | None = None
@@ -262,7 +264,7 @@ class NodeJoin(_Value):
 
     name: str
     address: str = ""
-    cores: int = 0
+    cores: Count = 0
     labels: dict[str, str] = {}
 
 
