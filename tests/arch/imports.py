@@ -125,7 +125,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "pandas": ("palm.clusters.load", "palm.clusters.status"),
-    "psutil": ("palm.clusters.usage", "palm.runtime.records"),
+    "psutil": ("palm.runtime.usage", "palm.runtime.records"),
     "rich": ("palm.cli.commands.top", "palm.cli.tables"),
 }
 
