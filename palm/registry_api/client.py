@@ -247,9 +247,21 @@ class RegistryClient:
         timeout = beat.wait + ANSWER_TIMEOUT
         return self._call("POST", path, schema.Assignments, beat, timeout=timeout)
 
+    def send_metrics(self, key: str, node: str, report: schema.NodeSamples) -> None:
+        """Tell what the processes of a node use and do; not repeated, only the newest counts."""
+        path = _of(key, "nodes", node, "metrics")
+        self._call("POST", path, None, report, packed=True, timeout=CONNECT_TIMEOUT)
+
     def leave(self, key: str, node: str) -> None:
         """Be a node no more, or remove one."""
         self._call("DELETE", _of(key, "nodes", node), None)
+
+    # ---- metrics
+
+    def metrics(self, key: str, *, history: bool = False) -> schema.ClusterMetrics:
+        """Return what each process uses and does; with `history` over the last minutes, too."""
+        query = {"history": "1" if history else ""}
+        return self._call("GET", _of(key, "metrics", query=query), schema.ClusterMetrics)
 
     # ---- output and events
 
@@ -307,7 +319,7 @@ class RegistryClient:
     def live(
         self,
         key: str,
-        topics: Sequence[str] = schema.TOPICS,
+        topics: Sequence[str] = schema.USUAL_TOPICS,
         since: str = "",
         *,
         components: Sequence[str] = (),

@@ -15,8 +15,9 @@ from typing import Any
 
 import msgspec
 
-from palm.registry_api.schema import ClusterStatus, Event, Frame, Skipped, Topic
+from palm.registry_api.schema import ClusterMetrics, ClusterStatus, Event, Frame, Skipped, Topic
 from palm_registry.output import record_of
+from palm_registry.samples import Beat
 from palm_registry.store import Database
 from palm_registry.store import output as rows
 from palm_registry.store.output import Segment, Selection
@@ -112,15 +113,19 @@ class Signals:
 
 
 StatusOf = Callable[[str], Awaitable[ClusterStatus]]
+MetricsOf = Callable[[str], Awaitable[ClusterMetrics]]
 
 
 class Feed:
     """Makes the frames of each subscriber."""
 
-    def __init__(self, database: Database, signals: Signals, status: StatusOf) -> None:
+    def __init__(
+        self, database: Database, signals: Signals, status: StatusOf, metrics: MetricsOf
+    ) -> None:
         self.database = database
         self.signals = signals
         self.status = status
+        self.metrics = metrics
 
     async def frames(self, wanted: Wanted, since: str = "") -> AsyncIterator[Frame]:
         """Yield frames for ever, or until the registry ends.
@@ -137,13 +142,14 @@ class Feed:
             ticket = self.signals.versions(key, wanted.topics)
             frames = [
                 *await reader.status(ticket),
+                *await reader.metrics(ticket),
                 *await reader.events(),
                 *await reader.output(),
             ]
             for frame in frames:
                 yield frame
             if not frames:
-                await self.signals.wait(key, ticket, None)
+                await self.signals.wait(key, ticket, reader.patience(ticket))
             if (pause := began + PERIOD - loop.time()) > 0:
                 await asyncio.sleep(pause)
 
@@ -163,6 +169,7 @@ class _Reader:
         self._cursor = newest
         self._shown = b""
         self._seen: int | None = None
+        self._beat = Beat()
 
     def begin(self, since: str) -> list[Frame]:
         if since in ("", "now"):
@@ -187,6 +194,15 @@ class _Reader:
             return []
         self._shown = essence
         return [self._frame("status", status)]
+
+    async def metrics(self, ticket: dict[str, int]) -> list[Frame]:
+        if not self._beat.take(ticket.get("metrics"), asyncio.get_running_loop().time()):
+            return []
+        return [self._frame("metrics", await self._feed.metrics(self._wanted.selection.cluster))]
+
+    def patience(self, ticket: dict[str, int]) -> float | None:
+        """Seconds to wait for a change: less than for ever if samples are held back."""
+        return self._beat.wait(ticket.get("metrics"), asyncio.get_running_loop().time())
 
     async def events(self) -> list[Frame]:
         if "events" not in self._wanted.topics:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
 import shutil
 import tempfile
@@ -20,7 +19,6 @@ from schemathesis import GenerationMode
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks as conform
 
-from palm.registry_api import schema
 from palm.registry_api.client import Refused, RegistryClient
 from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Base

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from palm_registry.handlers import api, clusters, components, live, nodes, output, pages
+from palm_registry.handlers import api, clusters, components, live, metrics, nodes, output, pages
 
 __all__ = ["ROUTES"]
 
@@ -20,6 +20,7 @@ ROUTES: list[tuple[str, Any]] = [
     (r"login", pages.Login),
     (r"logout", pages.Logout),
     (rf"static/(?P<path>{_FILES})", pages.Static),
+    (r"metrics", metrics.Metrics),
     (r"openapi\.json", api.ApiDocument),
     (r"docs", api.ApiPage),
     (r"api/schema/cluster\.json", clusters.FileSchema),
@@ -36,6 +37,8 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/nodes", nodes.Nodes),
     (_NODE, nodes.Node),
     (rf"{_NODE}/heartbeat", nodes.Heartbeat),
+    (rf"{_NODE}/metrics", metrics.NodeMetrics),
+    (rf"{_CLUSTER}/metrics", metrics.ClusterMetrics),
     (rf"{_CLUSTER}/output", output.Output),
     (rf"{_CLUSTER}/output/download", output.Download),
     (rf"{_CLUSTER}/events", output.Events),

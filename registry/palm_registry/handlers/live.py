@@ -13,7 +13,7 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from palm.errors import PalmError
-from palm.registry_api.schema import TOPICS, Topic
+from palm.registry_api.schema import TOPICS, USUAL_TOPICS, Topic
 from palm_registry.description import Query, describes
 from palm_registry.failures import Invalid, NotFound
 from palm_registry.feed import Wanted
@@ -56,7 +56,7 @@ class Live(Base, WebSocketHandler):
         *SELECTING,
         status=101,
         errors=(426,),
-        summary="Send status, events and output as they come (WebSocket).",
+        summary="Send status, samples, events and output as they come (WebSocket).",
     )
     async def get(self, *args: Any, **kwargs: Any) -> None:
         """Send frames, after the handshake of a WebSocket."""
@@ -65,7 +65,7 @@ class Live(Base, WebSocketHandler):
         await super().get(*args, **kwargs)
 
     def _read(self, key: str) -> Wanted:
-        topics = self.get_query_argument("topics", ",".join(TOPICS)).split(",")
+        topics = self.get_query_argument("topics", ",".join(USUAL_TOPICS)).split(",")
         for topic in topics:
             if topic not in TOPICS:
                 raise Invalid("query", f"there is no topic {topic!r}", f"of {', '.join(TOPICS)}")
@@ -85,6 +85,7 @@ class Live(Base, WebSocketHandler):
 
     def open(self, *_args: Any, **_kwargs: Any) -> None:
         """Begin to send."""
+        self.service.core.tally.live += 1
         self._task = asyncio.ensure_future(self._send())
 
     def on_message(self, message: str | bytes) -> None:
@@ -93,6 +94,7 @@ class Live(Base, WebSocketHandler):
     def on_close(self) -> None:
         """End with the connection."""
         if self._task is not None:
+            self.service.core.tally.live -= 1
             self._task.cancel()
 
     async def _send(self) -> None:

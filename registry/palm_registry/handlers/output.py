@@ -87,7 +87,9 @@ class Output(Base):
     async def post(self, key: str) -> None:
         """Store pieces, each once."""
         pieces = self.body(list[schema.OutputPiece])
-        self.answer(await self.service.outputs.store(key, pieces))
+        acks = await self.service.outputs.store(key, pieces)
+        self.service.core.tally.took_output(len(pieces), sum(len(each.data) for each in pieces))
+        self.answer(acks)
 
 
 class Download(Base):

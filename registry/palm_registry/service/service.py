@@ -9,6 +9,7 @@ from palm_registry.feed import Feed
 from palm_registry.service.clusters import Clusters, end_cluster
 from palm_registry.service.components import Components
 from palm_registry.service.core import Core, add_event
+from palm_registry.service.metrics import Metrics
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
 from palm_registry.store import Database
@@ -33,7 +34,9 @@ class Service:
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
         self.outputs = Outputs(self.core)
-        self.feed = Feed(database, self.core.signals, self.clusters.status)
+        self.metrics = Metrics(self.core, self.nodes)
+        self.feed = Feed(database, self.core.signals, self.clusters.status, self.metrics.cluster)
+        database.committed = self.core.tally.committed
         self._active = time.monotonic()
 
     async def begin(self) -> None:
@@ -60,6 +63,7 @@ class Service:
         for key, since in self.core.leases.unheld().items():
             await self._end_if_over(key, now - since)
         await self.nodes.sweep()
+        self.metrics.sweep()
 
     async def _expire(self, key: str, holder: str) -> None:
         await self.core.database.write(lambda c: _expire(c, key, holder))
