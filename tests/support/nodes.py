@@ -185,7 +185,7 @@ class Runner:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "palm", "runner", "--name", "here", *arguments],
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": ROOT},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, f"{ROOT}/registry"])},
                 start_new_session=True,
             )
 
