@@ -31,6 +31,25 @@ _REFERENCE = "#/components/schemas/{name}"
 #: Statuses that any request may get, and those of requests with a body.
 _USUAL = (400, 401, 403, 503)
 _WITH_BODY = (415,)
+_MEANINGS = {
+    400: "it cannot be meant",
+    401: "there is no credential, or an unknown one",
+    403: "it may not be, or not from there",
+    404: "it is not there",
+    409: "it does not fit what is there",
+    410: "it was there, and will not be again",
+    415: "the body is neither JSON nor MessagePack",
+    426: "it is no WebSocket",
+    503: "the database is busy; try again after `Retry-After` seconds",
+}
+#: What the names in addresses stand for.
+_NAMES = {
+    "key": "the cluster",
+    "name": "the component",
+    "node": "the id of the node",
+    "path": "the file",
+}
+_FIRST = "/api/clusters"
 
 _ABOUT = """\
 The registry keeps what clusters are to be, what they are, and what they say.
@@ -80,7 +99,7 @@ def document(routes: Routes, base: type, version: str, cookie: str) -> Document:
         "openapi": "3.1.0",
         "info": {"title": "palm registry", "version": version, "description": _ABOUT},
         "servers": [{"url": "."}],
-        "tags": _tags(handler for _, handler, _, _ in found),
+        "tags": _tags(found),
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": _security_schemes(cookie)},
     }
@@ -134,8 +153,10 @@ def _tag(handler: type) -> str:
     return handler.__module__.rpartition(".")[2]
 
 
-def _tags(handlers: Iterable[type]) -> list[dict[str, str]]:
-    areas = {_tag(handler): handler.__module__ for handler in handlers}
+def _tags(found: Iterable[tuple[Template, type, str, Description]]) -> list[dict[str, str]]:
+    """Areas in the order of their addresses: first what is about clusters, then the rest."""
+    ordered = sorted(found, key=lambda each: not each[0].path.startswith(_FIRST))
+    areas = {_tag(handler): handler.__module__ for _, handler, _, _ in ordered}
     return [
         {"name": name, "description": _first_line(sys.modules[module])}
         for name, module in areas.items()
@@ -148,7 +169,10 @@ def _path_parameters(template: Template, mark: Description) -> Iterator[dict[str
             continue
         choices = template.choices(name)
         shape = {"type": "string"} | ({"enum": choices} if choices else {"pattern": f"^{form}$"})
-        yield {"name": name, "in": "path", "required": True, "schema": shape}
+        parameter = {"name": name, "in": "path", "required": True, "schema": shape}
+        if name in _NAMES:
+            parameter["description"] = _NAMES[name]
+        yield parameter
 
 
 def _query_parameter(query: Query) -> dict[str, Any]:
@@ -184,7 +208,8 @@ def _responses(
         yield str(status), response
     error = {JSON: {"schema": shape_of[_key(ErrorBody)]}}
     for status in _errors(template, handler, mark):
-        yield str(status), {"description": HTTPStatus(status).phrase, "content": error}
+        meaning = _MEANINGS.get(status, HTTPStatus(status).phrase)
+        yield str(status), {"description": meaning, "content": error}
 
 
 def _errors(template: Template, handler: type, mark: Description) -> list[int]:

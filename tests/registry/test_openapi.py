@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +17,19 @@ import msgspec
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi import checks as conform
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.httputil import url_concat
+from tornado.websocket import websocket_connect
 
+from palm.registry_api import schema
 from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.schema import read_frame
+from palm.spec.cluster import check_cluster
 from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Base
 from palm_registry.openapi import document, operations
@@ -210,3 +220,106 @@ def test_nothing_that_is_sent_to_an_address_is_an_error_of_the_registry(
     answer = case.call(base_url=url, session=session, headers=headers, timeout=10)
     stage.used(case.method, answer.status_code)
     case.validate_response(answer, checks=CHECKS, headers=headers, transport_kwargs={"timeout": 10})
+
+
+# ---- the live feed, which is no request like the others
+
+QUERIES = st.dictionaries(
+    st.sampled_from(["topics", "since", "component", "name", "replica", "stream", "backlog", "x"])
+    | st.text(max_size=5),
+    st.sampled_from(["status", "metrics,output", "start", "now", "e1.o1.a", "0", "-1", "1e999", ""])
+    | st.text(max_size=20),
+    max_size=4,
+)
+SAID = st.lists(st.text(max_size=50) | st.binary(max_size=50), max_size=5)
+
+
+async def watch(url: str, token: str, query: dict[str, str], said: list[str | bytes]) -> int:
+    """Ask for a live feed, say something, and take its first frame; return the status."""
+    request = HTTPRequest(url_concat(url, query), headers={"Authorization": f"Bearer {token}"})
+    try:
+        connection = await websocket_connect(request)
+    except HTTPClientError as error:
+        return error.code
+    for message in said:
+        await connection.write_message(message, binary=isinstance(message, bytes))
+    if "status" in query.get("topics", "status").split(","):
+        frame = await asyncio.wait_for(connection.read_message(), 10)
+        assert frame is not None, connection.close_reason
+        read_frame(frame)
+    connection.close()
+    while await connection.read_message() is not None:
+        continue
+    return 101
+
+
+@pytest.mark.slow
+@pytest.mark.no_leak_check("threads", "descriptors")
+@settings(
+    max_examples=200,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(query=QUERIES, said=SAID)
+def test_nothing_that_is_said_to_a_live_feed_is_an_error_of_the_registry(
+    query: dict[str, str], said: list[str | bytes], stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage.registry.client() as client:
+        stage.set_up(client)
+    url = f"ws{stage.registry.url.removeprefix('http')}api/clusters/c/live"
+    caplog.clear()
+    status = asyncio.run(watch(url, stage.registry.token, query, said))
+    assert status in (101, 400), (status, query)
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.slow
+@pytest.mark.no_leak_check("threads", "descriptors")
+@settings(
+    max_examples=100,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.binary(max_size=200))
+def test_bytes_that_are_no_frames_end_a_live_feed_and_nothing_else(
+    data: bytes, stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stage.registry.client() as client:
+        stage.set_up(client)
+    caplog.clear()
+    host, port = stage.registry.url.removeprefix("http://").strip("/").split(":")
+    hello = (
+        f"GET /api/clusters/c/live HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\n"
+        f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
+        f"Authorization: Bearer {stage.registry.token}\r\n\r\n"
+    )
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(hello.encode())
+        assert connection.recv(12) == b"HTTP/1.1 101"
+        connection.sendall(data)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            continue
+    with stage.registry.client() as client:
+        assert client.health().status == "ok"
+    assert [each for each in caplog.records if each.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("headers", [{}, {"Upgrade": "h2c"}, {"Upgrade": "websocket"}])
+def test_a_live_feed_that_is_asked_for_by_a_plain_request_is_refused(
+    registry: RegistryThread, client: RegistryClient, browser: Browser, headers: dict[str, str]
+) -> None:
+    sent = {"Authorization": f"Bearer {registry.token}", **headers}
+    answer = browser.ask("GET", "/api/clusters/c/live", headers=sent)
+    assert answer.status == (400 if headers.get("Upgrade") == "websocket" else 426)
+    assert client.health().status == "ok"
+
+
+def test_the_cluster_file_of_the_examples_is_one() -> None:
+    for _, _, _, mark in operations(ROUTES, Base):
+        if mark is not None and isinstance(mark.example, schema.ConfigText):
+            assert check_cluster(mark.example.text)[1] == []

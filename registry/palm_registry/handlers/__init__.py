@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from palm_registry.handlers import api, clusters, components, live, metrics, nodes, output, pages
+from palm_registry.handlers import (
+    clusters,
+    components,
+    document,
+    live,
+    metrics,
+    nodes,
+    output,
+    pages,
+)
 
 __all__ = ["ROUTES"]
 
@@ -21,8 +30,8 @@ ROUTES: list[tuple[str, Any]] = [
     (r"logout", pages.Logout),
     (rf"static/(?P<path>{_FILES})", pages.Static),
     (r"metrics", metrics.Metrics),
-    (r"openapi\.json", api.ApiDocument),
-    (r"docs", api.ApiPage),
+    (r"openapi\.json", document.ApiDocument),
+    (r"docs", document.ApiPage),
     (r"api/schema/cluster\.json", clusters.FileSchema),
     (r"api/clusters", clusters.Clusters),
     (_CLUSTER, clusters.Cluster),

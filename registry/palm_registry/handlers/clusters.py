@@ -12,7 +12,7 @@ from palm_registry.service.clusters import check
 
 __all__ = ["Cluster", "Clusters", "Config", "ConfigCheck", "FileSchema", "Lease", "Reset", "Status"]
 
-_FILE = schema.ConfigText(text='[component.foo]\nscript = "foo.py"\n', folder="/home/me/project")
+_FILE = schema.ConfigText(text='[components.foo]\nscript = "foo.py"\n', folder="/home/me/project")
 
 
 class FileSchema(Base):

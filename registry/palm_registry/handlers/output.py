@@ -61,6 +61,7 @@ class Output(Base):
         Query("grep", "of the lines that contain this text", longest=MAX_GREP),
         Query("raw", "1: bytes always, never text", "flag"),
         reply=schema.OutputPage,
+        summary="Return what was written: a page from a cursor on, or the last lines.",
     )
     async def get(self, key: str) -> None:
         """Return a page from ``cursor`` on; or the last ``lines``, of those with ``grep``."""

@@ -4,6 +4,7 @@
 
 const TOKEN_FILE = '"${PALM_TOKEN_FILE:-$HOME/.local/state/palm/tokens/owner}"';
 const SAMPLES = { key: "default", name: "foo", node: "here" }; // names in addresses of samples
+const LARGE = 2 ** 31 - 1;
 const DEEPEST = 4; // levels of a sample that is made from a shape
 
 const at = (id) => document.getElementById(id);
@@ -53,7 +54,8 @@ function typeOf(shape) {
 }
 
 function bounds(shape) {
-  const { minimum, maximum, maxLength, maxItems } = shape;
+  const { minimum, maxLength, maxItems } = shape;
+  const maximum = shape.maximum < LARGE ? shape.maximum : undefined; // others are there to be safe
   if (minimum !== undefined && maximum !== undefined) return `, ${minimum} to ${maximum}`;
   if (minimum !== undefined) return `, from ${minimum}`;
   if (maximum !== undefined) return `, to ${maximum}`;
@@ -172,7 +174,7 @@ function inside(path, method, operation, shapes) {
   const answer = Object.values(operation.responses).map(jsonOf).find((one) => one);
   const success = Object.keys(operation.responses)[0];
   if (success < "300" && answer && Object.keys(answer.schema).length > 0 && nameOf(answer.schema) !== "ErrorBody") {
-    title(`Sample of an answer`);
+    title("Sample of an answer");
     box.append(sample(json(sampleOf(answer.schema, shapes)), "the answer"));
   }
   if (!("101" in operation.responses)) {
@@ -227,7 +229,7 @@ function shorter(path) {
 function shapeEntry(name, shape) {
   const details = element("details");
   details.id = name;
-  const head = element("summary", "", element("span"), element("span", "path", name));
+  const head = element("summary", "shape", element("span", "path", name));
   details.append(head);
   const box = element("div", "inside", ...paragraphs(shape.description ?? ""));
   const needed = new Set(shape.required ?? []);
