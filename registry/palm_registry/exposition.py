@@ -22,7 +22,7 @@ __all__ = ["CONTENT_TYPE", "MAX_SERIES", "ClusterPicture", "Picture", "render"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Lines of components in one answer; processes beyond are left out, and their number is told.
-MAX_SERIES = 100_000
+MAX_SERIES = 50_000
 
 _PROCESS = ("cluster", "component", "replica", "node")
 _FUNCTION = (*_PROCESS, "part", "function")

@@ -18,9 +18,10 @@ class Metrics(Base):
     @describes(media="text/plain", summary="Return all metrics in the text format of Prometheus.")
     async def get(self) -> None:
         """Return it for Prometheus."""
-        picture = await self.service.metrics.picture()
-        # There may be a hundred thousand lines, and others want answers meanwhile.
-        text = await asyncio.to_thread(exposition.render, picture)
+        metrics = self.service.metrics
+        async with metrics.drawing:
+            # There may be many thousands of lines, and others want answers meanwhile.
+            text = await asyncio.to_thread(exposition.render, await metrics.picture())
         self.set_header("Content-Type", exposition.CONTENT_TYPE)
         self.finish(text)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from copy import deepcopy
@@ -34,6 +35,8 @@ class Metrics:
         self._core = core
         self._nodes = nodes
         self._samples = Samples()
+        #: Held while a picture is drawn: many at once would take the time of all others.
+        self.drawing = asyncio.Lock()
 
     async def take(self, key: str, node: str, report: NodeSamples) -> None:
         """Take what a runner says of all processes of its node.
