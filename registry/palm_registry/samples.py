@@ -109,11 +109,6 @@ class Samples:
             changed += [key] if old else []
         return changed
 
-    def forget(self, cluster: str, node: str) -> None:
-        """Drop what is known of a node that has left."""
-        if node in self._clusters.get(cluster, _Cluster()).reports:
-            self._forget(cluster, node)
-
     def _forget(self, key: str, node: str) -> None:
         cluster = self._clusters[key]
         del cluster.reports[node]

@@ -53,16 +53,6 @@ def test_what_a_node_said_is_not_shown_once_it_is_lost_or_silent() -> None:
     assert samples._clusters == {}
 
 
-def test_a_node_that_has_left_is_forgotten_and_the_others_are_not() -> None:
-    samples = Samples()
-    samples.put("c", "one", report("a"), now=0.0, time=0.0)
-    samples.put("c", "two", report("b"), now=0.0, time=0.0)
-    samples.forget("c", "one")
-    samples.forget("c", "one")
-    samples.forget("d", "one")
-    assert [each.name for each in samples.newest("c", {"one", "two"}, now=0.0)] == ["b"]
-
-
 def test_a_series_holds_the_last_minutes_in_order() -> None:
     samples = Samples()
     for tick in range(400):
