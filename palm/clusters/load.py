@@ -7,57 +7,24 @@ what is new in the next one happened after it was last found idle.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from palm.clusters.status import ComponentStatus, ProcessStatus, Status
-from palm.clusters.usage import Usage
-from palm.protocol.meter import Counts, EdgeCounts, FunctionCounts, bounds
+from palm.protocol.meter import EdgeCounts
 from palm.runtime.folders import Folders
 from palm.runtime.metrics import EVERY, Metrics, read_metrics
+from palm.runtime.rates import FunctionLoad, Rates, Seen, function_load, mean, quantile, total
+from palm.runtime.usage import Usage
 
 if TYPE_CHECKING:
     import pandas
 
 __all__ = ["FIRST", "ComponentLoad", "EdgeLoad", "FunctionLoad", "Load", "Observer", "quantile"]
 
-#: Seconds by which a snapshot may be late: the component is busy.
-LATE: Final = 0.5
-
-#: Least seconds between two snapshots that a rate can be told of.
-LEAST: Final = 0.01
-
 #: Seconds between the first two looks within which a component that is busy writes a snapshot.
 FIRST: Final = EVERY + 0.2
-
-_NO_COUNTS: Final = Counts({})
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionLoad:
-    """Messages of one function of a component.
-
-    ``rate_in`` and ``rate_out`` are messages that came, and that had their outcome, a second (None:
-    not known yet). ``mean`` is the time that the function took, ``p50`` and ``p99`` are quantiles
-    of the time from arrival to outcome, all in seconds and of what ended between two looks or, if
-    nothing did, since the start. The other counts are since the start.
-    """
-
-    component: str
-    function: str
-    rate_in: float | None
-    rate_out: float | None
-    queued: int
-    running: int
-    mean: float | None
-    p50: float | None
-    p99: float | None
-    received: int
-    done: int
-    failed: int
-    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,42 +122,13 @@ _MEASURED: Final = ("cpu", "rate_in", "rate_out", "rate", "throughput", "mean", 
 
 
 @dataclass(slots=True)
-class _Seen:
-    """A component between two looks: what it had counted, at ``time`` and a while ``before``."""
-
-    time: float
-    counts: Counts
-    before: Counts | None = None
-    #: Seconds between the two, and to the next one.
-    seconds: float = 0.0
-    every: float = EVERY
-
-    def update(self, metrics: Metrics, now: float, last: float) -> None:
-        """Take a snapshot that was found at ``now``; the look before was at ``last``."""
-        if metrics.time > self.time:
-            self.before = self.counts
-            self.seconds = max(metrics.time - max(self.time, last - self.every - LATE), LEAST)
-            self.time, self.every = metrics.time, metrics.every
-            self.counts = Counts(metrics.functions, metrics.edges)
-        elif now - self.time > self.every + LATE:
-            self.before, self.seconds = self.counts, now - self.time  # it does nothing
-
-    def rate(self, now: float, before: float | None) -> float | None:
-        """Return how much a count grew a second."""
-        if self.before is None:
-            return None
-        grown = now - (before or 0)
-        return max(grown, 0) / self.seconds
-
-
-@dataclass(slots=True)
 class Observer:
     """Looks at the components of a cluster on this machine, again and again."""
 
     folders: Folders
     clock: Callable[[], float] = time.time
     _last: float | None = None
-    _seen: dict[tuple[str, str], _Seen] = field(default_factory=dict)
+    _rates: Rates = field(default_factory=Rates)
     _usage: Usage = field(default_factory=Usage)
     #: Names under which components are listed, by their own.
     _shown: dict[str, str] = field(default_factory=dict)
@@ -199,7 +137,7 @@ class Observer:
         """Return the load of what there is; rates are there from the second look on."""
         now = self.clock()
         metrics = read_metrics(self.folders)
-        self._update(metrics, now)
+        self._rates.look(metrics, now)
         pids = [p.pid for each in status.components for p in each.processes if p.pid is not None]
         self._usage.look(pids, now)
         found: dict[str, list[Metrics]] = {}
@@ -215,19 +153,6 @@ class Observer:
         self._last = now
         return Load(status.cluster, now, tuple(rows))
 
-    def _update(self, metrics: Iterable[Metrics], now: float) -> None:
-        seen, self._seen = self._seen, {}
-        for each in metrics:
-            key = (each.name, each.instance)
-            known = seen.get(key)
-            if known is None and self._last is None:
-                counts = Counts(each.functions, each.edges)
-                known = _Seen(each.time, counts, every=each.every)
-            elif known is None:  # it had counted nothing
-                known = _Seen(-inf, _NO_COUNTS)
-            known.update(each, now, self._last if self._last is not None else now)
-            self._seen[key] = known
-
     def _rows(
         self, component: ComponentStatus, process: ProcessStatus, metrics: Sequence[Metrics]
     ) -> list[ComponentLoad]:
@@ -239,13 +164,13 @@ class Observer:
                 component,
                 process,
                 self._shown[each.name],
-                self._seen[each.name, each.instance],
+                self._rates.seen[each.name, each.instance],
             )
             for each in metrics
         ]
 
     def _row(
-        self, component: ComponentStatus, process: ProcessStatus, name: str, seen: _Seen | None
+        self, component: ComponentStatus, process: ProcessStatus, name: str, seen: Seen | None
     ) -> ComponentLoad:
         used = self._usage.of(process.pid)
         row = ComponentLoad(
@@ -261,10 +186,10 @@ class Observer:
             idle = None if self._last is None or used is None else 0.0
             return replace(row, rate_in=idle, rate_out=idle)
         functions = tuple(
-            _function_load(name, function, counts, seen)
+            function_load(name, function, counts, seen)
             for function, counts in sorted(seen.counts.functions.items())
         )
-        whole = _function_load(name, "", _sum(seen.counts), seen)
+        whole = function_load(name, "", total(seen.counts), seen)
         return replace(
             row,
             rate_in=whole.rate_in,
@@ -283,34 +208,6 @@ class Observer:
         )
 
 
-def _function_load(
-    component: str, function: str, counts: FunctionCounts, seen: _Seen
-) -> FunctionLoad:
-    before = FunctionCounts()
-    if seen.before is not None:
-        found = seen.before.functions.get(function) if function else _sum(seen.before)
-        before = found or before
-    ended, ended_before = counts.done + counts.failed, before.done + before.failed
-    latency = [max(a - b, 0) for a, b in zip(counts.latency, before.latency, strict=True)]
-    if not any(latency):
-        latency = counts.latency
-    return FunctionLoad(
-        component=component,
-        function=function,
-        rate_in=seen.rate(counts.received, before.received),
-        rate_out=seen.rate(ended, ended_before),
-        queued=counts.queued,
-        running=counts.running,
-        mean=_mean(counts.seconds, ended, before.seconds, ended_before),
-        p50=quantile(latency, 0.5),
-        p99=quantile(latency, 0.99),
-        received=counts.received,
-        done=counts.done,
-        failed=counts.failed,
-        dropped=counts.dropped,
-    )
-
-
 def _shown(status: Status, found: Mapping[str, Sequence[Metrics]]) -> dict[str, str]:
     """Return the name of its process of each component, or its own where they are several."""
     shown = {}
@@ -322,7 +219,7 @@ def _shown(status: Status, found: Mapping[str, Sequence[Metrics]]) -> dict[str, 
     return shown
 
 
-def _edge_loads(seen: _Seen, shown: Mapping[str, str]) -> tuple[EdgeLoad, ...]:
+def _edge_loads(seen: Seen, shown: Mapping[str, str]) -> tuple[EdgeLoad, ...]:
     edges = seen.before.edges if seen.before is not None else []
     before = {(each.source, each.target, each.role): each for each in edges}
     return tuple(
@@ -335,7 +232,7 @@ def _edge_loads(seen: _Seen, shown: Mapping[str, str]) -> tuple[EdgeLoad, ...]:
     )
 
 
-def _edge_load(edge: EdgeCounts, before: EdgeCounts, seen: _Seen) -> EdgeLoad:
+def _edge_load(edge: EdgeCounts, before: EdgeCounts, seen: Seen) -> EdgeLoad:
     if edge.messages < before.messages:  # it was started anew
         before = EdgeCounts()
     ended, ended_before = edge.done + edge.failed, before.done + before.failed
@@ -347,47 +244,9 @@ def _edge_load(edge: EdgeCounts, before: EdgeCounts, seen: _Seen) -> EdgeLoad:
         throughput=seen.rate(edge.size, before.size),
         open=edge.open,
         leases=edge.leases,
-        mean=_mean(edge.seconds, ended, before.seconds, ended_before) if edge.seconds else None,
+        mean=mean(edge.seconds, ended, before.seconds, ended_before) if edge.seconds else None,
         messages=edge.messages,
         bytes=edge.size,
         done=edge.done,
         failed=edge.failed,
     )
-
-
-def _sum(counts: Counts) -> FunctionCounts:
-    """Return the counts of all functions together; what hooks pass on is counted already."""
-    whole = FunctionCounts()
-    for function, each in counts.functions.items():
-        whole.queued += each.queued
-        whole.running += each.running
-        whole.seconds += each.seconds
-        if not function.startswith("%"):
-            whole.received += each.received
-            whole.done += each.done
-            whole.failed += each.failed
-            whole.dropped += each.dropped
-            whole.latency = [a + b for a, b in zip(whole.latency, each.latency, strict=True)]
-    return whole
-
-
-def _mean(seconds: float, n: int, seconds_before: float, n_before: int) -> float | None:
-    if n > n_before:
-        return max(seconds - seconds_before, 0.0) / (n - n_before)
-    return seconds / n if n else None
-
-
-def quantile(latency: Sequence[int], q: float) -> float | None:
-    """Return the seconds below which the part ``q`` of a histogram is, about; None: it is empty."""
-    left = q * sum(latency)
-    if not left:
-        return None
-    found = 0.0
-    for (lower, upper), n in zip(bounds(), latency, strict=True):
-        if not n:
-            continue
-        found = lower if upper == inf else lower + (upper - lower) * min(left / n, 1.0)
-        if left <= n:
-            break
-        left -= n
-    return found

@@ -325,9 +325,21 @@ class RegistryClient:
         timeout = beat.wait + ANSWER_TIMEOUT
         return self._call("POST", path, schema.Assignments, beat, timeout=timeout)
 
+    def send_metrics(self, key: str, node: str, report: schema.NodeSamples) -> None:
+        """Tell what the processes of a node use and do; not repeated, only the newest counts."""
+        path = _of(key, "nodes", node, "metrics")
+        self._call("POST", path, None, report, packed=True, timeout=CONNECT_TIMEOUT)
+
     def leave(self, key: str, node: str) -> None:
         """Be a node no more, or remove one."""
         self._call("DELETE", _of(key, "nodes", node), None)
+
+    # ---- metrics
+
+    def metrics(self, key: str, *, history: bool = False) -> schema.ClusterMetrics:
+        """Return what each process uses and does; with `history` over the last minutes, too."""
+        query = {"history": "1" if history else ""}
+        return self._call("GET", _of(key, "metrics", query=query), schema.ClusterMetrics)
 
     # ---- output and events
 
@@ -383,13 +395,13 @@ class RegistryClient:
 
     def events(self, key: str, since: str = "") -> tuple[list[schema.Event], str]:
         """Return up to a thousand events after a cursor, and the cursor after them."""
-        page = self._call("GET", _of(key, "events", query={"since": since}), _Events)
+        page = self._call("GET", _of(key, "events", query={"since": since}), schema.EventPage)
         return page.events, page.cursor
 
     def live(
         self,
         key: str,
-        topics: Sequence[str] = schema.TOPICS,
+        topics: Sequence[str] = schema.USUAL_TOPICS,
         since: str = "",
         *,
         components: Sequence[str] = (),
@@ -420,6 +432,10 @@ class RegistryClient:
     def login_url(self) -> str:
         """Return an address that logs a browser in, once, within half a minute."""
         return self.url + self._call("POST", "login", schema.LoginCode).path
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the API document (OpenAPI 3.1): all addresses, what they take and give."""
+        return self._call("GET", "openapi.json", dict[str, Any])
 
     # ---- connections
 
@@ -549,11 +565,6 @@ def _send(
     response = connection.getresponse()
     data = response.read()
     return response.status, response.headers.get("Content-Type", ""), data
-
-
-class _Events(msgspec.Struct):
-    events: list[schema.Event]
-    cursor: str
 
 
 def _of(key: str, *parts: str, query: Mapping[str, Any] | None = None) -> str:

@@ -7,7 +7,7 @@ base64 in JSON and raw in MessagePack (``Content-Type: application/msgpack``).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -17,10 +17,12 @@ from palm.spec.process import State
 
 __all__ = [
     "TOPICS",
+    "USUAL_TOPICS",
     "Assignment",
     "Assignments",
     "ClusterCreate",
     "ClusterInfo",
+    "ClusterMetrics",
     "ClusterState",
     "ClusterStatus",
     "ClusterUpdate",
@@ -38,7 +40,9 @@ __all__ = [
     "ErrorBody",
     "ErrorDetail",
     "Event",
+    "EventPage",
     "Frame",
+    "FunctionSample",
     "Health",
     "Heartbeat",
     "Lease",
@@ -48,14 +52,18 @@ __all__ = [
     "NodeInfo",
     "NodeJoin",
     "NodeJoined",
+    "NodeSamples",
     "OutputAck",
     "OutputPage",
     "OutputPiece",
     "OutputRecord",
+    "Point",
     "Problem",
     "ReplicaState",
     "ReplicaStatus",
+    "Sample",
     "Scale",
+    "Series",
     "Skipped",
     "Stop",
     "Stream",
@@ -64,13 +72,22 @@ __all__ = [
 ]
 
 Stream = Literal["stdout", "stderr"]
-Topic = Literal["status", "events", "output", "skipped"]
+Topic = Literal["status", "metrics", "events", "output", "skipped"]
 #: What one may ask for; "skipped" comes by itself.
-TOPICS: tuple[Topic, ...] = ("status", "events", "output")
+TOPICS: tuple[Topic, ...] = ("status", "metrics", "events", "output")
+#: What one gets who does not say: samples would be sent even if nothing happens.
+USUAL_TOPICS: tuple[Topic, ...] = ("status", "events", "output")
 #: "ending": its nodes are told to stop; "ended": they have.
 ClusterState = Literal["alive", "ending", "ended"]
 #: A supervisor's states; and of a process whose node is lost nobody knows.
 ReplicaState = Literal[State, "unknown"]
+#: A whole number that any database can keep.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+#: One that counts messages or bytes, and something that is measured: finite, so JSON can say it.
+Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Measure = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
+#: Of one report: samples, functions of each, and buckets of a histogram.
+MAX_SAMPLES, MAX_FUNCTIONS, MAX_BUCKETS = 1024, 65, 64
 
 
 class _Value(msgspec.Struct, kw_only=True):
@@ -265,13 +282,13 @@ class ReplicaStatus(_Value):
 
     name: str
     component: str
-    replica: int = 0
+    replica: Count = 0
     node: str = ""
     instance: str = ""
     generation: int = 0
     state: ReplicaState = "starting"
-    pid: int | None = None
-    restarts: int = 0
+    pid: Count | None = None
+    restarts: Count = 0
     exit: int | None = None
     reason: str = ""
     started: float | None = None
@@ -350,7 +367,7 @@ class NodeJoin(_Value):
 
     name: str
     address: str = ""
-    cores: int = 0
+    cores: Count = 0
     labels: dict[str, str] = {}
 
 
@@ -395,6 +412,125 @@ class Assignments(_Value):
     generation: int
     components: list[Assignment] = []
     stop: bool = False
+
+
+# ---- metrics
+
+
+class FunctionSample(_Value):
+    """What a component has counted of one function, since its process started.
+
+    ``received`` messages are ``done``, ``failed``, ``dropped`` or open; of the open ones ``queued``
+    wait here and ``running`` are at work. ``seconds`` is the time that the function took. The rates
+    are messages a second, ``mean`` is the time that the function takes, ``p50`` and ``p99`` are
+    from arrival to outcome, in seconds and of what is new; None: not known yet. ``part`` names the
+    component where a process has several.
+    """
+
+    name: Annotated[str, msgspec.Meta(max_length=200)]
+    part: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    received: Large = 0
+    done: Large = 0
+    failed: Large = 0
+    dropped: Large = 0
+    queued: Large = 0
+    running: Large = 0
+    seconds: Measure = 0.0
+    rate_in: Measure | None = None
+    rate_out: Measure | None = None
+    mean: Measure | None = None
+    p50: Measure | None = None
+    p99: Measure | None = None
+
+
+class Sample(_Value):
+    """One process at one ``time``: what it uses, and what its functions did, all together.
+
+    ``cpu`` is in percent of a processor, ``cpu_seconds`` since its start, ``rss`` in bytes,
+    ``files`` counts all that is open, sockets too; None: not known. ``latency`` counts outcomes by
+    the time since arrival, in the buckets of `ClusterMetrics`. The rest is as in `FunctionSample`.
+    ``functions`` are those with the most messages; others are counted together as "(others)".
+    """
+
+    name: str
+    component: str
+    replica: Count = 0
+    node: str = ""
+    instance: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    state: ReplicaState = "ready"
+    pid: Count | None = None
+    time: Measure = 0.0
+    cpu: Measure | None = None
+    cpu_seconds: Measure | None = None
+    rss: Large | None = None
+    threads: Count | None = None
+    files: Count | None = None
+    restarts: Count = 0
+    received: Large = 0
+    done: Large = 0
+    failed: Large = 0
+    dropped: Large = 0
+    queued: Large = 0
+    running: Large = 0
+    seconds: Measure = 0.0
+    rate_in: Measure | None = None
+    rate_out: Measure | None = None
+    mean: Measure | None = None
+    p50: Measure | None = None
+    p99: Measure | None = None
+    latency: Annotated[list[Large], msgspec.Meta(max_length=MAX_BUCKETS)] = []
+    functions: Annotated[list[FunctionSample], msgspec.Meta(max_length=MAX_FUNCTIONS)] = []
+
+
+class NodeSamples(_Value):
+    """POST .../nodes/{id}/metrics: all processes of a node as they are now.
+
+    ``session`` is that of the heartbeats. ``bounds`` are the upper bounds, in seconds, of the
+    buckets of each ``latency``; the last bucket has none.
+    """
+
+    session: str = ""
+    bounds: Annotated[list[Measure], msgspec.Meta(max_length=MAX_BUCKETS)] = []
+    samples: Annotated[list[Sample], msgspec.Meta(max_length=MAX_SAMPLES)] = []
+
+
+class Point(_Value):
+    """One sample of a series: the numbers that make a curve."""
+
+    time: float
+    cpu: float | None = None
+    rss: int | None = None
+    rate_in: float | None = None
+    rate_out: float | None = None
+    queued: int = 0
+    running: int = 0
+    failed: int = 0
+    mean: float | None = None
+    p50: float | None = None
+    p99: float | None = None
+
+
+class Series(_Value):
+    """What was kept of one process, oldest first."""
+
+    name: str
+    component: str
+    replica: int = 0
+    node: str = ""
+    points: list[Point] = []
+
+
+class ClusterMetrics(_Value):
+    """GET .../metrics: the newest sample of each process; with ``history=1`` the last minutes too.
+
+    It is kept in memory only. ``bounds`` are those of `NodeSamples`.
+    """
+
+    cluster: str
+    time: float
+    bounds: list[float] = []
+    samples: list[Sample] = []
+    series: list[Series] = []
 
 
 # ---- output and events
@@ -477,6 +613,13 @@ class Event(_Value):
     data: dict[str, Any] = {}
 
 
+class EventPage(_Value):
+    """Events in the order they happened; ``since=cursor`` goes on after them."""
+
+    events: list[Event]
+    cursor: str
+
+
 class Skipped(_Value):
     """Data of a frame "skipped": what was left out.
 
@@ -493,7 +636,7 @@ class Skipped(_Value):
 class Frame(_Value):
     """One frame of the live feed; ``since=cursor`` goes on after it.
 
-    ``data`` is a ClusterStatus, an Event, a list of OutputRecord or a Skipped.
+    ``data`` is a ClusterStatus, a ClusterMetrics, an Event, a list of OutputRecord or a Skipped.
     """
 
     topic: Topic
@@ -503,6 +646,7 @@ class Frame(_Value):
 
 _FRAME_DATA: dict[str, Any] = {
     "status": ClusterStatus,
+    "metrics": ClusterMetrics,
     "events": Event,
     "output": list[OutputRecord],
     "skipped": Skipped,

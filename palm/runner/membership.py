@@ -67,6 +67,12 @@ class Membership:
             threading.Thread(target=self._report, name="palm-report", daemon=True),
         ]
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """The id of the node, and the session that it has; "" while it has none."""
+        with self._changed:
+            return self._id, self._session
+
     def start(self) -> None:
         """Join, and begin to ask and to report."""
         for thread in self._threads:

@@ -24,6 +24,7 @@ from palm.runner.commands import process_spec, remove_kernel_files
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
+from palm.runner.sampling import Running, Sampler
 from palm.runner.service import ProcessSupervisor
 from palm.runner.spool import STREAMS, Spool
 from palm.runner.upload import Uploader
@@ -75,6 +76,7 @@ class Node:
         )
         join = NodeJoin(name=self.name, address=os.uname().nodename, cores=os.cpu_count() or 1)
         self._membership = Membership(registry, cluster, join, self, wait)
+        self._sampler = Sampler(folders, registry, self._running, lambda: self._membership.place)
         self._plan = NodePlan()
         self._processes: dict[str, NodeProcess] = {}
         self._records: dict[str, ComponentRecord] = {}
@@ -113,6 +115,12 @@ class Node:
         ours = {process.instance for process in list(self._processes.values())}
         return [each for each in read_metrics(self.folders) if each.instance in ours]
 
+    def _running(self) -> list[Running]:
+        """What there is, for the sampler's thread."""
+        states = {state.instance: state for state in self._supervisor.states()}
+        ours = list(self._processes.values())
+        return [(p.spec, states[p.instance]) for p in ours if p.instance in states]
+
     # Told by other threads
 
     def assigned(self, assignments: Assignments, fresh: bool) -> None:
@@ -140,6 +148,7 @@ class Node:
         try:
             self._adopt()
             self._membership.start()
+            self._sampler.start()
             while not self._stopping:
                 self._work()
                 if self._is_over():
@@ -148,6 +157,7 @@ class Node:
             self._part()
         finally:
             unsubscribe()
+            self._sampler.stop()
             self._supervisor.leave()
             self._membership.stop()
             self._uploader.stop()

@@ -24,6 +24,7 @@ from palm.registry_api.schema import (
     Heartbeat,
     NodeJoin,
     NodeJoined,
+    NodeSamples,
     OutputAck,
     OutputPiece,
 )
@@ -63,6 +64,9 @@ class Registry(Protocol):
 
     def leave(self, key: str, node: str) -> None:
         """Be a node no more."""
+
+    def send_metrics(self, key: str, node: str, report: NodeSamples) -> None:
+        """Tell what the processes of a node use and do."""
 
     def send_output(self, key: str, pieces: Sequence[OutputPiece]) -> list[OutputAck]:
         """Store output."""

@@ -11,6 +11,7 @@ from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
 from palm_registry import runfile
+from palm_registry.description import template_of
 from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Context
 from palm_registry.security import Access
@@ -37,9 +38,18 @@ PATIENCE = 10.0
 
 def make_app(context: Context) -> Application:
     """Return the application that answers at ``context.hosts``."""
+    templates = {handler: template_of(path).path for path, handler in ROUTES[:-1]}
+
+    def log(handler: RequestHandler) -> None:
+        _log_request(handler)
+        request, route = handler.request, templates.get(type(handler), "(nothing)")
+        status, seconds = handler.get_status(), request.request_time()
+        context.service.core.tally.answered(route, request.method or "", status, seconds)
+
     return Application(
         [(rf"/{path}", handler, {"context": context}) for path, handler in ROUTES],
-        log_function=_log_request,
+        routes=ROUTES,
+        log_function=log,
         compress_response=False,
         websocket_ping_interval=10,
         websocket_ping_timeout=10,
@@ -138,9 +148,12 @@ class Registry:
         await asyncio.get_running_loop().run_in_executor(None, self._stack.close)
 
     async def _sweep(self, service: Service) -> None:
-        started = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         while True:
+            due = clock() + SWEEP
             await asyncio.sleep(SWEEP)
+            service.core.tally.lags.observe(max(clock() - due, 0.0))
             try:
                 await service.sweep()
                 if await self._is_idle(service, started):

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from palm.registry_api.schema import ClusterStatus, Event, Frame, Skipped, Topic
+from palm.registry_api.schema import ClusterMetrics, ClusterStatus, Event, Frame, Skipped, Topic
 from palm_registry.cursor import Cursor
 from palm_registry.output import record_of
+from palm_registry.samples import Beat
 from palm_registry.signals import Signals
 from palm_registry.store import Database
 from palm_registry.store import events as event_rows
@@ -56,15 +57,19 @@ class Wanted:
 
 
 StatusOf = Callable[[str], Awaitable[ClusterStatus]]
+MetricsOf = Callable[[str], Awaitable[ClusterMetrics]]
 
 
 class Feed:
     """Makes the frames of each subscriber."""
 
-    def __init__(self, database: Database, signals: Signals, status: StatusOf) -> None:
+    def __init__(
+        self, database: Database, signals: Signals, status: StatusOf, metrics: MetricsOf
+    ) -> None:
         self.database = database
         self.signals = signals
         self.status = status
+        self.metrics = metrics
         self._tails: dict[str, Tail] = {}
         self._followers: Counter[str] = Counter()
 
@@ -107,7 +112,7 @@ class Feed:
             await asyncio.sleep(0)  # others are to have their turn
             return
         if began is None:
-            await self.signals.wait(key, ticket, None)
+            await self.signals.wait(key, ticket, reader.patience(ticket))
             began = asyncio.get_running_loop().time()
         if (pause := began + PERIOD - asyncio.get_running_loop().time()) > 0:
             await asyncio.sleep(pause)
@@ -148,6 +153,7 @@ class _Reader:
         self._dropped: int | None = 0
         #: Whether there is more to be read at once.
         self.behind = False
+        self._beat = Beat()
 
     def begin(self, since: str) -> list[Encoded]:
         if since in ("", "now"):
@@ -168,6 +174,7 @@ class _Reader:
         frames: list[Encoded] = []
         if self._is_new("status", ticket):
             frames += await self._status()
+        frames += await self._metrics(ticket)
         if self._is_new("events", ticket):
             frames += await self._events()
         if self._is_new("output", ticket):
@@ -186,6 +193,15 @@ class _Reader:
             return []
         self._shown = essence
         return [self._frame("status", status)]
+
+    async def _metrics(self, ticket: dict[str, int]) -> list[Encoded]:
+        if not self._beat.take(ticket.get("metrics"), asyncio.get_running_loop().time()):
+            return []
+        return [self._frame("metrics", await self._feed.metrics(self._wanted.selection.cluster))]
+
+    def patience(self, ticket: dict[str, int]) -> float | None:
+        """Seconds to wait for a change: less than for ever if samples are held back."""
+        return self._beat.wait(ticket.get("metrics"), asyncio.get_running_loop().time())
 
     async def _events(self) -> list[Encoded]:
         key, after = self._wanted.selection.cluster, self._cursor.event

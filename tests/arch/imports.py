@@ -101,6 +101,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pandas": ("palm.clients.frame", "palm.clusters.load", "palm.clusters.status"),
     "distributed": ("palm.engines.dask",),
     "asyncssh": ("palm.engines.ssh",),
+    "prometheus_client": ("palm_registry.exposition",),
 }
 #: What the library may load in its own right, besides the standard library.
 LIGHT = {"zmq", "msgspec"}
@@ -125,7 +126,8 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "pandas": ("palm.clusters.load", "palm.clusters.status"),
-    "psutil": ("palm.clusters.usage", "palm.runtime.records"),
+    "psutil": ("palm.runtime.usage", "palm.runtime.records"),
+    "prometheus_client": ("palm_registry.exposition",),
     "rich": ("palm.cli.commands.top", "palm.cli.tables"),
 }
 

@@ -56,6 +56,10 @@ PATHS = [
     ("GET", "/static/page.js"),
     ("POST", "/login"),
     ("POST", "/logout"),
+    ("GET", "/metrics"),
+    ("GET", "/openapi.json"),
+    ("GET", "/docs"),
+    ("GET", "/static/docs.js"),
     ("GET", "/api/schema/cluster.json"),
     ("GET", "/api/clusters"),
     ("POST", "/api/clusters"),
@@ -81,6 +85,8 @@ PATHS = [
     ("POST", "/api/clusters/c/nodes"),
     ("DELETE", "/api/clusters/c/nodes/here"),
     ("POST", "/api/clusters/c/nodes/here/heartbeat"),
+    ("POST", "/api/clusters/c/nodes/here/metrics"),
+    ("GET", "/api/clusters/c/metrics"),
     ("GET", "/api/clusters/c/output"),
     ("POST", "/api/clusters/c/output"),
     ("GET", "/api/clusters/c/output/download"),
@@ -191,6 +197,41 @@ def test_a_query_that_makes_no_sense_is_the_callers_fault(
 ) -> None:
     headers = bearer(registry)
     assert browser.ask("GET", f"/api/clusters/c/output?{query}", headers=headers).status == 400
+
+
+@pytest.mark.parametrize("query", ["limt=5", "componet=foo", "steam=stdout", "limit=1&limit=2"])
+def test_an_argument_that_is_misspelt_or_given_twice_is_told_and_not_left_out(
+    client: RegistryClient, registry: RegistryThread, browser: Browser, query: str
+) -> None:
+    answer = browser.ask("GET", f"/api/clusters/c/output?{query}", headers=bearer(registry))
+    assert (answer.status, answer.code) == (400, "query")
+
+
+@pytest.mark.parametrize("number", [2**63, 2**31, -1])
+@pytest.mark.parametrize("where", ["cores", "replica", "pid"])
+def test_a_number_that_no_database_can_keep_is_the_callers_fault(
+    registry: RegistryThread, browser: Browser, where: str, number: int
+) -> None:
+    path, body = "/api/clusters/c/nodes", {"name": "here", where: number}
+    if where != "cores":
+        path = "/api/clusters/c/nodes/here/heartbeat"
+        body = {"statuses": [{"name": "foo", "component": "foo", where: number}]}
+    answer = browser.ask("POST", path, body, bearer(registry))
+    assert (answer.status, answer.code) == (400, "body")
+
+
+def test_a_download_of_components_with_strange_names_has_a_plain_name(
+    registry: RegistryThread, browser: Browser
+) -> None:
+    path = "/api/clusters/c/output/download?component=%C2%AA%F0%9E%BA%B5&component=a%22b&name=foo"
+    answer = browser.ask("GET", path, headers=bearer(registry))
+    assert answer.status == 200
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="c-foo.log"'
+
+
+def test_what_is_not_answered_says_what_is(registry: RegistryThread, browser: Browser) -> None:
+    answer = browser.ask("PUT", "/api/clusters/c", headers=bearer(registry))
+    assert (answer.status, answer.headers["Allow"]) == (405, "GET, DELETE, PATCH")
 
 
 @pytest.mark.parametrize(

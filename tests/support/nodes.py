@@ -20,9 +20,11 @@ from palm.registry_api.schema import (
     Heartbeat,
     NodeJoin,
     NodeJoined,
+    NodeSamples,
     OutputAck,
     OutputPiece,
     ReplicaStatus,
+    Sample,
 )
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, read_registry
@@ -66,6 +68,7 @@ class FakeRegistry:
         self.history: list[tuple[str, str]] = []
         self.output: dict[tuple[str, str], bytes] = {}
         self.left: list[str] = []
+        self.samples: list[Sample] = []
 
     # What the node calls
 
@@ -95,6 +98,10 @@ class FakeRegistry:
     def leave(self, key: str, node: str) -> None:
         self._look()
         self.left.append(node)
+
+    def send_metrics(self, key: str, node: str, report: NodeSamples) -> None:
+        self._look()
+        self.samples = report.samples
 
     def send_output(self, key: str, pieces: Sequence[OutputPiece]) -> list[OutputAck]:
         self._look()
@@ -178,7 +185,7 @@ class Runner:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "palm", "runner", "--name", "here", *arguments],
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": ROOT},
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, f"{ROOT}/registry"])},
                 start_new_session=True,
             )
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from palm_registry.handlers import clusters, components, configs, live, nodes, output, pages
+from palm_registry.handlers import (
+    clusters,
+    components,
+    configs,
+    document,
+    live,
+    metrics,
+    nodes,
+    output,
+    pages,
+)
 
 __all__ = ["ROUTES"]
 
 _CLUSTER = r"api/clusters/(?P<key>[A-Za-z0-9_-]{1,64})"
 _COMPONENT = rf"{_CLUSTER}/components/(?P<name>[A-Za-z0-9_-]{{1,64}})"
 _NODE = rf"{_CLUSTER}/nodes/(?P<node>[A-Za-z0-9_-]{{1,64}})"
+_FILES = r"icon\.svg|page\.js|page\.css|panel\.js|panel\.css|docs\.js|docs\.css"
 
 #: Path, relative to wherever the registry is mounted, and its handler.
 ROUTES: list[tuple[str, Any]] = [
@@ -18,7 +29,10 @@ ROUTES: list[tuple[str, Any]] = [
     (r"health", pages.Health),
     (r"login", pages.Login),
     (r"logout", pages.Logout),
-    (r"static/(?P<path>icon\.svg|page\.js|page\.css|panel\.js|panel\.css)", pages.Static),
+    (rf"static/(?P<path>{_FILES})", pages.Static),
+    (r"metrics", metrics.Metrics),
+    (r"openapi\.json", document.ApiDocument),
+    (r"docs", document.ApiPage),
     (r"api/schema/cluster\.json", configs.FileSchema),
     (r"api/clusters", clusters.Clusters),
     (_CLUSTER, clusters.Cluster),
@@ -37,6 +51,8 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/nodes", nodes.Nodes),
     (_NODE, nodes.Node),
     (rf"{_NODE}/heartbeat", nodes.Heartbeat),
+    (rf"{_NODE}/metrics", metrics.NodeMetrics),
+    (rf"{_CLUSTER}/metrics", metrics.ClusterMetrics),
     (rf"{_CLUSTER}/output", output.Output),
     (rf"{_CLUSTER}/output/download", output.Download),
     (rf"{_CLUSTER}/events", output.Events),

@@ -16,6 +16,12 @@ from tornado.web import HTTPError, RequestHandler
 from palm.errors import PalmError
 from palm.registry_api.schema import ErrorBody, ErrorDetail
 from palm_registry import failures
+from palm_registry.description import (
+    Description,
+    check_query,
+    description_of,
+    methods_of,
+)
 from palm_registry.security import (
     HEADERS,
     Access,
@@ -110,6 +116,15 @@ class Base(RequestHandler):
             self._check_browser()
         if self.request.method not in _READING and self.request.body:
             self._check_form()
+        if self.described is not None:
+            # A handler sees no argument that the document does not know.
+            given = self.request.query_arguments
+            self.request.query_arguments = check_query(self.described, given)
+
+    @property
+    def described(self) -> Description | None:
+        """What this request may say, and gets; None for a method that is not answered."""
+        return description_of(type(self), self.request.method or "", self.path_kwargs)
 
     def on_finish(self) -> None:
         """Note that it is done."""
@@ -143,6 +158,8 @@ class Base(RequestHandler):
 
     def body(self, type_: type[T]) -> T:
         """Return the body of the request as a value of the schema."""
+        if self.described is not None and self.described.body != type_:
+            raise TypeError(f"{type(self).__name__}: its mark says another type of body")
         decode: Any = msgspec.msgpack.decode if self._form() == _MSGPACK else msgspec.json.decode
         try:
             return cast(T, decode(self.request.body, type=type_))
@@ -206,6 +223,9 @@ class Base(RequestHandler):
         else:
             reason = HTTPStatus(status_code).phrase
             detail = ErrorDetail(code=reason.lower().replace(" ", "-"), text=reason)
+        if status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            answered = methods_of(type(self), RequestHandler)
+            self.set_header("Allow", ", ".join(answered).upper())
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
         self.set_header("Content-Type", f"{_JSON}; charset=utf-8")

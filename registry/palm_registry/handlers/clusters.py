@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from palm.registry_api import schema
+from palm_registry.description import describes
 from palm_registry.handlers.base import Base
 
 __all__ = ["Cluster", "Clusters", "Lease", "Reset", "Status"]
@@ -11,10 +12,18 @@ __all__ = ["Cluster", "Clusters", "Lease", "Reset", "Status"]
 class Clusters(Base):
     """All clusters."""
 
+    @describes(reply=list[schema.ClusterInfo])
     async def get(self) -> None:
         """List them."""
         self.answer(await self.service.clusters.all())
 
+    @describes(
+        body=schema.ClusterCreate,
+        reply=schema.ClusterInfo,
+        status=(200, 201),
+        errors=(409,),
+        example=schema.ClusterCreate(name="default", linger=120.0),
+    )
     async def post(self) -> None:
         """Make one, or find it."""
         info, made = await self.service.clusters.create(self.body(schema.ClusterCreate))
@@ -24,14 +33,17 @@ class Clusters(Base):
 class Cluster(Base):
     """One cluster."""
 
+    @describes(reply=schema.ClusterInfo)
     async def get(self, key: str) -> None:
         """Describe it."""
         self.answer(await self.service.clusters.get(key))
 
+    @describes(body=schema.ClusterUpdate, reply=schema.ClusterInfo)
     async def patch(self, key: str) -> None:
         """Change its name for people, or its linger."""
         self.answer(await self.service.clusters.update(key, self.body(schema.ClusterUpdate)))
 
+    @describes()
     async def delete(self, key: str) -> None:
         """End and forget it."""
         await self.service.clusters.delete(key)
@@ -41,6 +53,9 @@ class Cluster(Base):
 class Reset(Base):
     """A new beginning for what was lost."""
 
+    @describes(
+        reply=schema.ClusterInfo, summary="Forget lost nodes, and place again what ran there."
+    )
     async def post(self, key: str) -> None:
         """Forget lost nodes."""
         self.answer(await self.service.clusters.reset(key))
@@ -49,6 +64,10 @@ class Reset(Base):
 class Status(Base):
     """What there is and what is missing."""
 
+    @describes(
+        reply=schema.ClusterStatus,
+        summary="Return what there is of a cluster, and what is missing.",
+    )
     async def get(self, key: str) -> None:
         """Return it."""
         self.answer(await self.service.clusters.status(key))
@@ -57,6 +76,13 @@ class Status(Base):
 class Lease(Base):
     """Who keeps the cluster alive."""
 
+    @describes(
+        body=schema.Lease,
+        reply=schema.LeaseReply,
+        errors=(409,),
+        example=schema.Lease(holder="notebook-1"),
+        summary="Give, renew or take back a lease that keeps the cluster alive, or end it.",
+    )
     async def post(self, key: str) -> None:
         """Give, renew or take back a lease."""
         self.answer(await self.service.clusters.lease(key, self.body(schema.Lease)))

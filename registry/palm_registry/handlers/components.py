@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from palm.registry_api import schema
+from palm_registry.description import describes
 from palm_registry.failures import Invalid
 from palm_registry.handlers.base import Base
 
@@ -12,6 +13,7 @@ __all__ = ["Action", "Component", "Components"]
 class Components(Base):
     """All components of a cluster."""
 
+    @describes(reply=list[schema.ComponentStatus])
     async def get(self, key: str) -> None:
         """Return the status of each."""
         self.answer(await self.service.components.all(key))
@@ -20,10 +22,17 @@ class Components(Base):
 class Component(Base):
     """One component."""
 
+    @describes(reply=schema.ComponentStatus)
     async def get(self, key: str, name: str) -> None:
         """Return its status."""
         self.answer(await self.service.components.get(key, name))
 
+    @describes(
+        body=schema.ComponentSpec,
+        reply=schema.ComponentStatus,
+        errors=(409,),
+        example=schema.ComponentSpec(name="foo", script="foo.py", replicas=2),
+    )
     async def put(self, key: str, name: str) -> None:
         """Say what is wanted of it."""
         spec = self.body(schema.ComponentSpec)
@@ -31,6 +40,7 @@ class Component(Base):
             raise Invalid("name", f"{name!r} is declared as {spec.name!r}")
         self.answer(await self.service.components.declare(key, spec))
 
+    @describes()
     async def delete(self, key: str, name: str) -> None:
         """Stop and forget it."""
         await self.service.components.delete(key, name)
@@ -40,6 +50,35 @@ class Component(Base):
 class Action(Base):
     """What can be done with a component."""
 
+    @describes(
+        where={"action": "start"},
+        reply=schema.ComponentStatus,
+        errors=(409,),
+        summary="Start a component that was stopped.",
+    )
+    @describes(
+        where={"action": "stop"},
+        body=schema.Stop,
+        optional_body=True,
+        reply=schema.ComponentStatus,
+        errors=(409,),
+        example=schema.Stop(grace=5.0),
+        summary="Stop a component; it stays known.",
+    )
+    @describes(
+        where={"action": "restart"},
+        reply=schema.ComponentStatus,
+        errors=(409,),
+        summary="Replace every process of a component by a new one.",
+    )
+    @describes(
+        where={"action": "scale"},
+        body=schema.Scale,
+        reply=schema.ComponentStatus,
+        errors=(409,),
+        example=schema.Scale(replicas=3),
+        summary="Run another number of replicas; those that stay are not touched.",
+    )
     async def post(self, key: str, name: str, action: str) -> None:
         """Do it."""
         components = self.service.components

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from palm.registry_api import schema
 from palm.spec.cluster import file_schema
+from palm_registry.description import Query, describes
 from palm_registry.failures import Invalid
 from palm_registry.handlers.base import Base
 from palm_registry.service.configs import MAX_VERSIONS
 
 __all__ = ["Check", "Config", "Diff", "FileSchema", "Rollback", "Version", "Versions"]
 
+_TEXT = '[components.foo]\nscript = "foo.py"\n'
+_FOLDER = "/home/me/project"
 _ETAG = re.compile(r'"(?P<version>\d{1,18})(-(?P<digest>[0-9a-f]+))?"')
 
 
 class FileSchema(Base):
     """The JSON schema of a cluster file."""
 
+    @describes(reply=dict[str, Any], summary="Return the JSON schema of a cluster file.")
     def get(self) -> None:
         """Return it."""
         self.answer(file_schema())
@@ -60,10 +65,22 @@ class _Files(Base):
 class Config(_Files):
     """The cluster file in force."""
 
+    @describes(
+        Query("version", "which one, counted from 1; the latest if it is left out", "count"),
+        reply=schema.ConfigFile,
+        summary="Return the cluster file in force, or another version of it.",
+    )
     async def get(self, key: str) -> None:
         """Return it, or another ``version``."""
         self.answer_file(await self.service.configs.get(key, self.count("version")))
 
+    @describes(
+        body=schema.ConfigPut,
+        reply=schema.ConfigApplied,
+        errors=(409,),
+        example=schema.ConfigPut(text=_TEXT, folder=_FOLDER),
+        summary="Put a cluster file in force.",
+    )
     async def put(self, key: str) -> None:
         """Put another one in force."""
         request = self.body(schema.ConfigPut)
@@ -74,6 +91,12 @@ class Config(_Files):
 class Check(Base):
     """A cluster file that is only looked at."""
 
+    @describes(
+        body=schema.ConfigText,
+        reply=schema.ConfigCheck,
+        example=schema.ConfigText(text=_TEXT, folder=_FOLDER),
+        summary="Say what a cluster file would mean, and all that is wrong with it.",
+    )
     async def post(self, key: str) -> None:
         """Say what it would mean."""
         self.answer(await self.service.configs.check(key, self.body(schema.ConfigText)))
@@ -82,6 +105,11 @@ class Check(Base):
 class Diff(Base):
     """What a file would do."""
 
+    @describes(
+        body=schema.ConfigCompare,
+        reply=schema.ConfigDiff,
+        summary="Say what a file, or a version, would do to what runs.",
+    )
     async def post(self, key: str) -> None:
         """Say so, without any effect."""
         self.answer(await self.service.configs.diff(key, self.body(schema.ConfigCompare)))
@@ -90,6 +118,9 @@ class Diff(Base):
 class Rollback(_Files):
     """The way back."""
 
+    @describes(
+        body=schema.ConfigRollback, optional_body=True, reply=schema.ConfigApplied, errors=(409,)
+    )
     async def post(self, key: str) -> None:
         """Put an older version in force."""
         body = self.request.body
@@ -101,6 +132,12 @@ class Rollback(_Files):
 class Versions(Base):
     """All versions of the file."""
 
+    @describes(
+        Query("before", "only those below this number", "count"),
+        Query("limit", "at most so many", "count"),
+        reply=list[schema.ConfigVersion],
+        summary="List the versions of the cluster file, the latest first.",
+    )
     async def get(self, key: str) -> None:
         """List them, the latest first: those below ``before``, at most ``limit``."""
         limit = self.count("limit", MAX_VERSIONS) or 0
@@ -110,6 +147,7 @@ class Versions(Base):
 class Version(_Files):
     """One version of the file."""
 
+    @describes(reply=schema.ConfigFile, summary="Return a version of the cluster file.")
     async def get(self, key: str, number: str) -> None:
         """Return it with its text."""
         self.answer_file(await self.service.configs.get(key, int(number)))

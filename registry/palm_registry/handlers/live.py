@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any, cast
 
+from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from palm.errors import PalmError
-from palm.registry_api.schema import TOPICS, Topic
+from palm.registry_api.schema import TOPICS, USUAL_TOPICS, Topic
+from palm_registry.description import Query, describes
 from palm_registry.failures import Invalid, NotFound
 from palm_registry.feed import Wanted
 from palm_registry.handlers.base import Base, Context
-from palm_registry.handlers.output import selection_of
+from palm_registry.handlers.output import SELECTING, selection_of
 
 __all__ = ["Live"]
 
@@ -45,8 +48,24 @@ class Live(Base, WebSocketHandler):
         self._wanted = self._read(key)
         self.context.end(self)  # it goes on until we close it
 
+    @describes(
+        Query("topics", f"of {', '.join(TOPICS)}, with commas between"),
+        Query("since", "the cursor of a frame, `start`, or `now` (also if it is left out)"),
+        Query("backlog", "bytes of output to be behind at most", "count"),
+        Query("gapless", "1: skip nothing, however far behind", "flag"),
+        *SELECTING,
+        status=101,
+        errors=(426,),
+        summary="Send status, samples, events and output as they come (WebSocket).",
+    )
+    async def get(self, *args: Any, **kwargs: Any) -> None:
+        """Send frames, after the handshake of a WebSocket."""
+        if self.request.headers.get("Upgrade", "").lower() != "websocket":
+            raise HTTPError(HTTPStatus.UPGRADE_REQUIRED)
+        await super().get(*args, **kwargs)
+
     def _read(self, key: str) -> Wanted:
-        topics = self.get_query_argument("topics", ",".join(TOPICS)).split(",")
+        topics = self.get_query_argument("topics", ",".join(USUAL_TOPICS)).split(",")
         for topic in topics:
             if topic not in TOPICS:
                 raise Invalid("query", f"there is no topic {topic!r}", f"of {', '.join(TOPICS)}")
@@ -67,6 +86,7 @@ class Live(Base, WebSocketHandler):
 
     def open(self, *_args: Any, **_kwargs: Any) -> None:
         """Begin to send."""
+        self.service.core.tally.live += 1
         self._task = asyncio.ensure_future(self._send())
 
     def on_message(self, message: str | bytes) -> None:
@@ -75,6 +95,7 @@ class Live(Base, WebSocketHandler):
     def on_close(self) -> None:
         """End with the connection."""
         if self._task is not None:
+            self.service.core.tally.live -= 1
             self._task.cancel()
 
     async def _send(self) -> None:

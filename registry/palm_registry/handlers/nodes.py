@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from palm.registry_api import schema
+from palm_registry.description import describes
 from palm_registry.handlers.base import Base, Context
 
 __all__ = ["Heartbeat", "Node", "Nodes"]
@@ -13,10 +14,17 @@ __all__ = ["Heartbeat", "Node", "Nodes"]
 class Nodes(Base):
     """All nodes of a cluster."""
 
+    @describes(reply=list[schema.NodeInfo])
     async def get(self, key: str) -> None:
         """List them."""
         self.answer(await self.service.nodes.all(key))
 
+    @describes(
+        body=schema.NodeJoin,
+        reply=schema.NodeJoined,
+        status=201,
+        example=schema.NodeJoin(name="here", address="machine-1", cores=4),
+    )
     async def post(self, key: str) -> None:
         """Let a runner join."""
         self.answer(await self.service.nodes.join(key, self.body(schema.NodeJoin)), 201)
@@ -25,6 +33,7 @@ class Nodes(Base):
 class Node(Base):
     """One node."""
 
+    @describes()
     async def delete(self, key: str, node: str) -> None:
         """Let it go."""
         await self.service.nodes.leave(key, node)
@@ -39,6 +48,12 @@ class Heartbeat(Base):
         super().initialize(context)
         self._gone = asyncio.Event()
 
+    @describes(
+        body=schema.Heartbeat,
+        reply=schema.Assignments,
+        errors=(409, 410),
+        summary="Take a runner's report; answer with what it is to run, once that is different.",
+    )
     async def post(self, key: str, node: str) -> None:
         """Answer once there is something new, or its time is over."""
         beat = self.body(schema.Heartbeat)

@@ -10,6 +10,7 @@ from tornado.web import StaticFileHandler
 from palm._version import __version__
 from palm.registry_api import schema
 from palm_registry import security
+from palm_registry.description import Query, describes
 from palm_registry.failures import NotFound, Unauthorised
 from palm_registry.handlers.base import Base, Context
 
@@ -28,6 +29,7 @@ _LOGGED_OUT = """<!doctype html>
 class Page(Base):
     """The page itself."""
 
+    @describes(media="text/html", summary="Show the page.")
     def get(self) -> None:
         """Show it, or how to get in."""
         text = (STATIC / "page.html").read_text("utf-8")
@@ -49,6 +51,7 @@ class Health(Base):
 
     open_to_all = True
 
+    @describes(reply=schema.Health, summary="Say whether the registry is there.")
     def get(self) -> None:
         """Say so."""
         self.answer(schema.Health(status="ok", version=__version__))
@@ -62,6 +65,7 @@ class Login(Base):
         self.open_to_all = self.request.method == "GET"
         await super().prepare()
 
+    @describes(reply=schema.LoginCode, status=201, summary="Make a code that lets a browser in.")
     def post(self) -> None:
         """Make a code, for who has a token."""
         _, _, token = self.request.headers.get("Authorization", "").partition(" ")
@@ -69,6 +73,13 @@ class Login(Base):
             raise Unauthorised("token", "a browser cannot let another one in")
         self.answer(self.context.access.new_code(token.strip()), 201)
 
+    @describes(
+        Query("code", "the one-time code"),
+        status=303,
+        errors=(400,),
+        open_to_all=True,
+        summary="Let a browser in that has a code, and lead it to the page.",
+    )
     async def get(self) -> None:
         """Take a code, and lead to the page with a clean address."""
         session = await self.context.access.redeem(self.get_query_argument("code", ""))
@@ -86,6 +97,7 @@ class Login(Base):
 class Logout(Base):
     """The end of a browser's session."""
 
+    @describes(summary="Log a browser out.")
     async def post(self) -> None:
         """End it."""
         session = self.get_cookie(self.context.cookie)
@@ -102,6 +114,11 @@ class Static(Base, StaticFileHandler):
         """Know where they are."""
         Base.initialize(self, context)
         StaticFileHandler.initialize(self, str(STATIC))
+
+    @describes(media="*/*", status=(200, 304), summary="Send a file of the page.")
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """Send one."""
+        await super().get(path, include_body)
 
     def set_extra_headers(self, path: str) -> None:
         """Let a browser ask each time whether a file is another."""

@@ -20,6 +20,7 @@ from palm_registry.store import nodes as node_rows
 from palm_registry.store import output as output_rows
 from palm_registry.store.clusters import ClusterRow
 from palm_registry.store.nodes import NodeRow
+from palm_registry.tally import Tally
 from palm_registry.watch import Leases, Nodes
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Core:
     signals: Signals = field(default_factory=Signals)
     leases: Leases = field(default_factory=Leases)
     nodes: Nodes = field(default_factory=Nodes)
+    tally: Tally = field(default_factory=Tally)
     #: Whether anybody has asked for a cluster since the start.
     used: bool = False
 

@@ -185,6 +185,10 @@ class NodeRules:
             if gone.is_set():
                 return answer
 
+    async def check(self, key: str, node: str, session: str) -> None:
+        """Refuse who is not the runner of a node, as `heartbeat` does."""
+        await self._core.database.read(lambda c: _current(c, key, node, session))
+
     async def sweep(self) -> None:
         """Note which nodes have become silent."""
         for key, node in self._core.nodes.silent(self._core.now()):

@@ -10,6 +10,7 @@ from palm_registry.service.clusters import Clusters, end_cluster
 from palm_registry.service.components import Components
 from palm_registry.service.configs import Configs
 from palm_registry.service.core import Core, add_event
+from palm_registry.service.metrics import Metrics
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
 from palm_registry.service.retention import Retention
@@ -38,10 +39,12 @@ class Service:
         self.configs = Configs(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
-        self.feed = Feed(database, self.core.signals, self.clusters.status)
+        self.metrics = Metrics(self.core, self.nodes)
+        self.feed = Feed(database, self.core.signals, self.clusters.status, self.metrics.cluster)
         self.outputs = Outputs(self.core, self.feed)
         self.searches = Searches(self.core)
         self.retention = Retention(self.core, retain_size, retain_age)
+        database.committed = self.core.tally.committed
         self._active = time.monotonic()
 
     async def begin(self) -> None:
@@ -71,6 +74,7 @@ class Service:
         for key, since in self.core.leases.unheld().items():
             await self._end_if_over(key, now - since)
         await self.nodes.sweep()
+        self.metrics.sweep()
         await self.retention.sweep(self.outputs.taken)
 
     async def _expire(self, key: str, holder: str) -> None:

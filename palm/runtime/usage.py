@@ -14,11 +14,16 @@ __all__ = ["Usage", "Used"]
 
 @dataclass(slots=True)
 class Used:
-    """By one process: percent of a processor since the look before, and bytes of memory."""
+    """By one process: percent of a processor since the look before, bytes of memory, and so on.
+
+    ``files`` counts what it has open, sockets and pipes too.
+    """
 
     process: psutil.Process
     cpu: float | None = None
     rss: int | None = None
+    threads: int | None = None
+    files: int | None = None
     #: When it was looked at, and the seconds of processors that it had used by then.
     time: float = 0.0
     seconds: float = 0.0
@@ -43,6 +48,8 @@ class Usage:
                 with used.process.oneshot():
                     times = used.process.cpu_times()
                     used.rss = used.process.memory_info().rss
+                    used.threads = used.process.num_threads()
+                    used.files = used.process.num_fds()
             except psutil.Error:
                 continue
             seconds = times.user + times.system
