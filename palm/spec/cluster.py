@@ -27,7 +27,7 @@ from palm.spec.component import (
     replica_name,
 )
 from palm.spec.lines import find_lines
-from palm.spec.names import check_name, nearest
+from palm.spec.names import check_labels, check_name, nearest
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import RESTART_POLICIES, Restart
 
@@ -37,7 +37,7 @@ __all__ = ["ClusterConfig", "check_cluster", "component_flaws", "file_schema", "
 MAX_FILE = 1024 * 1024
 
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
-_LATER = ("limits", "labels", "spool", "files")
+_LATER = ("limits", "spool", "files")
 #: What to do about a role that takes no results of other components.
 _NO_STAGE = {
     "worker": "it takes messages from its master",
@@ -77,6 +77,8 @@ class _ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     grace: float = 5.0
     ready_timeout: float = 30.0
     ready: str = ""
+    labels: dict[str, str] = {}
+    node: str = ""
 
 
 class _File(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -125,6 +127,7 @@ def component_flaws(
     yield from _way_flaws(spec)
     yield from _number_flaws(spec)
     yield from _text_flaws(spec)
+    yield from _node_flaws(spec)
     known = set(names)
     yield from _link_flaws(spec, known)
     for need in spec.needs:
@@ -187,6 +190,18 @@ def _text_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
     for name, value in spec.env.items():
         if not name or "=" in name or "\0" in name + value:
             yield "env", f"{name!r} cannot be a variable of the environment", None
+
+
+def _node_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
+    try:
+        check_labels(spec.labels)
+    except ConfigError as error:
+        yield "labels", str(error.args[0]), error.hint
+    if spec.node:
+        try:
+            check_name(spec.node)
+        except ConfigError as error:
+            yield "node", f"{spec.node!r} cannot be the name of a node", error.hint
 
 
 def _link_flaws(spec: ComponentSpec, known: set[str]) -> Iterator[tuple[str, str, str | None]]:

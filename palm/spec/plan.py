@@ -1,41 +1,21 @@
-"""What is to run where, and what a node has to do for it. Pure, and asking twice changes nothing.
+"""What a node has to do to run what it is to run. Pure, and asking twice changes nothing.
 
-`place` gives each wanted replica a node. `steps` compares what a node is to run with what runs
-there and says what to do next; when that is done, it says that nothing is to be done.
+`steps` compares what a node is to run with what runs there and says what to do next; when that is
+done, it says that nothing is to be done. Which node runs what is `palm.spec.placement`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from palm.spec.process import OVER, State
 
-__all__ = ["Action", "Present", "Replica", "Step", "Wanted", "place", "steps"]
+__all__ = ["Action", "Present", "Replica", "Step", "Wanted", "steps"]
 
 #: Component and number.
 Replica = tuple[str, int]
-
-
-def place(
-    wanted: Iterable[Replica], placed: Mapping[Replica, str], nodes: Collection[str]
-) -> dict[Replica, str]:
-    """Return a node for each wanted replica that is not placed yet.
-
-    The node with the fewest replicas takes the next, the first by name among equals. A replica
-    stays where it is, also while its node is lost: it may be running there.
-    """
-    load = Counter(dict.fromkeys(nodes, 0))
-    load.update(node for node in placed.values() if node in load)
-    found: dict[Replica, str] = {}
-    for replica in wanted:
-        if nodes and replica not in placed and replica not in found:
-            node = min(nodes, key=lambda node: (load[node], node))
-            found[replica] = node
-            load[node] += 1
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ class Registry:
         database = Database(settings.database_url)
         database.open()
         stack.callback(database.close)
-        self.service = Service(database)
+        self.service = Service(database, settings.move_after)
         await self.service.begin()
         access = Access(database)
         token, token_file = runfile.owner_token(state)

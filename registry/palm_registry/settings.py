@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palm.errors import ConfigError
+from palm_registry.watch import MOVE_AFTER
 
 __all__ = ["Settings", "parse"]
 
@@ -19,6 +20,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 class Settings:
     """One registry. ``linger`` None: it never ends by itself; else seconds without a cluster.
 
+    ``move_after``: seconds that a lost node has to come back before what it had goes elsewhere.
+
     ``run`` and ``state`` are the folders that all of palm shares; ``database`` is a URL.
     """
 
@@ -28,6 +31,7 @@ class Settings:
     port: int = 0
     database: str = ""
     linger: float | None = None
+    move_after: float = MOVE_AFTER
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK:
@@ -40,6 +44,8 @@ class Settings:
             raise ConfigError(f"there is no port {self.port}", key="--port", hint="0: any free one")
         if self.linger is not None and not self.linger >= 0:
             raise ConfigError(f"{self.linger} seconds", key="--linger")
+        if not self.move_after >= 0:
+            raise ConfigError(f"{self.move_after} seconds", key="--move-after", hint="from 0 on")
 
     @property
     def database_url(self) -> str:
@@ -62,6 +68,10 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     parser.add_argument(
         "--linger", type=float, metavar="SECONDS", help="end when no cluster was alive for so long"
     )
+    parser.add_argument(
+        "--move-after", type=float, default=MOVE_AFTER, metavar="SECONDS",
+        help="what a lost node had goes to other nodes after so long (default: %(default)g)",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     return Settings(
         run=_folder(given.run_dir, environ, "PALM_RUN_DIR"),
@@ -70,6 +80,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         port=given.port,
         database=given.db,
         linger=given.linger,
+        move_after=given.move_after,
     )
 
 

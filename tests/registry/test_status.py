@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from palm.registry_api.schema import NodeInfo, ReplicaStatus
-from palm.spec.plan import place
 from palm_registry.status import Facts, cluster_status, released
 from palm_registry.store.clusters import ComponentRow
 from tests.support.registry import spec, status_of
@@ -141,28 +140,3 @@ def test_processes_of_a_forgotten_component_show_until_they_end() -> None:
     assert found.ready
     assert [(c.name, c.state, c.desired) for c in found.components] == [("gone", "stopping", 0)]
     assert status(facts(replicas=(report(gone, state="stopped"),))).components == []
-
-
-# ---- placement
-
-
-def test_replicas_mean_as_many_on_any_number_of_nodes() -> None:
-    """Defects 29 and 31: 3 for 2 on 4 cores, none on 8."""
-    for count in range(6):
-        for nodes in range(1, 9):
-            wanted = [("w", n) for n in range(count)]
-            placed = place(wanted, {}, [f"n{i}" for i in range(nodes)])
-            assert sorted(placed) == wanted
-
-
-def test_placing_twice_changes_nothing() -> None:
-    wanted = [("w", n) for n in range(5)]
-    placed = place(wanted, {}, ["a", "b"])
-    assert place(wanted, placed, ["a", "b"]) == {}
-    assert place(wanted, placed, ["a", "b", "c"]) == {}
-    assert place([*wanted, ("v", 0)], placed, ["a", "b"]) == {("v", 0): "b"}
-
-
-def test_replicas_are_spread() -> None:
-    placed = place([("w", n) for n in range(4)], {}, ["b", "a"])
-    assert sorted(placed.values()) == ["a", "a", "b", "b"]

@@ -14,6 +14,7 @@ from palm_registry.service.outputs import Outputs
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as node_rows
+from palm_registry.watch import MOVE_AFTER, Nodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,8 +28,8 @@ SWEEP = 0.25
 class Service:
     """What handlers call. `begin` comes first; `sweep` is to be called every `SWEEP` seconds."""
 
-    def __init__(self, database: Database) -> None:
-        self.core = Core(database)
+    def __init__(self, database: Database, move_after: float = MOVE_AFTER) -> None:
+        self.core = Core(database, nodes=Nodes(move_after))
         self.clusters = Clusters(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
@@ -40,17 +41,21 @@ class Service:
         """Take up what was there when the registry ended, with new time for all to report."""
         now = self.core.now()
 
-        def read(connection: Connection) -> None:
+        def look(connection: Connection) -> None:
             for node in node_rows.all_nodes(connection):
                 if node.alive:
                     self.core.nodes.expect(node.cluster, node.id, now)
+                    continue
+                # It may have come back while nobody was there to hear it.
+                self.core.nodes.expect_back(node.cluster, node.id, now)
+                node_rows.update_node(connection, node.cluster, node.id, overdue=False)
             for key, holder, ttl in cluster_rows.get_leases(connection):
                 self.core.leases.renew(key, holder, ttl, now)
             for cluster in cluster_rows.all_clusters(connection):
                 if cluster.held and not self.core.leases.holders(cluster.key):
                     self.core.leases.set_unheld(cluster.key, now)
 
-        await self.core.database.read(read)
+        await self.core.database.write(look)
 
     async def sweep(self) -> None:
         """Note which leases are over, which nodes are silent, and which clusters end thereby."""
