@@ -151,8 +151,9 @@ def put_component(connection: Connection, key: str, spec: ComponentSpec) -> bool
     same = replace(spec, generation=before.spec.generation)
     if same == before.spec and before.running:
         return False
-    # Scaling, and another owner, leave what runs alone.
-    free: dict[str, Any] = {"replicas": before.spec.replicas, "owner": before.spec.owner}
+    # Scaling, another owner and other wishes for nodes leave alone what runs and fits.
+    kept = ("replicas", "owner", "labels", "node")
+    free: dict[str, Any] = {field: getattr(before.spec, field) for field in kept}
     if replace(same, **free) != before.spec:
         same = replace(spec, generation=_next(connection, key))
     released = before.released and before.running and set(spec.needs) <= set(before.spec.needs)
