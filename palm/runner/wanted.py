@@ -38,7 +38,14 @@ class NodeProcess:
     def present(self, state: ProcessState | None) -> Present:
         """How it is, for `palm.spec.plan.steps`."""
         now = "failed" if state is None else state.state
-        return Present(self.spec.component, self.spec.generation, now, self.asked, self.grace)
+        return Present(
+            self.spec.component,
+            self.spec.generation,
+            now,
+            self.asked,
+            self.grace,
+            self.spec.sockets,
+        )
 
 
 class NodePlan:
@@ -100,7 +107,7 @@ def unstarted(
     )
 
 
-def stand_in(failure: ReplicaStatus) -> ProcessSpec:
+def stand_in(failure: ReplicaStatus, wanted: Wanted) -> ProcessSpec:
     """Stands for a process that could not be described."""
     return ProcessSpec(
         failure.name,
@@ -108,4 +115,5 @@ def stand_in(failure: ReplicaStatus) -> ProcessSpec:
         component=failure.component,
         replica=failure.replica,
         generation=failure.generation,
+        sockets=wanted.sockets or {},
     )

@@ -7,7 +7,7 @@ done, it says that nothing is to be done. Which node runs what is `palm.spec.pla
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from palm.spec.process import OVER, State
@@ -20,11 +20,15 @@ Replica = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A process that a node is to run, in this generation of its component."""
+    """A process that a node is to run, in this generation of its component.
+
+    ``sockets`` are the addresses that it is to be given, None if one has to be waited for.
+    """
 
     component: str
     number: int
     generation: int
+    sockets: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Present:
     """A process that a node knows of.
 
     ``asked`` says whether it was told to stop, ``grace`` how many seconds it was given then.
+    ``sockets`` are the addresses that it was given.
     """
 
     component: str
@@ -39,6 +44,7 @@ class Present:
     state: State
     asked: bool = False
     grace: float | None = None
+    sockets: Mapping[str, str] = field(default_factory=dict)
 
 
 Action = Literal["start", "stop", "forget"]
@@ -60,8 +66,8 @@ def steps(
 ) -> list[Step]:
     """Return what a node does next; stops come first, since they take longest.
 
-    A process of another generation is stopped, and its successor started once it is gone. One
-    that ended by itself, or gave up, is left alone: its own rules said so.
+    A process of another generation, or with other addresses, is stopped, and its successor started
+    once it is gone. One that ended by itself, or gave up, is left alone: its own rules said so.
 
     Parameters
     ----------
@@ -87,7 +93,7 @@ def _leave(
     if process.state in OVER:
         if wanted is None:
             yield Step("forget", name)
-    elif wanted is None or wanted.generation != process.generation:
+    elif wanted is None or _is_other(wanted, process):
         sooner = grace is not None and process.grace is not None and grace < process.grace
         told = process.asked and process.state == "stopping"
         if not told or sooner:
@@ -97,5 +103,11 @@ def _leave(
 def _is_to_start(wanted: Wanted, process: Present | None) -> bool:
     if process is None:
         return True
-    again = process.asked or process.generation != wanted.generation
+    again = process.asked or _is_other(wanted, process)
     return again and process.state in OVER
+
+
+def _is_other(wanted: Wanted, process: Present) -> bool:
+    """Whether what runs is not what is wanted; addresses that are not known change nothing."""
+    moved = wanted.sockets is not None and wanted.sockets != process.sockets
+    return moved or wanted.generation != process.generation

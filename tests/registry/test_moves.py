@@ -1,4 +1,4 @@
-"""What a lost node had goes elsewhere: when, where to, and what becomes of it when it comes back."""
+"""What a lost node had goes elsewhere: when, where to, and what happens when it comes back."""
 
 from __future__ import annotations
 

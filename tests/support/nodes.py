@@ -178,7 +178,7 @@ class Runner:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "palm", "runner", "--name", "here", *arguments],
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": ROOT},
+                env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/registry"},
                 start_new_session=True,
             )
 

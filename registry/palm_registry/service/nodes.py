@@ -18,7 +18,8 @@ from palm.registry_api.schema import (
     NodeJoin,
     NodeJoined,
 )
-from palm.spec.names import check_name
+from palm.spec.names import check_labels, check_name
+from palm.spec.node import MAX_CORES
 from palm_registry.failures import Conflict, Gone, Invalid, NotFound
 from palm_registry.service.clusters import finish
 from palm_registry.service.core import (
@@ -78,6 +79,7 @@ class NodeRules:
         except ConfigError as error:
             text = f"{request.name!r} cannot be the name of a node"
             raise Invalid("name", text, error.hint or "") from error
+        _check_node(request)
         row = NodeRow(
             cluster=key,
             id=node,
@@ -200,6 +202,15 @@ class NodeRules:
         await self._core.database.write(lambda c: _give_up(c, key, node))
         self._core.nodes.give_up(key, node)
         self._core.changed(key)
+
+
+def _check_node(request: NodeJoin) -> None:
+    try:
+        check_labels(request.labels)
+    except ConfigError as error:
+        raise Invalid("labels", str(error.args[0]), error.hint or "") from error
+    if not 0 <= request.cores <= MAX_CORES:
+        raise Invalid("cores", f"{request.cores} cores", f"from 0 to {MAX_CORES}")
 
 
 def _check_beat(beat: Heartbeat) -> None:
