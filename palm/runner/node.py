@@ -17,6 +17,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from palm.errors import ConfigError, PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
@@ -296,6 +298,9 @@ class Node:
                 found[name] = each
             else:
                 waiting[name] = self._wait_with(spec, each, named.waits)
+        for name in self._waiting.keys() - wanted.keys():
+            left = self._waiting[name]
+            self._membership.report(msgspec.structs.replace(left, state="stopped", reason=""))
         self._waiting = waiting
         return found
 

@@ -70,7 +70,7 @@ class Sockets:
                 try:
                     addresses[key] = self._address(key)
                 except ConfigError as error:
-                    return Named(waits=f"waits for a port: {error}")
+                    return Named(waits=f"waits for a port: {error.args[0]}")
             elif self._elsewhere[key]:
                 addresses[key] = self._elsewhere[key]
             else:
