@@ -252,6 +252,8 @@ class Node:
             else:
                 _log.info("adopts %s (pid %d)", spec.name, state.pid)
             self._supervisor.adopt(spool, state, partial(self._has_announced, process))
+            if state.state == "failed":
+                process.last_lines = self._supervisor.last_lines(spec.name)
 
     def _check_adopted(self) -> None:
         """Replace what was adopted and is not what is wanted, though it seems to be.
@@ -378,6 +380,9 @@ class Node:
         if process is not None and process.instance == state.instance:
             if state.state in ("backing-off", "failed"):
                 self._look_at_ports(process.spec)
+                process.last_lines = self._supervisor.last_lines(state.name)
+            elif state.state == "ready":
+                process.last_lines = ""
             process.is_news = True
             self._membership.report(self._status(process.spec, state))
 
@@ -429,9 +434,15 @@ class Node:
             master=record.master if record else "",
             kernel_file=spec.kernel_file if state.state == "ready" else "",
             written=_written(state),
+            last_lines=self._last_lines(state),
             sockets=own_sockets(spec.component, spec.replica, spec.sockets),
             updated=time.time(),
         )
+
+    def _last_lines(self, state: ProcessState) -> str:
+        process = self._processes.get(state.name)
+        known = process is not None and process.instance == state.instance
+        return process.last_lines if known and process is not None else ""
 
     def _record(self, state: ProcessState) -> ComponentRecord | None:
         try:

@@ -26,6 +26,8 @@ class NodeProcess:
         self.failure = failure
         self.asked = False
         self.grace: float | None = None
+        #: The last of its error output, from an end until it is ready again.
+        self.last_lines = ""
         #: Whether it is still to be compared with what is wanted.
         self.is_adopted = False
         #: Whether the registry does not know yet how it is.

@@ -69,13 +69,13 @@ def plan(
     open_: list[tuple[list[Host], Demand, list[int]]] = []
     for demand in demands:
         suitable = [host for host in known.values() if _takes(demand, host)]
+        keeps = {name for name, host in known.items() if _keeps(demand, host, suitable)}
         moving = []
         for number in range(demand.replicas):
-            replica = (demand.component, number)
-            host = known.get(before.get(replica, ""))
-            if host is not None and _stays(demand, host, suitable):
-                found.nodes[replica] = host.name
-                load[host.name] += 1
+            node = before.get((demand.component, number))
+            if node is not None and node in keeps:
+                found.nodes[demand.component, number] = node
+                load[node] += 1
             else:
                 moving.append(number)
         if moving:
@@ -94,7 +94,8 @@ def _takes(demand: Demand, host: Host) -> bool:
     return host.state == "alive" and demand.suits(host)
 
 
-def _stays(demand: Demand, host: Host, suitable: Sequence[Host]) -> bool:
+def _keeps(demand: Demand, host: Host, suitable: Sequence[Host]) -> bool:
+    """Whether replicas that are placed there stay there."""
     if host.state == "alive":
         return demand.suits(host)
     return host.state == "away" or not suitable

@@ -175,7 +175,7 @@ class _Look:
             done=done,
             state=state,
             conditions=self._conditions(done),
-            reason="; ".join(self.missing) or self._resting(state),
+            reason="; ".join(self.missing) or self._resting(state, done),
             replicas=reports,
             functions=sorted({f for r in reports if r.state == "ready" for f in r.functions}),
             owner=spec.owner,
@@ -204,10 +204,13 @@ class _Look:
         return found + [_stray(self._facts, stray) for stray in sorted(self._facts.strays)
                         if stray.component == self.row.spec.name]  # fmt: skip
 
-    def _resting(self, state: str) -> str:
-        """Why one of which nothing is missing does not run."""
+    def _resting(self, state: str, done: int) -> str:
+        """Why one of which nothing is missing does not run, or not as a whole."""
+        if done:
+            some = f"{done} of {self.row.desired} have done what they were there for"
+            return "has done what it was there for" if done == self.row.desired else some
         if self.row.desired:
-            return "has done what it was there for" if state == "stopped" else ""
+            return ""
         if state == "stopping":
             return f"is to stop: {self._living()} not over yet"
         return "has no replicas" if self.row.running else "was stopped"

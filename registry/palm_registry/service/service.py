@@ -11,6 +11,7 @@ from palm_registry.service.components import Components
 from palm_registry.service.core import Core, add_event
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
+from palm_registry.service.shared import SharedStatus
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as node_rows
@@ -34,7 +35,8 @@ class Service:
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
         self.outputs = Outputs(self.core)
-        self.feed = Feed(database, self.core.signals, self.clusters.status)
+        shared = SharedStatus(self.core.signals, self.clusters.status)
+        self.feed = Feed(database, self.core.signals, shared)
         self._active = time.monotonic()
 
     async def begin(self) -> None:
