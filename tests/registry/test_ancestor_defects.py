@@ -1,8 +1,9 @@
 """What the ancestor's manager and log store did wrong (29 to 43), where no other test holds it.
 
-29, 30 and 31 are in test_status and test_components, 33 in tests/spec/test_cluster, 34 and the
-poisoned session of 42 in test_database, 35 and 37 in test_access, 41 in test_components. 32, 39
-and 40 have nothing to happen to: the registry gives out no ports and knows no passwords.
+29 and 31 are in tests/spec/test_placement and test_components, 30 in test_status, 32 in
+tests/runner/test_ports and test_sockets, 33 in tests/spec/test_cluster, 34 and the poisoned session
+of 42 in test_database, 35 and 37 in test_access, 41 in test_components. 39 and 40 have nothing to
+happen to: the registry knows no passwords.
 """
 
 from __future__ import annotations
