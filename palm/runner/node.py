@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from palm.errors import ConfigError, PalmError
+from palm.errors import PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
@@ -329,9 +329,12 @@ class Node:
         name = spec.replica_name(wanted.number)
         if name in self._processes:
             self._finish(self._processes[name])
+        self._sockets.renew(own_keys(spec.name, wanted.number, wanted.sockets or {}))
+        named = self._sockets.named_by(spec, wanted.number)
+        if named.waits:  # none is free at the moment: the next look tries again
+            self._membership.report(unstarted(spec, wanted, "starting", named.waits, time.time()))
+            return
         try:
-            self._sockets.renew(own_keys(spec.name, wanted.number, wanted.sockets or {}))
-            named = self._sockets.named_by(spec, wanted.number)
             process = process_spec(spec, wanted.number, self.name, self.folders, named.addresses)
             instance = self._supervisor.start(process)
         except PalmError as error:  # it cannot ever run like this
@@ -388,11 +391,8 @@ class Node:
 
     def _look_at_ports(self, spec: ProcessSpec) -> None:
         """Find other ports for a process that has ended, if somebody else has its own."""
-        try:
-            if self._sockets.renew(own_keys(spec.component, spec.replica, spec.sockets)):
-                _log.warning("%s gets other ports: somebody else has its own", spec.name)
-        except ConfigError as error:
-            _log.error("%s needs other ports: %s", spec.name, error)
+        if self._sockets.renew(own_keys(spec.component, spec.replica, spec.sockets)):
+            _log.warning("%s gets other ports: somebody else has its own", spec.name)
 
     def _all_statuses(self) -> Iterator[ReplicaStatus]:
         states = {state.name: state for state in self._supervisor.states()}

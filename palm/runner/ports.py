@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 import zlib
 from collections.abc import Callable, Collection, Iterator
@@ -16,6 +17,8 @@ from palm.transport import privatefile
 __all__ = ["Ports", "is_free"]
 
 _MAX_FILE = 1024 * 1024
+_log = logging.getLogger("palm.runner")
+
 #: Sockets of which ports are kept: of more, those that nobody names any more are forgotten.
 _KEPT = 1024
 
@@ -34,19 +37,19 @@ def is_free(host: str, port: int) -> bool:
 def _try(host: str, port: int) -> int | None:
     """Listen for a moment; return the port, None if somebody has it."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        # As ZeroMQ does: connections that are about to be forgotten do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+    try:
+        with socket.socket(family) as probe:
+            # As ZeroMQ does: connections that are about to be forgotten do not count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             probe.listen(1)
             return int(probe.getsockname()[1])
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                return None
-            hint = "see address and ports of the node"
-            text = f"nobody can listen at {host}, port {port}: {error.strerror}"
-            raise ConfigError(text, hint=hint) from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return None
+        hint = "see address and ports of the node"
+        text = f"nobody can listen at {host}, port {port}: {error.strerror}"
+        raise ConfigError(text, hint=hint) from error
 
 
 class Ports:
@@ -93,12 +96,19 @@ class Ports:
         return self._ports[key]
 
     def renew(self, key: str) -> bool:
-        """Give a socket another port if somebody else has its own; say whether it has another."""
+        """Give a socket another port if somebody else has its own; say whether it had to.
+
+        Raises
+        ------
+        ConfigError
+            None is free; the socket has no port now, and may get one later.
+        """
         port = self.port(key)
         if is_free(self.host, port):
             return False
+        del self._ports[key]
         self._give(key)
-        return self._ports[key] != port
+        return True
 
     def forget(self) -> None:
         """Give back all ports: the cluster has ended."""
@@ -145,7 +155,10 @@ class Ports:
                 yield port
 
     def _save(self) -> None:
-        privatefile.replace(self._path, msgspec.json.encode(self._ports))
+        try:
+            privatefile.replace(self._path, msgspec.json.encode(self._ports))
+        except OSError as error:  # a full disk: the next runner may find other ports
+            _log.warning("the ports of this node cannot be kept: %s", error)
 
 
 def _load(path: Path) -> dict[str, int]:

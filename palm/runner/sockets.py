@@ -79,9 +79,18 @@ class Sockets:
         return Named(addresses, waits)
 
     def renew(self, keys: Iterable[str]) -> bool:
-        """Give other ports to sockets whose own are in use; say whether any has another now."""
-        renewed = [self._ports.renew(key) for key in keys if key in self._ports]
+        """Take ports from sockets where somebody else has them; say whether any was.
+
+        They have others then, as far as there are any: `named_by` knows.
+        """
+        renewed = [self._renew(key) for key in keys if key in self._ports]
         return any(renewed)
+
+    def _renew(self, key: str) -> bool:
+        try:
+            return self._ports.renew(key)
+        except ConfigError:  # and later perhaps there is one
+            return True
 
     def forget(self) -> None:
         """Give back all ports: the cluster has ended."""

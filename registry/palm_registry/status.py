@@ -58,7 +58,7 @@ class Facts:
         if found is None or found.generation != component.spec.generation:
             return None
         at = self.placements.get((component.spec.name, number))
-        return found if at in (None, found.node) else None
+        return found if at == found.node else None
 
     def seen(self, status: ReplicaStatus) -> ReplicaStatus:
         """A report, unless its node is lost."""
