@@ -314,13 +314,15 @@ class Assignments(_Value):
 
     ``stop``: the cluster is at its end; stop everything, report once more, leave, and end.
     ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
-    on other nodes, "" where that is not known yet.
+    on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
+    other nodes, by name.
     """
 
     generation: int
     components: list[Assignment] = []
     stop: bool = False
     sockets: dict[str, str] = {}
+    peers: dict[str, str] = {}
 
 
 # ---- output and events

@@ -10,10 +10,11 @@ from pathlib import Path
 from palm.errors import ConfigError
 from palm.runner.sockets import key_of
 from palm.runtime.folders import Folders, private_folder, socket_path
-from palm.spec.component import ComponentSpec
+from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.endpoint import Endpoint
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import ProcessSpec
+from palm.spec.sockets import NODE_PORT, socket_key
 
 __all__ = ["process_spec", "remove_kernel_files"]
 
@@ -45,6 +46,9 @@ def process_spec(
         env.setdefault("PALM_PIPELINED", "1")
     if spec.stages:
         env.setdefault("PALM_STAGES", ",".join(spec.stages))
+    by_name = (sockets or {}).get(socket_key(name, NODE_PORT))
+    if by_name and spec.role in SINGLE_ROLES:
+        env["PALM_BIND"] = by_name
     return ProcessSpec(
         name,
         tuple(command.kernel() if spec.kernel else command.plain()),

@@ -7,21 +7,28 @@ that a node which comes and goes restarts nobody.
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import msgspec
 
 from palm.errors import ConfigError
 from palm.registry_api.schema import Assignments
 from palm.runner.ports import Ports
 from palm.runtime.folders import Folders, private_folder
-from palm.spec.component import ComponentSpec
+from palm.runtime.peers import peers_path
+from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.endpoint import Endpoint
 from palm.spec.node import NodeConfig
 from palm.spec.placeholder import Placeholder
-from palm.spec.sockets import named_sockets, socket_key
+from palm.spec.sockets import NODE_PORT, named_sockets, socket_key
+from palm.transport import privatefile
 
 __all__ = ["Named", "Sockets", "key_of", "own_keys", "own_sockets"]
+
+_log = logging.getLogger("palm.runner")
 
 LOOPBACK = "127.0.0.1"
 
@@ -43,6 +50,9 @@ class Sockets:
         path = folders.state / folders.cluster / f"ports-{node}.json"
         self._ports = Ports(path, host, config.ports, lambda: self._needed)
         self._is_reachable = not Endpoint("tcp", host=host).is_local
+        #: Whether it is to be found by name from other nodes: somebody gave it an address.
+        self._has_address = bool(config.address)
+        self._peers = peers_path(folders, node)
         self._needed: set[str] = set()
         self._reached: set[str] = set()
         self._elsewhere: dict[str, str] = {}
@@ -50,6 +60,7 @@ class Sockets:
     def take(self, assignments: Assignments) -> None:
         """Learn where other nodes' sockets are, and which of ours they name."""
         self._elsewhere = dict(assignments.sockets)
+        self._write_peers(assignments.peers)
         self._reached = {each.spec.name for each in assignments.components if each.reached}
         self._needed = {
             key_of(each.spec, number, found)
@@ -75,8 +86,27 @@ class Sockets:
                 addresses[key] = self._elsewhere[key]
             else:
                 unknown.append(key)
+        try:
+            addresses |= self._by_name(spec)
+        except ConfigError as error:
+            return Named(waits=f"waits for a port: {error.args[0]}")
         waits = f"waits for the address of {', '.join(sorted(set(unknown)))}" if unknown else ""
         return Named(addresses, waits)
+
+    def _by_name(self, spec: ComponentSpec) -> dict[str, str]:
+        """Where a component is found by its name from other nodes."""
+        if not self._has_address or spec.role not in SINGLE_ROLES:
+            return {}
+        key = socket_key(spec.name, NODE_PORT)
+        return {key: self._address(key)}
+
+    def _write_peers(self, peers: Mapping[str, str]) -> None:
+        """Let components of this node know where those on other nodes are."""
+        try:
+            if peers or self._peers.exists():
+                privatefile.replace(self._peers, msgspec.json.encode(peers))
+        except OSError as error:  # a full disk: they look again, and so do we
+            _log.warning("components on other nodes cannot be found by name: %s", error)
 
     def renew(self, keys: Iterable[str]) -> bool:
         """Take ports from sockets where somebody else has them; say whether any was.
@@ -95,6 +125,7 @@ class Sockets:
     def forget(self) -> None:
         """Give back all ports: the cluster has ended."""
         self._ports.forget()
+        self._peers.unlink(missing_ok=True)
 
     def _is_tcp(self, component: str, key: str) -> bool:
         return self._is_reachable or component in self._reached or key in self._ports

@@ -8,7 +8,10 @@ from palm.errors import ConfigError
 from palm.spec.component import ComponentSpec
 from palm.spec.placeholder import Placeholder, parse_argument
 
-__all__ = ["named_sockets", "socket_key"]
+__all__ = ["NODE_PORT", "named_sockets", "socket_key"]
+
+#: The port by which a component is found by its name from other nodes.
+NODE_PORT = "node"
 
 
 def named_sockets(spec: ComponentSpec) -> Iterator[Placeholder]:

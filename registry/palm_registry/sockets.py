@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from palm.registry_api.schema import Assignment, NodeInfo
-from palm.spec.component import ComponentSpec
+from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.spec.sockets import named_sockets, socket_key
+from palm.spec.sockets import NODE_PORT, named_sockets, socket_key
 from palm_registry.status import Facts
 
-__all__ = ["mark_reached", "sockets_elsewhere"]
+__all__ = ["mark_reached", "peers_elsewhere", "sockets_elsewhere"]
 
 
 def mark_reached(facts: Facts, assignments: Iterable[Assignment]) -> None:
@@ -39,6 +39,18 @@ def sockets_elsewhere(facts: Facts, assignments: Iterable[Assignment], node: str
                 key = socket_key(socket.component, socket.port)
                 found[key] = _address(facts, socket.component, socket.port, node)
     return found
+
+
+def peers_elsewhere(facts: Facts, node: str) -> dict[str, str]:
+    """Return the addresses of components on other nodes that are found by their name."""
+    if len(facts.nodes) < 2:
+        return {}
+    found = {
+        name: _address(facts, name, NODE_PORT, node)
+        for name, row in facts.components.items()
+        if row.spec.role in SINGLE_ROLES and facts.placements.get((name, 0)) != node
+    }
+    return {name: address for name, address in found.items() if address}
 
 
 def _nodes_of(facts: Facts, spec: ComponentSpec) -> set[str]:

@@ -145,3 +145,16 @@ def test_a_node_that_cannot_be_is_refused(
     with pytest.raises(Refused) as caught:
         client.join("c", node)
     assert (caught.value.status, caught.value.code) == (400, code)
+
+
+def test_a_component_with_an_address_for_others_is_known_to_them_by_name(
+    client: RegistryClient, one: Runner, two: Runner
+) -> None:
+    client.declare("c", spec("foo", role="master", node="one"))
+    client.declare("c", spec("w", role="worker", node="one"))
+    answer = one.beat()
+    assert two.beat().peers == {}
+    for each in answer.components:
+        one.beat(status_of(each.spec, sockets={"node": ADDRESS}))
+    assert two.beat().peers == {"foo": ADDRESS}
+    assert one.beat().peers == {}

@@ -149,3 +149,50 @@ def test_a_runner_that_is_away_too_long_ends_what_moved_when_it_is_back(nodes: T
     assert eventually(lambda: not nodes.client.component("default", "a").conditions)
     assert nodes.replicas()["a"].node == "n2"
     assert nodes.ready()
+
+
+NAMED = """
+[components.foo]
+role = "master"
+module = "palm"
+args = ["master", "--name", "foo"]
+node = "n1"
+[components.w]
+role = "worker"
+module = "palm"
+args = ["worker", "functions.py", "--master", "foo", "--name", "${name}"]
+node = "n2"
+"""
+
+
+@pytest.mark.slow
+def test_a_name_is_found_on_another_node(
+    palm_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two run folders, as two machines have, and the keys that they share."""
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT}/registry")
+    (tmp_path / "functions.py").write_text("def double(x):\n    return 2 * x\n")
+    registry = RegistryProcess(palm_home).start()
+    monkeypatch.setenv("PALM_REGISTRY", registry.record["url"])
+    monkeypatch.setenv("PALM_TOKEN_FILE", registry.record["token_file"])
+    runners = [Runner(palm_home, name) for name in ("n1", "n2")]
+    with registry.client() as client:
+        client.create_cluster("default")
+        try:
+            for runner in runners:
+                run = palm_home / f"r{runner.name}"
+                run.mkdir(mode=0o700)
+                with monkeypatch.context() as there:
+                    there.setenv("PALM_RUN_DIR", str(run))
+                    runner.start("--address", "127.0.0.1")
+            client.set_cluster("default", NAMED, folder=str(tmp_path))
+            assert eventually(lambda: client.cluster_status("default").ready, BOUND)
+            monkeypatch.setenv("PALM_RUN_DIR", str(palm_home / "rn2"))
+            with Client("foo") as caller:
+                assert caller.eval("foo.double", 21) == 42
+        finally:
+            client.end_cluster("default")
+            codes = [runner.wait() for runner in runners if runner.process is not None]
+    assert codes == [0, 0]
+    assert not list(palm_home.glob("*/default/peers-*.json"))
+    registry.stop()

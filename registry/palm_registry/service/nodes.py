@@ -31,7 +31,7 @@ from palm_registry.service.core import (
     settle,
 )
 from palm_registry.service.reports import take_report
-from palm_registry.sockets import mark_reached, sockets_elsewhere
+from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
 from palm_registry.status import LIVING, Facts
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
@@ -253,8 +253,12 @@ def _assignments(connection: Connection, key: str, node: str, session: str) -> A
             grace = row.spec.grace if row.stop_grace is None else row.stop_grace
             found.append(Assignment(spec=replace(row.spec, grace=grace), numbers=numbers))
     mark_reached(facts, found)
-    sockets = sockets_elsewhere(facts, found, node)
-    return Assignments(generation=cluster.generation, components=found, sockets=sockets)
+    return Assignments(
+        generation=cluster.generation,
+        components=found,
+        sockets=sockets_elsewhere(facts, found, node),
+        peers=peers_elsewhere(facts, node),
+    )
 
 
 def _may_run(facts: Facts, row: ComponentRow, number: int, node: str) -> bool:
