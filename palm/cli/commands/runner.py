@@ -20,7 +20,7 @@ from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
-__all__ = ["run"]
+__all__ = ["node_config", "run"]
 
 _POLL = 0.01
 
@@ -33,7 +33,7 @@ def run(arguments: Namespace) -> int:
         level=log_level(),
     )
     folders = Folders.find()
-    config = _config(arguments)
+    config = node_config(arguments)
     client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
     node = Node(folders, client, config=config)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,8 +45,8 @@ def run(arguments: Namespace) -> int:
     return OK
 
 
-def _config(arguments: Namespace) -> NodeConfig:
-    """What the file says of this machine; an option counts more."""
+def node_config(arguments: Namespace) -> NodeConfig:
+    """Return what the file says of this machine; an option counts more."""
     config = NodeConfig()
     if arguments.config:
         config = _read(Path(arguments.config))
