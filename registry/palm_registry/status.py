@@ -60,6 +60,11 @@ class Facts:
         at = self.placements.get((component.spec.name, number))
         return found if at == found.node else None
 
+    def is_done(self, component: ComponentRow, number: int) -> bool:
+        """Whether a replica has ended by itself, and well."""
+        found = self.current(component, number)
+        return found is not None and _is_done(found)
+
     def seen(self, status: ReplicaStatus) -> ReplicaStatus:
         """A report, unless its node is lost."""
         node = self.nodes.get(status.node)

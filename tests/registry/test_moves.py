@@ -168,6 +168,21 @@ def test_a_node_that_joins_takes_what_could_go_nowhere(
     assert numbers(Runner(client, "c", "late").join().beat()) == {"a": [0]}
 
 
+def test_what_has_done_its_work_is_not_done_again_elsewhere(
+    client: RegistryClient, runner: Runner
+) -> None:
+    client.declare("c", spec("a"))
+    client.declare("c", spec("b"))
+    first = {each.spec.name: each.spec for each in runner.beat().components}
+    runner.beat(status_of(first["a"], state="stopped", exit=0), status_of(first["b"]))
+    other = Runner(client, "c", "other").join()
+    assert eventually(lambda: numbers(other.beat()) == {"b": [0]})
+    other.run_all()
+    assert client.cluster_status("c").ready
+    client.restart("c", "a")
+    assert numbers(other.beat()) == {"a": [0], "b": [0]}
+
+
 def test_what_needs_a_label_stays_with_the_only_node_that_has_it(
     client: RegistryClient, other: Runner
 ) -> None:

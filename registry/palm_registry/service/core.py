@@ -132,13 +132,15 @@ def _place(connection: Connection, key: str, facts: Facts) -> bool:
     changed = False
     for (name, number), node in found.nodes.items():
         before = facts.placements.get((name, number))
-        if before != node:
+        # What has done its work is not done again because its node is gone.
+        if before != node and not facts.is_done(facts.components[name], number):
             cluster_rows.put_placement(connection, key, name, number, node)
             _note_move(connection, key, facts, (name, number), node)
             changed = True
     for name, number in found.unplaced.keys() & facts.placements.keys():
-        cluster_rows.delete_placements(connection, key, component=name, number=number)
-        changed = True
+        if not facts.is_done(facts.components[name], number):
+            cluster_rows.delete_placements(connection, key, component=name, number=number)
+            changed = True
     return changed
 
 
