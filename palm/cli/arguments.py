@@ -425,6 +425,11 @@ def _add_gateway(tree: _Tree) -> None:
 def _add_runner(tree: _Tree) -> None:
     parser = tree.add("runner", "run what a registry assigns to this machine")
     parser.add_argument("--name", metavar="NODE", help="name as a node (that of the machine)")
+    parser.add_argument("--config", metavar="FILE", help="what this machine is, a node.toml")
+    parser.add_argument("--address", metavar="HOST", help="where other nodes reach this one")
+    parser.add_argument(
+        "--ports", metavar="FIRST-LAST", help="ports for sockets of components (any free ones)"
+    )
     # For a registry and a cluster that are being made by whoever started this one.
     parser.add_argument("--patience", type=_seconds, default=0.0, help=argparse.SUPPRESS)
 

@@ -277,7 +277,9 @@ class ReplicaStatus(_Value):
     output of its own. ``exit`` is a code, or minus the number of a signal. ``reason`` continues
     the word "it". ``generation`` is that of the ComponentSpec it was started with. ``written`` is
     how many bytes of each stream there are, once no process writes them: whoever wants to see the
-    last words of one reads the output up to there.
+    last words of one reads the output up to there. ``last_lines`` are those of its error output,
+    a few, after it ended or failed to start. ``sockets`` are the tcp addresses of its ports, for
+    those on other nodes.
     """
 
     name: str
@@ -297,6 +299,8 @@ class ReplicaStatus(_Value):
     master: str = ""
     kernel_file: str = ""
     written: dict[str, int] = {}
+    last_lines: str = ""
+    sockets: dict[str, str] = {}
     updated: float = 0.0
 
 
@@ -331,7 +335,10 @@ class Missing(_Value):
 
 
 class NodeInfo(_Value):
-    """A machine with a runner; ``seen`` is when its runner was last heard of."""
+    """A machine with a runner; ``seen`` is when its runner was last heard of.
+
+    ``overdue``: it is lost for so long that what it had may go to other nodes.
+    """
 
     id: str
     name: str
@@ -340,6 +347,7 @@ class NodeInfo(_Value):
     labels: dict[str, str] = {}
     alive: bool = False
     seen: float = 0.0
+    overdue: bool = False
 
 
 class ClusterStatus(_Value):
@@ -397,21 +405,30 @@ class Heartbeat(_Value):
 
 
 class Assignment(_Value):
-    """A component, and the ``numbers`` of its replicas that this node runs."""
+    """A component, and the ``numbers`` of its replicas that this node runs.
+
+    ``reached``: components on other nodes have its sockets in their arguments.
+    """
 
     spec: ComponentSpec
     numbers: list[int]
+    reached: bool = False
 
 
 class Assignments(_Value):
     """All that a node is to run: what is not in here is to be stopped.
 
     ``stop``: the cluster is at its end; stop everything, report once more, leave, and end.
+    ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
+    on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
+    other nodes, by name.
     """
 
     generation: int
     components: list[Assignment] = []
     stop: bool = False
+    sockets: dict[str, str] = {}
+    peers: dict[str, str] = {}
 
 
 # ---- metrics

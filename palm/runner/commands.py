@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from palm.errors import ConfigError
+from palm.runner.sockets import key_of
 from palm.runtime.folders import Folders, private_folder, socket_path
-from palm.spec.component import ComponentSpec
+from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.endpoint import Endpoint
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import ProcessSpec
+from palm.spec.sockets import NODE_PORT, socket_key
 
 __all__ = ["process_spec", "remove_kernel_files"]
 
 
-def process_spec(spec: ComponentSpec, number: int, node: str, folders: Folders) -> ProcessSpec:
+def process_spec(
+    spec: ComponentSpec,
+    number: int,
+    node: str,
+    folders: Folders,
+    sockets: Mapping[str, str] | None = None,
+) -> ProcessSpec:
     """Return the process that is replica ``number`` of a component on ``node``.
+
+    ``sockets`` are the addresses of those on tcp; all others are on ipc.
 
     Raises
     ------
@@ -26,7 +36,7 @@ def process_spec(spec: ComponentSpec, number: int, node: str, folders: Folders) 
         It does not say what to start, or cannot run as it asks to.
     """
     name = spec.replica_name(number)
-    command = _Command(spec, number, node, folders)
+    command = _Command(spec, number, node, folders, sockets or {})
     env = {"PALM_CLUSTER": folders.cluster} | spec.env
     if spec.master:
         env.setdefault("PALM_MASTER", spec.master)
@@ -36,6 +46,9 @@ def process_spec(spec: ComponentSpec, number: int, node: str, folders: Folders) 
         env.setdefault("PALM_PIPELINED", "1")
     if spec.stages:
         env.setdefault("PALM_STAGES", ",".join(spec.stages))
+    by_name = (sockets or {}).get(socket_key(name, NODE_PORT))
+    if by_name and spec.role in SINGLE_ROLES:
+        env["PALM_BIND"] = by_name
     return ProcessSpec(
         name,
         tuple(command.kernel() if spec.kernel else command.plain()),
@@ -50,6 +63,7 @@ def process_spec(spec: ComponentSpec, number: int, node: str, folders: Folders) 
         replica=number,
         generation=spec.generation,
         kernel_file=str(_kernel_file(folders, name)) if spec.kernel else "",
+        sockets=dict(sockets or {}),
     )
 
 
@@ -68,11 +82,19 @@ def _kernel_file(folders: Folders, name: str) -> Path:
 class _Command:
     """The command line of one replica."""
 
-    def __init__(self, spec: ComponentSpec, number: int, node: str, folders: Folders) -> None:
+    def __init__(
+        self,
+        spec: ComponentSpec,
+        number: int,
+        node: str,
+        folders: Folders,
+        sockets: Mapping[str, str],
+    ) -> None:
         self._spec = spec
         self._number = number
         self._node = node
         self._folders = folders
+        self._sockets = sockets
         self._python = spec.python or sys.executable
 
     def plain(self) -> list[str]:
@@ -131,6 +153,9 @@ class _Command:
             case "replica":
                 return str(self._number)
             case "socket":
+                key = key_of(self._spec, self._number, found)
+                if key in self._sockets:
+                    return self._sockets[key]
                 # Where a component of that name binds is known before it is there.
                 path = socket_path(self._folders, found.component, found.port)
                 return str(Endpoint("ipc", path=str(path)))

@@ -19,6 +19,10 @@ __all__ = ["Entry"]
 #: Lines of stderr that a failed start shows.
 _STDERR_LINES = 20
 
+#: Of the error output of one that has ended, what a status shows.
+LAST_LINES = 10
+LAST_CHARACTERS = 2000
+
 _log = logging.getLogger("palm.runner")
 
 
@@ -94,6 +98,11 @@ class Entry:
         stderr = self.spool.tail("stderr", _STDERR_LINES, since=self.stderr_start)
         machine = self.machine
         return StartFailed(self.spec.name, machine.reason, stderr, timed_out=machine.timed_out)
+
+    def last_lines(self) -> str:
+        """The last of the error output of the latest run, a little of it."""
+        text = self.spool.tail("stderr", LAST_LINES, since=self.stderr_start)
+        return text[-LAST_CHARACTERS:]
 
     def too_slow(self, limit: float) -> StartFailed:
         """The error of one that is still not ready after so many seconds."""

@@ -17,6 +17,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from palm.errors import PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
@@ -26,13 +28,16 @@ from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
 from palm.runner.sampling import Running, Sampler
 from palm.runner.service import ProcessSupervisor
+from palm.runner.sockets import Sockets, own_keys, own_sockets
 from palm.runner.spool import STREAMS, Spool
 from palm.runner.upload import Uploader
 from palm.runner.wanted import NodePlan, NodeProcess, stand_in, unstarted
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.metrics import Metrics, read_metrics
 from palm.runtime.records import ComponentRecord, last_record, live_records
+from palm.spec.component import ComponentSpec
 from palm.spec.names import check_name
+from palm.spec.node import NodeConfig
 from palm.spec.plan import Step, Wanted, steps
 from palm.spec.process import OVER, ProcessSpec, ProcessState
 
@@ -62,23 +67,45 @@ class Node:
         Of the node.
     wait
         Seconds for which the registry may hold back an answer.
+    config
+        What there is to say of this machine; by default all is found out.
+
+    Raises
+    ------
+    ConfigError
+        There is no host of the address that it says.
     """
 
     def __init__(
-        self, folders: Folders, registry: Registry, name: str = "", *, wait: float = WAIT
+        self,
+        folders: Folders,
+        registry: Registry,
+        name: str = "",
+        *,
+        wait: float = WAIT,
+        config: NodeConfig | None = None,
     ) -> None:
-        self.name = check_name(name or node_name())
+        config = config or NodeConfig()
+        self.name = check_name(name or config.name or node_name())
         self.folders = folders
+        self._sockets = Sockets(folders, self.name, config)
         cluster = folders.cluster
         self._supervisor = ProcessSupervisor(folders.spool, cluster, self.name)
         self._uploader = Uploader(
             folders.spool, lambda pieces: registry.send_output(cluster, pieces)
         )
-        join = NodeJoin(name=self.name, address=os.uname().nodename, cores=os.cpu_count() or 1)
+        join = NodeJoin(
+            name=self.name,
+            address=config.address or os.uname().nodename,
+            cores=config.cores or os.cpu_count() or 1,
+            labels=config.labels,
+        )
         self._membership = Membership(registry, cluster, join, self, wait)
         self._sampler = Sampler(folders, registry, self._running, lambda: self._membership.place)
         self._plan = NodePlan()
         self._processes: dict[str, NodeProcess] = {}
+        #: What is said of processes that cannot start yet.
+        self._waiting: dict[str, ReplicaStatus] = {}
         self._records: dict[str, ComponentRecord] = {}
         #: All records, if they were read in this round.
         self._by_instance: dict[str, ComponentRecord] | None = None
@@ -181,6 +208,7 @@ class Node:
             self._note(state)
         for assignments, _ in orders:
             self._plan.take(assignments)
+            self._sockets.take(assignments)
         if orders:
             self._check_adopted()
         self._converge()
@@ -206,6 +234,7 @@ class Node:
         if not self._uploader.flush(PARTING if plan.dismissed else LAST_OUTPUT):
             _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
         self._clear_cells()
+        self._sockets.forget()
         if not plan.dismissed:
             self._membership.leave()
         _log.info("the runner ends with its cluster")
@@ -233,6 +262,8 @@ class Node:
             else:
                 _log.info("adopts %s (pid %d)", spec.name, state.pid)
             self._supervisor.adopt(spool, state, partial(self._has_announced, process))
+            if state.state == "failed":
+                process.last_lines = self._supervisor.last_lines(spec.name)
 
     def _check_adopted(self) -> None:
         """Replace what was adopted and is not what is wanted, though it seems to be.
@@ -243,9 +274,12 @@ class Node:
             wanted = self._plan.wanted.get(name)
             if process.is_adopted and wanted and wanted.generation == process.spec.generation:
                 spec = self._plan.specs[wanted.component]
+                named = self._sockets.named_by(spec, wanted.number)
                 with suppress(PalmError):
-                    now = process_spec(spec, wanted.number, self.name, self.folders)
-                    if not _same(now, process.spec):
+                    now = process_spec(
+                        spec, wanted.number, self.name, self.folders, named.addresses
+                    )
+                    if not named.waits and not _same(now, process.spec):
                         process.spec = replace(process.spec, generation=-1)
             process.is_adopted = False
 
@@ -260,9 +294,37 @@ class Node:
         present = {name: process.present(states.get(name))
                    for name, process in self._processes.items()}  # fmt: skip
         living = {name for name, process in present.items() if process.state not in OVER}
-        wanted = self._plan.wanted_now(self._processes, living)
+        wanted = self._with_sockets(self._plan.wanted_now(self._processes, living))
         for step in steps(wanted, present, self._plan.graces):
             self._do(step, wanted)
+
+    def _with_sockets(self, wanted: dict[str, Wanted]) -> dict[str, Wanted]:
+        """Add the addresses that processes are given; those that lack one do not start yet."""
+        found, waiting = {}, {}
+        for name, each in wanted.items():
+            spec = self._plan.specs.get(each.component)
+            named = None if spec is None else self._sockets.named_by(spec, each.number)
+            if named is not None and not named.waits:
+                found[name] = replace(each, sockets=named.addresses)
+            elif spec is None or named is None or name in self._processes:
+                found[name] = each
+            else:
+                waiting[name] = self._wait_with(spec, each, named.waits)
+        for name in self._waiting.keys() - wanted.keys():
+            left = self._waiting[name]
+            self._membership.report(msgspec.structs.replace(left, state="stopped", reason=""))
+        self._waiting = waiting
+        return found
+
+    def _wait_with(self, spec: ComponentSpec, wanted: Wanted, why: str) -> ReplicaStatus:
+        """Say once why a process does not start yet."""
+        before = self._waiting.get(spec.replica_name(wanted.number))
+        if before is not None and before.reason == why:
+            return before
+        status = unstarted(spec, wanted, "starting", why, time.time())
+        _log.info("%s %s", status.name, why)
+        self._membership.report(status)
+        return status
 
     def _do(self, step: Step, wanted: dict[str, Wanted]) -> None:
         if step.action == "start":
@@ -277,13 +339,18 @@ class Node:
         name = spec.replica_name(wanted.number)
         if name in self._processes:
             self._finish(self._processes[name])
+        self._sockets.renew(own_keys(spec.name, wanted.number, wanted.sockets or {}))
+        named = self._sockets.named_by(spec, wanted.number)
+        if named.waits:  # none is free at the moment: the next look tries again
+            self._membership.report(unstarted(spec, wanted, "starting", named.waits, time.time()))
+            return
         try:
-            process = process_spec(spec, wanted.number, self.name, self.folders)
+            process = process_spec(spec, wanted.number, self.name, self.folders, named.addresses)
             instance = self._supervisor.start(process)
         except PalmError as error:  # it cannot ever run like this
             failure = unstarted(spec, wanted, "failed", f"cannot be started: {error}", time.time())
             _log.error("%s %s", name, failure.reason)
-            self._processes[name] = NodeProcess(stand_in(failure), failure=failure)
+            self._processes[name] = NodeProcess(stand_in(failure, wanted), failure=failure)
             self._membership.report(failure)
             return
         except OSError as error:  # as a full disk: the next look tries again
@@ -324,8 +391,18 @@ class Node:
             self._uploader.over(state.instance)
         process = self._processes.get(state.name)
         if process is not None and process.instance == state.instance:
+            if state.state in ("backing-off", "failed"):
+                self._look_at_ports(process.spec)
+                process.last_lines = self._supervisor.last_lines(state.name)
+            elif state.state == "ready":
+                process.last_lines = ""
             process.is_news = True
             self._membership.report(self._status(process.spec, state))
+
+    def _look_at_ports(self, spec: ProcessSpec) -> None:
+        """Find other ports for a process that has ended, if somebody else has its own."""
+        if self._sockets.renew(own_keys(spec.component, spec.replica, spec.sockets)):
+            _log.warning("%s gets other ports: somebody else has its own", spec.name)
 
     def _all_statuses(self) -> Iterator[ReplicaStatus]:
         states = {state.name: state for state in self._supervisor.states()}
@@ -334,6 +411,7 @@ class Node:
                 yield process.failure
             elif name in states:
                 yield self._status(process.spec, states[name])
+        yield from self._waiting.values()
 
     def _refresh(self) -> None:
         """Report what ready components say of themselves, where that has changed."""
@@ -366,8 +444,15 @@ class Node:
             master=record.master if record else "",
             kernel_file=spec.kernel_file if state.state == "ready" else "",
             written=_written(state),
+            last_lines=self._last_lines(state),
+            sockets=own_sockets(spec.component, spec.replica, spec.sockets),
             updated=time.time(),
         )
+
+    def _last_lines(self, state: ProcessState) -> str:
+        process = self._processes.get(state.name)
+        known = process is not None and process.instance == state.instance
+        return process.last_lines if known and process is not None else ""
 
     def _record(self, state: ProcessState) -> ComponentRecord | None:
         try:

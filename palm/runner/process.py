@@ -29,6 +29,7 @@ __all__ = [
 #: component (and that palm replaces by a tie of its own).
 _PRIVATE = (
     "JPY_PARENT_PID",
+    "PALM_BIND",
     "PALM_COMPONENT",
     "PALM_INSTANCE",
     "PALM_KEY_FILE",

@@ -196,6 +196,12 @@ class ProcessSupervisor:
         with self._changed:
             return [entry.state() for entry in self._entries.values()]
 
+    def last_lines(self, name: str) -> str:
+        """The last of the error output of a process's latest run."""
+        with self._changed:
+            entry = self._entry(name)
+        return entry.last_lines()
+
     def spool(self, name: str) -> Spool:
         """The output of a process."""
         with self._changed:

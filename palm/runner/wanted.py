@@ -26,6 +26,8 @@ class NodeProcess:
         self.failure = failure
         self.asked = False
         self.grace: float | None = None
+        #: The last of its error output, from an end until it is ready again.
+        self.last_lines = ""
         #: Whether it is still to be compared with what is wanted.
         self.is_adopted = False
         #: Whether the registry does not know yet how it is.
@@ -38,7 +40,14 @@ class NodeProcess:
     def present(self, state: ProcessState | None) -> Present:
         """How it is, for `palm.spec.plan.steps`."""
         now = "failed" if state is None else state.state
-        return Present(self.spec.component, self.spec.generation, now, self.asked, self.grace)
+        return Present(
+            self.spec.component,
+            self.spec.generation,
+            now,
+            self.asked,
+            self.grace,
+            self.spec.sockets,
+        )
 
 
 class NodePlan:
@@ -100,7 +109,7 @@ def unstarted(
     )
 
 
-def stand_in(failure: ReplicaStatus) -> ProcessSpec:
+def stand_in(failure: ReplicaStatus, wanted: Wanted) -> ProcessSpec:
     """Stands for a process that could not be described."""
     return ProcessSpec(
         failure.name,
@@ -108,4 +117,5 @@ def stand_in(failure: ReplicaStatus) -> ProcessSpec:
         component=failure.component,
         replica=failure.replica,
         generation=failure.generation,
+        sockets=wanted.sockets or {},
     )

@@ -1,10 +1,11 @@
-"""Where a server can be reached: by its name in the run folder, or at a given address."""
+"""Where a server can be reached: by its name, here or on another node, or at a given address."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from palm.runtime.folders import Folders
+from palm.runtime.peers import find_peer
 from palm.runtime.records import ComponentRecord, live_records, read_record
 from palm.spec.endpoint import Endpoint, parse_address
 
@@ -32,13 +33,21 @@ class Resolver:
         if isinstance(self._target, Endpoint):
             return Found(self._target, "", "")
         record = read_record(self._folders, self._target)
-        if record is None or not record.endpoints:
+        if record is None:
+            return self._elsewhere(self._target)
+        if not record.endpoints:
             return None
         address = record.endpoints.get("ipc") or next(iter(record.endpoints.values()))
         endpoint = parse_address(address)
         if isinstance(endpoint, str):
             return None
         return Found(endpoint, record.public_key, record.epoch)
+
+    def _elsewhere(self, name: str) -> Found | None:
+        """Return where a server of that name is on another node."""
+        address = find_peer(self._folders, name)
+        endpoint = parse_address(address) if address else ""
+        return Found(endpoint, "", "") if isinstance(endpoint, Endpoint) else None
 
     def known(self) -> tuple[str, ...]:
         """Return the names of what runs and can be connected to."""

@@ -28,6 +28,7 @@ from palm.runtime.metrics import Reporter
 from palm.runtime.namelock import NameLock, NameTaken
 from palm.runtime.records import last_record
 from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.sockets import NODE_PORT
 from palm.transport.base import Transport
 from palm.transport.descriptors import Overflow, raise_limit
 from palm.transport.security import Keyring, ensure_keys
@@ -109,6 +110,7 @@ class Listening(Component):
         given = {port: _endpoint(port, a) for port, a in self._addresses.items() if a}
         keyring = ensure_keys(self.folders.keys)
         named = self._take_name(given)
+        given |= self._for_other_nodes() if named else {}
         raise_limit()
         self._listener = listener = ZmqListener(keyring)
         bound = self._bind(listener, given, named)
@@ -143,6 +145,12 @@ class Listening(Component):
             self.publish(epoch=self.epoch.hex(), public_key=key, **self._recorded())
         else:
             notify_ready()
+
+    def _for_other_nodes(self) -> dict[str, Endpoint]:
+        """Where our runner wants us to be found by those on other machines."""
+        address = os.environ.get("PALM_BIND")
+        ours = os.environ.get("PALM_COMPONENT") == self.name
+        return {NODE_PORT: _endpoint(NODE_PORT, address)} if address and ours else {}
 
     def _take_name(self, given: dict[str, Endpoint]) -> bool:
         """Lock the name, so that no other master serves under it; False: do without."""

@@ -28,7 +28,7 @@ from palm.spec.component import (
 from palm.spec.document import read_document
 from palm.spec.filetables import ClusterTable, ComponentTable, example_of, file_schema
 from palm.spec.lines import Path, find_lines
-from palm.spec.names import check_name, nearest
+from palm.spec.names import check_labels, check_name, nearest
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import RESTART_POLICIES
 
@@ -38,7 +38,7 @@ _READY_KINDS = ("palm", "tcp", "http", "log", "delay")
 #: Names that a hint lists at most.
 _SHOWN = 10
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
-_LATER = ("limits", "labels", "spool", "files")
+_LATER = ("limits", "spool", "files")
 #: What to do about a role that takes no results of other components.
 _NO_STAGE = {
     "worker": "it takes messages from its master",
@@ -47,7 +47,7 @@ _NO_STAGE = {
 _FROM_CLIENTS = "it takes messages from clients; a hub, a pipeline or a sink takes results"
 _CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "restart": RESTART_POLICIES}
 #: Keys whose values are lists or tables of texts.
-_ELEMENTS = ("command", "args", "needs", "previous", "env")
+_ELEMENTS = ("command", "args", "needs", "previous", "env", "labels")
 #: Types of values, as people call them.
 _TYPES = {
     "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
@@ -99,6 +99,7 @@ def component_flaws(
     yield from _way_flaws(spec)
     yield from _number_flaws(spec)
     yield from _text_flaws(spec)
+    yield from _node_flaws(spec)
     known = names if isinstance(names, Set) else frozenset(names)
     yield from _link_flaws(spec, known)
     for number, need in enumerate(spec.needs):
@@ -190,6 +191,18 @@ def _text_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
         if not name or "=" in name or "\0" in name + value:
             text = f"{name!r} cannot be a variable of the environment"
             yield f"env.{name}", text, "a name has no '=', and a value no NUL characters"
+
+
+def _node_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
+    try:
+        check_labels(spec.labels)
+    except ConfigError as error:
+        yield "labels", str(error.args[0]), error.hint
+    if spec.node:
+        try:
+            check_name(spec.node)
+        except ConfigError as error:
+            yield "node", f"{spec.node!r} cannot be the name of a node", error.hint
 
 
 def _link_flaws(spec: ComponentSpec, known: Set[str]) -> Iterator[tuple[str, str, str | None]]:

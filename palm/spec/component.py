@@ -57,6 +57,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     that is ``pipelined`` go to the components behind it, not to the client. ``stages`` are those
     that take its own, each as ``NAME/TOPIC``: it waits for them, whoever comes first.
 
+    It runs on nodes that have all of its ``labels``, and on the one called ``node`` if that is
+    given.
+
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
     one is to be replaced.
@@ -83,6 +86,8 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     previous: list[str] = []
     pipelined: bool = False
     stages: list[str] = []
+    labels: dict[str, str] = {}
+    node: str = ""
     owner: str = ""
     master: str = ""
     generation: int = 0

@@ -28,8 +28,10 @@ __all__ = [
 #: What happens to the processes of a component. "scaled": those that stay are not touched.
 Effect = Literal["started", "restarted", "scaled", "stopped", "none"]
 
-#: Fields that may differ while what runs goes on.
-_FREE = ("replicas", "owner")
+#: Fields that may differ while what runs goes on; with the wishes for nodes, what runs where it may
+#: not goes elsewhere.
+_WISHES = ("labels", "node")
+_FREE = ("replicas", "owner", *_WISHES)
 #: Fields that say nothing of what is wanted, or are in the name of the change.
 _HIDDEN = ("name", "generation")
 #: In the place of values that only a notebook has said, and no file.
@@ -172,7 +174,9 @@ def _effect(old: int, new: int, *, replaces: bool) -> Effect:
 
 def _text(effect: Effect, before: ComponentSpec, after: ComponentSpec, *, running: bool) -> str:
     if effect == "none":
-        return "nothing restarts" if running else "nothing is started"
+        text = "nothing restarts" if running else "nothing is started"
+        moves = running and any(getattr(before, w) != getattr(after, w) for w in _WISHES)
+        return f"{text}, but what runs where it may not goes elsewhere" if moves else text
     if effect == "stopped":
         return f"stopped: {before.replicas} -> 0 replicas"
     if effect == "started":

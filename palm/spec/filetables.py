@@ -114,6 +114,13 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _key('When it counts as ready: "palm" (it says so itself; not of a process), "tcp:PORT",'
              ' "http:URL", "log:RE" or "delay:SECONDS".', "tcp:8000", pattern=_READY),
     ] = ""  # fmt: skip
+    labels: Annotated[
+        dict[str, str],
+        _key("Labels that a node must have to run it.", {"gpu": "yes"}),
+    ] = {}
+    node: Annotated[
+        str, _key("The node that it runs on, and no other.", "north", pattern=_NAME)
+    ] = ""
 
 
 class FileTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

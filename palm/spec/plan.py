@@ -1,50 +1,34 @@
-"""What is to run where, and what a node has to do for it. Pure, and asking twice changes nothing.
+"""What a node has to do to run what it is to run. Pure, and asking twice changes nothing.
 
-`place` gives each wanted replica a node. `steps` compares what a node is to run with what runs
-there and says what to do next; when that is done, it says that nothing is to be done.
+`steps` compares what a node is to run with what runs there and says what to do next; when that is
+done, it says that nothing is to be done. Which node runs what is `palm.spec.placement`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from palm.spec.process import OVER, State
 
-__all__ = ["Action", "Present", "Replica", "Step", "Wanted", "place", "steps"]
+__all__ = ["Action", "Present", "Replica", "Step", "Wanted", "steps"]
 
 #: Component and number.
 Replica = tuple[str, int]
 
 
-def place(
-    wanted: Iterable[Replica], placed: Mapping[Replica, str], nodes: Collection[str]
-) -> dict[Replica, str]:
-    """Return a node for each wanted replica that is not placed yet.
-
-    The node with the fewest replicas takes the next, the first by name among equals. A replica
-    stays where it is, also while its node is lost: it may be running there.
-    """
-    load = Counter(dict.fromkeys(nodes, 0))
-    load.update(node for node in placed.values() if node in load)
-    found: dict[Replica, str] = {}
-    for replica in wanted:
-        if nodes and replica not in placed and replica not in found:
-            node = min(nodes, key=lambda node: (load[node], node))
-            found[replica] = node
-            load[node] += 1
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A process that a node is to run, in this generation of its component."""
+    """A process that a node is to run, in this generation of its component.
+
+    ``sockets`` are the addresses that it is to be given, None if one has to be waited for.
+    """
 
     component: str
     number: int
     generation: int
+    sockets: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +36,7 @@ class Present:
     """A process that a node knows of.
 
     ``asked`` says whether it was told to stop, ``grace`` how many seconds it was given then.
+    ``sockets`` are the addresses that it was given.
     """
 
     component: str
@@ -59,6 +44,7 @@ class Present:
     state: State
     asked: bool = False
     grace: float | None = None
+    sockets: Mapping[str, str] = field(default_factory=dict)
 
 
 Action = Literal["start", "stop", "forget"]
@@ -80,8 +66,8 @@ def steps(
 ) -> list[Step]:
     """Return what a node does next; stops come first, since they take longest.
 
-    A process of another generation is stopped, and its successor started once it is gone. One
-    that ended by itself, or gave up, is left alone: its own rules said so.
+    A process of another generation, or with other addresses, is stopped, and its successor started
+    once it is gone. One that ended by itself, or gave up, is left alone: its own rules said so.
 
     Parameters
     ----------
@@ -107,7 +93,7 @@ def _leave(
     if process.state in OVER:
         if wanted is None:
             yield Step("forget", name)
-    elif wanted is None or wanted.generation != process.generation:
+    elif wanted is None or _is_other(wanted, process):
         sooner = grace is not None and process.grace is not None and grace < process.grace
         told = process.asked and process.state == "stopping"
         if not told or sooner:
@@ -117,5 +103,11 @@ def _leave(
 def _is_to_start(wanted: Wanted, process: Present | None) -> bool:
     if process is None:
         return True
-    again = process.asked or process.generation != wanted.generation
+    again = process.asked or _is_other(wanted, process)
     return again and process.state in OVER
+
+
+def _is_other(wanted: Wanted, process: Present) -> bool:
+    """Whether what runs is not what is wanted; addresses that are not known change nothing."""
+    moved = wanted.sockets is not None and wanted.sockets != process.sockets
+    return moved or wanted.generation != process.generation

@@ -40,6 +40,7 @@ class ProcessSpec:
 
     Of a component with replicas, ``component`` and ``replica`` say which one this is, and
     ``generation`` which version of it. ``kernel_file`` is where a kernel can be connected to.
+    ``sockets`` are the tcp addresses in its arguments, by the names of the sockets.
     """
 
     name: str
@@ -55,6 +56,7 @@ class ProcessSpec:
     replica: int = 0
     generation: int = 0
     kernel_file: str = ""
+    sockets: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -103,7 +103,10 @@ class Registry:
         database.open()
         stack.callback(database.close)
         self.service = Service(
-            database, retain_size=settings.retain_size, retain_age=settings.retain_age
+            database,
+            retain_size=settings.retain_size,
+            retain_age=settings.retain_age,
+            move_after=settings.move_after,
         )
         await self.service.begin()
         access = Access(database)

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "placements",
     "replicas",
     "sessions",
+    "strays",
     "streams",
     "tokens",
 ]
@@ -100,6 +102,7 @@ components = Table(
     _of_cluster(),
 )
 
+#: ``overdue``: lost, and not back in time, so that what it had may go elsewhere.
 nodes = Table(
     "nodes",
     metadata,
@@ -113,6 +116,7 @@ nodes = Table(
     Column("alive", Boolean, nullable=False),
     Column("removed", Boolean, nullable=False),
     Column("seen", Float, nullable=False),
+    Column("overdue", Boolean, nullable=False, server_default=false()),
     _of_cluster(),
 )
 
@@ -135,6 +139,17 @@ replicas = Table(
     Column("name", String, primary_key=True),
     Column("node", String, nullable=False),
     Column("status", JSON, nullable=False),
+    _of_cluster(),
+)
+
+#: Processes on nodes that are not to run them any more, until these say that they are gone.
+strays = Table(
+    "strays",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("node", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("component", String, nullable=False),
     _of_cluster(),
 )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from palm.errors import ConfigError
+from palm_registry.watch import MOVE_AFTER
 
 __all__ = ["Settings", "parse"]
 
@@ -18,6 +19,8 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 @dataclass(frozen=True)
 class Settings:
     """One registry. ``linger`` None: it never ends by itself; else seconds without a cluster.
+
+    ``move_after``: seconds that a lost node has to come back before what it had goes elsewhere.
 
     ``run`` and ``state`` are the folders that all of palm shares; ``database`` is a URL.
     """
@@ -31,6 +34,7 @@ class Settings:
     #: Bytes of the database, and seconds, beyond which the oldest output is dropped.
     retain_size: int | None = 10 * 1024**3
     retain_age: float | None = 30 * 86400.0
+    move_after: float = MOVE_AFTER
 
     def __post_init__(self) -> None:
         if self.host not in LOOPBACK:
@@ -43,6 +47,8 @@ class Settings:
             raise ConfigError(f"there is no port {self.port}", key="--port", hint="0: any free one")
         if self.linger is not None and not self.linger >= 0:
             raise ConfigError(f"{self.linger} seconds", key="--linger")
+        if not self.move_after >= 0:
+            raise ConfigError(f"{self.move_after} seconds", key="--move-after", hint="from 0 on")
 
     @property
     def database_url(self) -> str:
@@ -65,6 +71,10 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     parser.add_argument(
         "--linger", type=float, metavar="SECONDS", help="end when no cluster was alive for so long"
     )
+    parser.add_argument(
+        "--move-after", type=float, default=MOVE_AFTER, metavar="SECONDS",
+        help="what a lost node had goes to other nodes after so long (default: %(default)g)",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     return Settings(
         run=_folder(given.run_dir, environ, "PALM_RUN_DIR"),
@@ -73,6 +83,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
         port=given.port,
         database=given.db,
         linger=given.linger,
+        move_after=given.move_after,
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -16,10 +16,20 @@ from palm.registry_api.schema import (
     NodeInfo,
     ReplicaStatus,
 )
+from palm.spec.placement import Demand, Host, why_not
 from palm.spec.plan import Replica
 from palm_registry.store.clusters import ComponentRow
+from palm_registry.store.nodes import Stray
 
-__all__ = ["Facts", "cluster_status", "is_ready", "released", "unmet_needs"]
+__all__ = [
+    "Facts",
+    "cluster_status",
+    "demand_of",
+    "hosts_of",
+    "is_ready",
+    "released",
+    "unmet_needs",
+]
 
 #: States, the one that needs attention most first.
 ATTENTION = ("failed", "unknown", "backing-off", "starting", "stopping", "stopped", "ready")
@@ -35,11 +45,25 @@ class Facts:
     replicas: Mapping[str, ReplicaStatus] = field(default_factory=dict)
     placements: Mapping[Replica, str] = field(default_factory=dict)
     nodes: Mapping[str, NodeInfo] = field(default_factory=dict)
+    strays: Collection[Stray] = ()
 
     def replica(self, component: ComponentRow, number: int) -> ReplicaStatus | None:
         """What is known of a replica now: of one on a lost node, that nothing is."""
         found = self.replicas.get(component.spec.replica_name(number))
         return None if found is None else self.seen(found)
+
+    def current(self, component: ComponentRow, number: int) -> ReplicaStatus | None:
+        """The same, but None for one that another is about to replace, there or elsewhere."""
+        found = self.replica(component, number)
+        if found is None or found.generation != component.spec.generation:
+            return None
+        at = self.placements.get((component.spec.name, number))
+        return found if at == found.node else None
+
+    def is_done(self, component: ComponentRow, number: int) -> bool:
+        """Whether a replica has ended by itself, and well."""
+        found = self.current(component, number)
+        return found is not None and _is_done(found)
 
     def seen(self, status: ReplicaStatus) -> ReplicaStatus:
         """A report, unless its node is lost."""
@@ -50,11 +74,37 @@ class Facts:
             )
         return status
 
+    def may_run_on(self, status: ReplicaStatus) -> bool:
+        """Whether a process may be running and its node can still be expected to end it."""
+        node = self.nodes.get(status.node)
+        return node is not None and not node.overdue and status.state in LIVING
+
+
+def demand_of(row: ComponentRow) -> Demand:
+    """A component as the planner sees it."""
+    spec = row.spec
+    return Demand(spec.name, row.desired, spec.labels, spec.node)
+
+
+def hosts_of(facts: Facts) -> list[Host]:
+    """The nodes as the planner sees them."""
+    return [
+        Host(
+            node.id,
+            node.cores,
+            node.labels,
+            "alive" if node.alive else "lost" if node.overdue else "away",
+        )
+        for node in facts.nodes.values()
+    ]
+
 
 def is_ready(facts: Facts, name: str) -> bool:
     """Whether all wanted replicas of a component are ready, or done, and there are any."""
     row = facts.components.get(name)
-    return row is not None and 0 < row.desired <= _actual(facts, row) + _done(facts, row)
+    if row is None or not row.desired:
+        return False
+    return all(_is_well(facts.current(row, number)) for number in range(row.desired))
 
 
 def unmet_needs(facts: Facts, row: ComponentRow) -> list[str]:
@@ -81,18 +131,23 @@ def cluster_status(
     state: ClusterState = "alive",
 ) -> ClusterStatus:
     """The status of a cluster at one moment."""
+    reports = defaultdict(list)
+    for report in facts.replicas.values():
+        reports[report.component].append(facts.seen(report))
+    looks = [_Look(facts, row, reports[name]) for name, row in facts.components.items()]
     missing = [
-        Missing(component=name, count=count, why=why)
-        for name, row in facts.components.items()
-        for why, count in _reasons(facts, row).items()
+        Missing(component=look.row.spec.name, count=count, why=why)
+        for look in looks
+        for why, count in look.missing.items()
     ]
-    components = [_component(facts, row) for row in facts.components.values()]
+    left = [name for name in sorted(reports) if name not in facts.components]
+    components = [look.status() for look in looks]
     return ClusterStatus(
         cluster=key,
         ready=not missing and state == "alive",
         state=state,
         missing=missing,
-        components=components + _leftovers(facts),
+        components=components + [c for name in left for c in _leftover(name, reports[name])],
         nodes=list(facts.nodes.values()),
         generation=generation,
         cursor=cursor,
@@ -100,105 +155,130 @@ def cluster_status(
     )
 
 
-def _component(facts: Facts, row: ComponentRow) -> ComponentStatus:
-    spec = row.spec
-    reports = [r for r in facts.replicas.values() if r.component == spec.name]
-    replicas = sorted((facts.seen(report) for report in reports), key=lambda r: r.replica)
-    reasons = _reasons(facts, row)
-    return ComponentStatus(
-        name=spec.name,
-        role=spec.role,
-        desired=row.desired,
-        actual=_actual(facts, row),
-        done=_done(facts, row),
-        state=_state(facts, row, replicas),
-        conditions=[f"{count} missing: {why}" for why, count in reasons.items()],
-        reason="; ".join(reasons),
-        replicas=replicas,
-        functions=sorted({f for r in replicas if r.state == "ready" for f in r.functions}),
-        owner=spec.owner,
-        master=spec.master or next((r.master for r in replicas if r.master), ""),
-        generation=spec.generation,
-        kernel=spec.kernel,
-    )
+class _Look:
+    """One component, looked at once. ``missing`` counts replicas that are not ready, by why."""
+
+    def __init__(self, facts: Facts, row: ComponentRow, reports: Sequence[ReplicaStatus]) -> None:
+        self.row = row
+        self._facts = facts
+        self._reports = sorted(reports, key=lambda report: report.replica)
+        self._current = [facts.current(row, number) for number in range(row.desired)]
+        why = (_why(facts, row, number, each) for number, each in enumerate(self._current))
+        self.missing = Counter(reason for reason in why if reason)
+
+    def status(self) -> ComponentStatus:
+        """All that there is to say."""
+        spec, reports = self.row.spec, self._reports
+        done = sum(each is not None and _is_done(each) for each in self._current)
+        ready = sum(each is not None and each.state == "ready" for each in self._current)
+        state = self._state()
+        return ComponentStatus(
+            name=spec.name,
+            role=spec.role,
+            desired=self.row.desired,
+            actual=ready,
+            done=done,
+            state=state,
+            conditions=self._conditions(done),
+            reason="; ".join(self.missing) or self._resting(state, done),
+            replicas=reports,
+            functions=sorted({f for r in reports if r.state == "ready" for f in r.functions}),
+            owner=spec.owner,
+            master=spec.master or next((r.master for r in reports if r.master), ""),
+            generation=spec.generation,
+            kernel=spec.kernel,
+        )
+
+    def _state(self) -> str:
+        if self._current:
+            states = ["starting" if each is None else each.state for each in self._current]
+            return min(states, key=ATTENTION.index)
+        return "stopping" if self._living() else "stopped"
+
+    def _living(self) -> int:
+        return sum(report.state in LIVING for report in self._reports)
+
+    def _conditions(self, done: int) -> list[str]:
+        found = [f"{count} missing: {why}" for why, count in self.missing.items()]
+        if done:
+            found.append(f"{done} done: ended with exit code 0")
+        beyond = sum(each.replica >= self.row.desired and each.state in LIVING
+                     for each in self._reports)  # fmt: skip
+        if beyond:
+            found.append(f"{beyond} beyond the wanted: to be stopped")
+        return found + [_stray(self._facts, stray) for stray in sorted(self._facts.strays)
+                        if stray.component == self.row.spec.name]  # fmt: skip
+
+    def _resting(self, state: str, done: int) -> str:
+        """Why one of which nothing is missing does not run, or not as a whole."""
+        if done:
+            some = f"{done} of {self.row.desired} have done what they were there for"
+            return "has done what it was there for" if done == self.row.desired else some
+        if self.row.desired:
+            return ""
+        if state == "stopping":
+            return f"is to stop: {self._living()} not over yet"
+        return "has no replicas" if self.row.running else "was stopped"
 
 
-def _state(facts: Facts, row: ComponentRow, replicas: list[ReplicaStatus]) -> str:
-    wanted = [facts.replica(row, number) for number in range(row.desired)]
-    states = [_state_of(row, status) for status in wanted]
-    if not wanted:
-        states = [status.state for status in replicas if status.state in LIVING]
-        return "stopping" if states else "stopped"
-    return min(states, key=ATTENTION.index)
-
-
-def _state_of(row: ComponentRow, status: ReplicaStatus | None) -> str:
-    if status is None or _is_old(row, status):
-        return "starting"
-    return status.state
-
-
-def _is_old(row: ComponentRow, status: ReplicaStatus) -> bool:
-    # What stands there is about to be replaced.
-    return status.generation != row.spec.generation
-
-
-def _actual(facts: Facts, row: ComponentRow) -> int:
-    found = (facts.replica(row, number) for number in range(row.desired))
-    return sum(s is not None and s.state == "ready" and not _is_old(row, s) for s in found)
-
-
-def _done(facts: Facts, row: ComponentRow) -> int:
-    """How many wanted replicas have done what they were there for."""
-    found = (facts.replica(row, number) for number in range(row.desired))
-    return sum(s is not None and _is_done(s) and not _is_old(row, s) for s in found)
+def _is_well(status: ReplicaStatus | None) -> bool:
+    return status is not None and (status.state == "ready" or _is_done(status))
 
 
 def _is_done(status: ReplicaStatus) -> bool:
     return status.state == "stopped" and status.exit == 0
 
 
-def _reasons(facts: Facts, row: ComponentRow) -> Counter[str]:
-    """How many wanted replicas are not ready, by why."""
-    why = (_why(facts, row, number) for number in range(row.desired))
-    return Counter(reason for reason in why if reason)
-
-
-def _why(facts: Facts, row: ComponentRow, number: int) -> str:
-    status = facts.replica(row, number)
-    if status is not None and not _is_old(row, status):
-        if status.state == "ready" or _is_done(status):
+def _why(facts: Facts, row: ComponentRow, number: int, current: ReplicaStatus | None) -> str:
+    """Why a wanted replica is not ready, "" if it is."""
+    if current is not None:
+        if _is_well(current):
             return ""
-        reason = f": it {status.reason}" if status.reason else ""
-        return f"{status.state}{reason}"
+        return f"{current.state}: it {current.reason}" if current.reason else current.state
     if not facts.nodes:
         return "no node has joined"
     if needs := unmet_needs(facts, row):
         return f"waits for {', '.join(needs)} to be ready"
     node = facts.placements.get((row.spec.name, number))
     if node is None:
-        return "no node is there to run it"
+        return why_not(demand_of(row), hosts_of(facts)) or "is about to get a node"
+    return _why_not_there(facts, facts.replica(row, number), node)
+
+
+def _why_not_there(facts: Facts, before: ReplicaStatus | None, node: str) -> str:
+    """Why a replica does not run on its node, given what is known of it."""
     if node not in facts.nodes or not facts.nodes[node].alive:
         return f"node {node} is lost"
-    return "is being replaced" if status is not None else "was never started"
+    if before is None:
+        return "was never started"
+    if before.node == node:
+        return "is being replaced"
+    waits = ", once it has ended there" if facts.may_run_on(before) else ""
+    return f"moves from node {before.node} to node {node}{waits}"
 
 
-def _leftovers(facts: Facts) -> list[ComponentStatus]:
-    """Processes of components that are no longer declared, until they have ended."""
-    names = {r.component for r in facts.replicas.values()} - facts.components.keys()
-    found = []
-    for name in sorted(names):
-        reports = [facts.seen(r) for r in facts.replicas.values() if r.component == name]
-        living = [report for report in reports if report.state in LIVING]
-        if living:
-            found.append(
-                ComponentStatus(
-                    name=name,
-                    role="process",
-                    desired=0,
-                    actual=0,
-                    state="stopping",
-                    replicas=living,
-                )
-            )
-    return found
+def _stray(facts: Facts, stray: Stray) -> str:
+    node = facts.nodes.get(stray.node)
+    if node is not None and node.alive:
+        return f"{stray.name} runs on node {stray.node} too, and is to stop there"
+    return f"{stray.name} may run on node {stray.node} too, which is lost"
+
+
+def _leftover(name: str, reports: Sequence[ReplicaStatus]) -> list[ComponentStatus]:
+    """Processes of a component that is no longer declared, until they have ended."""
+    living = [report for report in reports if report.state in LIVING]
+    if not living:
+        return []
+    reason = f"is no longer wanted: {len(living)} not over yet"
+    return [
+        ComponentStatus(
+            name=name,
+            role="process",
+            desired=0,
+            actual=0,
+            state="stopping",
+            reason=reason,
+            conditions=[reason],
+            replicas=living,
+        )
+    ]

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["LOST_AFTER", "Leases", "Nodes"]
+__all__ = ["LOST_AFTER", "MOVE_AFTER", "Leases", "Nodes"]
 
 #: Seconds of silence after which a node is lost.
 LOST_AFTER = 5.0
+#: Seconds from then on after which what a lost node had goes elsewhere, unless one says otherwise.
+MOVE_AFTER = 30.0
 
 Key = tuple[str, str]
 
@@ -75,19 +77,26 @@ class _Node:
     polls: int
     last: float
     alive: bool = True
+    #: Since when it is lost, until it is noted that it is so for too long.
+    lost: float | None = None
 
 
 class Nodes:
     """Which nodes are heard of, by cluster and id."""
 
-    def __init__(self) -> None:
+    def __init__(self, move_after: float = MOVE_AFTER) -> None:
+        self.move_after = move_after
         self._nodes: dict[Key, _Node] = {}
 
     def expect(self, cluster: str, node: str, now: float) -> None:
         """A node that should be there: it has the time of a silence to say so."""
         # Heartbeats of the runner that was this node before may still wait: they end later.
         found = self._nodes.setdefault((cluster, node), _Node(0, now))
-        found.last, found.alive = now, True
+        found.last, found.alive, found.lost = now, True, None
+
+    def expect_back(self, cluster: str, node: str, now: float) -> None:
+        """A node that was lost before we began: it has the time of one that is lost now."""
+        self._nodes[cluster, node] = _Node(0, now, alive=False, lost=now)
 
     def begin(self, cluster: str, node: str, now: float) -> None:
         """A heartbeat of a node arrived, and is not answered yet."""
@@ -121,14 +130,28 @@ class Nodes:
             if node.alive and not node.polls and now - node.last > LOST_AFTER
         ]
 
-    def lose(self, cluster: str, node: str) -> None:
+    def lose(self, cluster: str, node: str, now: float) -> None:
         """Note that a node counts as lost."""
         found = self._nodes.get((cluster, node))
         if found is not None:
-            found.alive = False
+            found.alive, found.lost = False, now
+
+    def overdue(self, now: float) -> list[Key]:
+        """Nodes that are lost for so long that what they had may go; `give_up` is to follow."""
+        return [
+            key
+            for key, node in self._nodes.items()
+            if node.lost is not None and not node.polls and now - node.lost >= self.move_after
+        ]
+
+    def give_up(self, cluster: str, node: str) -> None:
+        """Note that what a lost node had may go elsewhere."""
+        found = self._nodes.get((cluster, node))
+        if found is not None:
+            found.lost = None
 
     def back(self, cluster: str, node: str) -> bool:
         """Note that a node is there; say whether it was lost before."""
         found = self._nodes[cluster, node]
-        was, found.alive = found.alive, True
+        was, found.alive, found.lost = found.alive, True, None
         return not was

@@ -1,9 +1,10 @@
 """What the ancestor's manager and log store did wrong (29 to 43), where no other test holds it.
 
-29, 30 and 31 are in test_status and test_components, 29, 30 and 33 of its files in
-tests/spec/test_pylm, 33 in tests/spec/test_cluster, too, 34 and the poisoned session of 42 in
-test_database, 35 and 37 in test_access, 41 in test_components, 43 also in test_configs. 32, 39
-and 40 have nothing to happen to: the registry gives out no ports and knows no passwords.
+29, 30 and 31 are in test_status, test_components and tests/spec/test_placement, 29, 30 and 33 of
+its files in tests/spec/test_pylm, 32 in tests/runner/test_ports and test_sockets, 33 in
+tests/spec/test_cluster, too, 34 and the poisoned session of 42 in test_database, 35 and 37 in
+test_access, 41 in test_components, 43 also in test_configs. 39 and 40 have nothing to happen to:
+the registry knows no passwords.
 """
 
 from __future__ import annotations

@@ -248,7 +248,7 @@ def test_an_earlier_runners_question_that_ends_late_does_not_count() -> None:
     nodes.end("c", "n", now=100.0)
     assert nodes.silent(now=104.0) == []
     assert nodes.silent(now=106.0) == [("c", "n")]
-    nodes.lose("c", "n")
+    nodes.lose("c", "n", now=106.0)
     assert nodes.silent(now=200.0) == []
     nodes.begin("c", "n", now=300.0)
     assert nodes.back("c", "n")

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from palm.registry_api.schema import NodeInfo, ReplicaStatus
-from palm.spec.plan import place
 from palm_registry.status import Facts, cluster_status, released
 from palm_registry.store.clusters import ComponentRow
 from tests.support.registry import spec, status_of
@@ -143,26 +142,79 @@ def test_processes_of_a_forgotten_component_show_until_they_end() -> None:
     assert status(facts(replicas=(report(gone, state="stopped"),))).components == []
 
 
-# ---- placement
+# ---- every state has words
+
+#: State of a report, its exit code, what it says, and how it is counted: ready, done or missing.
+REPORTS: tuple[tuple[str, int | None, str, str], ...] = (
+    ("ready", None, "", "ready"),
+    ("stopped", 0, "ended with exit code 0", "done"),
+    ("stopped", -15, "was stopped", "missing"),
+    ("starting", None, "", "missing"),
+    ("starting", None, "waits for the address of foo.pull", "missing"),
+    ("stopping", None, "is being stopped", "missing"),
+    ("backing-off", 3, "ended with exit code 3", "missing"),
+    ("backing-off", -11, "was killed by SIGSEGV (segmentation fault)", "missing"),
+    ("failed", 1, "ended with exit code 1, 5 times in a row", "missing"),
+    ("failed", None, "cannot be started: there is no such file", "missing"),
+    ("", None, "", "missing"),
+)
+NEEDS_ATTENTION = (
+    "failed", "unknown", "backing-off", "starting", "stopping", "stopped", "ready",
+)  # fmt: skip
 
 
-def test_replicas_mean_as_many_on_any_number_of_nodes() -> None:
-    """Defects 29 and 31: 3 for 2 on 4 cores, none on 8."""
-    for count in range(6):
-        for nodes in range(1, 9):
-            wanted = [("w", n) for n in range(count)]
-            placed = place(wanted, {}, [f"n{i}" for i in range(nodes)])
-            assert sorted(placed) == wanted
+def reported(of: ComponentRow, number: int, case: tuple[str, int | None, str, str]) -> Any:
+    state, exit_code, reason, _ = case
+    if not state:
+        return None
+    return report(of, number, state=state, exit=exit_code, reason=reason)
 
 
-def test_placing_twice_changes_nothing() -> None:
-    wanted = [("w", n) for n in range(5)]
-    placed = place(wanted, {}, ["a", "b"])
-    assert place(wanted, placed, ["a", "b"]) == {}
-    assert place(wanted, placed, ["a", "b", "c"]) == {}
-    assert place([*wanted, ("v", 0)], placed, ["a", "b"]) == {("v", 0): "b"}
+@pytest.mark.parametrize("alive", [True, False], ids=["there", "lost"])
+@pytest.mark.parametrize("second", REPORTS, ids=lambda case: f"{case[0] or 'none'}-{case[1]}")
+@pytest.mark.parametrize("first", REPORTS, ids=lambda case: f"{case[0] or 'none'}-{case[1]}")
+def test_every_state_is_counted_and_says_why(first: Any, second: Any, alive: bool) -> None:
+    worker = row("w", role="worker", replicas=2)
+    cases = (first, second)
+    reports = [reported(worker, number, case) for number, case in enumerate(cases)]
+    found = status(facts(worker, replicas=tuple(r for r in reports if r), alive=alive))
+    shown = found.components[0]
+    states, counts = [], []
+    for state, _, _, count in cases:
+        lost = not alive and state in ("ready", "starting", "stopping", "backing-off")
+        states.append("unknown" if lost else state or "starting")
+        counts.append("missing" if lost else count)
+    assert shown.state == min(states, key=NEEDS_ATTENTION.index)
+    assert (shown.actual, shown.done) == (counts.count("ready"), counts.count("done"))
+    assert sum(m.count for m in found.missing) == counts.count("missing")
+    assert found.ready == (not found.missing)
+    for missing in found.missing:
+        assert missing.why in shown.reason
+        assert f"{missing.count} missing: {missing.why}" in shown.conditions
+    if not found.missing and shown.done:
+        assert f"{shown.done} done: ended with exit code 0" in shown.conditions
+    for state, (_, _, reason, count) in zip(states, cases, strict=True):
+        if count == "missing" and state != "unknown":
+            assert reason in shown.reason
+        if state == "unknown":
+            assert "unknown: it is on node here, which is lost" in shown.reason
+    assert (shown.reason == "") == (shown.actual == 2)
 
 
-def test_replicas_are_spread() -> None:
-    placed = place([("w", n) for n in range(4)], {}, ["b", "a"])
-    assert sorted(placed.values()) == ["a", "a", "b", "b"]
+def test_one_that_is_not_wanted_says_why_it_does_not_run() -> None:
+    def reason(of: ComponentRow, *replicas: ReplicaStatus) -> str:
+        return str(status(facts(of, replicas=replicas)).components[0].reason)
+
+    stopped, none = row("a", running=False), row("w", role="worker", replicas=0)
+    assert reason(stopped) == "was stopped"
+    assert reason(stopped, report(stopped)) == "is to stop: 1 not over yet"
+    assert reason(none) == "has no replicas"
+    done = row("b")
+    assert reason(done, report(done, state="stopped", exit=0)) == "has done what it was there for"
+
+
+def test_more_than_is_wanted_is_told() -> None:
+    worker = row("w", role="worker", replicas=1)
+    found = status(facts(worker, replicas=(report(worker, 0), report(worker, 1))))
+    assert found.ready
+    assert found.components[0].conditions == ["1 beyond the wanted: to be stopped"]

@@ -495,3 +495,36 @@ def test_a_node_knows_what_its_components_have_counted(
         assert eventually(lambda: [each.name for each in node.node.metrics()] == ["foo"])
     registry.want()
     assert eventually(lambda: node.node.metrics() == [])
+
+
+def test_status_alone_says_why_a_process_ended(registry: FakeRegistry, node: RunningNode) -> None:
+    source = "import sys; print('line', *range(3000), file=sys.stderr); sys.exit('no such model')"
+    registry.want((component("foo", source, restart="never"), 1))
+    assert registry.are(foo="failed")
+    status = registry.replicas["foo"]
+    assert status.reason == "ended with exit code 1 before it was ready"
+    assert status.last_lines.endswith("2999\nno such model\n")
+    assert len(status.last_lines) == 2000
+
+
+def test_last_lines_go_when_a_process_is_ready_again(
+    registry: FakeRegistry, node: RunningNode, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    source = PROLOGUE + (
+        f"path = {str(mark)!r}\n"
+        "if not os.path.exists(path):\n"
+        "    open(path, 'w').close(); sys.exit('the first time')\n"
+        "notify_ready(); stop.wait(60)\n"
+    )
+    registry.want((component("foo", source), 1))
+    seen: set[str] = set()
+    assert eventually(
+        lambda: (
+            "foo" in registry.replicas
+            and (seen.add(registry.replicas["foo"].last_lines), registry.states())[1]
+            == {"foo": "ready"}
+        )
+    )
+    assert "the first time\n" in seen
+    assert registry.replicas["foo"].last_lines == ""

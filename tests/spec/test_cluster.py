@@ -342,3 +342,26 @@ def test_the_file_of_a_page_of_the_interface_is_taken(tmp_path: Path) -> None:
     )
     foo = parse_cluster(text).components["foo"]
     assert (foo.env, foo.kernel, foo.grace, foo.restart) == ({"A": "1"}, True, 2.0, "never")
+
+
+def test_a_component_may_wish_for_a_node() -> None:
+    text = '[components.a]\ncommand = ["x"]\nlabels = { gpu = "yes" }\nnode = "north"\n'
+    spec = parse_cluster(text).components["a"]
+    assert (spec.labels, spec.node) == ({"gpu": "yes"}, "north")
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "said"),
+    [
+        ('labels = { "a b" = "c" }', "labels", "cannot be a label"),
+        ('labels = { gpu = "" }', "labels", "cannot be a label"),
+        ("labels = { gpu = true }", "labels.gpu", "expected a text, got"),
+        ('labels = "gpu"', "labels", "expected a table, got a text"),
+        ('node = "a b"', "node", "cannot be the name of a node"),
+        ('label = { gpu = "yes" }', "label", "no such key"),
+    ],
+)
+def test_a_wish_that_is_none_is_told_with_its_line(line: str, key: str, said: str) -> None:
+    _, errors = check_cluster(f'[components.a]\ncommand = ["x"]\n{line}\n')
+    assert [(error.line, error.key) for error in errors] == [(3, f"components.a.{key}")]
+    assert said in str(errors[0])

@@ -1,19 +1,16 @@
-"""Where replicas run, and how a node gets to what it is to run."""
+"""How a node gets to what it is to run."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from palm.spec.plan import Present, Step, Wanted, place, steps
+from palm.spec.plan import Present, Step, Wanted, steps
 from palm.spec.process import OVER
 
 NAMES = st.sampled_from(["a", "b", "c"])
-REPLICAS = st.lists(st.tuples(NAMES, st.integers(0, 3)), unique=True)
-NODES = st.sets(st.sampled_from(["n1", "n2", "n3"]))
 WANTED = st.dictionaries(
     NAMES, st.builds(Wanted, st.just("x"), st.just(0), st.integers(1, 3)), max_size=3
 )
@@ -29,34 +26,6 @@ PRESENT = st.dictionaries(
     ),
     max_size=3,
 )
-
-
-@given(REPLICAS, NODES)
-def test_each_replica_has_exactly_one_node(wanted: list[tuple[str, int]], nodes: set[str]) -> None:
-    placed = place(wanted, {}, nodes)
-    assert set(placed) == (set(wanted) if nodes else set())
-    loads = Counter(placed.values())
-    if nodes:
-        assert max(loads[n] for n in nodes) - min(loads[n] for n in nodes) <= 1
-
-
-@given(REPLICAS, NODES, NODES)
-def test_placing_again_changes_nothing(
-    wanted: list[tuple[str, int]], nodes: set[str], more: set[str]
-) -> None:
-    placed = place(wanted, {}, nodes)
-    assert place(wanted, placed, nodes) == {}
-    assert place(wanted, {}, nodes) == placed
-    # Nor does a node that comes or goes move what has a place.
-    assert not place(wanted, placed, more).keys() & placed.keys()
-
-
-def test_replicas_of_a_lost_node_stay_placed() -> None:
-    assert place([("a", 0)], {("a", 0): "lost"}, ["n1"]) == {}
-
-
-def test_wanted_twice_is_placed_once() -> None:
-    assert place([("a", 0), ("a", 0)], {}, ["n1", "n2"]) == {("a", 0): "n1"}
 
 
 def follow(present: dict[str, Present], wanted: dict[str, Wanted], step: Step) -> None:

@@ -176,14 +176,15 @@ class RunningNode:
 class Runner:
     """The command ``palm runner``, again and again."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, name: str = "here") -> None:
         self.home = home
+        self.name = name
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
         with (self.home / "runner.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "palm", "runner", "--name", "here", *arguments],
+                [sys.executable, "-m", "palm", "runner", "--name", self.name, *arguments],
                 stderr=log,
                 env=os.environ | {"PYTHONPATH": os.pathsep.join([ROOT, f"{ROOT}/registry"])},
                 start_new_session=True,

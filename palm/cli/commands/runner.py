@@ -8,6 +8,8 @@ import signal
 import sys
 import time
 from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
 
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
@@ -16,8 +18,9 @@ from palm.registry_api.client import RegistryClient
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
+from palm.spec.node import NodeConfig, parse_node, parse_ports
 
-__all__ = ["run"]
+__all__ = ["node_config", "run"]
 
 _POLL = 0.01
 
@@ -30,8 +33,9 @@ def run(arguments: Namespace) -> int:
         level=log_level(),
     )
     folders = Folders.find()
+    config = node_config(arguments)
     client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
-    node = Node(folders, client, arguments.name or "")
+    node = Node(folders, client, config=config)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: node.stop())
     try:
@@ -39,6 +43,25 @@ def run(arguments: Namespace) -> int:
     finally:
         client.close()
     return OK
+
+
+def node_config(arguments: Namespace) -> NodeConfig:
+    """Return what the file says of this machine; an option counts more."""
+    config = NodeConfig()
+    if arguments.config:
+        config = _read(Path(arguments.config))
+    given = {key: getattr(arguments, key) for key in ("name", "address", "ports")}
+    if given["ports"]:
+        given["ports"] = parse_ports(given["ports"])
+    return replace(config, **{key: value for key, value in given.items() if value})
+
+
+def _read(path: Path) -> NodeConfig:
+    try:
+        return parse_node(path.read_text("utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError(f"{path} cannot be read: {reason}", key="--config") from error
 
 
 def _connect(folders: Folders, url: str, patience: float) -> RegistryClient:

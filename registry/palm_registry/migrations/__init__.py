@@ -11,13 +11,14 @@ import secrets
 from sqlalchemy import Connection, inspect, text
 
 from palm.errors import ConfigError
-from palm_registry.migrations import m0001, m0002, m0005
+from palm_registry.migrations import m0001, m0002, m0004, m0005
 
 __all__ = ["LATEST", "migrate"]
 
 _STEPS: tuple[tuple[str, ...], ...] = (
     m0001.STATEMENTS,
     m0002.STATEMENTS,
+    m0004.STATEMENTS,
     m0005.STATEMENTS,
 )
 #: Version of the schema that this program works with.

@@ -125,14 +125,10 @@ class Clusters:
             lost = [node for node, row in nodes.items() if not row.alive]
             for node in lost:
                 node_rows.update_node(connection, key, node, removed=True)
+                node_rows.delete_strays(connection, key, node)
             for status in node_rows.get_replicas(connection, key).values():
                 if status.node in lost or status.node not in nodes:
                     node_rows.delete_replica(connection, key, status.name)
-            rows.delete_placements(connection, key)
-            kept = node_rows.get_replicas(connection, key).values()
-            # What still runs somewhere stays there.
-            for (name, number), node in {(r.component, r.replica): r.node for r in kept}.items():
-                rows.put_placement(connection, key, name, number, node)
             add_event(connection, key, "cluster.reset", "lost nodes were forgotten")
             settle(connection, key, changed=True)
             return self._info(connection, get_cluster(connection, key))
@@ -231,6 +227,7 @@ def finish(connection: Connection, key: str) -> None:
         return
     for node in nodes:
         node_rows.update_node(connection, key, node.id, removed=True)
+        node_rows.delete_strays(connection, key, node.id)
     for name in node_rows.get_replicas(connection, key):
         node_rows.delete_replica(connection, key, name)
     rows.delete_placements(connection, key)

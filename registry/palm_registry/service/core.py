@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from palm.registry_api.schema import ClusterStatus, Event, NodeInfo
 from palm.spec.names import nearest
-from palm.spec.plan import place
+from palm.spec.placement import plan
 from palm_registry.cursor import Cursor
 from palm_registry.failures import NotFound
 from palm_registry.signals import Signals
-from palm_registry.status import Facts, cluster_status, released
+from palm_registry.status import Facts, cluster_status, demand_of, hosts_of, released
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import events as event_rows
@@ -73,6 +73,7 @@ def facts_of(connection: Connection, key: str) -> Facts:
         replicas=node_rows.get_replicas(connection, key),
         placements=cluster_rows.get_placements(connection, key),
         nodes={row.id: node_info(row) for row in node_rows.all_nodes(connection, key)},
+        strays=node_rows.get_strays(connection, key),
     )
 
 
@@ -86,6 +87,7 @@ def node_info(row: NodeRow) -> NodeInfo:
         labels=row.labels,
         alive=row.alive,
         seen=row.seen,
+        overdue=row.overdue,
     )
 
 
@@ -123,18 +125,48 @@ def settle(connection: Connection, key: str, *, changed: bool) -> None:
         cluster_rows.put_component(connection, key, row)
         changed = True
     _forget_placements(connection, key, facts)
-    wanted = [
-        (name, number)
-        for name, row in facts.components.items()
-        if row.released
-        for number in range(row.desired)
-    ]
-    alive = [node.id for node in facts.nodes.values() if node.alive]
-    for (name, number), node in place(wanted, facts.placements, alive).items():
-        cluster_rows.put_placement(connection, key, name, number, node)
-        changed = True
-    if changed:
+    if _place(connection, key, facts) or changed:
         cluster_rows.bump(connection, key)
+
+
+def _place(connection: Connection, key: str, facts: Facts) -> bool:
+    """Store where all is to run by now; say whether anything has another place than before."""
+    demands = [demand_of(row) for row in facts.components.values() if row.released]
+    found = plan(demands, hosts_of(facts), facts.placements)
+    changed = False
+    for (name, number), node in found.nodes.items():
+        before = facts.placements.get((name, number))
+        # What has done its work is not done again because its node is gone.
+        if before != node and not facts.is_done(facts.components[name], number):
+            cluster_rows.put_placement(connection, key, name, number, node)
+            _note_move(connection, key, facts, (name, number), node)
+            changed = True
+    for name, number in found.unplaced.keys() & facts.placements.keys():
+        if not facts.is_done(facts.components[name], number):
+            cluster_rows.delete_placements(connection, key, component=name, number=number)
+            changed = True
+    return changed
+
+
+def _note_move(
+    connection: Connection, key: str, facts: Facts, replica: tuple[str, int], node: str
+) -> None:
+    """Tell of a replica that had another place before."""
+    name, number = replica
+    before = facts.placements.get(replica)
+    if before is None:
+        return
+    known = facts.nodes.get(before)
+    if known is None:
+        why = "is no node any more"
+    else:
+        why = "does not suit it any more" if known.alive else "is lost"
+    process = facts.components[name].spec.replica_name(number)
+    add_event(
+        connection, key, "component.moved",
+        f"{process} moves to node {node}, since node {before} {why}",
+        component=name, replica=number, node=node, data={"name": process, "from": before},
+    )  # fmt: skip
 
 
 def _forget_placements(connection: Connection, key: str, facts: Facts) -> None:

@@ -17,9 +17,9 @@ from palm.registry_api.schema import (
     NodeInfo,
     NodeJoin,
     NodeJoined,
-    ReplicaStatus,
 )
-from palm.spec.names import check_name
+from palm.spec.names import check_labels, check_name
+from palm.spec.node import MAX_CORES
 from palm_registry.failures import Conflict, Gone, Invalid, NotFound
 from palm_registry.service.clusters import finish
 from palm_registry.service.core import (
@@ -30,7 +30,9 @@ from palm_registry.service.core import (
     node_info,
     settle,
 )
-from palm_registry.status import LIVING
+from palm_registry.service.reports import take_report
+from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
+from palm_registry.status import LIVING, Facts
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
 from palm_registry.store.clusters import ComponentRow
@@ -46,8 +48,6 @@ __all__ = ["NodeRules"]
 MAX_WAIT = 60.0
 #: Replicas in one report.
 MAX_STATUSES = 10_000
-#: How an end of a process is called in its event.
-_KINDS = {"backing-off": "exited", "failed": "exited", "stopped": "exited"}
 
 
 class NodeRules:
@@ -79,6 +79,7 @@ class NodeRules:
         except ConfigError as error:
             text = f"{request.name!r} cannot be the name of a node"
             raise Invalid("name", text, error.hint or "") from error
+        _check_node(request)
         row = NodeRow(
             cluster=key,
             id=node,
@@ -115,7 +116,7 @@ class NodeRules:
             if found is None or found.removed:
                 raise NotFound("no-such-node", f"there is no node {node!r}")
             rows.update_node(connection, key, node, removed=True, alive=False)
-            cluster_rows.delete_placements(connection, key, node=node)
+            rows.delete_strays(connection, key, node)
             for status in rows.get_replicas(connection, key).values():
                 if status.node == node:
                     rows.delete_replica(connection, key, status.name)
@@ -153,10 +154,10 @@ class NodeRules:
         def write(connection: Connection) -> None:
             row = _current(connection, key, node, beat.session)
             if not row.alive:
-                rows.update_node(connection, key, node, alive=True, seen=time.time())
+                back = {"alive": True, "overdue": False, "seen": time.time()}
+                rows.update_node(connection, key, node, **back)
                 add_event(connection, key, "node.back", f"node {node} is back", node=node)
-            _take(connection, key, node, beat)
-            settle(connection, key, changed=False)
+            settle(connection, key, changed=take_report(connection, key, node, beat))
 
         await self._core.database.write(write)
         self._core.changed(key)
@@ -193,11 +194,27 @@ class NodeRules:
         """Note which nodes have become silent."""
         for key, node in self._core.nodes.silent(self._core.now()):
             await self._lose(key, node)
+        for key, node in self._core.nodes.overdue(self._core.now()):
+            await self._give_up(key, node)
 
     async def _lose(self, key: str, node: str) -> None:
         await self._core.database.write(lambda c: _lose(c, key, node))
-        self._core.nodes.lose(key, node)
+        self._core.nodes.lose(key, node, self._core.now())
         self._core.changed(key)
+
+    async def _give_up(self, key: str, node: str) -> None:
+        await self._core.database.write(lambda c: _give_up(c, key, node))
+        self._core.nodes.give_up(key, node)
+        self._core.changed(key)
+
+
+def _check_node(request: NodeJoin) -> None:
+    try:
+        check_labels(request.labels)
+    except ConfigError as error:
+        raise Invalid("labels", str(error.args[0]), error.hint or "") from error
+    if not 0 <= request.cores <= MAX_CORES:
+        raise Invalid("cores", f"{request.cores} cores", f"from 0 to {MAX_CORES}")
 
 
 def _check_beat(beat: Heartbeat) -> None:
@@ -225,59 +242,6 @@ def _current(connection: Connection, key: str, node: str, session: str) -> NodeR
     return row
 
 
-def _take(connection: Connection, key: str, node: str, beat: Heartbeat) -> None:
-    before = rows.get_replicas(connection, key)
-    components = cluster_rows.all_components(connection, key)
-    for status in beat.statuses:
-        known = before.get(status.name)
-        if known is not None and known.node != node and known.state in LIVING:
-            continue  # the process of that name that counts is elsewhere
-        status = replace(status, node=node, updated=time.time())
-        _note(connection, key, known, status)
-        if _is_over(status, components.get(status.component)):
-            rows.delete_replica(connection, key, status.name)
-        else:
-            rows.put_replica(connection, key, status)
-    if beat.full:
-        present = {status.name for status in beat.statuses}
-        for name, known in before.items():
-            if known.node == node and name not in present:
-                rows.delete_replica(connection, key, name)
-
-
-def _is_over(status: ReplicaStatus, component: ComponentRow | None) -> bool:
-    """Whether nobody wants to know of a process any more that has ended."""
-    if status.state in LIVING:
-        return False
-    return component is None or status.replica >= component.spec.replicas
-
-
-def _note(
-    connection: Connection, key: str, known: ReplicaStatus | None, status: ReplicaStatus
-) -> None:
-    same = known is not None and known.instance == status.instance
-    if same and known is not None and known.state == status.state:
-        return
-    text = f"{status.name} {status.reason or f'is {status.state}'}"
-    add_event(
-        connection,
-        key,
-        f"component.{_KINDS.get(status.state, status.state)}",
-        text,
-        component=status.component,
-        replica=status.replica,
-        node=status.node,
-        data={
-            "name": status.name,
-            "state": status.state,
-            "instance": status.instance,
-            "pid": status.pid,
-            "exit": status.exit,
-            "restarts": status.restarts,
-        },
-    )
-
-
 def _assignments(connection: Connection, key: str, node: str, session: str) -> Assignments:
     _current(connection, key, node, session)
     cluster = cluster_rows.get_cluster(connection, key)
@@ -287,16 +251,26 @@ def _assignments(connection: Connection, key: str, node: str, session: str) -> A
         return Assignments(generation=cluster.generation, stop=True)
     facts = facts_of(connection, key)
     found = []
-    for name, row in facts.components.items():
-        numbers = [
-            number
-            for number in range(row.desired if row.released else 0)
-            if facts.placements.get((name, number)) == node
-        ]
+    for row in facts.components.values():
+        numbers = [number for number in range(row.desired) if _may_run(facts, row, number, node)]
         if numbers or row.stop_grace is not None:
             grace = row.spec.grace if row.stop_grace is None else row.stop_grace
             found.append(Assignment(spec=replace(row.spec, grace=grace), numbers=numbers))
-    return Assignments(generation=cluster.generation, components=found)
+    mark_reached(facts, found)
+    return Assignments(
+        generation=cluster.generation,
+        components=found,
+        sockets=sockets_elsewhere(facts, found, node),
+        peers=peers_elsewhere(facts, node),
+    )
+
+
+def _may_run(facts: Facts, row: ComponentRow, number: int, node: str) -> bool:
+    """Whether a node is to run a replica, and nobody else still does who is to stop it."""
+    if not row.released or facts.placements.get((row.spec.name, number)) != node:
+        return False
+    known = facts.replicas.get(row.spec.replica_name(number))
+    return known is None or known.node == node or not facts.may_run_on(known)
 
 
 def _lose(connection: Connection, key: str, node: str) -> None:
@@ -313,3 +287,11 @@ def _lose(connection: Connection, key: str, node: str) -> None:
     add_event(connection, key, "node.lost", text, node=node, data={"replicas": there})
     settle(connection, key, changed=False)
     finish(connection, key)
+
+
+def _give_up(connection: Connection, key: str, node: str) -> None:
+    row = rows.get_node(connection, key, node)
+    if row is None or row.removed or row.alive:
+        return
+    rows.update_node(connection, key, node, overdue=True)
+    settle(connection, key, changed=True)

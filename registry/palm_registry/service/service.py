@@ -15,9 +15,11 @@ from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
 from palm_registry.service.retention import Retention
 from palm_registry.service.searches import Searches
+from palm_registry.service.shared import SharedStatus
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as node_rows
+from palm_registry.watch import MOVE_AFTER, Nodes
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -32,15 +34,21 @@ class Service:
     """What handlers call. `begin` comes first; `sweep` is to be called every `SWEEP` seconds."""
 
     def __init__(
-        self, database: Database, *, retain_size: int | None = None, retain_age: float | None = None
+        self,
+        database: Database,
+        *,
+        retain_size: int | None = None,
+        retain_age: float | None = None,
+        move_after: float = MOVE_AFTER,
     ) -> None:
-        self.core = Core(database)
+        self.core = Core(database, nodes=Nodes(move_after))
         self.clusters = Clusters(self.core)
         self.configs = Configs(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
         self.metrics = Metrics(self.core, self.nodes)
-        self.feed = Feed(database, self.core.signals, self.clusters.status, self.metrics.cluster)
+        status = SharedStatus(self.core.signals, self.clusters.status)
+        self.feed = Feed(database, self.core.signals, status, self.metrics.cluster)
         self.outputs = Outputs(self.core, self.feed)
         self.searches = Searches(self.core)
         self.retention = Retention(self.core, retain_size, retain_age)
@@ -51,17 +59,21 @@ class Service:
         """Take up what was there when the registry ended, with new time for all to report."""
         now = self.core.now()
 
-        def read(connection: Connection) -> None:
+        def look(connection: Connection) -> None:
             for node in node_rows.all_nodes(connection):
                 if node.alive:
                     self.core.nodes.expect(node.cluster, node.id, now)
+                    continue
+                # It may have come back while nobody was there to hear it.
+                self.core.nodes.expect_back(node.cluster, node.id, now)
+                node_rows.update_node(connection, node.cluster, node.id, overdue=False)
             for key, holder, ttl in cluster_rows.get_leases(connection):
                 self.core.leases.renew(key, holder, ttl, now)
             for cluster in cluster_rows.all_clusters(connection):
                 if cluster.held and not self.core.leases.holders(cluster.key):
                     self.core.leases.set_unheld(cluster.key, now)
 
-        await self.core.database.read(read)
+        await self.core.database.write(look)
 
     async def sweep(self) -> None:
         """Note which leases are over, which nodes are silent, and which clusters end thereby.

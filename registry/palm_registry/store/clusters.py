@@ -156,7 +156,8 @@ def get_placements(connection: Connection, key: str) -> dict[tuple[str, int], st
 
 
 def put_placement(connection: Connection, key: str, component: str, number: int, node: str) -> None:
-    """Say which node runs a replica that had none."""
+    """Say which node runs a replica, in the place of any other."""
+    delete_placements(connection, key, component=component, number=number)
     values = {"cluster": key, "component": component, "replica": number, "node": node}
     connection.execute(insert(placements).values(**values))
 

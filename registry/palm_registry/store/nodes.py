@@ -1,24 +1,28 @@
-"""Nodes, and what their runners have reported."""
+"""Nodes, what their runners have reported, and what may still run where it should not."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
 from palm.registry_api.schema import ReplicaStatus
-from palm_registry.models import nodes, replicas
+from palm_registry.models import nodes, replicas, strays
 from palm_registry.store.database import fetch_all, fetch_one
 
 __all__ = [
     "NodeRow",
+    "Stray",
     "all_nodes",
     "delete_replica",
+    "delete_strays",
     "get_node",
     "get_replicas",
+    "get_strays",
     "put_node",
     "put_replica",
+    "put_stray",
     "update_node",
 ]
 
@@ -36,6 +40,15 @@ class NodeRow(msgspec.Struct, kw_only=True):
     alive: bool = True
     removed: bool = False
     seen: float = 0.0
+    overdue: bool = False
+
+
+class Stray(NamedTuple):
+    """A process that runs, or may run, on a node that is not to run it any more."""
+
+    node: str
+    name: str
+    component: str
 
 
 def all_nodes(connection: Connection, key: str | None = None) -> list[NodeRow]:
@@ -84,3 +97,23 @@ def delete_replica(connection: Connection, key: str, name: str) -> None:
     """Forget what was reported of a replica."""
     same = (replicas.c.cluster == key, replicas.c.name == name)
     connection.execute(delete(replicas).where(*same))
+
+
+def get_strays(connection: Connection, key: str) -> set[Stray]:
+    """Return what may still run on nodes that are not to run it."""
+    query = select(strays.c.node, strays.c.name, strays.c.component).where(strays.c.cluster == key)
+    return {Stray(**row) for row in fetch_all(connection, query)}
+
+
+def put_stray(connection: Connection, key: str, stray: Stray) -> None:
+    """Note a process that may still run on a node that is not to run it."""
+    delete_strays(connection, key, stray.node, stray.name)
+    connection.execute(insert(strays).values(cluster=key, **stray._asdict()))
+
+
+def delete_strays(connection: Connection, key: str, node: str, name: str | None = None) -> None:
+    """Forget a stray of a node that is gone by now, or all of that node."""
+    query = delete(strays).where(strays.c.cluster == key, strays.c.node == node)
+    if name is not None:
+        query = query.where(strays.c.name == name)
+    connection.execute(query)

@@ -1,0 +1,33 @@
+"""Components on other nodes, by name: runners write down what the registry tells them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from palm.errors import PalmError
+from palm.runtime.folders import Folders
+from palm.transport import privatefile
+
+__all__ = ["find_peer", "peers_path"]
+
+_MAX_FILE = 4 * 1024 * 1024
+
+
+def peers_path(folders: Folders, node: str) -> Path:
+    """Return where the runner of a node writes them."""
+    return folders.components.parent / f"peers-{node}.json"
+
+
+def find_peer(folders: Folders, name: str) -> str:
+    """Return the address of a component on another node, "" if none is known."""
+    for path in sorted(folders.components.parent.glob("peers-*.json")):
+        try:
+            data = privatefile.read(path, "list of components on other nodes", _MAX_FILE)
+            address = msgspec.json.decode(data, type=dict[str, str]).get(name)
+        except (PalmError, *privatefile.UNREADABLE):  # gone by now, or to be written anew
+            continue
+        if address:
+            return address
+    return ""

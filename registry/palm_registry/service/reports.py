@@ -1,0 +1,134 @@
+"""What the runner of a node reports of its processes, and what follows from it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from palm.registry_api.schema import Heartbeat, ReplicaStatus
+from palm_registry.service.core import add_event
+from palm_registry.status import LIVING
+from palm_registry.store import clusters as cluster_rows
+from palm_registry.store import nodes as rows
+from palm_registry.store.clusters import ComponentRow
+from palm_registry.store.nodes import Stray
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+__all__ = ["take_report"]
+
+#: How an end of a process is called in its event.
+_KINDS = {"backing-off": "exited", "failed": "exited", "stopped": "exited"}
+
+
+def take_report(connection: Connection, key: str, node: str, beat: Heartbeat) -> bool:
+    """Store what a node reports; say whether other nodes may have something else to do now."""
+    report = _Report(connection, key, node)
+    for status in beat.statuses:
+        report.take(replace(status, node=node, updated=time.time()))
+    if beat.full:
+        report.forget_others({status.name for status in beat.statuses})
+    return report.changed
+
+
+class _Report:
+    """One report, against what is known before it."""
+
+    def __init__(self, connection: Connection, key: str, node: str) -> None:
+        self.changed = False
+        self._connection = connection
+        self._key = key
+        self._node = node
+        self._before = rows.get_replicas(connection, key)
+        self._components = cluster_rows.all_components(connection, key)
+        self._placements = cluster_rows.get_placements(connection, key)
+        self._strays = rows.get_strays(connection, key)
+
+    def take(self, status: ReplicaStatus) -> None:
+        """Take the status of one process."""
+        known = self._before.get(status.name)
+        elsewhere = known is not None and known.node != self._node
+        if elsewhere and known is not None and known.state in LIVING:
+            if self._placed(status) != self._node:
+                self._take_stray(status)  # the process of that name that counts is elsewhere
+                return
+            self._add_stray(known)
+        self._drop_stray(status.name)
+        _note(self._connection, self._key, known, status)
+        self._store(known, status)
+
+    def _placed(self, status: ReplicaStatus) -> str | None:
+        return self._placements.get((status.component, status.replica))
+
+    def _store(self, known: ReplicaStatus | None, status: ReplicaStatus) -> None:
+        leaving = self._placed(status) not in (None, self._node)
+        gone = status.state not in LIVING
+        if gone and (leaving or _is_over(status, self._components.get(status.component))):
+            rows.delete_replica(self._connection, self._key, status.name)
+        else:
+            rows.put_replica(self._connection, self._key, status)
+        # Who waits for its end, or for its addresses, has to hear of it.
+        sockets = {} if known is None else known.sockets
+        self.changed |= (gone and leaving) or sockets != status.sockets
+
+    def forget_others(self, names: set[str]) -> None:
+        """Forget what the node had and has not any more."""
+        for name, known in self._before.items():
+            if known.node == self._node and name not in names:
+                rows.delete_replica(self._connection, self._key, name)
+                at = self._placements.get((known.component, known.replica))
+                self.changed |= at not in (None, self._node)
+        for stray in self._strays:
+            if stray.node == self._node and stray.name not in names:
+                self._drop_stray(stray.name)
+
+    def _take_stray(self, status: ReplicaStatus) -> None:
+        if status.state in LIVING:
+            self._add_stray(status)
+        else:
+            self._drop_stray(status.name)
+
+    def _add_stray(self, status: ReplicaStatus) -> None:
+        stray = Stray(status.node, status.name, status.component)
+        if stray not in self._strays:
+            rows.put_stray(self._connection, self._key, stray)
+
+    def _drop_stray(self, name: str) -> None:
+        if any((stray.node, stray.name) == (self._node, name) for stray in self._strays):
+            rows.delete_strays(self._connection, self._key, self._node, name)
+
+
+def _is_over(status: ReplicaStatus, component: ComponentRow | None) -> bool:
+    """Whether nobody wants to know of a process any more that has ended."""
+    if status.state in LIVING:
+        return False
+    return component is None or status.replica >= component.spec.replicas
+
+
+def _note(
+    connection: Connection, key: str, known: ReplicaStatus | None, status: ReplicaStatus
+) -> None:
+    same = known is not None and known.instance == status.instance
+    if same and known is not None and known.state == status.state:
+        return
+    text = f"{status.name} {status.reason or f'is {status.state}'}"
+    add_event(
+        connection,
+        key,
+        f"component.{_KINDS.get(status.state, status.state)}",
+        text,
+        component=status.component,
+        replica=status.replica,
+        node=status.node,
+        data={
+            "name": status.name,
+            "state": status.state,
+            "instance": status.instance,
+            "pid": status.pid,
+            "exit": status.exit,
+            "restarts": status.restarts,
+        },
+    )

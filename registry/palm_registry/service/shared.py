@@ -1,0 +1,57 @@
+"""One computation of a cluster's status for all who follow it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from palm.registry_api.schema import ClusterStatus
+from palm_registry.signals import Signals
+
+__all__ = ["SharedStatus"]
+
+
+#: Clusters whose latest status is kept; of more, those computed longest ago are not.
+_KEPT = 16
+
+
+class SharedStatus:
+    """Gives the status of a cluster, computed anew only when the cluster has changed.
+
+    The cursor, the time and the last signs of life in it are those of its computation.
+
+    Parameters
+    ----------
+    compute
+        Reads and computes a status; what it raises goes to all who wait for that computation.
+    """
+
+    def __init__(
+        self, signals: Signals, compute: Callable[[str], Awaitable[ClusterStatus]]
+    ) -> None:
+        self._signals = signals
+        self._compute = compute
+        self._latest: dict[str, tuple[int, asyncio.Future[ClusterStatus]]] = {}
+
+    async def __call__(self, key: str) -> ClusterStatus:
+        """Return the status as it is by now, or became since the last change."""
+        # Counted before the look: a change during it makes the next caller look again.
+        version = self._signals.versions(key, ["status"])["status"]
+        known = self._latest.get(key)
+        if known is None or known[0] != version or _is_of_no_use(known[1]):
+            known = (version, asyncio.ensure_future(self._compute(key)))
+            self._latest.pop(key, None)
+            self._latest[key] = known
+            if len(self._latest) > _KEPT:
+                del self._latest[next(iter(self._latest))]
+            known[1].add_done_callback(lambda done: self._forget_failed(key, done))
+        # Who goes away takes it from nobody else.
+        return await asyncio.shield(known[1])
+
+    def _forget_failed(self, key: str, done: asyncio.Future[ClusterStatus]) -> None:
+        if _is_of_no_use(done) and self._latest.get(key, (0, None))[1] is done:
+            del self._latest[key]
+
+
+def _is_of_no_use(done: asyncio.Future[ClusterStatus]) -> bool:
+    return done.done() and (done.cancelled() or done.exception() is not None)
