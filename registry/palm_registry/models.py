@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sqlalchemy
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
     ForeignKeyConstraint,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -37,6 +38,9 @@ __all__ = [
 ]
 
 metadata = MetaData()
+
+#: All of them have 64 bits: SQLite's do, and PostgreSQL is told so.
+Integer = sqlalchemy.Integer().with_variant(BigInteger(), "postgresql")
 
 
 def _of_cluster() -> ForeignKeyConstraint:

@@ -8,12 +8,23 @@ from pathlib import Path
 import pytest
 
 from palm.registry_api.client import RegistryClient
+from tests.support.postgres import database_url, own_server, postgres_server
 from tests.support.registry import Browser, RegistryProcess, RegistryThread, Runner
+
+__all__ = ["database_url", "own_server", "postgres_server"]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked `both_databases` on both, if it has a database at all."""
+    marked = metafunc.definition.get_closest_marker("both_databases")
+    if marked and "database_url" in metafunc.fixturenames:
+        kinds = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+        metafunc.parametrize("database_url", kinds, indirect=True)
 
 
 @pytest.fixture
-def registry(palm_home: Path) -> Iterator[RegistryThread]:
-    running = RegistryThread(palm_home).start()
+def registry(palm_home: Path, database_url: str) -> Iterator[RegistryThread]:
+    running = RegistryThread(palm_home, database=database_url).start()
     yield running
     running.stop()
 

@@ -178,7 +178,7 @@ def test_the_search_for_damage_in_a_large_database_has_an_end(
             "INSERT INTO filler VALUES (?)", [(b"%d" % n,) for n in range(20_000)]
         )
     connection.close()
-    monkeypatch.setattr("palm_registry.store.database._CHECK", 0.0)
+    monkeypatch.setattr("palm_registry.store.sqlite._CHECK", 0.0)
     caplog.set_level("INFO")
     database = Database(f"sqlite:///{path}")
     database.open()
