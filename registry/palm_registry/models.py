@@ -13,9 +13,7 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
 )
 
@@ -39,8 +37,10 @@ __all__ = [
 
 metadata = MetaData()
 
-#: All of them have 64 bits: SQLite's do, and PostgreSQL is told so.
+# On PostgreSQL, too, whole numbers have 64 bits, and text is sorted by its code points.
 Integer = sqlalchemy.Integer().with_variant(BigInteger(), "postgresql")
+String = sqlalchemy.String().with_variant(sqlalchemy.String(collation="C"), "postgresql")
+Text = sqlalchemy.Text().with_variant(sqlalchemy.Text(collation="C"), "postgresql")
 
 
 def _of_cluster() -> ForeignKeyConstraint:

@@ -15,6 +15,8 @@ from palm_registry.output import SEGMENT, Gap, fresh_parts, last_lines, lines_of
 from palm_registry.store.output import Segment
 from tests.support.registry import Browser, RegistryThread, piece
 
+pytestmark = pytest.mark.both_databases
+
 
 def everything(client: RegistryClient, **which: str) -> bytes:
     """All bytes of a selection, page by page."""

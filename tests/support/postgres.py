@@ -20,10 +20,7 @@ import pytest
 
 from tests.support.requirements import postgres_folder, require_postgres
 
-__all__ = ["Server", "both_databases", "database_url", "own_server", "postgres_server"]
-
-#: Runs a test that takes `database_url`, itself or by its registry, on SQLite and on PostgreSQL.
-both_databases = pytest.mark.both_databases
+__all__ = ["Server", "database_url", "own_server", "postgres_server"]
 
 #: Fast, since a power cut takes the tests with it; small; and nobody comes by the network.
 SETTINGS = {
@@ -178,10 +175,13 @@ def own_server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A new database for the test: of SQLite, or as `both_databases` says."""
-    if getattr(request, "param", "sqlite") == "sqlite":
-        yield f"sqlite:///{tmp_path}/registry.db"
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A new database for the test, if it is marked ``both_databases``; else, and at first, "".
+
+    Empty, it is the one that a registry has if it is told nothing: of SQLite, in its folder.
+    """
+    if not getattr(request, "param", ""):
+        yield ""
         return
     server: Server = request.getfixturevalue("postgres_server")
     name = server.new_database()
