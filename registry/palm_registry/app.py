@@ -137,14 +137,18 @@ class Registry:
 
     async def _sweep(self, service: Service) -> None:
         started = asyncio.get_running_loop().time()
+        failing = False
         while True:
             await asyncio.sleep(SWEEP)
             try:
                 await service.sweep()
+                failing = False
                 if await self._is_idle(service, started):
                     self.idle.set()
             except StoreError as error:
-                _log.error("leases and nodes were not looked at: %s", error)
+                if not failing:  # once, and not four times a second for as long as it lasts
+                    _log.error("leases and nodes are not looked at: %s", error)
+                failing = True
 
     async def _is_idle(self, service: Service, started: float) -> bool:
         linger = self._settings.linger

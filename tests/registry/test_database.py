@@ -113,7 +113,7 @@ def test_what_is_read_does_not_change_while_it_is_read(database: Database) -> No
 
 
 def test_reading_cannot_write(database: Database) -> None:
-    with pytest.raises(StoreError, match="read-?only"):
+    with pytest.raises(StoreError, match=r"read-?only"):
         run(database.read(lambda c: rows.add_cluster(c, row("a"))))
 
 
@@ -312,7 +312,7 @@ A_STEP = (
     )
     """,
     "CREATE INDEX ix_parts_size ON parts (size) WHERE share IS NOT NULL",
-    "INSERT INTO parts (id, cluster, size, body) SELECT 41, \"key\", 2, NULL FROM clusters",
+    'INSERT INTO parts (id, cluster, size, body) SELECT 41, "key", 2, NULL FROM clusters',
     """
     CREATE TABLE parts_new (
         id INTEGER NOT NULL,

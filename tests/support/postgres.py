@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -84,6 +83,7 @@ class Server:
         self.pid = int((self.data / "postmaster.pid").read_text().split()[0])
         if first:
             self.execute("CREATE ROLE palm LOGIN")
+            self.execute("CREATE ROLE stranger LOGIN")
             self.execute("CREATE ROLE secretive LOGIN PASSWORD 'open sesame'")
         return self
 
@@ -117,7 +117,11 @@ class Server:
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Do something as the administrator."""
         with psycopg.connect(
-            host=str(self.folder), user="admin", dbname=database, autocommit=True
+            host=str(self.folder),
+            user="admin",
+            dbname=database,
+            autocommit=True,
+            options="-c synchronous_commit=on",
         ) as connection:
             cursor = connection.execute(statement)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
@@ -145,11 +149,12 @@ def _unprivileged() -> pwd.struct_passwd:
 
 
 def _gone(processes: list[psutil.Process]) -> None:
-    """Wait until processes that are not our children have ended."""
-    end = time.monotonic() + 30
-    while any(process.is_running() and process.status() != "zombie" for process in processes):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    """Wait until nothing is left of processes, which are not our children.
+
+    A server does not start while there is a process of the number of the one before.
+    """
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert not alive
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 """The schema of the database, step by step.
 
 Each module ``mNNNN`` has a tuple ``STATEMENTS`` that lead from the version before to NNNN. A
-step is never changed once it was released: a change is another step. Statements are those of SQLite;
-`palm_registry.migrations.postgresql` says what they may be, so that they mean the same there.
+step is never changed once it was released: a change is another step. Statements are those of
+SQLite; `palm_registry.migrations.postgresql` says what they may be, to mean the same there.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ class Service:
         self.outputs = Outputs(self.core)
         self.feed = Feed(database, self.core.signals, self.clusters.status)
         self._active = time.monotonic()
+        self._returns = 0
 
     async def begin(self) -> None:
         """Take up what was there when the registry ended, with new time for all to report."""
@@ -54,12 +55,22 @@ class Service:
 
     async def sweep(self) -> None:
         """Note which leases are over, which nodes are silent, and which clusters end thereby."""
+        if self._returns != self.core.database.returns:
+            await self._go_on()
         now = self.core.now()
         for key, holder in self.core.leases.expired(now):
             await self._expire(key, holder)
         for key, since in self.core.leases.unheld().items():
             await self._end_if_over(key, now - since)
         await self.nodes.sweep()
+
+    async def _go_on(self) -> None:
+        """Take up what there is after the database was away: some of it was told to nobody."""
+        returns = self.core.database.returns
+        await self.begin()
+        for cluster in await self.core.database.read(cluster_rows.all_clusters):
+            self.core.signals.notify(cluster.key, "plan", "status", "events", "output")
+        self._returns = returns
 
     async def _expire(self, key: str, holder: str) -> None:
         await self.core.database.write(lambda c: _expire(c, key, holder))

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Select, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from palm.errors import ConfigError
+from palm.errors import ConfigError, RegistryError
 from palm_registry import models
 from palm_registry.migrations import migrate
 from palm_registry.store.dialect import (
@@ -134,17 +134,26 @@ class Database:
             with self._reader.connect() as connection:
                 return job(connection)
         except (SQLAlchemyError, *UNSTORABLE) as error:
-            raise translated(error) from error
+            raise self._translated(error) from error
+
+    def _translated(self, error: Exception) -> RegistryError:
+        """Return what others see of an error: not where a server is, nor why it is away."""
+        if self._is_lost(error):
+            return StoreError("the database cannot be reached at the moment")
+        return translated(error)
+
+    def _is_lost(self, error: Exception) -> bool:
+        return isinstance(error, DBAPIError) and self._dialect.is_lost(error)
 
     def _write_all(self) -> None:
         while (batch := self._next_batch()) is not None:
-            # An empty batch, while the database is lost, looks whether it is back: who keeps
-            # others out should be there again before another registry is.
+            # An empty batch looks whether the database is still there, or there again: who keeps
+            # other registries out is not to be away for long.
             self._commit(batch)
 
     def _next_batch(self) -> list[_Entry] | None:
         try:
-            first = self._jobs.get(timeout=_AGAIN if self._lost else None)
+            first = self._jobs.get(timeout=_AGAIN if self._lost else self._dialect.look)
         except queue.Empty:
             return []
         if first is None:
@@ -192,7 +201,7 @@ class Database:
             if isinstance(error, DBAPIError) and self._dialect.is_over(error):
                 raise
             savepoint.rollback()
-            future.set_exception(translated(error))
+            future.set_exception(self._translated(error))
         except Exception as error:  # noqa: BLE001 - it goes to whoever asked for the write
             savepoint.rollback()
             future.set_exception(error)
@@ -202,15 +211,13 @@ class Database:
 
     def _note_failure(self, error: Exception) -> Exception:
         """Say once, for all that follow, that nothing is written; return what others see."""
-        failure = translated(error) if isinstance(error, SQLAlchemyError) else error
+        known = isinstance(error, SQLAlchemyError)
         if not self._failed:
-            _log.error("nothing was written: %s", failure)
+            _log.error("nothing was written: %s", reason_of(error) if known else error)
         self._failed += 1
-        if isinstance(error, StoreError):
-            self._lost = True
-        elif isinstance(error, DBAPIError):
-            self._lost = self._lost or self._dialect.is_lost(error)
-        return failure
+        # A database that another registry has taken is as lost as one that is not there.
+        self._lost = self._lost or isinstance(error, StoreError) or self._is_lost(error)
+        return self._translated(error) if known else error
 
     def _note_success(self) -> None:
         if self._failed:
@@ -233,7 +240,8 @@ def dialect_of(url: str) -> Dialect:
     except (ArgumentError, ValueError):
         # Without its cause: that would quote a password.
         shown = url.rpartition("@")[2]
-        raise ConfigError(f"{shown!r} is not the URL of a database", key="--db", hint=_URLS) from None
+        text = f"{shown!r} is not the URL of a database"
+        raise ConfigError(text, key="--db", hint=_URLS) from None
     kind = parsed.drivername.partition("+")[0]
     if kind == "sqlite":
         return SQLite(parsed)

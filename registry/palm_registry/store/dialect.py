@@ -20,7 +20,9 @@ BUSY = 5.0
 UNSTORABLE = (OverflowError, UnicodeEncodeError)
 
 #: Where a message of PostgreSQL begins to quote the statement, or what was to be stored.
-_QUOTED = re.compile(r"^(DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LINE \d+):.*", re.DOTALL | re.MULTILINE)
+_QUOTED = re.compile(
+    r"^(DETAIL|HINT|CONTEXT|QUERY|STATEMENT|LINE \d+):.*", re.DOTALL | re.MULTILINE
+)
 
 
 class StoreError(RegistryError):
@@ -35,10 +37,12 @@ class Dialect(Protocol):
     """One database of some kind.
 
     ``shown`` is its address without secrets, ``hint`` what may help where it cannot be opened.
+    ``look`` are the seconds after which an idle connection is looked at, None if it cannot be lost.
     """
 
     shown: str
     hint: str
+    look: float | None
 
     def engine(self, *, read_only: bool) -> Engine:
         """Return what makes connections, ready for one writer or for `READERS` readers.

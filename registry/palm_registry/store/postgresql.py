@@ -29,7 +29,7 @@ _READ = 60
 #: Of the advisory lock: the first half of its key, "palm"; the other is the schema.
 _LOCK = 0x70616C6D
 _SCHEMA = "to_regnamespace(quote_ident(current_schema()))::oid::bigint"
-_TAKE_LOCK = f"SELECT pg_advisory_lock(({_LOCK}::bigint << 32) | coalesce({_SCHEMA}, 0))"  # noqa: S608
+_TAKE_LOCK = f"SELECT pg_advisory_lock(({_LOCK}::bigint << 32) | coalesce({_SCHEMA}, 0))"
 _HOLDER = f"""
     SELECT a.application_name, a.pid
     FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid)
@@ -62,6 +62,7 @@ class PostgreSQL:
     """A database of a server of PostgreSQL."""
 
     hint = "is the server up, does the database exist, and may this user change it?"
+    look: float | None = 10.0
 
     def __init__(self, url: URL) -> None:
         self.shown = _shown(url)
@@ -140,7 +141,7 @@ class PostgreSQL:
 
     def check(self, connection: Connection) -> None:
         """Look at the server's settings."""
-        version = connection.dialect.server_version_info or (0,)
+        version: Any = connection.dialect.server_version_info or (0,)
         encoding, standby, fsync = connection.execute(
             text(
                 "SELECT current_setting('server_encoding'), pg_is_in_recovery(),"

@@ -26,6 +26,7 @@ class SQLite:
     """A file of SQLite."""
 
     hint = "another program may hold it; or restore a backup in its place"
+    look: float | None = None
 
     def __init__(self, url: URL) -> None:
         self._url = url
