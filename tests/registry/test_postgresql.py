@@ -20,7 +20,7 @@ from sqlalchemy import text
 from palm.errors import ConfigError
 from palm.registry_api.client import Refused, RegistryClient
 from palm.registry_api.schema import Frame, NodeJoin
-from palm_registry.store import Database, StoreError
+from palm_registry.store import Database, StoreError, postgresql
 from palm_registry.store import clusters as rows
 from palm_registry.store.clusters import ClusterRow
 from palm_registry.store.database import dialect_of
@@ -39,6 +39,12 @@ from tests.support.registry import (
 )
 
 pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registries of this process wait shorter for what another has locked."""
+    monkeypatch.setitem(postgresql._SETTINGS, "lock_timeout", "500ms")
 
 
 @pytest.fixture
@@ -168,11 +174,13 @@ def test_a_table_that_another_program_has_locked_makes_it_busy_and_not_broken(
 
 
 def test_what_is_acknowledged_is_on_disk_whatever_is_usual_on_the_server(
-    database: Database, postgres_server: Server
+    database: Database,
 ) -> None:
-    assert postgres_server.execute("SHOW synchronous_commit") == [("off",)]
-    found = run(database.write(lambda c: c.scalar(text("SHOW synchronous_commit"))))
-    assert found == "on"
+    def usual(connection: Any) -> object:
+        return connection.scalar(text("SHOW synchronous_commit"))
+
+    assert run(database.read(usual)) == "off"
+    assert run(database.write(usual)) == "on"
 
 
 # ---- the server crashes
@@ -341,6 +349,29 @@ def test_followers_are_told_after_the_server_was_away_what_nobody_was_told(
                 impatient.create_cluster("d")
             own_server.start()
             assert output_of(frames_until(feed, output_of, 30)) == b"two "
+
+
+def test_a_node_that_comes_back_while_the_server_is_away_is_back_once_it_is_there(
+    palm_home: Path, own_server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm_registry.watch.LOST_AFTER", 0.3)
+    with registry_on(own_server, palm_home) as (registry, _), registry.client(retry=30) as client:
+        client.create_cluster("c")
+        runner = Runner(client, "c").join()
+        assert eventually(lambda: not client.nodes("c")[0].alive)
+
+        def beat(through: RegistryClient) -> None:
+            runner.client = through
+            runner.beat()
+
+        own_server.crash()
+        with registry.client(retry=0) as impatient, pytest.raises(Refused, match="database"):
+            beat(impatient)
+        own_server.start()
+        assert eventually(lambda: client.create_cluster("d").key == "d")
+        beat(client)
+        assert client.nodes("c")[0].alive
+        assert "node.back" in [event.kind for event in client.events("c")[0]]
 
 
 # ---- one registry for a database

@@ -31,6 +31,7 @@ from palm_registry.service.core import (
     settle,
 )
 from palm_registry.status import LIVING
+from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
 from palm_registry.store.clusters import ComponentRow
@@ -158,7 +159,12 @@ class NodeRules:
             _take(connection, key, node, beat)
             settle(connection, key, changed=False)
 
-        await self._core.database.write(write)
+        try:
+            await self._core.database.write(write)
+        except StoreError:
+            if back:  # nobody has been told: it is still to come back
+                self._core.nodes.lose(key, node)
+            raise
         self._core.changed(key)
 
     async def _answer(
