@@ -99,6 +99,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "ipywidgets": ("palm_jupyter.panels",),
     "anywidget": ("palm_jupyter.panels",),
     "pandas": ("palm.clients.frame", "palm.clusters.load", "palm.clusters.status"),
+    "psycopg": ("palm_registry.store.postgresql",),
     "distributed": ("palm.engines.dask",),
     "asyncssh": ("palm.engines.ssh",),
 }
@@ -124,6 +125,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.registry_api.live": ("palm.cli.commands.logs", "palm.registry_api.client"),
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
+    "psycopg": ("palm_registry.store.postgresql",),
     "pandas": ("palm.clusters.load", "palm.clusters.status"),
     "psutil": ("palm.clusters.usage", "palm.runtime.records"),
     "rich": ("palm.cli.commands.top", "palm.cli.tables"),

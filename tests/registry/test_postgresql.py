@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from palm.errors import ConfigError
 from palm.registry_api.client import Refused, RegistryClient
@@ -24,6 +24,7 @@ from palm_registry.store import Database, StoreError, postgresql
 from palm_registry.store import clusters as rows
 from palm_registry.store.clusters import ClusterRow
 from palm_registry.store.database import dialect_of
+from palm_registry.store.postgresql import PostgreSQL
 from tests.registry.test_live import frames_until, numbers_of, output_of
 from tests.registry.test_refusals import PATHS
 from tests.support.nodes import eventually
@@ -516,6 +517,30 @@ def test_an_address_that_cannot_be_is_refused_without_its_password(url: str, sai
     assert "sesame" not in str(caught.value)
     assert caught.value.hint
     assert caught.value.key == "--db"
+
+
+@pytest.mark.parametrize(
+    ("url", "mode"),
+    [
+        ("postgresql://u@db.example/d", "verify-full"),
+        ("postgresql://u@/d?host=db.example", "verify-full"),
+        ("postgresql://u@/d?host=127.0.0.1,db.example", "verify-full"),
+        ("postgresql://u@db.example/d?sslmode=disable", None),
+        ("postgresql://u@localhost/d", None),
+        ("postgresql://u@[::1]/d", None),
+        ("postgresql:///d", None),
+        ("postgresql:///d?host=%2Frun%2Fpostgresql", None),
+        ("postgresql://?service=there", None),
+    ],
+)
+def test_the_server_of_another_machine_has_to_prove_what_it_is(
+    url: str, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PGHOST", raising=False)
+    monkeypatch.delenv("PGSSLMODE", raising=False)
+    assert PostgreSQL(make_url(url))._arguments().get("sslmode") == mode
+    monkeypatch.setenv("PGSSLMODE", "require")
+    assert "sslmode" not in PostgreSQL(make_url(url))._arguments()
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])

@@ -54,6 +54,8 @@ _DURABLE = """
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'
 """
+#: Hosts that are this machine, beside folders of sockets.
+_HERE = ("localhost", "127.0.0.1", "::1")
 #: The states of SQL, by their beginnings, that mean that there is no server to be talked to.
 _AWAY = ("08", "57P")
 
@@ -100,7 +102,7 @@ class PostgreSQL:
 
     def _arguments(self) -> dict[str, Any]:
         """What libpq is told unless the address says otherwise."""
-        usual = {
+        usual: dict[str, Any] = {
             "connect_timeout": _CONNECT,
             "fallback_application_name": f"palm registry {os.getpid()} on {os.uname().nodename}",
             "keepalives_idle": 10,
@@ -108,8 +110,20 @@ class PostgreSQL:
             "keepalives_count": 3,
             "tcp_user_timeout": 20_000,
         }
+        if self._is_elsewhere() and "PGSSLMODE" not in os.environ:
+            # Who can change what is read can have programs run.
+            usual["sslmode"] = "verify-full"
         found = {name: value for name, value in usual.items() if name not in self._url.query}
         return {**found, "client_encoding": "utf8"}
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the way to the server may lead over a network; a service says all by itself."""
+        url = self._url
+        if "service" in url.query:
+            return False
+        named = url.host or url.query.get("host") or os.environ.get("PGHOST", "")
+        hosts = named.split(",") if isinstance(named, str) else named
+        return any(host and host[0] not in "/@" and host not in _HERE for host in hosts)
 
     def _set_up_reading(self, connection: Any, _record: Any) -> None:
         with _setting_up(connection):
