@@ -50,9 +50,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def database_url(postgres_server: Server) -> Iterator[str]:
-    name = postgres_server.new_database()
-    yield postgres_server.url(name)
-    postgres_server.drop_database(name)
+    with postgres_server.empty_database() as name:
+        yield postgres_server.url(name)
 
 
 @pytest.fixture
@@ -87,14 +86,6 @@ def registry_on(server: Server, home: Path) -> Iterator[tuple[RegistryThread, st
         registry.stop()
 
 
-def end_connections(server: Server, database: str) -> None:
-    """End the connections of a database, as an administrator may."""
-    server.execute(
-        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-        f" WHERE datname = '{database}' AND pid <> pg_backend_pid()"
-    )
-
-
 def name_of(url: str) -> str:
     return url.split("@/")[1].split("?")[0]
 
@@ -107,7 +98,7 @@ def test_a_connection_that_is_lost_while_nobody_uses_it_is_noticed_by_nobody(
 ) -> None:
     run(database.write(add("a")))
     assert keys(database) == ["a"]
-    end_connections(postgres_server, name_of(database_url))
+    postgres_server.end_connections(name_of(database_url))
     run(database.write(add("b")))
     assert keys(database) == ["a", "b"]
 
@@ -420,7 +411,7 @@ def test_a_registry_whose_database_was_taken_writes_nothing_until_it_is_free(
     database: Database, database_url: str, postgres_server: Server
 ) -> None:
     run(database.write(add("a")))
-    end_connections(postgres_server, name_of(database_url))
+    postgres_server.end_connections(name_of(database_url))
     second = Database(database_url)
     second.open()
     with pytest.raises(StoreError, match="another registry uses the database"):
