@@ -152,6 +152,7 @@ class Server:
         for (schema,) in self.execute(_SCHEMAS, name):
             self.execute(f"DROP SCHEMA {schema} CASCADE", name)
         self.execute("CREATE SCHEMA public AUTHORIZATION palm", name)
+        self.execute("GRANT USAGE ON SCHEMA public TO PUBLIC", name)
         self._empty.append(name)
 
     def end_connections(self, name: str) -> None:

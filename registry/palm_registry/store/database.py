@@ -27,6 +27,7 @@ from palm_registry.store.dialect import (
     UNSTORABLE,
     Dialect,
     StoreError,
+    Taken,
     Unstorable,
     reason_of,
     translated,
@@ -94,7 +95,7 @@ class Database:
             raise ConfigError(
                 f"the database {self.shown} cannot be used: {reason}", hint=self._dialect.hint
             ) from error
-        except StoreError as error:
+        except Taken as error:
             self._dispose()
             hint = "stop it first, or give each registry a database of its own"
             raise ConfigError(str(error), hint=hint) from error
@@ -138,12 +139,17 @@ class Database:
 
     def _translated(self, error: Exception) -> RegistryError:
         """Return what others see of an error: not where a server is, nor why it is away."""
+        if isinstance(error, Taken):
+            return StoreError("another registry uses the database")
         if self._is_lost(error):
             return StoreError("the database cannot be reached at the moment")
         return translated(error)
 
     def _is_lost(self, error: Exception) -> bool:
-        return isinstance(error, DBAPIError) and self._dialect.is_lost(error)
+        # A database that another registry has taken is as lost as one that is not there.
+        return isinstance(error, Taken) or (
+            isinstance(error, DBAPIError) and self._dialect.is_lost(error)
+        )
 
     def _write_all(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -213,11 +219,10 @@ class Database:
         """Say once, for all that follow, that nothing is written; return what others see."""
         known = isinstance(error, SQLAlchemyError)
         if not self._failed:
-            _log.error("nothing was written: %s", reason_of(error) if known else error)
+            _log.error("the database is not written: %s", reason_of(error) if known else error)
         self._failed += 1
-        # A database that another registry has taken is as lost as one that is not there.
-        self._lost = self._lost or isinstance(error, StoreError) or self._is_lost(error)
-        return self._translated(error) if known else error
+        self._lost = self._lost or self._is_lost(error)
+        return self._translated(error) if known or self._is_lost(error) else error
 
     def _note_success(self) -> None:
         if self._failed:

@@ -10,7 +10,16 @@ from sqlalchemy.exc import DataError, DBAPIError
 
 from palm.errors import RegistryError
 
-__all__ = ["BUSY", "READERS", "Dialect", "StoreError", "Unstorable", "reason_of", "translated"]
+__all__ = [
+    "BUSY",
+    "READERS",
+    "Dialect",
+    "StoreError",
+    "Taken",
+    "Unstorable",
+    "reason_of",
+    "translated",
+]
 
 #: Threads that read, each with a connection of its own.
 READERS = 4
@@ -29,7 +38,11 @@ class StoreError(RegistryError):
     """The database cannot be used at the moment: locked, full, away, or broken."""
 
 
-class Unstorable(RegistryError):  # noqa: N818 - says what happened, as palm's own errors do
+class Taken(StoreError):  # noqa: N818 - says what happened, as palm's own errors do
+    """Another registry uses the database."""
+
+
+class Unstorable(RegistryError):  # noqa: N818 - likewise
     """A value is such that no column can hold it: another try would end the same way."""
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from palm.errors import ConfigError
-from palm_registry.store.dialect import BUSY, READERS, StoreError
+from palm_registry.store.dialect import BUSY, READERS, Taken
 
 __all__ = ["PostgreSQL"]
 
@@ -121,9 +121,13 @@ class PostgreSQL:
         url = self._url
         if "service" in url.query:
             return False
-        named = url.host or url.query.get("host") or os.environ.get("PGHOST", "")
-        hosts = named.split(",") if isinstance(named, str) else named
-        return any(host and host[0] not in "/@" and host not in _HERE for host in hosts)
+        hosts = ",".join(
+            [
+                url.host or _joined(url.query.get("host")) or os.environ.get("PGHOST", ""),
+                _joined(url.query.get("hostaddr")) or os.environ.get("PGHOSTADDR", ""),
+            ]
+        )
+        return any(host and host[0] not in "/@" and host not in _HERE for host in hosts.split(","))
 
     def _set_up_reading(self, connection: Any, _record: Any) -> None:
         with _setting_up(connection):
@@ -141,7 +145,7 @@ class PostgreSQL:
 
         Raises
         ------
-        StoreError
+        Taken
             Another one is there.
         """
         try:
@@ -151,7 +155,7 @@ class PostgreSQL:
                 raise
             holder = connection.execute(_HOLDER).fetchone()
             name = holder[0] or f"connection {holder[1]}" if holder else "it has just ended"
-            raise StoreError(f"another registry uses the database {self.shown}: {name}") from error
+            raise Taken(f"another registry uses the database {self.shown}: {name}") from error
 
     def check(self, connection: Connection) -> None:
         """Look at the server's settings."""
@@ -216,6 +220,10 @@ def _text_dumper() -> type[Any]:
             return str(obj).replace("\0", "\N{REPLACEMENT CHARACTER}").encode()
 
     return Text
+
+
+def _joined(values: str | tuple[str, ...] | None) -> str:
+    return values if isinstance(values, str) else ",".join(values or ())
 
 
 def _shown(url: URL) -> str:
