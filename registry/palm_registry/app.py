@@ -153,16 +153,20 @@ class Registry:
     async def _sweep(self, service: Service) -> None:
         clock = asyncio.get_running_loop().time
         started = clock()
+        failing = False
         while True:
             due = clock() + SWEEP
             await asyncio.sleep(SWEEP)
             service.core.tally.lags.observe(max(clock() - due, 0.0))
             try:
                 await service.sweep()
+                failing = False
                 if await self._is_idle(service, started):
                     self.idle.set()
             except StoreError as error:
-                _log.error("leases and nodes were not looked at: %s", error)
+                if not failing:  # once, and not four times a second for as long as it lasts
+                    _log.error("leases and nodes are not looked at: %s", error)
+                failing = True
             except Exception:  # noqa: BLE001 - leases must end, whatever else is wrong
                 _log.exception("leases and nodes were not looked at")
 

@@ -79,6 +79,11 @@ class Feed:
             tail.append(previous, segments)
         self.signals.notify(cluster, "output")
 
+    def forget_newest(self) -> None:
+        """Read from the database what was stored, also what nobody was told of."""
+        for tail in self._tails.values():
+            tail.clear()
+
     def tail(self, cluster: str) -> Tail:
         """Return the newest output of a cluster that is followed."""
         return self._tails[cluster]

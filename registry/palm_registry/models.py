@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import sqlalchemy
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     Float,
     ForeignKeyConstraint,
     Index,
-    Integer,
     LargeBinary,
     MetaData,
-    String,
     Table,
-    Text,
     UniqueConstraint,
     false,
 )
@@ -41,6 +40,11 @@ __all__ = [
 ]
 
 metadata = MetaData()
+
+# On PostgreSQL, too, whole numbers have 64 bits, and text is sorted by its code points.
+Integer = sqlalchemy.Integer().with_variant(BigInteger(), "postgresql")
+String = sqlalchemy.String().with_variant(sqlalchemy.String(collation="C"), "postgresql")
+Text = sqlalchemy.Text().with_variant(sqlalchemy.Text(collation="C"), "postgresql")
 
 
 def _of_cluster() -> ForeignKeyConstraint:

@@ -65,7 +65,12 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Settings:
     )
     parser.add_argument("--host", default="127.0.0.1", help="loopback address to listen on")
     parser.add_argument("--port", type=int, default=0, help="0: any free one (default)")
-    parser.add_argument("--db", default="", metavar="URL", help="sqlite:///PATH")
+    parser.add_argument(
+        "--db",
+        default="",
+        metavar="URL",
+        help="sqlite:///PATH (default: in the state folder) or postgresql://USER@HOST/DATABASE",
+    )
     parser.add_argument("--run-dir", type=Path, metavar="PATH")
     parser.add_argument("--state-dir", type=Path, metavar="PATH")
     parser.add_argument(

@@ -8,6 +8,8 @@ from palm.errors import ConfigError
 from palm.registry_api.client import Refused, RegistryClient
 from tests.support.registry import Runner, piece, spec, status_of
 
+pytestmark = pytest.mark.both_databases
+
 SEED = """\
 [cluster]
 name = "seed"

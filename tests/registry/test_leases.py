@@ -11,6 +11,8 @@ from palm.registry_api.client import Refused, RegistryClient
 from palm_registry.watch import Leases
 from tests.support.registry import RegistryProcess, RegistryThread, Runner, spec
 
+pytestmark = pytest.mark.both_databases
+
 
 def wait_for_state(client: RegistryClient, state: str) -> None:
     end = time.monotonic() + 10

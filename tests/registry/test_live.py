@@ -18,6 +18,8 @@ from palm.registry_api.schema import Frame
 from palm_registry.cursor import Cursor
 from tests.support.registry import RegistryProcess, RegistryThread, Runner, piece, spec
 
+pytestmark = pytest.mark.both_databases
+
 
 def frames_until(feed: LiveFeed, done: Any, within: float = 15.0) -> list[Frame]:
     """Read on until `done` says so of all frames that came."""

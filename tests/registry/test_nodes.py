@@ -14,6 +14,8 @@ from palm.registry_api.schema import Heartbeat
 from palm_registry.watch import Nodes
 from tests.support.registry import RegistryThread, Runner, spec, status_of
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,8 @@ from palm.registry_api.client import Refused, RegistryClient
 from palm_registry.output import SEGMENT, Gap, fresh_parts
 from tests.support.registry import Browser, RegistryThread, piece
 
+pytestmark = pytest.mark.both_databases
+
 
 def everything(client: RegistryClient, **which: str) -> bytes:
     """All bytes of a selection, page by page."""

@@ -192,7 +192,8 @@ def test_what_is_no_database_or_of_a_newer_palm_is_refused(
         (("--port", "70000"), "no port"),
         (("--db", "sqlite://"), "SQLite"),
         (("--db", "nonsense"), "not the URL"),
-        (("--db", "postgresql://u:secret@h/d"), "SQLite"),
+        (("--db", "postgresql://u:secret@h"), "names no database"),
+        (("--db", "postgresql://u:secret@127.0.0.1:1/d"), "is the server up"),
         (("--run-dir", "relative"), "absolute"),
     ],
 )

@@ -21,10 +21,16 @@ from tests.support.registry import Browser, RegistryThread, piece, spec
 pytestmark = pytest.mark.no_leak_check("threads", "descriptors")
 
 
-@pytest.fixture(scope="module")
-def registry() -> Iterator[RegistryThread]:
+@pytest.fixture(
+    scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
+)
+def registry(request: pytest.FixtureRequest) -> Iterator[RegistryThread]:
     home = Path(tempfile.mkdtemp(prefix="palm-"))
-    running = RegistryThread(home).start()
+    url = ""
+    if request.param == "postgresql":
+        server = request.getfixturevalue("postgres_server")
+        url = server.url(server.new_database())
+    running = RegistryThread(home, database=url).start()
     yield running
     running.stop()
     shutil.rmtree(home)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -55,10 +56,28 @@ def missing_tmpfs() -> str | None:
     return None if made.returncode == 0 else "the kernel allows no mounts here"
 
 
+def postgres_folder() -> Path:
+    """The programs of PostgreSQL: ``POSTGRES_BIN``, or the newest of Debian's packages."""
+    if named := os.environ.get("POSTGRES_BIN"):
+        return Path(named)
+    packages = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
+    return max(packages, key=lambda path: int(path.parent.name), default=Path("/usr/bin"))
+
+
+def missing_postgres() -> str | None:
+    """Why no server of PostgreSQL can be started, or None."""
+    if importlib.util.find_spec("psycopg") is None:
+        return "psycopg is not installed (pip install 'psycopg[binary]')"
+    if not all((postgres_folder() / name).exists() for name in ("initdb", "pg_ctl", "postgres")):
+        return "there is no PostgreSQL (apt-get install postgresql, or set POSTGRES_BIN)"
+    return None
+
+
 #: Marker -> why its tests cannot run here.
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "browser": missing_chromium,
     "netns": missing_netns,
+    "postgres": missing_postgres,
     "root": missing_root,
     "tmpfs": missing_tmpfs,
 }
@@ -98,3 +117,8 @@ def require_netns() -> None:
 def require_tmpfs() -> None:
     """Skip, or in CI fail, where no small disk can be mounted."""
     require("tmpfs")
+
+
+def require_postgres() -> None:
+    """Skip, or in CI fail, where no server of PostgreSQL can be started."""
+    require("postgres")

@@ -31,7 +31,7 @@ from palm_registry.security import (
     check_xsrf,
 )
 from palm_registry.service import Service
-from palm_registry.store import StoreError
+from palm_registry.store import StoreError, Unstorable
 
 __all__ = ["Base", "Context"]
 
@@ -45,6 +45,7 @@ _STATUS: tuple[tuple[type[PalmError], int], ...] = (
     (failures.NotFound, 404),
     (failures.Conflict, 409),
     (failures.Gone, 410),
+    (Unstorable, 400),
     (StoreError, 503),
 )
 _READING = ("GET", "HEAD", "OPTIONS")
@@ -217,6 +218,8 @@ class Base(RequestHandler):
         error = _error_of(kwargs)
         if isinstance(error, failures.Refused):
             detail = ErrorDetail(code=error.code, text=str(error), hint=error.hint, data=error.data)
+        elif isinstance(error, Unstorable):
+            detail = ErrorDetail(code="value", text=str(error))
         elif isinstance(error, StoreError):
             self.set_header("Retry-After", "1")
             detail = ErrorDetail(code="busy", text=str(error), hint="try again in a moment")
@@ -238,7 +241,7 @@ class Base(RequestHandler):
         tb: TracebackType | None,
     ) -> None:
         """Log what nobody expected; a refusal is an answer like any other."""
-        if not isinstance(value, failures.Refused | HTTPError | StoreError):
+        if not isinstance(value, failures.Refused | HTTPError | StoreError | Unstorable):
             where = f"{self.request.method} {self.request.path}"
             _log.error("%s failed", where, exc_info=value)
 

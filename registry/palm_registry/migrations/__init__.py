@@ -1,7 +1,8 @@
 """The schema of the database, step by step.
 
 Each module ``mNNNN`` has a tuple ``STATEMENTS`` that lead from the version before to NNNN. A
-step is never changed once it was released: a change is another step.
+step is never changed once it was released: a change is another step. Statements are those of
+SQLite; `palm_registry.migrations.postgresql` says what they may be, to mean the same there.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from sqlalchemy import Connection, inspect, text
 
 from palm.errors import ConfigError
 from palm_registry.migrations import m0001, m0002, m0004, m0005
+from palm_registry.migrations.postgresql import ForDialect, Statement, align_numbers, translate
 
-__all__ = ["LATEST", "migrate"]
+__all__ = ["LATEST", "ForDialect", "migrate"]
 
-_STEPS: tuple[tuple[str, ...], ...] = (
+_STEPS: tuple[tuple[Statement, ...], ...] = (
     m0001.STATEMENTS,
     m0002.STATEMENTS,
     m0004.STATEMENTS,
@@ -42,9 +44,22 @@ def migrate(connection: Connection) -> None:
         )
     for step in _STEPS[version:]:
         for statement in step:
-            connection.execute(text(statement))
+            _execute(connection, statement)
+    if version < LATEST and connection.dialect.name == "postgresql":
+        align_numbers(connection)
     if fresh:
         row = {"version": LATEST, "identity": secrets.token_hex(4)}
         connection.execute(text("INSERT INTO meta VALUES (:version, :identity)"), row)
     elif version < LATEST:
         connection.execute(text("UPDATE meta SET version = :version"), {"version": LATEST})
+
+
+def _execute(connection: Connection, statement: Statement) -> None:
+    if connection.dialect.name == "postgresql":
+        statements = list(translate(statement))
+    else:
+        statements = [statement.sqlite if isinstance(statement, ForDialect) else statement]
+    # As they are: neither ':' nor '%' means anything in them.
+    options = {"no_parameters": True}
+    for each in filter(str.strip, statements):
+        connection.exec_driver_sql(each, execution_options=options)

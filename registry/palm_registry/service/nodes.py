@@ -33,6 +33,7 @@ from palm_registry.service.core import (
 from palm_registry.service.reports import take_report
 from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
 from palm_registry.status import LIVING, Facts
+from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
 from palm_registry.store.clusters import ComponentRow
@@ -159,7 +160,12 @@ class NodeRules:
                 add_event(connection, key, "node.back", f"node {node} is back", node=node)
             settle(connection, key, changed=take_report(connection, key, node, beat))
 
-        await self._core.database.write(write)
+        try:
+            await self._core.database.write(write)
+        except StoreError:
+            if back:  # nobody has been told: it is still to come back
+                self._core.nodes.lose(key, node, self._core.now())
+            raise
         self._core.changed(key)
 
     async def _answer(

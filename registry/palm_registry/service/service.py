@@ -54,6 +54,7 @@ class Service:
         self.retention = Retention(self.core, retain_size, retain_age)
         database.committed = self.core.tally.committed
         self._active = time.monotonic()
+        self._returns = 0
 
     async def begin(self) -> None:
         """Take up what was there when the registry ended, with new time for all to report."""
@@ -80,6 +81,8 @@ class Service:
 
         Also drop a little of what is not to be kept.
         """
+        if self._returns != self.core.database.returns:
+            await self._go_on()
         now = self.core.now()
         for key, holder in self.core.leases.expired(now):
             await self._expire(key, holder)
@@ -88,6 +91,15 @@ class Service:
         await self.nodes.sweep()
         self.metrics.sweep()
         await self.retention.sweep(self.outputs.taken)
+
+    async def _go_on(self) -> None:
+        """Take up what there is after the database was away: some of it was told to nobody."""
+        returns = self.core.database.returns
+        await self.begin()
+        self.feed.forget_newest()
+        for cluster in await self.core.database.read(cluster_rows.all_clusters):
+            self.core.signals.notify(cluster.key, "plan", "status", "events", "output")
+        self._returns = returns
 
     async def _expire(self, key: str, holder: str) -> None:
         await self.core.database.write(lambda c: _expire(c, key, holder))
