@@ -21,7 +21,7 @@ def bearer(token: str) -> dict[str, str]:
 def test_only_the_health_is_open_and_it_tells_nothing(browser: Browser) -> None:
     answer = browser.ask("GET", "/health")
     assert answer.status == 200
-    assert set(json.loads(answer.body)) == {"status", "version"}
+    assert set(json.loads(answer.body)) == {"status", "version", "api", "api_oldest"}
     assert browser.ask("GET", "/health", headers={"Host": "evil.example"}).status == 403
 
 

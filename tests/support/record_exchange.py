@@ -42,7 +42,7 @@ def everything(client: RegistryClient) -> None:
     page = client.output("c", "foo", lines=2)
     client.output("c", "foo", cursor=page.cursor)
     client.output("c", grep="t")
-    events, cursor = client.events("c")
+    _, cursor = client.events("c")
     client.events("c", cursor)
     client.scale("c", "foo", 2)
     client.restart("c", "foo")

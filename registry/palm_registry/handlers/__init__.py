@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from palm_registry.handlers import clusters, components, live, nodes, output, pages
+from palm_registry.handlers import clusters, components, live, nodes, output, pages, registry
 
 __all__ = ["ROUTES"]
 
@@ -19,6 +19,9 @@ ROUTES: list[tuple[str, Any]] = [
     (r"login", pages.Login),
     (r"logout", pages.Logout),
     (r"static/(?P<path>icon\.svg|page\.js|page\.css|panel\.js|panel\.css)", pages.Static),
+    (r"api/registry", registry.Info),
+    (r"api/registry/restart", registry.Restart),
+    (r"api/registry/backup", registry.Backup),
     (r"api/schema/cluster\.json", clusters.FileSchema),
     (r"api/clusters", clusters.Clusters),
     (_CLUSTER, clusters.Cluster),

@@ -44,7 +44,6 @@ class Live(Base, WebSocketHandler):
         key = self.path_kwargs["key"]
         await self.service.clusters.get(key)
         self._wanted = self._read(key)
-        self.context.end(self)  # it goes on until we close it
 
     def _read(self, key: str) -> Wanted:
         topics = self.get_query_argument("topics", ",".join(TOPICS)).split(",")

@@ -51,7 +51,14 @@ class Health(Base):
 
     def get(self) -> None:
         """Say so."""
-        self.answer(schema.Health(status="ok", version=__version__))
+        self.answer(
+            schema.Health(
+                status="ok",
+                version=__version__,
+                api=schema.API,
+                api_oldest=schema.API_OLDEST,
+            )
+        )
 
 
 class Login(Base):
@@ -76,6 +83,7 @@ class Login(Base):
             self.context.cookie,
             session,
             httponly=True,
+            secure=self.context.scheme == "https",
             samesite="Strict",
             path="/",
             expires_days=security.SESSION_TTL / 86400,
