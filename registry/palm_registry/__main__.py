@@ -15,6 +15,7 @@ from palm.errors import ConfigError
 from palm_registry import restart
 from palm_registry.app import Registry
 from palm_registry.settings import Orders, parse
+from palm_registry.store.backup import back_up
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,9 +50,6 @@ def _set_up_log() -> None:
 
 
 def _back_up(orders: Orders) -> int:
-    # A registry that runs does without: it takes a moment to load.
-    from palm_registry.store.backup import back_up
-
     if orders.backup is not None:
         back_up(orders.settings.database_url, orders.backup, force=orders.force)
     return 0

@@ -11,7 +11,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
@@ -20,6 +19,7 @@ from palm._version import __version__
 from palm.errors import ConfigError
 from palm.registry_api.schema import API, API_OLDEST, RegistryInfo
 from palm_registry import runfile
+from palm_registry.certificate import Certificate
 from palm_registry.failures import Conflict
 from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Context
@@ -29,9 +29,7 @@ from palm_registry.service import Service
 from palm_registry.service.service import SWEEP
 from palm_registry.settings import Settings, is_loopback
 from palm_registry.store import Database, StoreError
-
-if TYPE_CHECKING:
-    from palm_registry.certificate import Certificate
+from palm_registry.store.backup import copy
 
 __all__ = ["Registry", "make_app"]
 
@@ -117,9 +115,6 @@ class Registry:
             lock.acquire()
             stack.callback(lock.release)
         if settings.secure:
-            # Few need it: it takes a moment to load.
-            from palm_registry.certificate import Certificate
-
             self._certificate = Certificate(settings)
         database = Database(settings.database_url)
         database.open()
@@ -226,9 +221,6 @@ class Registry:
 
     def copy_database(self, go_on: Callable[[], bool]) -> Path:
         """Return a copy of the database, for the caller to remove; blocks."""
-        # Where its own process is about to end it would only hold that up.
-        from palm_registry.store.backup import copy
-
         path = self._settings.state / f"{_COPY}{secrets.token_hex(6)}"
         try:
             copy(self._settings.database_url, path, lambda: go_on() and not self.idle.is_set())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -234,8 +236,12 @@ def test_an_older_schema_is_brought_up_step_by_step(
     engine = create_engine(f"sqlite:///{tmp_path}/a.db")
     with engine.begin() as connection:
         migrate(connection)
-    steps = ((), ("CREATE TABLE more (x INTEGER)",), ("INSERT INTO more VALUES (1)",))
-    monkeypatch.setattr("palm_registry.migrations._STEPS", steps)
+    steps = {"first": (), "second": ("CREATE TABLE more (x INTEGER)",),
+             "third": ("INSERT INTO more VALUES (1)",)}  # fmt: skip
+    for name, statements in steps.items():
+        step = SimpleNamespace(STATEMENTS=statements)
+        monkeypatch.setitem(sys.modules, f"palm_registry.migrations.{name}", step)
+    monkeypatch.setattr("palm_registry.migrations._STEPS", tuple(steps))
     monkeypatch.setattr("palm_registry.migrations.LATEST", 3)
     for _ in range(2):
         with engine.begin() as connection:

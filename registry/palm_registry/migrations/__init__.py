@@ -7,15 +7,16 @@ step is never changed once it was released: a change is another step.
 from __future__ import annotations
 
 import secrets
+from importlib import import_module
 
 from sqlalchemy import Connection, inspect, text
 
 from palm.errors import ConfigError
-from palm_registry.migrations import m0001
 
 __all__ = ["LATEST", "migrate"]
 
-_STEPS: tuple[tuple[str, ...], ...] = (m0001.STATEMENTS,)
+#: Modules of this package, in order; loaded only for a database that needs them.
+_STEPS = ("m0001",)
 #: Version of the schema that this program works with.
 LATEST = len(_STEPS)
 
@@ -36,7 +37,7 @@ def migrate(connection: Connection) -> None:
             hint="use the newer palm, or another database with --db",
         )
     for step in _STEPS[version:]:
-        for statement in step:
+        for statement in import_module(f"{__name__}.{step}").STATEMENTS:
             connection.execute(text(statement))
     if fresh:
         row = {"version": LATEST, "identity": secrets.token_hex(4)}
