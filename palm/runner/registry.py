@@ -71,7 +71,8 @@ class Registry(Protocol):
 class RegistryRecord(msgspec.Struct, kw_only=True):
     """What the file ``registry.json`` of the run folder says.
 
-    ``certfile`` has the certificate that it shows; it was started with ``arguments``.
+    ``certfile`` has the certificate that it shows; it was started with ``arguments``. ``run`` is
+    another after each start, be it in the same process.
     """
 
     url: str
@@ -80,6 +81,7 @@ class RegistryRecord(msgspec.Struct, kw_only=True):
     start_time: float = 0.0
     certfile: str = ""
     arguments: list[str] = []
+    run: str = ""
 
     @property
     def is_running(self) -> bool:

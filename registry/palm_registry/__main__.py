@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from palm.errors import ConfigError
+from palm.errors import PalmError
 from palm_registry import restart
 from palm_registry.app import Registry
 from palm_registry.settings import Orders, parse
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if orders.backup is not None:
             return _back_up(orders)
         sockets = asyncio.run(_run(orders, given))
-    except ConfigError as error:
+    except PalmError as error:
         sys.stderr.write(f"palm registry: {error}\n")
         return 1
     if sockets:

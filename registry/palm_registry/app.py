@@ -159,7 +159,10 @@ class Registry:
     @property
     def record(self) -> dict[str, str | list[str]]:
         """What is written into ``registry.json`` besides where it is and who."""
-        found: dict[str, str | list[str]] = {"arguments": self._settings.arguments()}
+        found: dict[str, str | list[str]] = {
+            "arguments": self._settings.arguments(),
+            "run": self._run,
+        }
         if self._certificate is not None:
             found["certfile"] = str(self._certificate.path)
             found["fingerprint"] = self._certificate.fingerprint
@@ -167,7 +170,7 @@ class Registry:
 
     def _publish(self) -> None:
         run = self._settings.run
-        self._record = runfile.publish(run, self.url, self._token_file, **self.record)
+        self._record = runfile.publish(run, self.url, self._token_file, self.record)
 
     def _withdraw(self) -> None:
         if self._record is not None and not self.again:

@@ -8,6 +8,7 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def owner_token(state: Path) -> tuple[str, Path]:
     return _read_token(path), path
 
 
-def publish(run: Path, url: str, token_file: Path, **more: Any) -> Path:
+def publish(run: Path, url: str, token_file: Path, more: Mapping[str, Any]) -> Path:
     """Write where the registry is, all at once; do so only when it listens."""
     path = run / "registry.json"
     record: dict[str, Any] = {

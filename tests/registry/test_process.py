@@ -23,7 +23,7 @@ def test_its_record_says_where_it_is_and_goes_with_it(
 ) -> None:
     process.start()
     record = process.record
-    assert set(record) == {"schema", "url", "pid", "start_time", "token_file", "arguments"}
+    assert set(record) == {"schema", "url", "pid", "start_time", "token_file", "arguments", "run"}
     assert record["url"].startswith("http://127.0.0.1:")
     assert is_running(record["pid"], record["start_time"])
     with process.client() as client:
