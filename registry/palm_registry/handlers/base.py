@@ -174,8 +174,12 @@ class Base(RequestHandler):
 
     def _check_length(self) -> None:
         text = self.request.headers.get("Content-Length", "0")
-        if text.isdecimal() and int(text) > self._room:
-            raise _too_large(self._room)
+        if not text.isdecimal() or int(text) <= self._room:
+            return
+        self._refusal = _too_large(self._room)
+        if self.open_to_all:
+            raise self._refusal
+        # Said once all has come and was thrown away: who is still sending would not hear it.
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body, as far as there is room; Tornado calls this."""
