@@ -6,6 +6,7 @@ request is the value that the answer had where ``keep`` says.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,11 +21,11 @@ from tests.support.registry import Browser
 __all__ = ["Exchange", "differences", "read", "recording", "replay", "write"]
 
 #: Fields of answers that later requests repeat.
-KEPT = ("session", "cursor", "durable_offset")
+_KEPT = ("session", "cursor")
 
 
 class Exchange(msgspec.Struct):
-    """A request and what it got; bodies in JSON, or in MessagePack as base64."""
+    """A request and what it got; bodies as JSON has them, with bytes in base64."""
 
     method: str
     path: str
@@ -65,7 +66,7 @@ def write(path: Path, exchanges: list[Exchange]) -> None:
         for value, name in names.items():
             exchange.path = exchange.path.replace(value, f"{{{name}}}")
             exchange.body = _replaced(exchange.body, {value: f"{{{name}}}"})
-        for field in ("session", "cursor"):
+        for field in _KEPT:
             value = exchange.answer.get(field) if isinstance(exchange.answer, dict) else None
             if value and value not in names:
                 names[value] = name = f"{field}{len(names)}"
@@ -123,9 +124,7 @@ def _decoded(kind: str, data: bytes | None) -> Any:
 
 
 def _packed(body: Any) -> bytes:
-    import base64
-
-    pieces = [{**piece, "data": base64.b64decode(piece["data"])} for piece in body]
+    pieces = [{**piece, "bytes": base64.b64decode(piece["bytes"])} for piece in body]
     return msgspec.msgpack.encode(pieces)
 
 
