@@ -116,5 +116,3 @@ def test_leases_take_their_time_from_outside() -> None:
     leases.renew("c", "a", 5.0, 100.0)
     assert [leases.expired(100.0) for _ in range(3)] == [[], [], []]
     assert leases.expired(105.1) == [("c", "a")]
-
-
