@@ -656,9 +656,9 @@ def _port(text: str) -> int:
 def _size(text: str) -> int:
     try:
         size = parse_size(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    if size is None:
+    except ConfigError:
+        size = None
+    if size is None:  # no limit is not one, either
         raise argparse.ArgumentTypeError(f"{text!r} is not a size, as 500M or 2G is")
     return size
 

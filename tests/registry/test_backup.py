@@ -1,4 +1,4 @@
-"""Copies of the database: one state of it, while it is written; put in place, all is there again."""
+"""Copies of the database: one state of it, while it is written; put in place, all is there."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def test_damage_that_is_copied_is_found_and_leaves_no_copy(
     data = bytearray(database.read_bytes())
     data[4096 * 2 : 4096 * 12] = os.urandom(4096 * 10)
     database.write_bytes(data)
-    with pytest.raises(StoreError, match="damaged|cannot be copied"):
+    with pytest.raises(StoreError, match=r"damaged|cannot be copied"):
         back_up(f"sqlite:///{database}", tmp_path / "copy.db")
     assert not list(tmp_path.glob("*copy.db*"))
 
