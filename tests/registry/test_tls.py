@@ -355,6 +355,23 @@ def test_at_all_addresses_it_is_known_by_each_of_them_and_by_names_that_were_giv
     running.stop()
 
 
+def test_a_proxy_that_speaks_tls_for_it_is_known_by_the_name_that_was_given(
+    palm_home: Path,
+) -> None:
+    running = RegistryThread(palm_home, hostnames=("palm.example.org",)).start()
+    browser = Browser(running.url, {"Authorization": f"Bearer {running.token}"})
+    outside = {"Host": "palm.example.org"}
+    for origin, status in (
+        ("https://palm.example.org", 200),
+        ("http://palm.example.org", 200),
+        ("https://evil.example", 403),
+        ("https://palm.example.org:444", 403),
+    ):
+        headers = {**outside, "Origin": origin}
+        assert browser.ask("GET", "/api/clusters", headers=headers).status == status, origin
+    running.stop()
+
+
 @pytest.mark.slow
 def test_with_tls_too_nothing_is_lost_when_it_starts_anew(
     palm_home: Path, process: RegistryProcess
