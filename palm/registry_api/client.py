@@ -356,7 +356,10 @@ class RegistryClient:
             self._look_elsewhere(self._site)
             site = self._site
             url = "ws" + site.url.removeprefix("http") + path
-            return url, site.headers, self._context(site) if site.https else None
+            try:
+                return url, site.headers, self._context(site) if site.https else None
+            except Unreachable as error:
+                raise ConnectionError(str(error)) from error
 
         return LiveFeed(site, since)
 

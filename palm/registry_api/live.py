@@ -45,7 +45,7 @@ class LiveFeed:
     ----------
     site
         Gives the address, what goes with the request and, for TLS, what makes the connection;
-        asked anew for each connection. Unreachable: it is tried again.
+        asked anew for each connection. On an OSError it is asked again in a moment.
     since
         Where to begin: the cursor of a frame, "start", or "now" (if empty).
     """
@@ -147,14 +147,8 @@ class LiveFeed:
             await self._wait(self._stop, pause)
 
     async def _connection(self) -> None:
-        url, headers, context = self._site()
-        request = HTTPRequest(
-            url_concat(url, {"since": self._since}) if self._since else url,
-            headers=dict(headers),
-            connect_timeout=5.0,
-            ssl_options=context,
-        )
         try:
+            request = self._request()
             connection = await websocket_connect(
                 request, ping_interval=_SILENCE / 2, ping_timeout=_SILENCE / 2
             )
@@ -171,6 +165,15 @@ class LiveFeed:
             await _close(connection, confirmed=ended)
         if connection.close_code == _NOT_FOUND:
             raise RegistryError(connection.close_reason or "there is no such cluster")
+
+    def _request(self) -> HTTPRequest:
+        url, headers, context = self._site()
+        return HTTPRequest(
+            url_concat(url, {"since": self._since}) if self._since else url,
+            headers=dict(headers),
+            connect_timeout=5.0,
+            ssl_options=context,
+        )
 
     async def _receive(self, connection: WebSocketClientConnection) -> bool:
         """Take frames until the connection has ended, or the feed is to; say whether it has."""

@@ -273,7 +273,8 @@ class Registry:
         while True:
             await asyncio.sleep(CERTIFICATE)
             try:
-                if await asyncio.to_thread(certificate.refresh):
+                # Here, and not in a thread: connections that begin use it.
+                if certificate.refresh():
                     self._publish()
                     _log.info("the registry has another certificate%s", self._shown_fingerprint())
             except ConfigError as error:  # the one of before goes on

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+import msgspec
 from tornado.http1connection import HTTP1Connection, HTTP1ServerConnection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import (
@@ -33,6 +34,8 @@ from tornado.httputil import (
 from tornado.iostream import IOStream
 from tornado.web import Application
 
+from palm.registry_api.schema import API, API_HEADER, ErrorBody, ErrorDetail
+
 __all__ = ["Server", "most_connections", "raise_descriptors"]
 
 #: Bytes of a request: the largest is a batch of output.
@@ -42,6 +45,9 @@ MAX_HEADER = 16 * 1024
 HEADER_TIMEOUT = 10.0
 BODY_TIMEOUT = 30.0
 IDLE_TIMEOUT = 120.0
+#: Seconds for the rest of a body that nobody wants, and the size that it may have.
+REFUSED_TIMEOUT = 2.0
+ENDLESS = 1 << 62
 #: Connections at most, whatever the system allows: each needs memory, too.
 MAX_CONNECTIONS = 8192
 #: Descriptors for all else: the database, files, what is being turned away.
@@ -56,12 +62,32 @@ _ARRIVING = 1.0
 _LOOK = 0.05
 _MOST_DESCRIPTORS = 1 << 20
 
-_BUSY = b'{"error":{"code":"busy","text":"the registry has no room for another connection",'
-_BUSY += b'"hint":"try again in a moment","data":{}}}'
+
+def _error(code: str, text: str, hint: str) -> bytes:
+    return msgspec.json.encode(ErrorBody(error=ErrorDetail(code=code, text=text, hint=hint)))
+
+
+_HEADERS = {
+    "Content-Type": "application/json; charset=utf-8",
+    "X-Content-Type-Options": "nosniff",
+    API_HEADER: str(API),
+}
+_BUSY = _error("busy", "the registry has no room for another connection", "try again in a moment")
 _FULL = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=utf-8\r\n"
-    b"Retry-After: 1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(_BUSY), _BUSY)
+    "".join(
+        f"{line}\r\n"
+        for line in (
+            "HTTP/1.1 503 Service Unavailable",
+            *(f"{name}: {value}" for name, value in _HEADERS.items()),
+            "Retry-After: 1",
+            "Connection: close",
+            f"Content-Length: {len(_BUSY)}",
+            "",
+        )
+    ).encode()
+    + _BUSY
 )
+_TOO_LARGE = _error("too-large", f"a request may have up to {MAX_BODY} bytes", "send less at once")
 
 
 def raise_descriptors() -> int:
@@ -194,7 +220,7 @@ class Server(HTTPServer):
         if self._handed is not None:
             self._hand(line)
             self._look()
-        return _Watched(inner, line)
+        return _Watched(inner, line, request_conn)
 
     def on_close(self, server_conn: object) -> None:
         """Note that a connection is over, or that it has become one of a live feed."""
@@ -276,25 +302,49 @@ class Server(HTTPServer):
 class _Watched(HTTPMessageDelegate):
     """A request that the server knows of once its head has come."""
 
-    def __init__(self, inner: HTTPMessageDelegate, line: _Line) -> None:
+    def __init__(
+        self, inner: HTTPMessageDelegate, line: _Line, connection: HTTP1Connection
+    ) -> None:
         self._inner = inner
         self._line = line
+        self._connection = connection
+        self._too_large = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         self._line.busy = True
         self._line.served += 1
+        length = headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) > MAX_BODY:
+            self._refuse()
+            return None
         return self._inner.headers_received(start_line, headers)
 
+    def _refuse(self) -> None:
+        """Say at once that it is too large; it ends only when all has come, or it takes long.
+
+        A connection that is closed while somebody sends is reset, and with it goes the answer.
+        """
+        self._too_large = True
+        self._connection.set_max_body_size(ENDLESS)
+        self._connection.set_body_timeout(REFUSED_TIMEOUT)
+        start = ResponseStartLine("HTTP/1.1", 413, "Content Too Large")
+        headers = HTTPHeaders({**_HEADERS, "Content-Length": str(len(_TOO_LARGE))})
+        self._connection.write_headers(start, headers, _TOO_LARGE)
+
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
-        return self._inner.data_received(chunk)
+        return None if self._too_large else self._inner.data_received(chunk)
 
     def finish(self) -> None:
-        self._inner.finish()
+        if self._too_large:
+            self._connection.finish()
+        else:
+            self._inner.finish()
 
     def on_connection_close(self) -> None:
-        self._inner.on_connection_close()
+        if not self._too_large:
+            self._inner.on_connection_close()
 
 
 async def _say_full(stream: IOStream) -> None:

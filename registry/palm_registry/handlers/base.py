@@ -33,7 +33,7 @@ from palm_registry.security import (
     check_origin,
     check_xsrf,
 )
-from palm_registry.server import BODY_TIMEOUT, MAX_BODY
+from palm_registry.server import BODY_TIMEOUT, ENDLESS, MAX_BODY, REFUSED_TIMEOUT
 from palm_registry.service import Service
 from palm_registry.store import StoreError
 
@@ -56,9 +56,6 @@ _STATUS: tuple[tuple[type[PalmError], int], ...] = (
 )
 #: Bytes of bodies that may be in memory at once, all requests together.
 MAX_BODIES = 16 * MAX_BODY
-#: Seconds for the rest of a body that nobody wants.
-REFUSED_TIMEOUT = 2.0
-_ENDLESS = 1 << 62
 _LONG_VERSION = 9
 _READING = ("GET", "HEAD", "OPTIONS")
 _JSON, _MSGPACK = "application/json", "application/msgpack"
@@ -130,7 +127,7 @@ class Base(RequestHandler):
         """Refuse what comes from elsewhere, from nobody, or in another form."""
         # Refused, the rest of a body is read and thrown away, but not for long.
         connection = cast(HTTP1Connection, self.request.connection)
-        connection.set_max_body_size(_ENDLESS)
+        connection.set_max_body_size(ENDLESS)
         connection.set_body_timeout(REFUSED_TIMEOUT)
         headers = self.request.headers
         check_host(self.request.host, self._hosts())
@@ -146,12 +143,12 @@ class Base(RequestHandler):
         connection.set_body_timeout(BODY_TIMEOUT)
 
     def _hosts(self) -> Collection[str]:
-        if not self.context.anywhere:
-            return self.context.hosts
         stream = cast(HTTP1Connection, self.request.connection).stream
+        if not self.context.anywhere or stream.closed():
+            return self.context.hosts
         address, port = stream.socket.getsockname()[:2]
-        return {*self.context.hosts, f"[{address}]:{port}" if ":" in address else
-                f"{address}:{port}"}  # fmt: skip
+        shown = f"[{address}]" if ":" in address else address
+        return {*self.context.hosts, f"{shown}:{port}"}
 
     def _check_version(self) -> None:
         # Who says nothing, curl or a browser, means what is in force.
@@ -174,12 +171,8 @@ class Base(RequestHandler):
 
     def _check_length(self) -> None:
         text = self.request.headers.get("Content-Length", "0")
-        if not text.isdecimal() or int(text) <= self._room:
-            return
-        self._refusal = _too_large(self._room)
-        if self.open_to_all:
-            raise self._refusal
-        # Said once all has come and was thrown away: who is still sending would not hear it.
+        if text.isdecimal() and int(text) > self._room:
+            raise _too_large(self._room)
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body, as far as there is room; Tornado calls this."""
