@@ -8,7 +8,7 @@ import select
 import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -378,10 +378,7 @@ class RegistryClient:
         site = self._site
         connection = self._take(site)
         try:
-            size = _receive(connection, f"{site.path}api/registry/backup", site.headers, file)
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
-            raise Unreachable(f"the registry at {site.url} does not answer: {error}") from error
+            size = sum(file.write(chunk) for chunk in _backup(site, connection))
         except BaseException:
             connection.close()
             raise
@@ -570,24 +567,27 @@ def _check_version(response: http.client.HTTPResponse) -> None:
         raise Refused(426, schema.ErrorDetail("version", *problem))
 
 
-def _receive(
-    connection: http.client.HTTPConnection, path: str, headers: Mapping[str, str], file: IO[bytes]
-) -> int:
-    """Write the answer to a request into a file; raise what it refuses."""
-    if connection.sock is None:
-        connection.connect()
-    connection.sock.settimeout(BACKUP_TIMEOUT)
-    connection.request("POST", path, None, dict(headers))
-    response = connection.getresponse()
-    _check_version(response)
-    if response.status != 200:
-        raise _error(response.status, response.read())
-    size = 0
-    while chunk := response.read(_CHUNK):
-        size += file.write(chunk)
-    if size != int(response.headers["Content-Length"]):
-        raise http.client.IncompleteRead(b"")
-    return size
+def _backup(site: _Site, connection: http.client.HTTPConnection) -> Iterator[bytes]:
+    """Yield a copy of the database, part by part; what it is written to may fail by itself."""
+    try:
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(BACKUP_TIMEOUT)
+        connection.request("POST", f"{site.path}api/registry/backup", None, site.headers)
+        response = connection.getresponse()
+        _check_version(response)
+        if response.status != 200:
+            raise _error(response.status, response.read())
+        left = int(response.headers["Content-Length"])
+        while chunk := response.read(_CHUNK):
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise http.client.IncompleteRead(b"", left)
+    except ssl.SSLCertVerificationError as error:
+        raise _untrusted(site, error) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"the registry at {site.url} does not answer: {error}") from error
 
 
 class _Events(msgspec.Struct):

@@ -190,6 +190,15 @@ def test_a_full_disk_is_told_and_the_registry_goes_on(
     assert not list(registry.settings.state.glob(".backup*"))
 
 
+def test_a_disk_that_is_full_where_the_copy_is_written_is_not_the_registrys_fault(
+    client: RegistryClient,
+) -> None:
+    client.send_output("c", [piece(0, os.urandom(200_000))])
+    with pytest.raises(OSError, match="No space left"), open("/dev/full", "wb", 0) as file:
+        client.backup(file)
+    assert client.view_cluster("c").key == "c"
+
+
 def test_a_database_with_tools_of_its_own_is_left_to_them(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pg_dump") as refused:
         back_up("postgresql+psycopg://u:secret@h/d", tmp_path / "copy.db")
