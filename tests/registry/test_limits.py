@@ -144,6 +144,7 @@ def test_who_finds_all_connections_busy_is_told_to_come_back(
 ) -> None:
     Runner(client, "c").join()
     client.close()
+    wait_until(lambda: server_of(registry).connections == 0)
     server_of(registry)._most = 6
     body = b'{"session": "none", "known_generation": 0'  # never ends
     with connections(port_of(registry), 6, head(registry, 4000, "/api/clusters/c/nodes") + body):
@@ -162,6 +163,7 @@ def test_followers_count_and_are_not_thrown_out(
     registry: RegistryThread, client: RegistryClient
 ) -> None:
     client.close()
+    wait_until(lambda: server_of(registry).connections == 0)
     server_of(registry)._most = 3
     with client.live("c", ("status",)) as feed:
         assert feed.next_frame(10) is not None
