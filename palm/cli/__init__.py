@@ -21,8 +21,8 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "dead-letters", "down", "gateway", "hub", "jobs", "logs", "master", "ps", "restart",
-        "runner", "status", "stop", "tap", "top", "ui", "up", "version", "worker",
+        "dead-letters", "down", "gateway", "hub", "jobs", "logs", "master", "ps", "registry",
+        "restart", "runner", "status", "stop", "tap", "top", "ui", "up", "version", "worker",
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
 _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the command's name

@@ -14,6 +14,7 @@ from palm._version import __version__
 from palm.errors import ConfigError
 from palm.spec.duration import parse_duration
 from palm.spec.names import nearest
+from palm.spec.size import parse_size
 
 __all__ = [
     "ArgumentsError",
@@ -24,7 +25,8 @@ __all__ = [
     "previous_names",
 ]
 
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+#: What may be said of a database where none is started.
+_COPY_FROM = ("backup", "db")
 _SORTS = ("name", "cpu", "rss", "in", "out", "queued", "running", "mean", "p99", "failed")
 _TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
 #: Addresses that a component can be given, and what they are for.
@@ -144,6 +146,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         _add_gateway(tree)
         _add_jobs(tree)
         _add_dead_letters(tree)
+        _add_registry(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
         tree.add("version", "show the version")
     parser.check = lambda found: _explain(parser, commands, found)
@@ -181,13 +184,13 @@ class _Tree:
             _add_common(parser, default=argparse.SUPPRESS)
         return parser
 
-    def actions(self, parser: Parser) -> _Tree:
+    def actions(self, parser: Parser, *, required: bool = True) -> _Tree:
         """What a command can do, each with arguments of its own.
 
         An argument with names behind it would have to stand before any option.
         """
         actions = parser.add_subparsers(
-            dest="action", metavar="ACTION", title="actions", required=True, parser_class=Parser
+            dest="action", metavar="ACTION", title="actions", required=required, parser_class=Parser
         )
         return _Tree(parser.prog, self.notebook, actions)
 
@@ -562,6 +565,61 @@ def _add_timeout(parser: Parser, seconds: float, what: str) -> None:
     )  # fmt: skip
 
 
+def _add_registry(tree: _Tree) -> None:
+    parser = tree.add(
+        "registry", "run a registry here until Ctrl-C, or look after the one that runs"
+    )
+    parser.add_argument(
+        "--host", metavar="HOST", help="where to listen (127.0.0.1); elsewhere only with TLS"
+    )
+    parser.add_argument("--port", metavar="N", type=_port, help="its port (any free)")
+    parser.add_argument("--db", metavar="URL", help="its database (a file in the state folder)")
+    parser.add_argument("--tls", action="store_true", help="speak TLS; it makes a certificate")
+    parser.add_argument("--certfile", metavar="FILE", help="speak TLS, with this certificate")
+    parser.add_argument("--keyfile", metavar="FILE", help="the key of the certificate")
+    parser.add_argument(
+        "--hostname", metavar="NAME", action="append", default=[],
+        help="a further name, or NAME:PORT, by which it is called; the first is in its address",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retain-size", metavar="SIZE", type=_size_or_none,
+        help="output that is kept at most: 500M, 10G, none: all (10G)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retain-age", metavar="TIME", type=_duration,
+        help="how long output is kept: 12h, 30d, forever (30d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--i-understand-this-exposes-code-execution", dest="exposed", action="store_true",
+        help="listen elsewhere without TLS: who reads along can start programs as you",
+    )  # fmt: skip
+    actions = tree.actions(parser, required=False)
+    _add_registry_actions(actions)
+    parser.check = lambda found: _check_registry(parser, found)
+
+
+def _add_registry_actions(actions: _Tree) -> None:
+    each = actions.add("backup", "copy the database, also while the registry runs")
+    each.add_argument("file", metavar="FILE", help="the copy: to be put in place of the database")
+    each.add_argument("--force", action="store_true", help="also if FILE is there")
+    each.add_argument(
+        "--db", metavar="URL", default=argparse.SUPPRESS,
+        help="the database, if no registry runs (that in the state folder)",
+    )  # fmt: skip
+    each = actions.add("restart", "let the registry start anew, with the code that is there now")
+    _add_timeout(each, 30.0, "in which it must be there again")
+    actions.add("status", "show where the registry is, its version, and what it holds")
+
+
+def _check_registry(parser: Parser, found: argparse.Namespace) -> None:
+    options = ("host", "port", "tls", "certfile", "keyfile", "hostname", "retain_size",
+               "retain_age", "exposed", "db")  # fmt: skip
+    for option in options if found.action else ():
+        if vars(found)[option] not in (None, False, []) and (found.action, option) != _COPY_FROM:
+            text = f"--{option.replace('_', '-')} is for a start, and not for {found.action}"
+            parser.error(text)
+
+
 def _add_help(tree: _Tree) -> None:
     parser = tree.add("help", "explain a command")
     known = list(tree.commands.choices)
@@ -619,17 +677,21 @@ def _port(text: str) -> int:
 
 
 def _size(text: str) -> int:
-    """Bytes, from ``2G`` and the like; the units are powers of 1,024."""
-    number, unit = text.strip().upper().removesuffix("B").removesuffix("I"), 1
-    if number[-1:] in _UNITS:
-        number, unit = number[:-1], _UNITS[number[-1]]
     try:
-        size = float(number) * unit
-    except ValueError:
-        size = 0.0
-    if not 1 <= size < float("inf"):
+        size = parse_size(text)
+    except ConfigError:
+        size = None
+    if size is None:  # no limit is not one, either
         raise argparse.ArgumentTypeError(f"{text!r} is not a size, as 500M or 2G is")
-    return int(size)
+    return size
+
+
+def _size_or_none(text: str) -> str:
+    try:
+        parse_size(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _duration(text: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import os
 import select
+import ssl
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -16,23 +18,30 @@ import msgspec
 from palm.errors import ConfigError, RegistryError
 from palm.registry_api import schema
 from palm.registry_api.schema import ComponentSpec
+from palm.registry_api.trust import Trust
 
 if TYPE_CHECKING:
     from palm.registry_api.live import LiveFeed
 
-__all__ = ["Refused", "RegistryClient", "Unreachable"]
+__all__ = ["Refused", "RegistryClient", "Unreachable", "Untrusted", "Whereabouts"]
 
 T = TypeVar("T")
 
 #: Seconds until a connection must be there, and for an answer that nothing holds back.
 CONNECT_TIMEOUT = 5.0
 ANSWER_TIMEOUT = 30.0
+#: Seconds for the registry to see that it could start anew, and to copy its database.
+RESTART_TIMEOUT = 90.0
+BACKUP_TIMEOUT = 3600.0
 #: Seconds for which calls that may be repeated are tried again while the registry is away.
 RETRY_FOR = 3.0
 #: Connections that are kept for the next call.
 _KEPT = 4
+_CHUNK = 1 << 20
 
 _MSGPACK = "application/msgpack"
+#: What OpenSSL says of a certificate that is of another host, and of another address.
+_OTHER_NAME = (62, 64)
 
 
 class Refused(RegistryError):  # noqa: N818 - says what happened, as palm's own errors do
@@ -53,6 +62,18 @@ class Unreachable(RegistryError):  # noqa: N818 - likewise
     """Nobody answers at the registry's address."""
 
 
+class Untrusted(Unreachable):
+    """Who answers at the registry's address cannot prove to be the registry."""
+
+
+class Whereabouts(NamedTuple):
+    """Where a registry is, what it wants to see, and the certificate that it shows."""
+
+    url: str
+    token: str
+    ca_file: str = ""
+
+
 class RegistryClient:
     """Talks to the registry at ``url``; any thread may call, several at once.
 
@@ -61,8 +82,11 @@ class RegistryClient:
     Parameters
     ----------
     relocate
-        Asked when nobody answers: gives the address and the token that hold by now, or None if
-        nothing better is known. A local registry that was started again has another port.
+        Asked when nobody answers: gives address, token and certificate that hold by now, or None
+        if nothing better is known. A local registry that was started again has another port.
+    ca_file, fingerprint
+        For https: a file with the registry's certificate, or the SHA-256 of it. Without either
+        ``PALM_CA_FILE`` names the file; or what the system trusts decides.
 
     Raises
     ------
@@ -80,9 +104,14 @@ class RegistryClient:
         token: str,
         *,
         retry: float = RETRY_FOR,
-        relocate: Callable[[], tuple[str, str] | None] | None = None,
+        relocate: Callable[[], Whereabouts | None] | None = None,
+        ca_file: str | os.PathLike[str] = "",
+        fingerprint: str = "",
     ) -> None:
-        self._site = _Site.parse(url, token)
+        if not ca_file and not fingerprint:
+            ca_file = os.environ.get("PALM_CA_FILE", "")
+        self._site = _Site.parse(url, token, Trust(str(ca_file), fingerprint))
+        self._tls: tuple[_Site, int, ssl.SSLContext] | None = None
         self._retry = retry
         self._relocate = relocate
         self._lock = threading.Lock()
@@ -421,13 +450,38 @@ class RegistryClient:
             query["gapless"] = 1
         path = _of(key, "live", query=query)
 
-        def site() -> tuple[str, str]:
+        def site() -> tuple[str, Mapping[str, str], ssl.SSLContext | None]:
             self._look_elsewhere(self._site)
-            return "ws" + self.url.removeprefix("http") + path, self._site.token
+            site = self._site
+            url = "ws" + site.url.removeprefix("http") + path
+            try:
+                return url, site.headers, self._context(site) if site.https else None
+            except Unreachable as error:
+                raise ConnectionError(str(error)) from error
 
         return LiveFeed(site, since)
 
     # ---- the service
+
+    def info(self) -> schema.RegistryInfo:
+        """Return what the registry is, and how it was told to run."""
+        return self._call("GET", "api/registry", schema.RegistryInfo)
+
+    def restart_registry(self) -> None:
+        """Let the registry start anew, with the code that is there now; returns as it begins."""
+        self._call("POST", "api/registry/restart", None, timeout=RESTART_TIMEOUT)
+
+    def backup(self, file: IO[bytes]) -> int:
+        """Write a copy of the registry's database into an open file; return its size in bytes."""
+        site = self._site
+        connection = self._take(site)
+        try:
+            size = sum(file.write(chunk) for chunk in _backup(site, connection))
+        except BaseException:
+            connection.close()
+            raise
+        self._give_back(site, connection)
+        return size
 
     def login_url(self) -> str:
         """Return an address that logs a browser in, once, within half a minute."""
@@ -476,7 +530,7 @@ class RegistryClient:
         found = self._relocate() if self._relocate is not None else None
         if found is None:
             return
-        now = _Site.parse(*found)
+        now = _Site.parse(found.url, found.token, Trust(found.ca_file))
         with self._lock:
             if self._site is not site or now == site:
                 return
@@ -495,9 +549,12 @@ class RegistryClient:
         timeout: float,
     ) -> tuple[int, str, bytes]:
         connection = self._take(site)
-        headers = {"Authorization": f"Bearer {site.token}", **headers}
+        headers = {**site.headers, **headers}
         try:
             answer = _send(connection, method, site.path + path, body, headers, timeout)
+        except ssl.SSLCertVerificationError as error:
+            connection.close()
+            raise _untrusted(site, error) from error
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise Unreachable(f"the registry at {site.url} does not answer: {error}") from error
@@ -517,8 +574,28 @@ class RegistryClient:
             if connection.sock is not None and not select.select([connection.sock], [], [], 0)[0]:
                 return connection
             connection.close()
-        kind = http.client.HTTPSConnection if site.https else http.client.HTTPConnection
-        return kind(site.host, site.port, timeout=CONNECT_TIMEOUT)
+        if not site.https:
+            return http.client.HTTPConnection(site.host, site.port, timeout=CONNECT_TIMEOUT)
+        return http.client.HTTPSConnection(
+            site.host, site.port, timeout=CONNECT_TIMEOUT, context=self._context(site)
+        )
+
+    def _context(self, site: _Site) -> ssl.SSLContext:
+        """Return what makes connections to a registry that speaks TLS."""
+        version = site.trust.version
+        with self._lock:
+            known = self._tls
+        if known is not None and known[:2] == (site, version):
+            return known[2]
+        try:
+            context = site.trust.context(site.host, site.port or 443)
+        except ConfigError as error:
+            raise Untrusted(str(error)) from error
+        except OSError as error:
+            raise Unreachable(f"the registry at {site.url} does not answer: {error}") from error
+        with self._lock:
+            self._tls = site, version, context
+        return context
 
     def _give_back(self, site: _Site, connection: http.client.HTTPConnection) -> None:
         with self._lock:
@@ -538,16 +615,32 @@ class _Site:
     port: int | None
     path: str
     token: str
+    trust: Trust
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What goes with every request."""
+        return {"Authorization": f"Bearer {self.token}", schema.API_HEADER: str(schema.API)}
 
     @classmethod
-    def parse(cls, url: str, token: str) -> _Site:
+    def parse(cls, url: str, token: str, trust: Trust) -> _Site:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{url!r} is not the address of a registry", hint="http://HOST:PORT/")
         slash = "" if url.endswith("/") else "/"
         path = parts.path if parts.path.endswith("/") else f"{parts.path}/"
         https = parts.scheme == "https"
-        return cls(url + slash, https, parts.hostname, parts.port, path, token)
+        return cls(url + slash, https, parts.hostname, parts.port, path, token, trust)
+
+
+def _untrusted(site: _Site, error: ssl.SSLCertVerificationError) -> Untrusted:
+    shown = f"who answers at {site.url} has no certificate that proves it to be the registry"
+    how = "name the file with its certificate in PALM_CA_FILE"
+    if error.verify_code in _OTHER_NAME:
+        how = f"the registry must know that name: palm registry --hostname {site.host}"
+    elif site.trust.ca_file:
+        how = f"that in {site.trust.ca_file} is another, or of another time"
+    return Untrusted(f"{shown}: {error.verify_message} ({how})")
 
 
 def _send(
@@ -563,8 +656,40 @@ def _send(
     connection.sock.settimeout(timeout)
     connection.request(method, path, body, dict(headers))
     response = connection.getresponse()
+    _check_version(response)
     data = response.read()
     return response.status, response.headers.get("Content-Type", ""), data
+
+
+def _check_version(response: http.client.HTTPResponse) -> None:
+    # One that does not say is the first; but what goes wrong on the way has no version.
+    said = response.headers.get(schema.API_HEADER, "" if response.status >= 400 else "1")
+    problem = schema.version_problem(schema.API, int(said)) if said.isdecimal() else None
+    if problem is not None:
+        raise Refused(426, schema.ErrorDetail("version", *problem))
+
+
+def _backup(site: _Site, connection: http.client.HTTPConnection) -> Iterator[bytes]:
+    """Yield a copy of the database, part by part; what it is written to may fail by itself."""
+    try:
+        if connection.sock is None:
+            connection.connect()
+        connection.sock.settimeout(BACKUP_TIMEOUT)
+        connection.request("POST", f"{site.path}api/registry/backup", None, site.headers)
+        response = connection.getresponse()
+        _check_version(response)
+        if response.status != 200:
+            raise _error(response.status, response.read())
+        left = int(response.headers["Content-Length"])
+        while chunk := response.read(_CHUNK):
+            left -= len(chunk)
+            yield chunk
+        if left:
+            raise http.client.IncompleteRead(b"", left)
+    except ssl.SSLCertVerificationError as error:
+        raise _untrusted(site, error) from error
+    except (OSError, http.client.HTTPException) as error:
+        raise Unreachable(f"the registry at {site.url} does not answer: {error}") from error
 
 
 def _of(key: str, *parts: str, query: Mapping[str, Any] | None = None) -> str:

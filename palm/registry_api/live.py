@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import math
 import queue
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.httputil import url_concat
@@ -17,6 +18,8 @@ from palm.errors import RegistryError
 from palm.registry_api.schema import Frame, read_frame
 
 __all__ = ["LiveFeed"]
+
+Site = tuple[str, Mapping[str, str], ssl.SSLContext | None]
 
 #: Frames that wait for the reader; more are left with the registry.
 _WAITING = 32
@@ -41,12 +44,13 @@ class LiveFeed:
     Parameters
     ----------
     site
-        Gives the address and the token, anew for each connection.
+        Gives the address, what goes with the request and, for TLS, what makes the connection;
+        asked anew for each connection. On an OSError it is asked again in a moment.
     since
         Where to begin: the cursor of a frame, "start", or "now" (if empty).
     """
 
-    def __init__(self, site: Callable[[], tuple[str, str]], since: str = "") -> None:
+    def __init__(self, site: Callable[[], Site], since: str = "") -> None:
         self._site = site
         self._since = since
         # Whoever waits for it may be interrupted anywhere: this kind has no lock to be left held.
@@ -143,18 +147,13 @@ class LiveFeed:
             await self._wait(self._stop, pause)
 
     async def _connection(self) -> None:
-        url, token = self._site()
-        request = HTTPRequest(
-            url_concat(url, {"since": self._since}) if self._since else url,
-            headers={"Authorization": f"Bearer {token}"},
-            connect_timeout=5.0,
-        )
         try:
+            request = self._request()
             connection = await websocket_connect(
                 request, ping_interval=_SILENCE / 2, ping_timeout=_SILENCE / 2
             )
         except HTTPClientError as error:
-            if error.code in (400, 401, 403, 404):
+            if error.code in (400, 401, 403, 404, 426):
                 raise RegistryError(f"the registry refused the live feed: {error}") from error
             return
         except OSError:
@@ -166,6 +165,15 @@ class LiveFeed:
             await _close(connection, confirmed=ended)
         if connection.close_code == _NOT_FOUND:
             raise RegistryError(connection.close_reason or "there is no such cluster")
+
+    def _request(self) -> HTTPRequest:
+        url, headers, context = self._site()
+        return HTTPRequest(
+            url_concat(url, {"since": self._since}) if self._since else url,
+            headers=dict(headers),
+            connect_timeout=5.0,
+            ssl_options=context,
+        )
 
     async def _receive(self, connection: WebSocketClientConnection) -> bool:
         """Take frames until the connection has ended, or the feed is to; say whether it has."""

@@ -16,6 +16,9 @@ from palm.spec.diff import Diff
 from palm.spec.process import State
 
 __all__ = [
+    "API",
+    "API_HEADER",
+    "API_OLDEST",
     "TOPICS",
     "USUAL_TOPICS",
     "Assignment",
@@ -59,6 +62,7 @@ __all__ = [
     "OutputRecord",
     "Point",
     "Problem",
+    "RegistryInfo",
     "ReplicaState",
     "ReplicaStatus",
     "Sample",
@@ -69,7 +73,15 @@ __all__ = [
     "Stream",
     "Topic",
     "read_frame",
+    "version_problem",
 ]
+
+#: Version of what is said here; it goes up with each release that changes what a request means.
+API = 2
+#: The oldest version of a client or a runner that is understood: the one before.
+API_OLDEST = API - 1
+#: Says in a request, and in every answer, which version whoever has sent it speaks.
+API_HEADER = "Palm-Api"
 
 Stream = Literal["stdout", "stderr"]
 Topic = Literal["status", "metrics", "events", "output", "skipped"]
@@ -691,6 +703,47 @@ class Health(_Value):
 
     status: str
     version: str
+    api: int = 1
+    api_oldest: int = 1
+
+
+class RegistryInfo(_Value):
+    """GET api/registry: what the registry is, and how it was told to run.
+
+    ``run`` is another after each start. Sizes are bytes, ``None`` is no limit. ``database`` is
+    its kind, ``fingerprint`` that of the certificate, "" without TLS.
+    """
+
+    version: str
+    api: int
+    api_oldest: int
+    run: str
+    pid: int
+    started: float
+    url: str
+    database: str
+    database_size: int
+    retain_size: int | None = None
+    retain_age: float | None = None
+    linger: float | None = None
+    fingerprint: str = ""
+    connections: int = 0
+    most_connections: int = 0
+
+
+def version_problem(client: int, registry: int) -> tuple[str, str] | None:
+    """Say why two versions of the API do not go together, and what to do; None if they do.
+
+    A registry serves clients and runners of its own version and of the one before.
+    """
+    speak = f"the client speaks version {client} of the API, the registry version {registry}"
+    if client > registry:
+        way = "start the registry anew with the newer palm: palm registry restart"
+        return f"the registry is older than its client: {speak}", way
+    if client < registry - 1:
+        way = "install the palm of the registry where the client, or the runner, is"
+        return f"the client is older than the registry: {speak}", way
+    return None
 
 
 class LoginCode(_Value):

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from palm.errors import ConfigError, PalmError, RegistryError
-from palm.registry_api.client import RETRY_FOR, RegistryClient
+from palm.registry_api.client import RETRY_FOR, RegistryClient, Whereabouts
 from palm.registry_api.schema import (
     Assignments,
     Heartbeat,
@@ -73,12 +73,19 @@ class Registry(Protocol):
 
 
 class RegistryRecord(msgspec.Struct, kw_only=True):
-    """What the file ``registry.json`` of the run folder says."""
+    """What the file ``registry.json`` of the run folder says.
+
+    ``certfile`` has the certificate that it shows; it was started with ``arguments``. ``run`` is
+    another after each start, be it in the same process.
+    """
 
     url: str
     token_file: str
     pid: int = 0
     start_time: float = 0.0
+    certfile: str = ""
+    arguments: list[str] = []
+    run: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -118,16 +125,18 @@ def find_registry(
 
     one_at_a_time = threading.Lock()
 
-    def relocate() -> tuple[str, str] | None:
+    def relocate() -> Whereabouts | None:
         try:
             with one_at_a_time:
                 now = revive_registry(folders) if revive else read_registry(folders)
-            return (now.url, _read_token(folders, now.token_file)) if now is not None else None
+            return None if now is None else _whereabouts(folders, now)
         except PalmError:  # half of it may be written yet, and the next call looks again
             return None
 
-    token = _read_token(folders, record.token_file)
-    return RegistryClient(record.url, token, retry=retry, relocate=relocate)
+    found = _whereabouts(folders, record)
+    return RegistryClient(
+        found.url, found.token, retry=retry, relocate=relocate, ca_file=found.ca_file
+    )
 
 
 def ensure_registry(
@@ -181,14 +190,15 @@ def _start(
 ) -> None:
     """Start a registry, and wait until it, or another one, listens."""
     port = _port(before.url) if before is not None else 0
-    process = _spawn(folders, port)
+    given = [] if before is None else before.arguments
+    process = _spawn(folders, given, port)
     meanwhile()
     deadline = time.monotonic() + _START
     while (record := read_registry(folders)) is None or not record.is_running:
         now = time.monotonic()
         if not process.is_running:
             if port:  # somebody else may have it by now
-                port, process = 0, _spawn(folders, 0)
+                port, process = 0, _spawn(folders, given, 0)
                 continue
             # Another one that was started at the same time may be about to listen.
             deadline = min(deadline, process.ended() + _OTHER)
@@ -197,8 +207,10 @@ def _start(
         time.sleep(_POLL)
 
 
-def _spawn(folders: Folders, port: int) -> Background:
-    command = [sys.executable, "-m", "palm_registry", "--linger", f"{LINGER:g}"]
+def _spawn(folders: Folders, given: Sequence[str], port: int) -> Background:
+    """Start one; in place of one that was killed, with what that was `given`."""
+    command = [sys.executable, "-m", "palm_registry"]
+    command += given or ["--linger", f"{LINGER:g}"]
     command += ["--port", str(port), "--run-dir", str(folders.run)]
     command += ["--state-dir", str(folders.state)]
     return Background.start(command, folders.state / "registry.log", folders.state)
@@ -215,6 +227,11 @@ def _read_token(folders: Folders, token_file: str) -> str:
     path = os.environ.get("PALM_TOKEN_FILE") or token_file
     file = Path(path) if path else folders.state / "tokens" / "owner"
     return privatefile.read(file, "token", _MAX_FILE).decode("ascii", "replace").strip()
+
+
+def _whereabouts(folders: Folders, record: RegistryRecord) -> Whereabouts:
+    ca_file = os.environ.get("PALM_CA_FILE") or record.certfile
+    return Whereabouts(record.url, _read_token(folders, record.token_file), ca_file)
 
 
 def _same(one: str, other: str) -> bool:

@@ -41,7 +41,7 @@ PARTING = 2.0
 #: Seconds for which a stream rests that the registry does not want.
 REFUSED_FOR = 60.0
 #: Refusals that say nothing of the pieces: of us, of a cluster that is not there, of too much.
-_PASSING = (401, 403, 404, 408, 409, 410, 429)
+_PASSING = (401, 403, 404, 408, 409, 410, 426, 429)
 
 Key = tuple[str, Stream]
 _log = logging.getLogger("palm.runner")

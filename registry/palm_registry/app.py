@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import ExitStack, suppress
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
-from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 from tornado.web import Application, RequestHandler
 
+from palm._version import __version__
+from palm.errors import ConfigError
+from palm.registry_api.schema import API, API_OLDEST, RegistryInfo
 from palm_registry import runfile
+from palm_registry.certificate import Certificate
 from palm_registry.description import template_of
+from palm_registry.failures import Conflict
 from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Context
 from palm_registry.security import Access
+from palm_registry.server import BACKLOG, Server, most_connections, raise_descriptors
 from palm_registry.service import Service
 from palm_registry.service.service import SWEEP
-from palm_registry.settings import Settings
+from palm_registry.settings import Settings, is_loopback
 from palm_registry.store import Database, StoreError
+from palm_registry.store.backup import copy
 
 __all__ = ["Registry", "make_app"]
 
 _log = logging.getLogger("palm.registry")
 
-#: Bytes of a request: the largest is a batch of output.
-MAX_BODY = 16 * 1024 * 1024
-MAX_HEADER = 16 * 1024
-#: Seconds for the body of a request, and between two requests of a connection.
-BODY_TIMEOUT = 30.0
-IDLE_TIMEOUT = 120.0
-#: Seconds for the answers that are under way when the registry is to end.
+#: Seconds for the answers that are under way when the registry is to end, and to start anew.
 ANSWERING = 2.0
+RESTARTING = 10.0
 #: Seconds after its start for which a registry that ends by itself waits for a first cluster.
 PATIENCE = 10.0
+#: How the copies of the database begin that are about to be sent.
+_COPY = ".backup."
+#: Seconds between two looks at the certificate.
+CERTIFICATE = 3600.0
 
 
 def make_app(context: Context) -> Application:
@@ -64,17 +75,31 @@ def _log_request(handler: RequestHandler) -> None:
 
 
 class Registry:
-    """One registry: `start` opens it, `stop` closes it; ``url`` is where it listens."""
+    """One registry: `start` opens it, `stop` closes it; ``url`` is where it listens.
 
-    def __init__(self, settings: Settings) -> None:
+    `sockets` are those of a registry that this one goes on for: what listens, and connections.
+    """
+
+    def __init__(self, settings: Settings, sockets: Sequence[socket.socket] = ()) -> None:
         self._settings = settings
+        self._given = list(sockets)
         self._stack = ExitStack()
-        self._server: HTTPServer | None = None
-        self._sweeper: asyncio.Task[None] | None = None
+        self._server: Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._certificate: Certificate | None = None
+        self._record: Path | None = None
         self.service: Service | None = None
         self.url = ""
-        #: Set when the registry has nothing to do any more, if it was to end then.
+        #: Set when the registry has nothing to do any more, or is to end.
         self.idle = asyncio.Event()
+        #: Says whether another could start in our place; None: none can.
+        self.check: Callable[[], Awaitable[None]] | None = None
+        #: Whether another one goes on with the ``sockets`` that `stop` leaves.
+        self.again = False
+        self._restart: asyncio.Task[None] | None = None
+        self._run = secrets.token_hex(8)
+        self._started = time.time()
+        self.sockets: list[socket.socket] = []
 
     async def start(self) -> None:
         """Open everything and begin to listen; on an error close what is open, and raise.
@@ -99,6 +124,8 @@ class Registry:
             lock = runfile.Lock(path)
             lock.acquire()
             stack.callback(lock.release)
+        if settings.secure:
+            self._certificate = Certificate(settings)
         database = Database(settings.database_url)
         database.open()
         stack.callback(database.close)
@@ -112,43 +139,161 @@ class Registry:
         access = Access(database)
         token, token_file = runfile.owner_token(state)
         await access.begin(token)
-        self._context = Context(self.service, access)
+        self._token_file = token_file
+        for stale in state.glob(f"{_COPY}*"):
+            stale.unlink(missing_ok=True)
+        self._context = Context(self.service, access, self)
         self._listen(self._context)
-        stack.callback(runfile.withdraw, runfile.publish(run, self.url, token_file))
-        self._sweeper = asyncio.create_task(self._sweep(self.service))
-        _log.info("the registry listens on %s", self.url)
+        self._publish()
+        stack.callback(self._withdraw)
+        self._tasks.append(asyncio.create_task(self._sweep(self.service)))
+        if self._certificate is not None:
+            self._tasks.append(asyncio.create_task(self._renew(self._certificate)))
+        _log.info("the registry listens on %s%s", self.url, self._shown_fingerprint())
 
     def _listen(self, context: Context) -> None:
         settings = self._settings
-        sockets = bind_sockets(settings.port, settings.host)[:1]
+        found = [each for each in self._given if each.getsockopt(*_LISTENS)]
+        sockets = found or _bind(settings.host, settings.port)
         port = sockets[0].getsockname()[1]
-        shown = f"[{settings.host}]" if ":" in settings.host else settings.host
+        tls = self._certificate.context if self._certificate is not None else None
+        context.scheme = "http" if tls is None else "https"
         context.port = port
-        context.hosts = {f"{host}:{port}" for host in ("127.0.0.1", "localhost", "[::1]", shown)}
-        self._server = HTTPServer(
-            make_app(context),
-            max_body_size=MAX_BODY,
-            max_buffer_size=MAX_BODY + MAX_HEADER,
-            max_header_size=MAX_HEADER,
-            body_timeout=BODY_TIMEOUT,
-            idle_connection_timeout=IDLE_TIMEOUT,
+        context.anywhere = settings.host in _WILDCARDS
+        context.hosts = _hosts(settings, port, context.scheme)
+        self._server = server = Server(
+            make_app(context), tls, most_connections(raise_descriptors())
         )
-        self._server.add_sockets(sockets)
-        self.url = f"http://{shown}:{port}/"
+        server.add_sockets(sockets)
+        for connection in self._given:
+            if connection not in sockets:
+                server.take(connection)
+        self._given = []
+        self.url = f"{context.scheme}://{_public(settings)}:{port}/"
+
+    @property
+    def record(self) -> dict[str, str | list[str]]:
+        """What is written into ``registry.json`` besides where it is and who."""
+        found: dict[str, str | list[str]] = {
+            "arguments": self._settings.arguments(),
+            "run": self._run,
+        }
+        if self._certificate is not None:
+            found["certfile"] = str(self._certificate.path)
+            found["fingerprint"] = self._certificate.fingerprint
+        return found
+
+    def _publish(self) -> None:
+        run = self._settings.run
+        self._record = runfile.publish(run, self.url, self._token_file, self.record)
+
+    def _withdraw(self) -> None:
+        if self._record is not None and not self.again:
+            runfile.withdraw(self._record)
+
+    def _shown_fingerprint(self) -> str:
+        shown = self._certificate
+        return "" if shown is None else f" (SHA-256 of its certificate: {shown.fingerprint})"
 
     async def stop(self) -> None:
-        """Answer who waits, take nothing new, finish what was taken, and close."""
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        """Answer who waits, take nothing new, finish what was taken, and close.
+
+        If it goes on in another process what that needs is left open, in ``sockets``.
+        """
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self.service is not None:
             self.service.core.signals.close()
-        if self._server is not None:
-            self._server.stop()
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._context.idle.wait(), ANSWERING)
-            await self._server.close_all_connections()
+        if self._server is not None and self.again:
+            self.sockets = await self._server.hand_over(RESTARTING)
+        elif self._server is not None:
+            await self._server.finish(ANSWERING)
+        for each in self._given:
+            each.close()
         await asyncio.get_running_loop().run_in_executor(None, self._stack.close)
+
+    # ---- what handlers ask for
+
+    def info(self) -> RegistryInfo:
+        """Describe it."""
+        settings, server, shown = self._settings, self._server, self._certificate
+        kind = settings.database_url.partition(":")[0].partition("+")[0]
+        return RegistryInfo(
+            version=__version__,
+            api=API,
+            api_oldest=API_OLDEST,
+            run=self._run,
+            pid=os.getpid(),
+            started=self._started,
+            url=self.url,
+            database=kind,
+            database_size=_size(settings.database_url) if kind == "sqlite" else 0,
+            retain_size=settings.retain_size,
+            retain_age=settings.retain_age,
+            linger=settings.linger,
+            fingerprint="" if shown is None else shown.fingerprint,
+            connections=0 if server is None else server.connections,
+            most_connections=0 if server is None else server.most,
+        )
+
+    def copy_database(self, go_on: Callable[[], bool]) -> Path:
+        """Return a copy of the database, for the caller to remove; blocks."""
+        path = self._settings.state / f"{_COPY}{secrets.token_hex(6)}"
+        try:
+            copy(self._settings.database_url, path, lambda: go_on() and not self.idle.is_set())
+        except ConfigError as error:
+            raise Conflict("backup", str(error.args[0]), error.hint or "") from error
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path
+
+    async def restart(self) -> None:
+        """Start anew in this process, once it is clear that the new one could start.
+
+        Raises
+        ------
+        Conflict
+            It could not, and this one goes on; or it runs within another program.
+        """
+        if self.check is None:
+            raise Conflict("restart", "this registry cannot start anew by itself")
+        try:
+            await self.check()
+        except ConfigError as error:
+            raise Conflict("restart", str(error)) from error
+        self.again = True
+        self.idle.set()
+
+    def begin_restart(self) -> None:
+        """Do so without anybody who waits for it."""
+        if self._restart is None or self._restart.done():
+            self._restart = asyncio.ensure_future(self._try_restart())
+
+    async def _try_restart(self) -> None:
+        try:
+            await self.restart()
+        except Conflict as error:
+            _log.error("%s", error)
+
+    def end(self) -> None:
+        """Begin to end, whatever else was to be."""
+        self.again = False
+        self.idle.set()
+
+    # ---- by the clock
+
+    async def _renew(self, certificate: Certificate) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATE)
+            try:
+                # Here, and not in a thread: connections that begin use it.
+                if certificate.refresh():
+                    self._publish()
+                    _log.info("the registry has another certificate%s", self._shown_fingerprint())
+            except ConfigError as error:  # the one of before goes on
+                _log.error("%s", error)
 
     async def _sweep(self, service: Service) -> None:
         clock = asyncio.get_running_loop().time
@@ -177,3 +322,49 @@ class Registry:
         idle = await service.idle()
         age = asyncio.get_running_loop().time() - started
         return (service.core.used or age >= PATIENCE) and idle >= linger
+
+
+_LISTENS = (socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+_WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - compared with; only who is told to listens there
+
+
+def _bind(host: str, port: int) -> list[socket.socket]:
+    try:
+        return bind_sockets(port, host, backlog=BACKLOG)[:1]
+    except OSError as error:
+        raise ConfigError(
+            f"the registry cannot listen at {host}:{port}: {error.strerror or error}",
+            key="--port",
+            hint="--port 0: any free one; --host: a name or an address of this machine",
+        ) from error
+
+
+def _public(settings: Settings) -> str:
+    """Return the name by which all find the registry, in an address."""
+    if settings.hostnames and not is_loopback(settings.host):
+        return settings.hostnames[0].partition(":")[0]
+    host = "127.0.0.1" if settings.host in _WILDCARDS else settings.host
+    return f"[{host}]" if ":" in host else host
+
+
+def _hosts(settings: Settings, port: int, scheme: str) -> set[str]:
+    """Return what ``Host`` may be."""
+    names = {"127.0.0.1", "localhost", "[::1]"}
+    if not is_loopback(settings.host):
+        names |= {socket.gethostname().lower(), socket.getfqdn().lower()}
+    if settings.host not in _WILDCARDS:
+        names.add(f"[{settings.host}]" if ":" in settings.host else settings.host.lower())
+    # Who gives a name may have a proxy in front, at a port that is not ours.
+    given = {name.lower() for name in settings.hostnames}
+    names |= {name for name in given if ":" not in name}
+    hosts = {f"{name}:{port}" for name in names} | given
+    return hosts | (names if port == _DEFAULT_PORTS[scheme] else set())
+
+
+def _size(url: str) -> int:
+    path = Path(url.partition(":///")[2])
+    files = (path, path.with_name(f"{path.name}-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}

@@ -6,7 +6,18 @@ from typing import Any
 
 from palm.errors import RegistryError
 
-__all__ = ["Conflict", "Forbidden", "Gone", "Invalid", "NotFound", "Refused", "Unauthorised"]
+__all__ = [
+    "Busy",
+    "Conflict",
+    "Forbidden",
+    "Gone",
+    "Invalid",
+    "NotFound",
+    "OtherVersion",
+    "Refused",
+    "TooLarge",
+    "Unauthorised",
+]
 
 
 class Refused(RegistryError):  # noqa: N818 - says what happened, as palm's own errors do
@@ -41,3 +52,15 @@ class Conflict(Refused):
 
 class Gone(Refused):
     """It was there once and will not be again."""
+
+
+class TooLarge(Refused):
+    """The request has more bytes than one may have."""
+
+
+class Busy(Refused):
+    """It could be done, but not now."""
+
+
+class OtherVersion(Refused):
+    """Whoever asks speaks a version of the API that is not understood."""

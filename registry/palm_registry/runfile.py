@@ -8,13 +8,14 @@ import os
 import secrets
 import stat
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from palm.errors import ConfigError
 
-__all__ = ["Lock", "owner_token", "private_folder", "publish", "withdraw"]
+__all__ = ["Lock", "owner_token", "private_folder", "publish", "replace", "withdraw"]
 
 _NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -87,7 +88,7 @@ def owner_token(state: Path) -> tuple[str, Path]:
     return _read_token(path), path
 
 
-def publish(run: Path, url: str, token_file: Path) -> Path:
+def publish(run: Path, url: str, token_file: Path, more: Mapping[str, Any]) -> Path:
     """Write where the registry is, all at once; do so only when it listens."""
     path = run / "registry.json"
     record: dict[str, Any] = {
@@ -96,9 +97,15 @@ def publish(run: Path, url: str, token_file: Path) -> Path:
         "pid": os.getpid(),
         "start_time": _start_time(),
         "token_file": str(token_file),
+        **more,
     }
-    _write(path, json.dumps(record).encode()).replace(path)
+    replace(path, json.dumps(record).encode())
     return path
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file that only we may read, all at once."""
+    _write(path, data).replace(path)
 
 
 def withdraw(path: Path) -> None:

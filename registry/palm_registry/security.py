@@ -138,7 +138,8 @@ def check_host(host: str, allowed: Collection[str]) -> None:
 
 def check_origin(origin: str | None, scheme: str, host: str) -> None:
     """Refuse what a page from elsewhere asks for."""
-    if origin is not None and origin.lower() != f"{scheme}://{host.lower()}":
+    own = {f"{scheme}://{host.lower()}", f"https://{host.lower()}"}  # a proxy may speak TLS for us
+    if origin is not None and origin.lower() not in own:
         raise Forbidden("origin", "pages from elsewhere may not use the registry")
 
 

@@ -88,6 +88,7 @@ HOMES: dict[str, tuple[str, ...]] = {
         "palm.registry_api.live",
         "palm_registry.app",
         "palm_registry.handlers",
+        "palm_registry.server",
         "palm_registry.__main__",
     ),
     "IPython": (
@@ -109,6 +110,7 @@ LIGHT = {"zmq", "msgspec"}
 #: Imported inside functions, since few need it and it is slow to load -> the modules that do so.
 LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
+    "cryptography": ("palm_registry.certificate",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
     "palm.cli.background": (
         "palm.cli.commands.hub",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,9 +19,8 @@ from sqlalchemy.exc import IntegrityError
 from palm.errors import ConfigError
 from palm_registry.migrations import _STEPS, LATEST, migrate
 from palm_registry.models import metadata
-from palm_registry.store import Database, StoreError, Unstorable
+from palm_registry.store import Database, StoreError, Unstorable, configs
 from palm_registry.store import clusters as rows
-from palm_registry.store import configs
 from palm_registry.store.clusters import ClusterRow
 
 pytestmark = pytest.mark.both_databases
@@ -276,14 +277,24 @@ def test_a_schema_is_changed_once(engine: Engine) -> None:
             assert connection.scalar(text("SELECT count(*) FROM meta")) == 1
 
 
+def add_steps(monkeypatch: pytest.MonkeyPatch, steps: dict[str, tuple[str, ...]]) -> None:
+    for name, statements in steps.items():
+        step = SimpleNamespace(STATEMENTS=statements)
+        monkeypatch.setitem(sys.modules, f"palm_registry.migrations.{name}", step)
+    monkeypatch.setattr("palm_registry.migrations._STEPS", (*_STEPS, *steps))
+    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + len(steps))
+
+
 def test_an_older_schema_is_brought_up_step_by_step(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with engine.begin() as connection:
         migrate(connection)
-    more = (("CREATE TABLE more (x INTEGER)",), ("INSERT INTO more VALUES (1)",))
-    monkeypatch.setattr("palm_registry.migrations._STEPS", (*_STEPS, *more))
-    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + 2)
+    more = {
+        "more1": ("CREATE TABLE more (x INTEGER)",),
+        "more2": ("INSERT INTO more VALUES (1)",),
+    }
+    add_steps(monkeypatch, more)
     for _ in range(2):
         with engine.begin() as connection:
             migrate(connection)
@@ -331,8 +342,7 @@ def test_a_step_means_the_same_on_both(engine: Engine, monkeypatch: pytest.Monke
     with engine.begin() as connection:
         migrate(connection)
         connection.execute(metadata.tables["clusters"].insert().values(**asdict(row("c"))))
-    monkeypatch.setattr("palm_registry.migrations._STEPS", ((),) * LATEST + (A_STEP,))
-    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + 1)
+    add_steps(monkeypatch, {"a_step": A_STEP})
     with engine.begin() as connection:
         migrate(connection)
     with engine.begin() as connection:

@@ -20,7 +20,7 @@ def test_the_first_schema_is_in_sqlite_as_it_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was released: another word in it would be another schema."""
-    monkeypatch.setattr("palm_registry.migrations._STEPS", (m0001.STATEMENTS,))
+    monkeypatch.setattr("palm_registry.migrations._STEPS", ("m0001",))
     monkeypatch.setattr("palm_registry.migrations.LATEST", 1)
     engine = create_engine(f"sqlite:///{tmp_path}/a.db")
     with engine.begin() as connection:

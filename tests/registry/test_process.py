@@ -24,7 +24,7 @@ def test_its_record_says_where_it_is_and_goes_with_it(
 ) -> None:
     process.start()
     record = process.record
-    assert set(record) == {"schema", "url", "pid", "start_time", "token_file"}
+    assert set(record) == {"schema", "url", "pid", "start_time", "token_file", "arguments", "run"}
     assert record["url"].startswith("http://127.0.0.1:")
     assert is_running(record["pid"], record["start_time"])
     with process.client() as client:
@@ -187,7 +187,12 @@ def test_what_is_no_database_or_of_a_newer_palm_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--host", "0.0.0.0"), "loopback"),
+        (("--host", "0.0.0.0"), "--tls"),
+        (("--host", "192.0.2.1"), "SSH tunnel"),
+        (("--keyfile", "/k"), "--certfile"),
+        (("--tls", "--certfile", "/c"), "--tls and --certfile"),
+        (("--certfile", "/no/such/file"), "PEM"),
+        (("--retain-age", "0m0s", "--linger", "-1"), "--linger"),
         (("--host", ""), "listen"),
         (("--port", "70000"), "no port"),
         (("--db", "sqlite://"), "SQLite"),
@@ -201,7 +206,7 @@ def test_settings_that_cannot_be_are_refused_in_words(
     process: RegistryProcess, arguments: tuple[str, ...], said: str
 ) -> None:
     text = refusal(process, *arguments)
-    assert said in text.replace("127.0.0.1, and", "loopback")
+    assert said in text
     assert "secret" not in text
 
 

@@ -112,11 +112,20 @@ def test_what_is_too_old_goes_and_events_with_it(
     running = RegistryThread(palm_home, retain_age=3600.0).start()
     try:
         with running.client() as client:
-            client.create_cluster("c")
+            client.create_cluster("c", None)
             sent(client, "a", 10_000)
             assert client.events("c")[0]
-            then = time.time() + 2 * 3600
-            monkeypatch.setattr("palm_registry.service.retention.time.time", lambda: then)
+            # A wrong clock ages nothing,
+            real = time.time
+            monkeypatch.setattr(time, "time", lambda: real() + 10 * 3600)
+            sent(client, "b", 10_000)
+            monkeypatch.undo()
+            monkeypatch.setattr("palm_registry.service.retention.PERIOD", 0.1)
+            time.sleep(0.5)
+            assert stored(client, "a") and stored(client, "b")
+            # and time does.
+            assert running.registry is not None and running.registry.service is not None
+            running.registry.service.retention._began += 20 * 3600
             until(lambda: not stored(client, "a"))
             until(lambda: not client.events("c")[0])
     finally:

@@ -45,6 +45,7 @@ class Script(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(answer[0])
         self.send_header("Content-Length", str(len(answer[1])))
+        self.send_header(schema.API_HEADER, str(schema.API))
         self.end_headers()
         self.wfile.write(answer[1])
 

@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -82,6 +83,9 @@ class RegistryProcess:
         self.home = home
         self.arguments = arguments
         self.port = 0
+        self.pythonpath = os.pathsep.join([str(ROOT), str(ROOT / "registry")])
+        #: What it gets in place of what we have.
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -92,9 +96,10 @@ class RegistryProcess:
     def spawn(self, *arguments: str) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "registry")]),
+            "PYTHONPATH": self.pythonpath,
             "PALM_RUN_DIR": str(self.home / "run"),
             "PALM_STATE_DIR": str(self.home / "state"),
+            **self.environment,
         }
         command = [sys.executable, "-m", "palm_registry", *self.arguments, *arguments]
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
@@ -134,9 +139,9 @@ class RegistryProcess:
 
     def client(self, **options: Any) -> RegistryClient:
         record = self.record
-        return RegistryClient(
-            record["url"], Path(record["token_file"]).read_text().strip(), **options
-        )
+        token = Path(record["token_file"]).read_text().strip()
+        options.setdefault("ca_file", record.get("certfile", ""))
+        return RegistryClient(record["url"], token, **options)
 
 
 @dataclass
@@ -160,12 +165,12 @@ class Browser:
 
     url: str
     headers: dict[str, str] = field(default_factory=dict)
+    ca_file: str = ""
 
     def ask(
         self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        host, port = self.url.removeprefix("http://").strip("/").rsplit(":", 1)
-        connection = http.client.HTTPConnection(host, int(port), timeout=10)
+        connection = self._connection()
         sent = {**self.headers, **(headers or {})}
         data = body
         if body is not None and not isinstance(body, bytes):
@@ -177,6 +182,14 @@ class Browser:
             return Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+
+    def _connection(self) -> http.client.HTTPConnection:
+        scheme, _, rest = self.url.partition("://")
+        host, port = rest.strip("/").rsplit(":", 1)
+        if scheme == "http":
+            return http.client.HTTPConnection(host, int(port), timeout=10)
+        context = ssl.create_default_context(cafile=self.ca_file)
+        return http.client.HTTPSConnection(host, int(port), timeout=10, context=context)
 
 
 @dataclass

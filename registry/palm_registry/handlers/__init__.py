@@ -14,6 +14,7 @@ from palm_registry.handlers import (
     nodes,
     output,
     pages,
+    registry,
 )
 
 __all__ = ["ROUTES"]
@@ -33,6 +34,9 @@ ROUTES: list[tuple[str, Any]] = [
     (r"metrics", metrics.Metrics),
     (r"openapi\.json", document.ApiDocument),
     (r"docs", document.ApiPage),
+    (r"api/registry", registry.Info),
+    (r"api/registry/restart", registry.Restart),
+    (r"api/registry/backup", registry.Backup),
     (r"api/schema/cluster\.json", configs.FileSchema),
     (r"api/clusters", clusters.Clusters),
     (_CLUSTER, clusters.Cluster),

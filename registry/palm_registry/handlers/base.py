@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import msgspec
-from tornado.web import HTTPError, RequestHandler
+from tornado.http1connection import HTTP1Connection
+from tornado.web import HTTPError, RequestHandler, stream_request_body
 
 from palm.errors import PalmError
-from palm.registry_api.schema import ErrorBody, ErrorDetail
+from palm.registry_api.schema import (
+    API,
+    API_HEADER,
+    API_OLDEST,
+    ErrorBody,
+    ErrorDetail,
+    RegistryInfo,
+    version_problem,
+)
 from palm_registry import failures
 from palm_registry.description import (
     Description,
@@ -30,6 +39,7 @@ from palm_registry.security import (
     check_origin,
     check_xsrf,
 )
+from palm_registry.server import BODY_TIMEOUT, ENDLESS, MAX_BODY, REFUSED_TIMEOUT
 from palm_registry.service import Service
 from palm_registry.store import StoreError, Unstorable
 
@@ -46,38 +56,47 @@ _STATUS: tuple[tuple[type[PalmError], int], ...] = (
     (failures.Conflict, 409),
     (failures.Gone, 410),
     (Unstorable, 400),
+    (failures.TooLarge, 413),
+    (failures.OtherVersion, 426),
+    (failures.Busy, 503),
     (StoreError, 503),
 )
+#: Bytes of bodies that may be in memory at once, all requests together.
+MAX_BODIES = 16 * MAX_BODY
+_LONG_VERSION = 9
 _READING = ("GET", "HEAD", "OPTIONS")
 _JSON, _MSGPACK = "application/json", "application/msgpack"
 
 
+class Control(Protocol):
+    """What handlers may do with the registry as a whole."""
+
+    def info(self) -> RegistryInfo:
+        """Describe it."""
+
+    async def restart(self) -> None:
+        """Begin to start anew; refused, if the new one could not start."""
+
+    def copy_database(self, go_on: Callable[[], bool]) -> Path:
+        """Return a copy, for the caller to remove; blocks. `go_on` is asked now and then."""
+
+
 @dataclass
 class Context:
-    """What handlers share. ``hosts`` are the names and ports by which we are known."""
+    """What handlers share. ``hosts`` are the names and ports by which we are known.
+
+    ``anywhere``: we listen at all addresses of the machine, and are known by each. ``receiving``
+    counts the bytes of bodies that are in memory.
+    """
 
     service: Service
     access: Access
+    control: Control
     scheme: str = "http"
     port: int = 0
     hosts: Collection[str] = field(default_factory=set)
-    #: Set while no request is being worked on.
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-    _open: set[int] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        self.idle.set()
-
-    def begin(self, request: object) -> None:
-        """Note that a request is being worked on."""
-        self._open.add(id(request))
-        self.idle.clear()
-
-    def end(self, request: object) -> None:
-        """Note that a request is done, or that nobody needs to wait for it."""
-        self._open.discard(id(request))
-        if not self._open:
-            self.idle.set()
+    anywhere: bool = False
+    receiving: int = 0
 
     @property
     def cookie(self) -> str:
@@ -85,8 +104,12 @@ class Context:
         return f"palm-session-{self.port}"
 
 
+@stream_request_body
 class Base(RequestHandler):
-    """A request by somebody we know. Handlers for all set ``open_to_all``."""
+    """A request by somebody we know. Handlers for all set ``open_to_all``.
+
+    The body comes only after `prepare`: who may not send one is refused before it takes memory.
+    """
 
     open_to_all = False
     #: Whether a page must say where it comes from, as browsers do for WebSockets.
@@ -97,39 +120,101 @@ class Base(RequestHandler):
         self.context = context
         self.service = context.service
         self.principal = Principal("")
+        self._refusal: failures.Refused | None = None
+        self._forget_body(bytearray())
 
     def set_default_headers(self) -> None:
         """Put the headers of `security` on every answer."""
         for name, value in HEADERS.items():
             self.set_header(name, value)
+        self.set_header(API_HEADER, str(API))
         self.clear_header("Server")
 
     async def prepare(self) -> None:
         """Refuse what comes from elsewhere, from nobody, or in another form."""
-        self.context.begin(self)
+        # Refused, the rest of a body is read and thrown away, but not for long.
+        connection = cast(HTTP1Connection, self.request.connection)
+        connection.set_max_body_size(ENDLESS)
+        connection.set_body_timeout(REFUSED_TIMEOUT)
         headers = self.request.headers
-        check_host(self.request.host, self.context.hosts)
+        check_host(self.request.host, self._hosts())
         check_origin(headers.get("Origin"), self.context.scheme, self.request.host)
-        if self.open_to_all:
-            return
-        self.principal = self.who()
-        if self.principal.xsrf:
-            self._check_browser()
-        if self.request.method not in _READING and self.request.body:
+        if not self.open_to_all:
+            self._check_version()
+            self.principal = self.who()
+            if self.principal.xsrf:
+                self._check_browser()
+        self._check_length()
+        if self.request.method not in _READING and self._has_body():
             self._check_form()
         if self.described is not None:
             # A handler sees no argument that the document does not know.
             given = self.request.query_arguments
             self.request.query_arguments = check_query(self.described, given)
+        connection.set_body_timeout(BODY_TIMEOUT)
 
     @property
     def described(self) -> Description | None:
         """What this request may say, and gets; None for a method that is not answered."""
         return description_of(type(self), self.request.method or "", self.path_kwargs)
 
+    def _hosts(self) -> Collection[str]:
+        stream = cast(HTTP1Connection, self.request.connection).stream
+        if not self.context.anywhere or stream.closed():
+            return self.context.hosts
+        address, port = stream.socket.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        return {*self.context.hosts, f"{shown}:{port}"}
+
+    def _check_version(self) -> None:
+        # Who says nothing, curl or a browser, means what is in force.
+        text = self.request.headers.get(API_HEADER, str(API))
+        if not text.isdecimal() or len(text) > _LONG_VERSION:
+            raise failures.Invalid("version", f"{API_HEADER}: {text[:20]!r} is not a version")
+        problem = version_problem(int(text), API)
+        if problem is not None:
+            raise failures.OtherVersion("version", *problem, api=API, api_oldest=API_OLDEST)
+
+    # ---- the body
+
+    def _has_body(self) -> bool:
+        headers = self.request.headers
+        return headers.get("Content-Length", "0") != "0" or "Transfer-Encoding" in headers
+
+    @property
+    def _room(self) -> int:
+        return 0 if self.open_to_all else MAX_BODY
+
+    def _check_length(self) -> None:
+        text = self.request.headers.get("Content-Length", "0")
+        if text.isdecimal() and int(text) > self._room:
+            raise _too_large(self._room)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Keep a part of the body, as far as there is room; Tornado calls this."""
+        if self._refusal is None and len(self._received) + len(chunk) > self._room:
+            self._refusal = _too_large(self._room)
+        if self._refusal is None and self.context.receiving + len(chunk) > MAX_BODIES:
+            self._refusal = failures.Busy("busy", "too much is sent at once", "try again")
+        if self._refusal is not None:
+            self._forget_body(self._received)
+            return
+        self.context.receiving += len(chunk)
+        self._received += chunk
+
+    def _forget_body(self, received: bytearray) -> None:
+        self.context.receiving -= len(received)
+        self._received = bytearray()
+        self.request.body = cast(bytes, self._received)  # the same, as it grows
+
     def on_finish(self) -> None:
-        """Note that it is done."""
-        self.context.end(self)
+        """Let go of the body."""
+        self._forget_body(self._received)
+
+    def on_connection_close(self) -> None:
+        """Let go of it, too: there is nobody to answer."""
+        super().on_connection_close()
+        self._forget_body(self._received)
 
     def who(self) -> Principal:
         """Return who asks."""
@@ -159,6 +244,8 @@ class Base(RequestHandler):
 
     def body(self, type_: type[T]) -> T:
         """Return the body of the request as a value of the schema."""
+        if self._refusal is not None:
+            raise self._refusal
         if self.described is not None and self.described.body != type_:
             raise TypeError(f"{type(self).__name__}: its mark says another type of body")
         decode: Any = msgspec.msgpack.decode if self._form() == _MSGPACK else msgspec.json.decode
@@ -217,6 +304,10 @@ class Base(RequestHandler):
         """Write an error as all of ours are."""
         error = _error_of(kwargs)
         if isinstance(error, failures.Refused):
+            if isinstance(error, failures.Busy):
+                self.set_header("Retry-After", "1")
+            if isinstance(error, failures.OtherVersion):  # the header belongs to that status
+                self.set_header("Upgrade", f"palm-api/{API}")
             detail = ErrorDetail(code=error.code, text=str(error), hint=error.hint, data=error.data)
         elif isinstance(error, Unstorable):
             detail = ErrorDetail(code="value", text=str(error))
@@ -244,6 +335,10 @@ class Base(RequestHandler):
         if not isinstance(value, failures.Refused | HTTPError | StoreError | Unstorable):
             where = f"{self.request.method} {self.request.path}"
             _log.error("%s failed", where, exc_info=value)
+
+
+def _too_large(room: int) -> failures.TooLarge:
+    return failures.TooLarge("too-large", f"this request may have up to {room} bytes")
 
 
 def _error_of(kwargs: dict[str, Any]) -> BaseException | None:

@@ -46,7 +46,6 @@ class Live(Base, WebSocketHandler):
         key = self.path_kwargs["key"]
         await self.service.clusters.get(key)
         self._wanted = self._read(key)
-        self.context.end(self)  # it goes on until we close it
 
     @describes(
         Query("topics", f"of {', '.join(TOPICS)}, with commas between"),

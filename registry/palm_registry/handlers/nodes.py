@@ -63,4 +63,5 @@ class Heartbeat(Base):
 
     def on_connection_close(self) -> None:
         """Note that nobody waits any more."""
+        super().on_connection_close()
         self._gone.set()

@@ -54,7 +54,14 @@ class Health(Base):
     @describes(reply=schema.Health, summary="Say whether the registry is there.")
     def get(self) -> None:
         """Say so."""
-        self.answer(schema.Health(status="ok", version=__version__))
+        self.answer(
+            schema.Health(
+                status="ok",
+                version=__version__,
+                api=schema.API,
+                api_oldest=schema.API_OLDEST,
+            )
+        )
 
 
 class Login(Base):
@@ -87,6 +94,7 @@ class Login(Base):
             self.context.cookie,
             session,
             httponly=True,
+            secure=self.context.scheme == "https",
             samesite="Strict",
             path="/",
             expires_days=security.SESSION_TTL / 86400,

@@ -8,21 +8,17 @@ SQLite; `palm_registry.migrations.postgresql` says what they may be, to mean the
 from __future__ import annotations
 
 import secrets
+from importlib import import_module
 
 from sqlalchemy import Connection, inspect, text
 
 from palm.errors import ConfigError
-from palm_registry.migrations import m0001, m0002, m0004, m0005
 from palm_registry.migrations.postgresql import ForDialect, Statement, align_numbers, translate
 
 __all__ = ["LATEST", "ForDialect", "migrate"]
 
-_STEPS: tuple[tuple[Statement, ...], ...] = (
-    m0001.STATEMENTS,
-    m0002.STATEMENTS,
-    m0004.STATEMENTS,
-    m0005.STATEMENTS,
-)
+#: Modules of this package, in order; loaded only for a database that needs them.
+_STEPS = ("m0001", "m0002", "m0004", "m0005")
 #: Version of the schema that this program works with.
 LATEST = len(_STEPS)
 
@@ -43,7 +39,7 @@ def migrate(connection: Connection) -> None:
             hint="use the newer palm, or another database with --db",
         )
     for step in _STEPS[version:]:
-        for statement in step:
+        for statement in import_module(f"{__name__}.{step}").STATEMENTS:
             _execute(connection, statement)
     if version < LATEST and connection.dialect.name == "postgresql":
         align_numbers(connection)

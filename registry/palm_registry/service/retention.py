@@ -44,6 +44,9 @@ class Retention:
         self._next = 0.0
         self._seen = 0
         self._freed = False
+        # How old something is, is reckoned from here on by the clock that only goes forward:
+        # setting the other one ages nothing.
+        self._began = time.time() - core.now()
 
     async def sweep(self, taken: int) -> None:
         """Do the next step, if there is one; `taken` is how many bytes were stored since the start.
@@ -65,7 +68,7 @@ class Retention:
         """Drop a little; say whether there is more to be done."""
         more = False
         if self._age is not None:
-            more = _drop_old(connection, time.time() - self._age)
+            more = _drop_old(connection, self._began + self._core.now() - self._age)
         if self._size is not None:
             more = _make_room(connection, self._size) or more
         if space.free_pages(connection) > FREE_PAGES:
