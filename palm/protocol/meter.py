@@ -138,6 +138,10 @@ class Arrivals:
         self.times.append(now)
         self.last = now
 
+    def of(self, number: int) -> float:
+        """Return when a message came; of those before the first it is not known better."""
+        return self.times[max(bisect_right(self.firsts, number) - 1, 0)]
+
     def _thin_out(self, done: int) -> None:
         """Forget when messages came that have an outcome, and every second time if few have."""
         over = max(bisect_right(self.firsts, done) - 1, 0)
@@ -198,8 +202,7 @@ class Meter:
         arrivals = job.arrivals
         if job.then is None and arrivals is not None:
             edge.done += done
-            came = arrivals.times[bisect_right(arrivals.firsts, outcome.first) - 1]
-            counts.waited(self.now - came, outcome.n)
+            counts.waited(self.now - arrivals.of(outcome.first), outcome.n)
 
     def dropped(self, job: JobState) -> None:
         """Note that nobody wants any more what is open of a job."""

@@ -255,6 +255,11 @@ class StageMachine(MasterMachine):
                 self._effects.append(Send(session.peer, Bye(session.link, f"'{self.name}' stops")))
         super()._finish(now)
 
+    def check_invariants(self) -> None:
+        """See `MasterMachine.check_invariants`."""
+        super().check_invariants()
+        self._publisher.check()
+
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
         if job.passage is None:
             super()._check_job(job, leased)

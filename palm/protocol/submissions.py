@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
+from palm.errors import PalmError
 from palm.protocol.ranges import RangeSet
 from palm.protocol.timers import Timer
 from palm.wire.batch import Batch
@@ -92,7 +93,7 @@ class Submissions:
         self.closed = self.closed or submit.last
         sent = Sent(submit, batch, batch.n)
         if batch.n:
-            self.firsts.append(submit.first)
+            insort(self.firsts, submit.first)  # workers side by side are done in any order
             self.sent[submit.first] = sent
         return sent
 
@@ -120,6 +121,21 @@ class Submissions:
                 insort(self.firsts, start)
                 batch = sent.batch.cut(a, b)
                 self.sent[start] = Sent(submit, batch, batch.n, sent.birth, sent.lost_at)
+
+    def check(self) -> None:
+        """Raise `PalmError` where inputs are lost, or kept beyond their outcome; for tests.
+
+        Those in the master's journal are kept by other rules.
+        """
+        if self.firsts != sorted(self.sent):
+            raise PalmError(f"not in their order: {self.firsts} of {sorted(self.sent)}")
+        for first, sent in self.sent.items():
+            missing = self.answered.missing(first, first + sent.batch.n)
+            if not missing or sent.left != sum(stop - start for start, stop in missing):
+                raise PalmError(f"{sent.left} of {first}+{sent.batch.n} are kept, not {missing}")
+        kept = sum(sent.left for sent in self.sent.values())
+        if kept != self.submitted.total - self.answered.total:
+            raise PalmError(f"{kept} kept, {self.answered.total}/{self.submitted.total} answered")
 
     def accept(self, upto: int) -> bool:
         """Let go of inputs that are in the journal; return whether that was not known."""

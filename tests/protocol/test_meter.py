@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable
 
@@ -194,7 +193,14 @@ def test_arrivals_tell_when_a_message_came(steps: list[tuple[int, float]]) -> No
         came |= dict.fromkeys(range(first, first + n), now)
         first += n
     for number, time in came.items():
-        assert arrival(arrivals, number) == time
+        assert arrivals.of(number) == time
+
+
+def test_arrivals_of_earlier_messages_that_came_later_are_those_of_the_first() -> None:
+    arrivals, done = Arrivals(10, 1.0), RangeSet()
+    arrivals.add(0, 2.0, done)
+    arrivals.add(20, 5.0, done)
+    assert [arrivals.of(number) for number in (0, 10, 20)] == [1.0, 1.0, 5.0]
 
 
 def test_arrivals_stay_few() -> None:
@@ -202,15 +208,11 @@ def test_arrivals_stay_few() -> None:
     for number in range(1, 10 * MAX_ARRIVALS):
         arrivals.add(number, float(number), done)
     assert len(arrivals) <= MAX_ARRIVALS
-    assert arrival(arrivals, 10 * MAX_ARRIVALS) == pytest.approx(10 * MAX_ARRIVALS, rel=1e-2)
+    assert arrivals.of(10 * MAX_ARRIVALS) == pytest.approx(10 * MAX_ARRIVALS, rel=1e-2)
     done.add(0, 10 * MAX_ARRIVALS - 5)
     for number in range(10 * MAX_ARRIVALS, 11 * MAX_ARRIVALS):
         arrivals.add(number, float(number), done)
-    assert arrival(arrivals, 11 * MAX_ARRIVALS - 7) == 11 * MAX_ARRIVALS - 7
-
-
-def arrival(arrivals: Arrivals, number: int) -> float:
-    return arrivals.times[bisect_right(arrivals.firsts, number) - 1]
+    assert arrivals.of(11 * MAX_ARRIVALS - 7) == 11 * MAX_ARRIVALS - 7
 
 
 @given(

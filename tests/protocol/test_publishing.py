@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from palm.protocol.publishing import CLAIM_FOR
 from palm.wire.message import Terms
 from tests.support.topologies import Part, World
@@ -130,6 +132,33 @@ def test_what_may_not_run_twice_fails_when_its_stage_is_killed() -> None:
             else:
                 assert outcome == [b"%dab" % at]
     assert lost
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_what_has_its_outcome_is_not_given_to_the_next_process_of_a_stage(seed: int) -> None:
+    calls: list[bytes] = []
+
+    def note(payload: bytes) -> bytes:
+        calls.append(payload)
+        return payload
+
+    world = Once(
+        seed,
+        {
+            "first": Part({}, pipelined=True, inside=False),
+            "second": Part({"g": note}, [("first", "first")]),
+        },
+        {"first": Part({"f": add(b"a")})},  # two workers: they are done in any order
+    )
+    run(world, 2)
+    world.new_job(FUNCTIONS, 200)
+    for _ in range(5):
+        for _ in range(world.random.randint(1, 400)):
+            world.step()
+        world.components["second"].restart()
+    world.finish()
+    assert calls
+    assert len(calls) == len(set(calls))
 
 
 class Late(World):

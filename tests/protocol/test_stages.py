@@ -127,6 +127,19 @@ def hub(seed: int) -> World:
     )
 
 
+def crowd(seed: int) -> World:
+    """A hub whose workers are done in any order, between a server and a sink."""
+    return World(
+        seed,
+        {
+            "first": Part({"f": add(b"a")}, pipelined=True),
+            "second": Part({}, [("first", "first")], pipelined=True, inside=False),
+            "third": Part({"h": add(b"c")}, [("second", "second")]),
+        },
+        {"second": Part({"g": add(b"b")})},
+    )
+
+
 def check(world: World, expected: Callable[[str, bytes], list[bytes] | str]) -> None:
     for job in world.jobs.values():
         for at, item in enumerate(job.items):
@@ -244,6 +257,27 @@ def test_hooks_and_a_hub_lose_and_double_nothing(seed: int) -> None:
     world = hub(seed)
     torment(world, ["first.f second.g third.h"], FAULTS)
     check(world, lambda _, item: [item + b"s%dagbc" % at for at in range(int(item) % 3)])
+    world.settle()
+
+
+@pytest.mark.parametrize("seed", range(COUNT // 2))
+def test_what_a_crowd_has_done_survives_the_stage_behind_it(seed: int) -> None:
+    world = crowd(seed)
+    world.new_job(ROW[0], 400)
+    for _ in range(10):
+        for _ in range(world.random.randint(1, 400)):
+            world.step()
+        world.components["third"].restart()
+    world.finish()
+    check(world, in_a_row)
+    world.settle()
+
+
+@pytest.mark.parametrize("seed", range(COUNT))
+def test_a_crowd_behind_and_before_others_loses_and_doubles_nothing(seed: int) -> None:
+    world = crowd(seed)
+    torment(world, [ROW[0]] * 2, 2 * FAULTS)
+    check(world, in_a_row)
     world.settle()
 
 
