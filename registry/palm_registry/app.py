@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from contextlib import ExitStack, suppress
 
 from tornado.httpserver import HTTPServer
@@ -15,6 +16,8 @@ from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Context
 from palm_registry.security import Access
 from palm_registry.service import Service
+from palm_registry.service.accounts import Accounts
+from palm_registry.service.audit import Audit
 from palm_registry.service.service import SWEEP
 from palm_registry.settings import Settings
 from palm_registry.store import Database, StoreError
@@ -97,7 +100,7 @@ class Registry:
         access = Access(database)
         token, token_file = runfile.owner_token(state)
         await access.begin(token)
-        self._context = Context(self.service, access)
+        self._context = Context(self.service, access, Accounts(database, access), Audit(database))
         self._listen(self._context)
         stack.callback(runfile.withdraw, runfile.publish(run, self.url, token_file))
         self._sweeper = asyncio.create_task(self._sweep(self.service))
@@ -133,7 +136,16 @@ class Registry:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._context.idle.wait(), ANSWERING)
             await self._server.close_all_connections()
+            await self._note_last()
         await asyncio.get_running_loop().run_in_executor(None, self._stack.close)
+
+    async def _note_last(self) -> None:
+        """Store what came too late for the sweeper."""
+        try:
+            await self._context.access.close()
+            await self._context.audit.close()
+        except StoreError as error:
+            _log.error("the last use of tokens was not stored: %s", error)
 
     async def _sweep(self, service: Service) -> None:
         started = asyncio.get_running_loop().time()
@@ -141,6 +153,8 @@ class Registry:
             await asyncio.sleep(SWEEP)
             try:
                 await service.sweep()
+                await self._context.access.sweep()
+                await self._context.audit.sweep(time.monotonic(), time.time())
                 if await self._is_idle(service, started):
                     self.idle.set()
             except StoreError as error:

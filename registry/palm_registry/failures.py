@@ -6,7 +6,16 @@ from typing import Any
 
 from palm.errors import RegistryError
 
-__all__ = ["Conflict", "Forbidden", "Gone", "Invalid", "NotFound", "Refused", "Unauthorised"]
+__all__ = [
+    "Conflict",
+    "Forbidden",
+    "Gone",
+    "Invalid",
+    "NotFound",
+    "Refused",
+    "TooMany",
+    "Unauthorised",
+]
 
 
 class Refused(RegistryError):  # noqa: N818 - says what happened, as palm's own errors do
@@ -41,3 +50,7 @@ class Conflict(Refused):
 
 class Gone(Refused):
     """It was there once and will not be again."""
+
+
+class TooMany(Refused):
+    """It was tried too often; ``data["retry"]`` seconds from now it may be tried again."""

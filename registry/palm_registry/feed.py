@@ -16,8 +16,10 @@ from typing import Any
 import msgspec
 
 from palm.registry_api.schema import ClusterStatus, Event, Frame, Skipped, Topic
+from palm_registry.failures import NotFound
 from palm_registry.output import record_of
 from palm_registry.store import Database
+from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import output as rows
 from palm_registry.store.output import Segment, Selection
 
@@ -223,6 +225,7 @@ class _Reader:
 
 def _next_events(connection: Any, key: str, after: int) -> tuple[list[Event], Skipped | None, int]:
     """The next events, what a reader that is far behind skips before them, and up to where."""
+    _check(connection, key)
     begin = max(after, rows.event_before_last(connection, key, EVENT_BACKLOG))
     found = rows.events_after(connection, key, begin, EVENTS)
     if begin == after:
@@ -231,11 +234,19 @@ def _next_events(connection: Any, key: str, after: int) -> tuple[list[Event], Sk
     return found, Skipped(topic="events", count=count), begin
 
 
+def _check(connection: Any, key: str) -> None:
+    """Refuse to go on when the cluster is gone: the next one of its name may be another's."""
+    row = cluster_rows.get_cluster(connection, key)
+    if row is None or row.purge:
+        raise NotFound("no-such-cluster", f"there is no cluster {key!r}")
+
+
 def _next_output(
     connection: Any, wanted: Wanted, after: int
 ) -> tuple[list[Segment], Skipped | None, int]:
     """The next segments; or, for a reader that is too far behind, what it has to skip."""
     selection = wanted.selection
+    _check(connection, selection.cluster)
     ids = rows.segment_ids(connection, selection, after=after, limit=PAGE)
     if not ids:
         return [], None, after

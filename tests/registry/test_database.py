@@ -234,16 +234,16 @@ def test_an_older_schema_is_brought_up_step_by_step(
     engine = create_engine(f"sqlite:///{tmp_path}/a.db")
     with engine.begin() as connection:
         migrate(connection)
-    steps = ((), ("CREATE TABLE more (x INTEGER)",), ("INSERT INTO more VALUES (1)",))
-    monkeypatch.setattr("palm_registry.migrations._STEPS", steps)
-    monkeypatch.setattr("palm_registry.migrations.LATEST", 3)
+    more = ("CREATE TABLE more (x INTEGER)",), ("INSERT INTO more VALUES (1)",)
+    monkeypatch.setattr("palm_registry.migrations._STEPS", ((),) * LATEST + more)
+    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + 2)
     for _ in range(2):
         with engine.begin() as connection:
             migrate(connection)
     with engine.begin() as connection:
         assert connection.scalar(text("SELECT count(*) FROM more")) == 1
-    monkeypatch.setattr("palm_registry.migrations.LATEST", 2)
-    with engine.begin() as connection, pytest.raises(ConfigError, match="schema 3"):
+    monkeypatch.setattr("palm_registry.migrations.LATEST", LATEST + 1)
+    with engine.begin() as connection, pytest.raises(ConfigError, match=f"schema {LATEST + 2}"):
         migrate(connection)
     engine.dispose()
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import msgspec
 from tornado.web import HTTPError, RequestHandler
 
 from palm.errors import PalmError
-from palm.registry_api.schema import ErrorBody, ErrorDetail
+from palm.registry_api.schema import AuditEntry, ErrorBody, ErrorDetail
 from palm_registry import failures
+from palm_registry.keys import Key
+from palm_registry.scopes import Needed, allows
 from palm_registry.security import (
     HEADERS,
     Access,
@@ -25,6 +28,8 @@ from palm_registry.security import (
     check_xsrf,
 )
 from palm_registry.service import Service
+from palm_registry.service.accounts import Accounts
+from palm_registry.service.audit import Audit
 from palm_registry.store import StoreError
 
 __all__ = ["Base", "Context"]
@@ -39,10 +44,15 @@ _STATUS: tuple[tuple[type[PalmError], int], ...] = (
     (failures.NotFound, 404),
     (failures.Conflict, 409),
     (failures.Gone, 410),
+    (failures.TooMany, 429),
     (StoreError, 503),
 )
 _READING = ("GET", "HEAD", "OPTIONS")
 _JSON, _MSGPACK = "application/json", "application/msgpack"
+#: Nobody yet: may nothing, and has nothing.
+_NOBODY = Principal("", "viewer", "")
+#: Characters of a path in the audit list.
+_MAX_WHAT = 300
 
 
 @dataclass
@@ -51,6 +61,8 @@ class Context:
 
     service: Service
     access: Access
+    accounts: Accounts
+    audit: Audit
     scheme: str = "http"
     port: int = 0
     hosts: Collection[str] = field(default_factory=set)
@@ -82,6 +94,10 @@ class Base(RequestHandler):
     """A request by somebody we know. Handlers for all set ``open_to_all``."""
 
     open_to_all = False
+    #: The scope that each method takes (`palm_registry.scopes`); what is left out is for admins.
+    scopes: ClassVar[Mapping[str, Needed]] = {}
+    #: Whether changes are noted in the audit list. Not so what programs do all the time.
+    audited = True
     #: Whether a page must say where it comes from, as browsers do for WebSockets.
     needs_origin = False
 
@@ -89,7 +105,10 @@ class Base(RequestHandler):
         """Take what the handlers share."""
         self.context = context
         self.service = context.service
-        self.principal = Principal("")
+        self.principal = _NOBODY
+        #: What the audit list is to say beside method and path: names and numbers only.
+        self.details: dict[str, Any] = {}
+        self._code = ""
 
     def set_default_headers(self) -> None:
         """Put the headers of `security` on every answer."""
@@ -106,24 +125,81 @@ class Base(RequestHandler):
         if self.open_to_all:
             return
         self.principal = self.who()
+        self.context.access.connections.add(self)
         if self.principal.xsrf:
             self._check_browser()
+        self._check_scope()
+        await self._check_cluster()
         if self.request.method not in _READING and self.request.body:
             self._check_form()
 
     def on_finish(self) -> None:
-        """Note that it is done."""
+        """Note that it is done, and what was done."""
         self.context.end(self)
+        self.context.access.connections.discard(self)
+        if self.request.method not in _READING and self.audited and self.principal.token:
+            self.note()
+
+    def cut(self) -> None:
+        """End the connection: whoever asked may not any more."""
+        connection: Any = self.request.connection
+        connection.close()
 
     def who(self) -> Principal:
         """Return who asks."""
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme:
-            return self.context.access.of_token(token.strip() if scheme == "Bearer" else "")
-        session = self.get_cookie(self.context.cookie)
-        if not session:
+        session = "" if scheme else self.get_cookie(self.context.cookie) or ""
+        token = token.strip() if scheme == "Bearer" else ""
+        if not (token or session):
             raise failures.Unauthorised("token", "the registry wants a token", "run: palm ui")
-        return self.context.access.of_session(session)
+        try:
+            access = self.context.access
+            return access.of_token(token) if token else access.of_session(session)
+        except failures.Unauthorised:
+            self.fail()
+            raise
+
+    def fail(self) -> None:
+        """Count an attempt to get in; raise TooMany when it is one too many."""
+        if self.context.access.fail(self.request.remote_ip or ""):
+            _log.warning("too many failed attempts to get in from %s", self.request.remote_ip)
+            self._code = "too-many"
+            self.note()
+
+    def _check_scope(self) -> None:
+        method = self.request.method or ""
+        if getattr(type(self), method.lower()) is RequestHandler._unimplemented_method:
+            return  # whoever asks is told so
+        needed = self.scopes.get(method, "admin")
+        if not allows(self.principal.scope, needed):
+            text = f"the scope {self.principal.scope!r} is not enough for this"
+            raise failures.Forbidden("scope", text, f"it takes {needed!r}")
+
+    async def _check_cluster(self) -> None:
+        """Let nobody near the clusters of others, whatever the handler looks up."""
+        key, owner = self.path_kwargs.get("key"), self.principal.owner
+        if key is None or owner is None:
+            return
+        key = self.path_kwargs["key"] = Key(key, owner)
+        await self.service.clusters.check_reach(key, self.principal.cluster)
+
+    def note(self) -> None:
+        """Put into the audit list what was asked for, by whom, and how it went."""
+        request, principal, details = self.request, self.principal, self.details
+        if principal.session:
+            details = {**details, "browser": True}
+        entry = AuditEntry(
+            time=time.time(),
+            what=f"{request.method} {request.path}"[:_MAX_WHAT],
+            token=principal.token,
+            user=principal.user,
+            address=request.remote_ip or "",
+            cluster=str(self.path_kwargs.get("key", "")),
+            status=self.get_status(),
+            code=self._code,
+            details=details,
+        )
+        self.context.audit.note(entry)
 
     def _check_browser(self) -> None:
         headers = self.request.headers
@@ -176,10 +252,10 @@ class Base(RequestHandler):
         self.set_status(status)
         if _MSGPACK in self.request.headers.get("Accept", ""):
             self.set_header("Content-Type", _MSGPACK)
-            self.finish(msgspec.msgpack.encode(value))
+            self.finish(msgspec.msgpack.encode(value, enc_hook=_plain))
             return
         self.set_header("Content-Type", f"{_JSON}; charset=utf-8")
-        self.finish(msgspec.json.encode(value))
+        self.finish(msgspec.json.encode(value, enc_hook=_plain))
 
     def nothing(self) -> None:
         """Say that it is done and that there is nothing to tell."""
@@ -200,6 +276,8 @@ class Base(RequestHandler):
         error = _error_of(kwargs)
         if isinstance(error, failures.Refused):
             detail = ErrorDetail(code=error.code, text=str(error), hint=error.hint, data=error.data)
+            if isinstance(error, failures.TooMany):
+                self.set_header("Retry-After", str(error.data["retry"]))
         elif isinstance(error, StoreError):
             self.set_header("Retry-After", "1")
             detail = ErrorDetail(code="busy", text=str(error), hint="try again in a moment")
@@ -208,6 +286,7 @@ class Base(RequestHandler):
             detail = ErrorDetail(code=reason.lower().replace(" ", "-"), text=reason)
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
+        self._code = detail.code
         self.set_header("Content-Type", f"{_JSON}; charset=utf-8")
         self.finish(msgspec.json.encode(ErrorBody(error=detail)))
 
@@ -221,6 +300,13 @@ class Base(RequestHandler):
         if not isinstance(value, failures.Refused | HTTPError | StoreError):
             where = f"{self.request.method} {self.request.path}"
             _log.error("%s failed", where, exc_info=value)
+
+
+def _plain(value: Any) -> Any:
+    """Encode what msgspec does not know by itself."""
+    if isinstance(value, Key):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} is nothing to answer with")
 
 
 def _error_of(kwargs: dict[str, Any]) -> BaseException | None:

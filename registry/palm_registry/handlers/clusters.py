@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from palm.registry_api import schema
 from palm.spec.cluster import file_schema
+from palm_registry.failures import Forbidden
 from palm_registry.handlers.base import Base
 from palm_registry.service.clusters import check
 
@@ -13,6 +14,8 @@ __all__ = ["Cluster", "Clusters", "Config", "ConfigCheck", "FileSchema", "Lease"
 class FileSchema(Base):
     """The JSON schema of a cluster file."""
 
+    scopes = {"GET": "viewer"}
+
     def get(self) -> None:
         """Return it."""
         self.answer(file_schema())
@@ -21,18 +24,29 @@ class FileSchema(Base):
 class Clusters(Base):
     """All clusters."""
 
+    scopes = {"GET": "viewer", "POST": "operator"}
+
     async def get(self) -> None:
-        """List them."""
-        self.answer(await self.service.clusters.all())
+        """List those that whoever asks may see."""
+        principal = self.principal
+        found = await self.service.clusters.all(principal.owner)
+        self.answer([info for info in found if principal.cluster in ("", info.key)])
 
     async def post(self) -> None:
         """Make one, or find it."""
-        info, made = await self.service.clusters.create(self.body(schema.ClusterCreate))
+        request, principal = self.body(schema.ClusterCreate), self.principal
+        if principal.cluster not in ("", request.name):
+            text = f"this token is for the cluster {principal.cluster!r} only"
+            raise Forbidden("cluster", text)
+        self.details = {"name": request.name[:64]}
+        info, made = await self.service.clusters.create(request, principal.user, principal.owner)
         self.answer(info, 201 if made else 200)
 
 
 class Cluster(Base):
     """One cluster."""
+
+    scopes = {"GET": "viewer", "DELETE": "operator"}
 
     async def get(self, key: str) -> None:
         """Describe it."""
@@ -47,6 +61,8 @@ class Cluster(Base):
 class Reset(Base):
     """A new beginning for what was lost."""
 
+    scopes = {"POST": "operator"}
+
     async def post(self, key: str) -> None:
         """Forget lost nodes."""
         self.answer(await self.service.clusters.reset(key))
@@ -54,6 +70,8 @@ class Reset(Base):
 
 class Config(Base):
     """The cluster file."""
+
+    scopes = {"GET": "viewer", "PUT": "operator"}
 
     async def get(self, key: str) -> None:
         """Return the latest version."""
@@ -67,6 +85,9 @@ class Config(Base):
 class ConfigCheck(Base):
     """A cluster file that is only looked at."""
 
+    scopes = {"POST": "viewer"}
+    audited = False
+
     async def post(self, key: str) -> None:
         """Say what it would mean."""
         await self.service.clusters.get(key)
@@ -76,6 +97,8 @@ class ConfigCheck(Base):
 class Status(Base):
     """What there is and what is missing."""
 
+    scopes = {"GET": "viewer"}
+
     async def get(self, key: str) -> None:
         """Return it."""
         self.answer(await self.service.clusters.status(key))
@@ -84,6 +107,11 @@ class Status(Base):
 class Lease(Base):
     """Who keeps the cluster alive."""
 
+    scopes = {"POST": "operator"}
+    audited = False
+
     async def post(self, key: str) -> None:
         """Give, renew or take back a lease."""
-        self.answer(await self.service.clusters.lease(key, self.body(schema.Lease)))
+        lease = self.body(schema.Lease)
+        self.audited = lease.end  # the rest happens all the time, and by itself
+        self.answer(await self.service.clusters.lease(key, lease))

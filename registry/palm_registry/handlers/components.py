@@ -12,6 +12,8 @@ __all__ = ["Action", "Component", "Components"]
 class Components(Base):
     """All components of a cluster."""
 
+    scopes = {"GET": "viewer"}
+
     async def get(self, key: str) -> None:
         """Return the status of each."""
         self.answer(await self.service.components.all(key))
@@ -19,6 +21,8 @@ class Components(Base):
 
 class Component(Base):
     """One component."""
+
+    scopes = {"GET": "viewer", "PUT": "operator", "DELETE": "operator"}
 
     async def get(self, key: str, name: str) -> None:
         """Return its status."""
@@ -40,6 +44,8 @@ class Component(Base):
 class Action(Base):
     """What can be done with a component."""
 
+    scopes = {"POST": "operator"}
+
     async def post(self, key: str, name: str, action: str) -> None:
         """Do it."""
         components = self.service.components
@@ -51,5 +57,7 @@ class Action(Base):
         elif action == "restart":
             status = await components.restart(key, name)
         else:
-            status = await components.scale(key, name, self.body(schema.Scale).replicas)
+            replicas = self.body(schema.Scale).replicas
+            self.details = {"replicas": replicas}
+            status = await components.scale(key, name, replicas)
         self.answer(status)

@@ -24,13 +24,15 @@ _log = logging.getLogger("palm.registry")
 #: Bytes of output that a reader may be behind, unless it asks for another number, and at most.
 BACKLOG = 1024 * 1024
 MAX_BACKLOG = 64 * 1024 * 1024
-#: Why we close: the registry ends (come back), an error (likewise), or there is no such cluster.
-GOING_AWAY, FAILED, NOT_FOUND = 1001, 1011, 4404
+#: Why we close: the registry ends (come back), an error (likewise), who asked may not any more,
+#: or there is no such cluster.
+GOING_AWAY, FAILED, UNAUTHORISED, NOT_FOUND = 1001, 1011, 4401, 4404
 
 
 class Live(Base, WebSocketHandler):
     """One subscriber."""
 
+    scopes = {"GET": "viewer"}
     needs_origin = True
 
     def initialize(self, context: Context) -> None:
@@ -74,8 +76,17 @@ class Live(Base, WebSocketHandler):
 
     def on_close(self) -> None:
         """End with the connection."""
+        self.context.access.connections.discard(self)
         if self._task is not None:
             self._task.cancel()
+
+    def cut(self) -> None:
+        """Say why it ends, if there is somebody to say it to, and end."""
+        if self._task is None:
+            super().cut()
+            return
+        self._task.cancel()
+        self.close(UNAUTHORISED, "who asked may not any more")
 
     async def _send(self) -> None:
         frames = self.service.feed.frames(self._wanted, self._since)

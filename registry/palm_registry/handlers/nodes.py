@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from palm.registry_api import schema
+from palm_registry.failures import Unauthorised
 from palm_registry.handlers.base import Base, Context
 
 __all__ = ["Heartbeat", "Node", "Nodes"]
@@ -12,6 +13,8 @@ __all__ = ["Heartbeat", "Node", "Nodes"]
 
 class Nodes(Base):
     """All nodes of a cluster."""
+
+    scopes = {"GET": "viewer", "POST": "runner"}
 
     async def get(self, key: str) -> None:
         """List them."""
@@ -25,6 +28,8 @@ class Nodes(Base):
 class Node(Base):
     """One node."""
 
+    scopes = {"DELETE": "runner"}
+
     async def delete(self, key: str, node: str) -> None:
         """Let it go."""
         await self.service.nodes.leave(key, node)
@@ -34,17 +39,28 @@ class Node(Base):
 class Heartbeat(Base):
     """A runner's report, and its question what to run."""
 
+    scopes = {"POST": "runner"}
+    audited = False
+
     def initialize(self, context: Context) -> None:
         """Prepare to be left alone while waiting."""
         super().initialize(context)
         self._gone = asyncio.Event()
+        self._cut = False
 
     async def post(self, key: str, node: str) -> None:
         """Answer once there is something new, or its time is over."""
         beat = self.body(schema.Heartbeat)
         assignments = await self.service.nodes.heartbeat(key, node, beat, self._gone)
+        if self._cut:
+            raise Unauthorised("token", "the registry does not know this token any more")
         if not self._gone.is_set():
             self.answer(assignments)
+
+    def cut(self) -> None:
+        """Answer now, that whoever asked may not any more."""
+        self._cut = True
+        self._gone.set()
 
     def on_connection_close(self) -> None:
         """Note that nobody waits any more."""

@@ -36,6 +36,9 @@ def selection_of(handler: Base, key: str) -> Selection:
 class Output(Base):
     """What components wrote."""
 
+    scopes = {"GET": "viewer", "POST": "runner"}
+    audited = False
+
     async def get(self, key: str) -> None:
         """Return a page from ``cursor`` on; or the last ``lines``, of those with ``grep``."""
         selection = selection_of(self, key)
@@ -60,6 +63,8 @@ class Output(Base):
 class Download(Base):
     """All that a component wrote, as a file."""
 
+    scopes = {"GET": "viewer"}
+
     async def get(self, key: str) -> None:
         """Send it as it was written."""
         selection = selection_of(self, key)
@@ -77,6 +82,8 @@ class Download(Base):
 
 class Events(Base):
     """What happened."""
+
+    scopes = {"GET": "viewer"}
 
     async def get(self, key: str) -> None:
         """Return events after the cursor ``since``."""

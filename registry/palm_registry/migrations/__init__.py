@@ -11,11 +11,11 @@ import secrets
 from sqlalchemy import Connection, inspect, text
 
 from palm.errors import ConfigError
-from palm_registry.migrations import m0001
+from palm_registry.migrations import m0001, m0003
 
 __all__ = ["LATEST", "migrate"]
 
-_STEPS: tuple[tuple[str, ...], ...] = (m0001.STATEMENTS,)
+_STEPS: tuple[tuple[str, ...], ...] = (m0001.STATEMENTS, m0003.STATEMENTS)
 #: Version of the schema that this program works with.
 LATEST = len(_STEPS)
 

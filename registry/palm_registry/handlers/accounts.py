@@ -1,0 +1,79 @@
+"""Tokens, users and the audit list: for admins."""
+
+from __future__ import annotations
+
+from palm.registry_api import schema
+from palm_registry.handlers.base import Base
+
+__all__ = ["AuditList", "Token", "Tokens", "User", "Users"]
+
+
+class Tokens(Base):
+    """All tokens."""
+
+    scopes = {"GET": "admin", "POST": "admin"}
+
+    def get(self) -> None:
+        """List them; none is shown itself."""
+        self.answer(self.context.accounts.tokens())
+
+    async def post(self) -> None:
+        """Make one, and show it this once."""
+        request = self.body(schema.TokenCreate)
+        made = await self.context.accounts.add_token(request, self.principal)
+        self.details = {"name": made.name, "scope": made.scope, "user": made.user}
+        if made.cluster:
+            self.details["cluster"] = made.cluster
+        self.answer(made, 201)
+
+
+class Token(Base):
+    """One token."""
+
+    scopes = {"DELETE": "admin"}
+
+    async def delete(self, name: str) -> None:
+        """Revoke it."""
+        self.context.access.connections.discard(self)  # it may be the very token that asks
+        await self.context.accounts.revoke_token(name)
+        self.nothing()
+
+
+class Users(Base):
+    """All users."""
+
+    scopes = {"GET": "admin", "POST": "admin"}
+
+    async def get(self) -> None:
+        """List them."""
+        self.answer(await self.context.accounts.users())
+
+    async def post(self) -> None:
+        """Make one."""
+        request = self.body(schema.UserCreate)
+        made = await self.context.accounts.add_user(request, self.principal)
+        self.details = {"name": made.name}
+        self.answer(made, 201)
+
+
+class User(Base):
+    """One user."""
+
+    scopes = {"DELETE": "admin"}
+
+    async def delete(self, name: str) -> None:
+        """Forget a user, and revoke all tokens of it."""
+        self.context.access.connections.discard(self)
+        await self.context.accounts.remove_user(name)
+        self.nothing()
+
+
+class AuditList(Base):
+    """Who changed what."""
+
+    scopes = {"GET": "admin"}
+
+    async def get(self) -> None:
+        """Return entries after the cursor ``since``."""
+        limit = self.count("limit", 1000) or 1
+        self.answer(await self.context.audit.page(self.get_query_argument("since", ""), limit))
