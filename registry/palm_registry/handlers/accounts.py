@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palm.registry_api import schema
-from palm_registry.handlers.base import Base
+from palm_registry.handlers.base import MAX_NAME, Base
 
 __all__ = ["AuditList", "Token", "Tokens", "User", "Users"]
 
@@ -20,11 +20,10 @@ class Tokens(Base):
     async def post(self) -> None:
         """Make one, and show it this once."""
         request = self.body(schema.TokenCreate)
-        made = await self.context.accounts.add_token(request, self.principal)
-        self.details = {"name": made.name, "scope": made.scope, "user": made.user}
-        if made.cluster:
-            self.details["cluster"] = made.cluster
-        self.answer(made, 201)
+        wanted = {"name": request.name, "scope": request.scope, "user": request.user}
+        wanted["cluster"] = request.cluster
+        self.details = {key: text[:MAX_NAME] for key, text in wanted.items() if text}
+        self.answer(await self.context.accounts.add_token(request, self.principal), 201)
 
 
 class Token(Base):
@@ -51,9 +50,8 @@ class Users(Base):
     async def post(self) -> None:
         """Make one."""
         request = self.body(schema.UserCreate)
-        made = await self.context.accounts.add_user(request, self.principal)
-        self.details = {"name": made.name}
-        self.answer(made, 201)
+        self.details = {"name": request.name[:MAX_NAME]}
+        self.answer(await self.context.accounts.add_user(request, self.principal), 201)
 
 
 class User(Base):

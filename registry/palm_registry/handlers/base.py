@@ -32,7 +32,7 @@ from palm_registry.service.accounts import Accounts
 from palm_registry.service.audit import Audit
 from palm_registry.store import StoreError
 
-__all__ = ["Base", "Context"]
+__all__ = ["MAX_NAME", "Base", "Context"]
 
 T = TypeVar("T")
 _log = logging.getLogger("palm.registry")
@@ -51,8 +51,8 @@ _READING = ("GET", "HEAD", "OPTIONS")
 _JSON, _MSGPACK = "application/json", "application/msgpack"
 #: Nobody yet: may nothing, and has nothing.
 _NOBODY = Principal("", "viewer", "")
-#: Characters of a path in the audit list.
-_MAX_WHAT = 300
+#: Characters of a path, and of a name that somebody asked for, in the audit list.
+_MAX_WHAT, MAX_NAME = 300, 64
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from palm.registry_api import schema
 from palm.spec.cluster import file_schema
 from palm_registry.failures import Forbidden
-from palm_registry.handlers.base import Base
+from palm_registry.handlers.base import MAX_NAME, Base
 from palm_registry.service.clusters import check
 
 __all__ = ["Cluster", "Clusters", "Config", "ConfigCheck", "FileSchema", "Lease", "Reset", "Status"]
@@ -38,7 +38,7 @@ class Clusters(Base):
         if principal.cluster not in ("", request.name):
             text = f"this token is for the cluster {principal.cluster!r} only"
             raise Forbidden("cluster", text)
-        self.details = {"name": request.name[:64]}
+        self.details = {"name": request.name[:MAX_NAME]}
         info, made = await self.service.clusters.create(request, principal.user, principal.owner)
         self.answer(info, 201 if made else 200)
 

@@ -6,7 +6,7 @@ import asyncio
 
 from palm.registry_api import schema
 from palm_registry.failures import Unauthorised
-from palm_registry.handlers.base import Base, Context
+from palm_registry.handlers.base import MAX_NAME, Base, Context
 
 __all__ = ["Heartbeat", "Node", "Nodes"]
 
@@ -22,7 +22,9 @@ class Nodes(Base):
 
     async def post(self, key: str) -> None:
         """Let a runner join."""
-        self.answer(await self.service.nodes.join(key, self.body(schema.NodeJoin)), 201)
+        request = self.body(schema.NodeJoin)
+        self.details = {"node": request.name[:MAX_NAME]}
+        self.answer(await self.service.nodes.join(key, request), 201)
 
 
 class Node(Base):
