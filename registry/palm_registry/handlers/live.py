@@ -69,6 +69,8 @@ class Live(Base, WebSocketHandler):
 
     def open(self, *_args: Any, **_kwargs: Any) -> None:
         """Begin to send."""
+        # As a request it is over; as a connection it begins.
+        self.context.access.connections.add(self)
         self._task = asyncio.ensure_future(self._send())
 
     def on_message(self, message: str | bytes) -> None:
