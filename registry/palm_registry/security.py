@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from palm.registry_api.schema import LoginCode
 from palm_registry.attempts import Attempts
 from palm_registry.connections import Connections, Principal
-from palm_registry.failures import Forbidden, TooMany, Unauthorised
+from palm_registry.failures import Forbidden, Unauthorised
 from palm_registry.scopes import OWNER
 from palm_registry.store import Database
 from palm_registry.store import access as rows
@@ -159,20 +159,13 @@ class Access:
         self._note_use(row, now)
         return replace(_principal(row), session=digest, xsrf=_xsrf(session))
 
-    def fail(self, address: str) -> bool:
-        """Count somebody who did not get in; say whether this begins to be too often.
+    def fail(self, address: str) -> tuple[int, bool]:
+        """Count somebody who did not get in; return for how many seconds to send an address away.
 
-        Raises
-        ------
-        TooMany
-            It is too often for now.
+        And whether that begins now. 0 seconds: it may go on.
         """
         wait, news = self._attempts.fail(address, time.monotonic())
-        if wait and not news:
-            seconds = math.ceil(wait)
-            hint = f"try again in {seconds} s"
-            raise TooMany("too-many", "too many failed attempts to get in", hint, retry=seconds)
-        return news
+        return math.ceil(wait), news
 
     def _note_use(self, row: TokenRow, now: float) -> None:
         if row.used is None or now - row.used >= FLUSH:

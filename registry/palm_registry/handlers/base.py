@@ -138,7 +138,7 @@ class Base(RequestHandler):
         self.context.end(self)
         self.context.access.connections.discard(self)
         if self.request.method not in _READING and self.audited and self.principal.token:
-            self.note()
+            self.note(self.get_status(), self._code)
 
     def cut(self) -> None:
         """End the connection: whoever asked may not any more."""
@@ -160,11 +160,20 @@ class Base(RequestHandler):
             raise
 
     def fail(self) -> None:
-        """Count an attempt to get in; raise TooMany when it is one too many."""
-        if self.context.access.fail(self.request.remote_ip or ""):
+        """Count an attempt to get in.
+
+        Raises
+        ------
+        TooMany
+            There were too many of late from where it comes.
+        """
+        wait, news = self.context.access.fail(self.request.remote_ip or "")
+        if news:
             _log.warning("too many failed attempts to get in from %s", self.request.remote_ip)
-            self._code = "too-many"
-            self.note()
+            self.note(429, "too-many")
+        if wait:
+            text, hint = "too many failed attempts to get in", f"try again in {wait} s"
+            raise failures.TooMany("too-many", text, hint, retry=wait)
 
     def _check_scope(self) -> None:
         method = self.request.method or ""
@@ -183,7 +192,7 @@ class Base(RequestHandler):
         key = self.path_kwargs["key"] = Key(key, owner)
         await self.service.clusters.check_reach(key, self.principal.cluster)
 
-    def note(self) -> None:
+    def note(self, status: int, code: str = "") -> None:
         """Put into the audit list what was asked for, by whom, and how it went."""
         request, principal, details = self.request, self.principal, self.details
         if principal.session:
@@ -195,8 +204,8 @@ class Base(RequestHandler):
             user=principal.user,
             address=request.remote_ip or "",
             cluster=str(self.path_kwargs.get("key", "")),
-            status=self.get_status(),
-            code=self._code,
+            status=status,
+            code=code,
             details=details,
         )
         self.context.audit.note(entry)

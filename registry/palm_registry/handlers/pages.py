@@ -92,7 +92,7 @@ class Login(Base):
             expires_days=security.SESSION_TTL / 86400,
         )
         self.redirect(security.check_next(self.get_query_argument("next", "")), status=303)
-        self.note()
+        self.note(self.get_status())
 
 
 class Logout(Base):
