@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,34 @@ def test_what_cannot_be_written_is_written_later(
     database.close()
     assert [e.what for e in found] == ["0", "1", "2", "3", "4", "5"]
     assert "entries of the audit list wait" in caplog.text
+
+
+def test_a_sweep_that_is_cancelled_takes_no_entry_with_it(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path}/registry.db")
+    database.open()
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(_connection: Any) -> None:
+        begun.set()
+        assert go_on.wait(20)
+
+    async def run() -> list[AuditEntry]:
+        audit = Audit(database)
+        ahead = asyncio.ensure_future(database.write(slow))
+        await asyncio.to_thread(begun.wait)
+        audit.note(entry(1.0, "POST /x"))
+        sweep = asyncio.ensure_future(audit.sweep(0.0, 1.0))
+        await asyncio.sleep(0)
+        sweep.cancel()
+        await asyncio.gather(sweep, return_exceptions=True)
+        go_on.set()
+        await ahead
+        await audit.close()
+        return (await audit.page("", 10)).entries
+
+    found = asyncio.run(run())
+    database.close()
+    assert [e.what for e in found] == ["POST /x"]
 
 
 def test_memory_is_bounded_while_nothing_can_be_written(

@@ -76,7 +76,7 @@ class Audit:
         if self._waiting:
             self._begin()
         if self._task is not None:
-            await self._task
+            await asyncio.shield(self._task)  # whoever waits may be cancelled, what is written not
 
     async def sweep(self, now: float, wall: float) -> None:
         """Try again what could not be written, and now and then forget what is too old.
