@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from urllib.parse import urljoin
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -146,6 +147,52 @@ def test_a_websocket_with_a_cookie_says_where_it_comes_from(
     assert knock(dict(inside.headers)) == 403
     assert knock({**inside.headers, "Origin": "http://evil.example"}) == 403
     assert knock({**inside.headers, "Origin": own}) == 101
+
+
+@pytest.mark.parametrize(
+    ("then", "location"),
+    [
+        ("", "./"),
+        ("docs", "./docs"),
+        ("?cluster=c#output", "./?cluster=c#output"),
+        ("api/clusters/c/status", "./api/clusters/c/status"),
+        ("//evil.example", "./"),
+        ("/evil", "./"),
+        ("///evil.example", "./"),
+        ("\\\\evil.example", "./"),
+        ("/\\evil.example", "./"),
+        ("https://evil.example", "./"),
+        ("https:evil.example", "./"),
+        ("javascript:alert(1)", "./"),
+        ("x//evil.example", "./"),
+        ("../../x", "./"),
+        ("a\r\nSet-Cookie: x=1", "./"),
+        (" //evil.example", "./"),
+        ("\t//evil.example", "./"),
+        ("@evil.example", "./"),
+        ("x" * 1000, "./"),
+    ],
+)
+def test_a_login_leads_nowhere_but_to_the_registry(
+    client: RegistryClient, browser: Browser, then: str, location: str
+) -> None:
+    url = client.login_url(then)
+    answer = browser.ask("GET", "/" + url.removeprefix(client.url))
+    assert answer.status == 303
+    assert answer.headers["Location"] == location
+    assert urljoin(f"{client.url}login", location).startswith(client.url)
+
+
+def test_a_cookie_is_for_encrypted_connections_where_there_are_any(
+    client: RegistryClient, registry: RegistryThread, browser: Browser
+) -> None:
+    assert registry.registry is not None
+    context = registry.registry._context
+    for scheme in ("http", "https"):
+        context.scheme = scheme  # as a registry with a certificate has it
+        path = "/" + client.login_url().removeprefix(client.url)
+        cookie = browser.ask("GET", path).headers["Set-Cookie"]
+        assert ("Secure" in cookie.split("; ")) == (scheme == "https")
 
 
 # ---- forms
