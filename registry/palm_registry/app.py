@@ -13,7 +13,7 @@ from tornado.web import Application, RequestHandler
 
 from palm_registry import runfile
 from palm_registry.handlers import ROUTES
-from palm_registry.handlers.base import Context
+from palm_registry.handlers.base import Base, Context
 from palm_registry.security import Access
 from palm_registry.service import Service
 from palm_registry.service.accounts import Accounts
@@ -53,7 +53,8 @@ def make_app(context: Context) -> Application:
 def _log_request(handler: RequestHandler) -> None:
     # Without the query: it may hold a one-time code.
     request = handler.request
-    _log.debug("%d %s %s", handler.get_status(), request.method, request.path)
+    path = handler.context.access.hide(request.path) if isinstance(handler, Base) else ""
+    _log.debug("%d %s %s", handler.get_status(), request.method, path)
 
 
 class Registry:

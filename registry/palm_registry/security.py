@@ -46,9 +46,13 @@ CODE_TTL = 30.0
 MAX_CODES = 16
 #: Seconds that a browser stays logged in.
 SESSION_TTL = 7 * 24 * 3600.0
+#: Sessions that a token may have; the oldest go first.
+MAX_SESSIONS = 100
 #: Seconds after which it is stored that a token was used.
 FLUSH = 60.0
 
+#: What `service.accounts` makes.
+_TOKEN = re.compile(r"palm_[A-Za-z0-9_-]{43}")
 #: Where a browser may go after its login: nothing that has a meaning but to lead somewhere.
 _LOCAL = re.compile(r"[A-Za-z0-9_.#?=&%-][A-Za-z0-9_./#?=&%-]{0,500}")
 
@@ -197,6 +201,11 @@ class Access:
         self._codes = {k: c for k, c in self._codes.items() if c.token in self._tokens}
         self.connections.cut(lambda principal: principal.digest in digests)
 
+    def hide(self, text: str) -> str:
+        """Return a text without the tokens that somebody put into it by mistake."""
+        parts = ("..." if digest_of(part) in self._tokens else part for part in text.split("/"))
+        return _TOKEN.sub("palm_...", "/".join(parts))
+
     # ---- browsers
 
     def new_code(self, principal: Principal) -> LoginCode:
@@ -220,11 +229,20 @@ class Access:
         digest = digest_of(session)
         await self._database.write(lambda c: rows.add_session(c, digest, row.hash, expires))
         self._sessions[digest] = _Session(row.hash, expires)
+        await self._end_oldest(row.hash)
         return session, replace(_principal(row), session=digest, xsrf=_xsrf(session))
+
+    async def _end_oldest(self, token: str) -> None:
+        mine = [key for key, session in self._sessions.items() if session.token == token]
+        mine.sort(key=lambda key: self._sessions[key].expires)
+        for digest in mine[:-MAX_SESSIONS]:
+            await self._end(digest)
 
     async def end_session(self, session: str) -> None:
         """Log a browser out, and end what goes on for it."""
-        digest = digest_of(session)
+        await self._end(digest_of(session))
+
+    async def _end(self, digest: str) -> None:
         self._sessions.pop(digest, None)
         await self._database.write(lambda c: rows.delete_session(c, digest))
         self.connections.cut(lambda principal: principal.session == digest)

@@ -115,6 +115,14 @@ def test_a_session_outlives_the_registry_but_not_its_token(
         client.cluster_list()
 
 
+def test_a_token_has_only_so_many_browsers(
+    client: RegistryClient, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm_registry.security.MAX_SESSIONS", 2)
+    inside = [log_in(client, browser)[0] for _ in range(4)]
+    assert [each.ask("GET", "/api/clusters").status for each in inside] == [401, 401, 200, 200]
+
+
 def test_people_without_a_session_are_told_how_to_get_one(browser: Browser) -> None:
     answer = browser.ask("GET", "/", headers={"Accept": "text/html"})
     assert answer.status == 401

@@ -176,6 +176,28 @@ def test_no_secret_is_in_the_list_or_anywhere_else(
     registry.start()
 
 
+def test_a_token_where_its_name_belongs_is_not_written_down(
+    client: RegistryClient, registry: RegistryThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "palm.registry")
+    made = client.add_token("ci", "viewer")
+    begin = client.audit().cursor
+    for secret in (made.token, registry.token, f"palm_{'x' * 43}"):
+        with pytest.raises(Refused):
+            client.revoke_token(secret)
+        with pytest.raises(Refused):
+            client.view_cluster(secret)
+        with pytest.raises(Refused):
+            client.add_token(secret, "runner")
+        with pytest.raises(Refused):
+            client.delete_cluster(secret)
+    found = client.audit(begin).entries
+    assert len(found) == 9
+    for secret in (made.token, registry.token, "x" * 43):
+        assert secret not in repr(found) + caplog.text
+    assert "/api/tokens/" in caplog.text
+
+
 def test_the_list_outlives_the_registry_and_what_it_is_about(
     client: RegistryClient, registry: RegistryThread
 ) -> None:

@@ -194,16 +194,17 @@ class Base(RequestHandler):
 
     def note(self, status: int, code: str = "") -> None:
         """Put into the audit list what was asked for, by whom, and how it went."""
-        request, principal, details = self.request, self.principal, self.details
+        request, principal, hide = self.request, self.principal, self.context.access.hide
+        details = {k: hide(v) if isinstance(v, str) else v for k, v in self.details.items()}
         if principal.session:
-            details = {**details, "browser": True}
+            details["browser"] = True
         entry = AuditEntry(
             time=time.time(),
-            what=f"{request.method} {request.path}"[:_MAX_WHAT],
+            what=hide(f"{request.method} {request.path}")[:_MAX_WHAT],
             token=principal.token,
             user=principal.user,
             address=request.remote_ip or "",
-            cluster=str(self.path_kwargs.get("key", "")),
+            cluster=hide(str(self.path_kwargs.get("key", ""))),
             status=status,
             code=code,
             details=details,
@@ -307,7 +308,7 @@ class Base(RequestHandler):
     ) -> None:
         """Log what nobody expected; a refusal is an answer like any other."""
         if not isinstance(value, failures.Refused | HTTPError | StoreError):
-            where = f"{self.request.method} {self.request.path}"
+            where = self.context.access.hide(f"{self.request.method} {self.request.path}")
             _log.error("%s failed", where, exc_info=value)
 
 

@@ -10,7 +10,7 @@ from tornado.web import StaticFileHandler
 from palm._version import __version__
 from palm.registry_api import schema
 from palm_registry import security
-from palm_registry.failures import Forbidden, NotFound, Unauthorised
+from palm_registry.failures import Forbidden, NotFound, TooMany, Unauthorised
 from palm_registry.handlers.base import Base, Context
 from palm_registry.scopes import ANY
 
@@ -40,7 +40,7 @@ class Page(Base):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Show people how to get in; programs get what they always get."""
         wants_page = "text/html" in self.request.headers.get("Accept", "")
-        if wants_page and isinstance(kwargs.get("exc_info", (0, 0))[1], Unauthorised):
+        if wants_page and isinstance(kwargs.get("exc_info", (0, 0))[1], Unauthorised | TooMany):
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(_LOGGED_OUT)
         else:
