@@ -28,6 +28,7 @@ __all__ = [
 #: What may be said of a database where none is started.
 _COPY_FROM = ("backup", "db")
 _SORTS = ("name", "cpu", "rss", "in", "out", "queued", "running", "mean", "p99", "failed")
+_SCOPES = ("viewer", "operator", "runner", "admin")
 _TARGET = "MODULE, MODULE:Class, FILE.py or FILE.py:Class"
 #: Addresses that a component can be given, and what they are for.
 _PORTS = {
@@ -147,6 +148,8 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         _add_jobs(tree)
         _add_dead_letters(tree)
         _add_registry(tree)
+        _add_token(tree)
+        _add_user(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
         tree.add("version", "show the version")
     parser.check = lambda found: _explain(parser, commands, found)
@@ -545,6 +548,36 @@ def _add_dead_letters(tree: _Tree) -> None:
     _add_letters(each)
     _add_timeout(each, 60.0, "in which each must have an outcome")
     _add_letters(actions.add("remove", "remove them for good"))
+
+
+def _add_token(tree: _Tree) -> None:
+    actions = tree.actions(tree.add("token", "look after who gets into the registry"))
+    each = actions.add("add", "make a token, and show it once; with --cluster for that one only")
+    each.add_argument("name", metavar="NAME", help="a name for it")
+    each.add_argument(
+        "--scope", metavar="SCOPE", choices=_SCOPES, required=True,
+        help="viewer reads; operator changes clusters, too; runner (with --cluster) joins one;"
+        " admin may everything",
+    )  # fmt: skip
+    each.add_argument("--user", metavar="NAME", default="", help="whose clusters (your own)")
+    each.add_argument(
+        "--expires", metavar="TIME", type=_duration, help="how long it is good: 12h, 30d (forever)"
+    )
+    each.add_argument(
+        "--out", metavar="FILE", help="write it into a new file of yours alone, and do not show it"
+    )
+    actions.add("list", "list the tokens, but for what is secret")
+    each = actions.add("revoke", "let nobody in any more who has a token")
+    each.add_argument("name", metavar="NAME", help="which, as list shows it")
+
+
+def _add_user(tree: _Tree) -> None:
+    actions = tree.actions(tree.add("user", "look after users who have clusters of their own"))
+    each = actions.add("add", "make a user; then make a token for it")
+    each.add_argument("name", metavar="NAME", help="name of the user")
+    actions.add("list", "list the users, with their clusters and tokens")
+    each = actions.add("remove", "forget a user without clusters, and revoke its tokens")
+    each.add_argument("name", metavar="NAME", help="name of the user")
 
 
 def _add_letters(parser: Parser) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from palm.clusters import Cluster, ComponentStatus, Status, attach
+from palm.registry_api import RegistryClient
 from palm.runner.registry import ensure_registry, find_registry, has_database
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
 
-__all__ = ["attached", "in_shells", "past", "present"]
+__all__ = ["attached", "in_shells", "past", "present", "registry"]
 
 
 @contextmanager
@@ -24,6 +25,16 @@ def attached() -> Iterator[Cluster | None]:
     finally:
         if cluster is not None:
             cluster.close()
+
+
+@contextmanager
+def registry() -> Iterator[RegistryClient]:
+    """Give the registry itself, whatever clusters it has; this user's is started if need be."""
+    url = os.environ.get("PALM_REGISTRY", "")
+    folders = Folders.find()
+    client = find_registry(folders, url) if url else None
+    with client or ensure_registry(folders) as found:
+        yield found
 
 
 def present() -> Status:

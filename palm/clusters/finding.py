@@ -246,7 +246,8 @@ def _down(client: RegistryClient, folders: Folders, grace: float, *, local: bool
     alive = [info.key for info in client.cluster_list() if info.state == "alive"]
     record = read_registry(folders)
     client.close()
-    if not alive and record is not None:
+    # Only with its own token one sees the clusters of all who use it.
+    if not alive and record is not None and not os.environ.get("PALM_TOKEN_FILE"):
         _end_registry(record)
 
 

@@ -23,6 +23,8 @@ __all__ = [
     "USUAL_TOPICS",
     "Assignment",
     "Assignments",
+    "AuditEntry",
+    "AuditPage",
     "ClusterCreate",
     "ClusterInfo",
     "ClusterMetrics",
@@ -67,11 +69,17 @@ __all__ = [
     "ReplicaStatus",
     "Sample",
     "Scale",
+    "Scope",
     "Series",
     "Skipped",
     "Stop",
     "Stream",
+    "TokenCreate",
+    "TokenInfo",
+    "TokenMade",
     "Topic",
+    "UserCreate",
+    "UserInfo",
     "read_frame",
     "version_problem",
 ]
@@ -100,6 +108,8 @@ Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Measure = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
 #: Of one report: samples, functions of each, and buckets of a histogram.
 MAX_SAMPLES, MAX_FUNCTIONS, MAX_BUCKETS = 1024, 65, 64
+#: What a token may do: read; change clusters, too; what runners call; everything.
+Scope = Literal["viewer", "operator", "runner", "admin"]
 
 
 class _Value(msgspec.Struct, kw_only=True):
@@ -112,7 +122,8 @@ class _Value(msgspec.Struct, kw_only=True):
 class ClusterInfo(_Value):
     """One cluster. ``linger`` None: it never ends by itself; ``holders`` keep it alive.
 
-    ``lease_until`` is when the last lease ends, None if nobody holds one.
+    ``lease_until`` is when the last lease ends, None if nobody holds one. ``owner`` is the user
+    whose it is.
     """
 
     key: str
@@ -127,6 +138,7 @@ class ClusterInfo(_Value):
     holders: list[str] = []
     nodes: int = 0
     components: int = 0
+    owner: str = "owner"
 
 
 class ClusterCreate(_Value):
@@ -693,6 +705,87 @@ def read_frame(text: str | bytes) -> Frame:
     frame = msgspec.json.decode(text, type=Frame)
     frame.data = msgspec.convert(frame.data, _FRAME_DATA[frame.topic])
     return frame
+
+
+# ---- access
+
+
+class TokenCreate(_Value):
+    """POST api/tokens. ``cluster``: the only one it is for; ``ttl``: seconds, None for ever.
+
+    ``user`` is whose clusters it is for; left out, those of whoever asks.
+    """
+
+    name: str
+    scope: str
+    user: str = ""
+    cluster: str = ""
+    ttl: float | None = None
+
+
+class TokenInfo(_Value):
+    """What is known of a token, but for the token itself. ``used`` is right to a minute.
+
+    ``creator`` is the name of the token by which it was made. ``expires`` None: never.
+    """
+
+    name: str
+    scope: Scope
+    user: str
+    created: float
+    cluster: str = ""
+    expires: float | None = None
+    used: float | None = None
+    creator: str = ""
+
+
+class TokenMade(TokenInfo, kw_only=True):
+    """The answer to TokenCreate: the only one that has the ``token`` itself."""
+
+    token: str
+
+
+class UserCreate(_Value):
+    """POST api/users."""
+
+    name: str
+
+
+class UserInfo(_Value):
+    """Somebody who has clusters of its own; ``tokens`` and ``clusters`` are their names."""
+
+    name: str
+    created: float
+    creator: str = ""
+    tokens: list[str] = []
+    clusters: list[str] = []
+
+
+class AuditEntry(_Value):
+    """Something that somebody did, or tried to do.
+
+    ``what`` is method and path, ``status`` that of the answer (below 400: it was done), ``code``
+    that of a refusal. ``token`` is the name of the one that was used, "" if there was none.
+    """
+
+    time: float
+    what: str
+    seq: int = 0
+    token: str = ""
+    user: str = ""
+    address: str = ""
+    cluster: str = ""
+    status: int = 0
+    code: str = ""
+    details: dict[str, Any] = {}
+
+
+class AuditPage(_Value):
+    """GET api/audit: entries in order; ``more``: ask again with ``since=cursor``."""
+
+    entries: list[AuditEntry]
+    cursor: str
+    more: bool = False
 
 
 # ---- the service itself

@@ -23,10 +23,12 @@ from palm_registry.certificate import Certificate
 from palm_registry.description import template_of
 from palm_registry.failures import Conflict
 from palm_registry.handlers import ROUTES
-from palm_registry.handlers.base import Context
+from palm_registry.handlers.base import Base, Context
 from palm_registry.security import Access
 from palm_registry.server import BACKLOG, Server, most_connections, raise_descriptors
 from palm_registry.service import Service
+from palm_registry.service.accounts import Accounts
+from palm_registry.service.audit import Audit
 from palm_registry.service.service import SWEEP
 from palm_registry.settings import Settings, is_loopback
 from palm_registry.store import Database, StoreError
@@ -71,7 +73,8 @@ def make_app(context: Context) -> Application:
 def _log_request(handler: RequestHandler) -> None:
     # Without the query: it may hold a one-time code.
     request = handler.request
-    _log.debug("%d %s %s", handler.get_status(), request.method, request.path)
+    path = handler.context.access.hide(request.path) if isinstance(handler, Base) else ""
+    _log.debug("%d %s %s", handler.get_status(), request.method, path)
 
 
 class Registry:
@@ -142,7 +145,9 @@ class Registry:
         self._token_file = token_file
         for stale in state.glob(f"{_COPY}*"):
             stale.unlink(missing_ok=True)
-        self._context = Context(self.service, access, self)
+        self._context = Context(
+            self.service, access, Accounts(database, access), Audit(database), self
+        )
         self._listen(self._context)
         self._publish()
         stack.callback(self._withdraw)
@@ -209,9 +214,19 @@ class Registry:
             self.sockets = await self._server.hand_over(RESTARTING)
         elif self._server is not None:
             await self._server.finish(ANSWERING)
+        if self._server is not None:
+            await self._note_last()
         for each in self._given:
             each.close()
         await asyncio.get_running_loop().run_in_executor(None, self._stack.close)
+
+    async def _note_last(self) -> None:
+        """Store what came too late for the sweeper."""
+        try:
+            await self._context.access.close()
+            await self._context.audit.close()
+        except StoreError as error:
+            _log.error("the last use of tokens was not stored: %s", error)
 
     # ---- what handlers ask for
 
@@ -305,6 +320,8 @@ class Registry:
             service.core.tally.lags.observe(max(clock() - due, 0.0))
             try:
                 await service.sweep()
+                await self._context.access.sweep()
+                await self._context.audit.sweep(time.monotonic(), time.time())
                 failing = False
                 if await self._is_idle(service, started):
                     self.idle.set()

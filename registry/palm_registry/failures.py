@@ -16,6 +16,7 @@ __all__ = [
     "OtherVersion",
     "Refused",
     "TooLarge",
+    "TooMany",
     "Unauthorised",
 ]
 
@@ -64,3 +65,7 @@ class Busy(Refused):
 
 class OtherVersion(Refused):
     """Whoever asks speaks a version of the API that is not understood."""
+
+
+class TooMany(Refused):
+    """It was tried too often; ``data["retry"]`` seconds from now it may be tried again."""

@@ -16,10 +16,12 @@ import msgspec
 
 from palm.registry_api.schema import ClusterMetrics, ClusterStatus, Event, Frame, Skipped, Topic
 from palm_registry.cursor import Cursor
+from palm_registry.failures import NotFound
 from palm_registry.output import record_of
 from palm_registry.samples import Beat
 from palm_registry.signals import Signals
 from palm_registry.store import Database
+from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import events as event_rows
 from palm_registry.store import output as rows
 from palm_registry.store.output import Segment, Selection
@@ -38,6 +40,9 @@ EVENTS = 500
 PAGE = 1000
 #: Bytes of the newest output that are kept for those who follow: of a cluster, and of all.
 TAIL, TAILS = 16 * 1024 * 1024, 64 * 1024 * 1024
+
+#: What is noted when anything of a cluster is different, its end too.
+_CLUSTER = "plan"
 
 #: A frame as it is sent: JSON.
 Encoded = bytes
@@ -101,7 +106,7 @@ class Feed:
                 yield frame
             while not self.signals.closed:
                 began = asyncio.get_running_loop().time()
-                ticket = self.signals.versions(key, wanted.topics)
+                ticket = self.signals.versions(key, [*wanted.topics, _CLUSTER])
                 frames = await reader.look(ticket)
                 for frame in frames:
                     yield frame
@@ -177,6 +182,9 @@ class _Reader:
         """Return what there is to be told."""
         self.behind = False
         frames: list[Encoded] = []
+        if self._is_new(_CLUSTER, ticket):
+            key = self._wanted.selection.cluster
+            await self._feed.database.read(lambda c: _check(c, key))
         if self._is_new("status", ticket):
             frames += await self._status()
         frames += await self._metrics(ticket)
@@ -268,12 +276,20 @@ def _encoded(segments: Sequence[Segment], cursor: Cursor) -> Encoded | None:
 
 def _next_events(connection: Any, key: str, after: int) -> tuple[list[Event], Skipped | None, int]:
     """The next events, what a reader that is far behind skips before them, and up to where."""
+    _check(connection, key)
     begin = max(after, event_rows.event_before_last(connection, key, EVENT_BACKLOG))
     found = event_rows.events_after(connection, key, begin, EVENTS)
     if begin == after:
         return found, None, begin
     count = event_rows.count_events(connection, key, after, begin)
     return found, Skipped(topic="events", count=count), begin
+
+
+def _check(connection: Any, key: str) -> None:
+    """Refuse to go on when the cluster is gone: the next one of its name may be another's."""
+    row = cluster_rows.get_cluster(connection, key)
+    if row is None or row.purge:
+        raise NotFound("no-such-cluster", f"there is no cluster {key!r}")
 
 
 @dataclass(frozen=True)
@@ -290,6 +306,7 @@ class _Next:
 def _next_output(connection: Any, wanted: Wanted, after: int, known: int | None) -> _Next:
     """The next segments; or, for a reader that is too far behind, what it has to skip."""
     selection = wanted.selection
+    _check(connection, selection.cluster)
     dropped = dropped_after(connection, selection, max(after, known or 0))
     if known is None:
         known = dropped or 0

@@ -19,6 +19,7 @@ from sqlalchemy import (
 )
 
 __all__ = [
+    "audit",
     "clusters",
     "components",
     "configs",
@@ -37,6 +38,7 @@ __all__ = [
     "strays",
     "streams",
     "tokens",
+    "users",
 ]
 
 metadata = MetaData()
@@ -60,7 +62,7 @@ meta = Table(
 )
 
 #: ``held``: somebody has had a lease, so the end of the last one ends the cluster. ``purge``: to
-#: be deleted once its nodes are gone.
+#: be deleted once its nodes are gone. ``owner``: the user whose it is.
 clusters = Table(
     "clusters",
     metadata,
@@ -74,6 +76,7 @@ clusters = Table(
     Column("linger", Float),
     Column("held", Boolean, nullable=False),
     Column("purge", Boolean, nullable=False),
+    Column("owner", String, nullable=False),
 )
 
 #: Versions of cluster files. Those of before schema 5 have no ``sha256`` and no ``size``.
@@ -249,15 +252,30 @@ events = Table(
 )
 Index("ix_events_cluster", events.c.cluster, events.c.seq)
 
-#: Only hashes: who reads the database cannot use what is in it.
+users = Table(
+    "users",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("created", Float, nullable=False),
+    Column("creator", String, nullable=False),
+)
+
+#: Only hashes: who reads the database cannot use what is in it. ``owner``: the user who has it,
+#: ``creator``: the token by which it was made, ``cluster``: the only one it is for, or "".
 tokens = Table(
     "tokens",
     metadata,
     Column("hash", String, primary_key=True),
     Column("name", String, nullable=False),
-    Column("role", String, nullable=False),
+    Column("scope", String, nullable=False),
     Column("created", Float, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("cluster", String, nullable=False),
+    Column("expires", Float),
+    Column("used", Float),
+    Column("creator", String, nullable=False),
 )
+Index("ix_tokens_name", tokens.c.name, unique=True)
 
 sessions = Table(
     "sessions",
@@ -267,3 +285,21 @@ sessions = Table(
     Column("expires", Float, nullable=False),
     ForeignKeyConstraint(["token"], ["tokens.hash"], ondelete="CASCADE"),
 )
+
+#: Who changed what, and who tried to. Names only: it outlives clusters, tokens and users.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("time", Float, nullable=False),
+    Column("token", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("address", String, nullable=False),
+    Column("what", String, nullable=False),
+    Column("cluster", String, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("code", String, nullable=False),
+    Column("details", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+Index("ix_audit_time", audit.c.time)

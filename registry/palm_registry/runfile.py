@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -78,7 +79,7 @@ def private_folder(path: Path, variable: str) -> Path:
 def owner_token(state: Path) -> tuple[str, Path]:
     """Return the token of the user whose registry this is, and its file; make it if need be."""
     path = private_folder(state / "tokens", "PALM_STATE_DIR") / "owner"
-    token = f"{secrets.token_urlsafe(32)}\n".encode()
+    token = f"palm_{secrets.token_urlsafe(32)}\n".encode()
     temporary = _write(path, token)
     try:
         with suppress(FileExistsError):
@@ -114,19 +115,24 @@ def withdraw(path: Path) -> None:
 
 
 def _read_token(path: Path) -> str:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW)
+    hint = "remove it, and a new one is made"
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise ConfigError(f"the token {path} is a symbolic link", hint=hint) from error
+        raise ConfigError(f"the token {path} cannot be read: {error.strerror}") from error
     try:
         found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"the token {path} is not a regular file", hint=hint)
         if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise ConfigError(
-                f"the token {path} may be known to others",
-                hint="remove it, and a new one is made",
-            )
+            raise ConfigError(f"the token {path} may be known to others", hint=hint)
         token = os.read(fd, 1024).decode("ascii", "replace").strip()
     finally:
         os.close(fd)
     if len(token) < 32:
-        raise ConfigError(f"{path} is not a token", hint="remove it, and a new one is made")
+        raise ConfigError(f"{path} is not a token", hint=hint)
     return token
 
 

@@ -32,6 +32,7 @@ class Leases:
 
     def renew(self, cluster: str, holder: str, ttl: float, now: float) -> bool:
         """Give a lease, or more time; say whether it is another one than before."""
+        cluster = str(cluster)  # not who asked: what follows by the clock, nobody asks for
         known = self._leases.get((cluster, holder))
         self._leases[cluster, holder] = _Lease(ttl, now + ttl)
         self._unheld.pop(cluster, None)
@@ -41,7 +42,7 @@ class Leases:
         """Take a lease back; say whether there was one."""
         found = self._leases.pop((cluster, holder), None)
         if found is not None and not self.holders(cluster):
-            self._unheld[cluster] = now
+            self._unheld[str(cluster)] = now
         return found is not None
 
     def forget(self, cluster: str) -> None:
@@ -91,16 +92,16 @@ class Nodes:
     def expect(self, cluster: str, node: str, now: float) -> None:
         """A node that should be there: it has the time of a silence to say so."""
         # Heartbeats of the runner that was this node before may still wait: they end later.
-        found = self._nodes.setdefault((cluster, node), _Node(0, now))
+        found = self._nodes.setdefault((str(cluster), node), _Node(0, now))
         found.last, found.alive, found.lost = now, True, None
 
     def expect_back(self, cluster: str, node: str, now: float) -> None:
         """A node that was lost before we began: it has the time of one that is lost now."""
-        self._nodes[cluster, node] = _Node(0, now, alive=False, lost=now)
+        self._nodes[str(cluster), node] = _Node(0, now, alive=False, lost=now)
 
     def begin(self, cluster: str, node: str, now: float) -> None:
         """A heartbeat of a node arrived, and is not answered yet."""
-        found = self._nodes.setdefault((cluster, node), _Node(0, now, alive=False))
+        found = self._nodes.setdefault((str(cluster), node), _Node(0, now, alive=False))
         found.polls += 1
         found.last = now
 

@@ -59,6 +59,14 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("sink s.py --name c --previous a,b/even --to-client", {"previous": "a,b/even"}),
         ("hub --name h --previous a --wpush tcp://h:1", {"previous": "a", "wpush": "tcp://h:1"}),
         ("master --name m --pipelined", {"pipelined": True, "durable": False}),
+        ("token add ci --scope viewer", {"scope": "viewer", "user": "", "expires": None}),
+        (
+            "token add n --scope runner --cluster c --expires 30d",
+            {"cluster": "c", "expires": "30d"},
+        ),
+        ("token list --json", {"action": "list", "json": True}),
+        ("token revoke ci", {"action": "revoke", "name": "ci"}),
+        ("user remove alice", {"action": "remove", "name": "alice"}),
     ],
 )
 def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
@@ -116,6 +124,10 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
         ("server s.py --name a --previous b", r"no such option: --previous"),
         ("sink s.py --name a --prevoius b", r"no such option: --prevoius; did you mean --previous"),
         ("hub s.py --name a", r"unexpected argument: s.py"),
+        ("token add ci", r"required: --scope"),
+        ("token add ci --scope viewr", r"no such value: viewr; did you mean viewer\?"),
+        ("token add ci --scope viewer --expires soon", r"'soon' is not a duration"),
+        ("token", r"required: ACTION"),
     ],
 )
 def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -> None:

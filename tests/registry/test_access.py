@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from urllib.parse import urljoin
 
 import pytest
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -114,6 +115,14 @@ def test_a_session_outlives_the_registry_but_not_its_token(
         client.cluster_list()
 
 
+def test_a_token_has_only_so_many_browsers(
+    client: RegistryClient, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm_registry.security.MAX_SESSIONS", 2)
+    inside = [log_in(client, browser)[0] for _ in range(4)]
+    assert [each.ask("GET", "/api/clusters").status for each in inside] == [401, 401, 200, 200]
+
+
 def test_people_without_a_session_are_told_how_to_get_one(browser: Browser) -> None:
     answer = browser.ask("GET", "/", headers={"Accept": "text/html"})
     assert answer.status == 401
@@ -146,6 +155,52 @@ def test_a_websocket_with_a_cookie_says_where_it_comes_from(
     assert knock(dict(inside.headers)) == 403
     assert knock({**inside.headers, "Origin": "http://evil.example"}) == 403
     assert knock({**inside.headers, "Origin": own}) == 101
+
+
+@pytest.mark.parametrize(
+    ("then", "location"),
+    [
+        ("", "./"),
+        ("docs", "./docs"),
+        ("?cluster=c#output", "./?cluster=c#output"),
+        ("api/clusters/c/status", "./api/clusters/c/status"),
+        ("//evil.example", "./"),
+        ("/evil", "./"),
+        ("///evil.example", "./"),
+        ("\\\\evil.example", "./"),
+        ("/\\evil.example", "./"),
+        ("https://evil.example", "./"),
+        ("https:evil.example", "./"),
+        ("javascript:alert(1)", "./"),
+        ("x//evil.example", "./"),
+        ("../../x", "./"),
+        ("a\r\nSet-Cookie: x=1", "./"),
+        (" //evil.example", "./"),
+        ("\t//evil.example", "./"),
+        ("@evil.example", "./"),
+        ("x" * 1000, "./"),
+    ],
+)
+def test_a_login_leads_nowhere_but_to_the_registry(
+    client: RegistryClient, browser: Browser, then: str, location: str
+) -> None:
+    url = client.login_url(then)
+    answer = browser.ask("GET", "/" + url.removeprefix(client.url))
+    assert answer.status == 303
+    assert answer.headers["Location"] == location
+    assert urljoin(f"{client.url}login", location).startswith(client.url)
+
+
+def test_a_cookie_is_for_encrypted_connections_where_there_are_any(
+    client: RegistryClient, registry: RegistryThread, browser: Browser
+) -> None:
+    assert registry.registry is not None
+    context = registry.registry._context
+    for scheme in ("http", "https"):
+        context.scheme = scheme  # as a registry with a certificate has it
+        path = "/" + client.login_url().removeprefix(client.url)
+        cookie = browser.ask("GET", path).headers["Set-Cookie"]
+        assert ("Secure" in cookie.split("; ")) == (scheme == "https")
 
 
 # ---- forms

@@ -2,9 +2,9 @@
 
 29, 30 and 31 are in test_status, test_components and tests/spec/test_placement, 29, 30 and 33 of
 its files in tests/spec/test_pylm, 32 in tests/runner/test_ports and test_sockets, 33 in
-tests/spec/test_cluster, too, 34 and the poisoned session of 42 in test_database, 35 and 37 in
-test_access, 41 in test_components, 43 also in test_configs. 39 and 40 have nothing to happen to:
-the registry knows no passwords.
+tests/spec/test_cluster, too, 34 and the poisoned session of 42 in test_database, 35 to 37 in
+test_access and test_refusals too, 39 in test_audit, 40 in test_users, 41 in test_users and
+test_components, 43 also in test_configs.
 """
 
 from __future__ import annotations
@@ -44,6 +44,49 @@ def test_35_changes_at_the_same_time_are_all_made(client: RegistryClient) -> Non
     assert len(status.components[0].replicas) == 16
     numbers = [n for runner in runners for a in runner.beat().components for n in a.numbers]
     assert sorted(numbers) == list(range(16))
+
+
+def test_35_who_knows_the_name_of_a_cluster_knows_nothing(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    """What the ancestor gave to everybody who knew it: all commands, as a change of its state."""
+    client.declare("c", spec("foo", command=["sh", "-c", "echo a secret"]))
+    client.add_user("alice")
+    alice = client.add_token("alice", "operator", user="alice").token
+    before = client.cluster_status("c")
+    for token in (alice, "x" * 43, ""):
+        for method, path in (
+            ("POST", "/api/clusters/c/nodes"),
+            ("POST", "/api/clusters/c/nodes/here/heartbeat"),
+            ("GET", "/api/clusters/c/components"),
+            ("GET", "/api/clusters/c/config"),
+        ):
+            body = {"name": "here", "session": ""} if method == "POST" else None
+            headers = {"Authorization": f"Bearer {token}"}
+            answer = Browser(registry.url).ask(method, path, body, headers)
+            assert answer.status == (404 if token == alice else 401)
+            assert b"secret" not in answer.body
+    after = client.cluster_status("c")
+    assert (after.generation, after.nodes) == (before.generation, before.nodes)
+
+
+def test_36_output_is_read_and_written_by_those_it_belongs_to(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    client.send_output("c", [piece(0, b"one\n")])
+    client.create_cluster("d")
+    runner = client.add_token("runner", "runner", cluster="d").token
+    viewer = client.add_token("viewer", "viewer").token
+    with RegistryClient(registry.url, runner) as other:
+        with pytest.raises(Refused, match="there is no cluster 'c'"):
+            other.send_output("c", [piece(4, b"forged\n")])
+        with pytest.raises(Refused, match="not enough"):
+            other.output("d")
+        other.send_output("d", [piece(0, b"its own\n")])
+    with RegistryClient(registry.url, viewer) as other:
+        with pytest.raises(Refused, match="not enough"):
+            other.send_output("c", [piece(4, b"forged\n")])
+        assert [record.text for record in other.output("c").records] == ["one\n"]
 
 
 def test_36_output_keeps_the_time_at_which_it_was_written(client: RegistryClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from palm.errors import ConfigError
 from palm.registry_api.client import Refused, RegistryClient
 from palm.registry_api.schema import Lease, OutputPiece
+from palm_registry.attempts import Attempts
 from palm_registry.handlers import ROUTES
 from tests.support.registry import Browser, RegistryThread, piece, spec
 
@@ -41,6 +43,13 @@ def client(registry: RegistryThread) -> Iterator[RegistryClient]:
     with registry.client() as client:
         client.create_cluster("c")
         yield client
+
+
+@pytest.fixture(autouse=True)
+def nobody_has_failed_yet(registry: RegistryThread) -> None:
+    """So many wrong tokens as are tried here would be answered with 429 in the end."""
+    assert registry.registry is not None
+    registry.registry._context.access._attempts = Attempts()
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +111,13 @@ PATHS = [
     ("GET", "/api/clusters/c/events"),
     ("GET", "/api/clusters/c/live"),
     ("GET", "/api/clusters/unknown"),
+    ("GET", "/api/tokens"),
+    ("POST", "/api/tokens"),
+    ("DELETE", "/api/tokens/owner"),
+    ("GET", "/api/users"),
+    ("POST", "/api/users"),
+    ("DELETE", "/api/users/owner"),
+    ("GET", "/api/audit"),
     ("GET", "/no/such/path"),
 ]
 
@@ -124,9 +140,10 @@ def test_nothing_is_open_to_who_has_no_token_or_comes_from_elsewhere(
     other_port = {"Origin": "http://127.0.0.1:1"}
 
     assert browser.ask(method, path, body).status == 401
-    assert browser.ask(method, path, body, {"Authorization": f"Bearer {wrong}"}).status == 401
+    for guess in (wrong, "ä"):
+        headers = {"Authorization": f"Bearer {guess}"}
+        assert browser.ask(method, path, body, headers).status == 401
     assert browser.ask(method, path, body, {"Authorization": "Bearer "}).status == 401
-    assert browser.ask(method, path, body, {"Authorization": "Bearer ä"}).status == 401
     assert browser.ask(method, path, body, {"Authorization": f"Basic {wrong}"}).status == 401
     assert browser.ask(method, path, body, {**own, **foreign}).status == 403
     assert browser.ask(method, path, body, {**own, "Origin": "null"}).status == 403
@@ -135,19 +152,106 @@ def test_nothing_is_open_to_who_has_no_token_or_comes_from_elsewhere(
     assert client.view_cluster("c").state == "alive"  # nothing was done
 
 
-@pytest.mark.parametrize("path", ["/", "/api/clusters", "/health", "/nothing"])
+PROTECTION = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "connect-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'self'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+JSON = {"Content-Type": "application/json"}
+LATER = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("status", "method", "path", "body", "headers"),
+    [
+        (200, "GET", "/", None, {}),
+        (200, "GET", "/health", None, {}),
+        (200, "GET", "/api/clusters", None, {}),
+        (200, "GET", "/static/page.js", None, {}),
+        (200, "HEAD", "/static/page.css", None, {}),
+        (200, "GET", "/api/clusters/c/output/download", None, {}),
+        (200, "GET", "/api/audit", None, {}),
+        (304, "GET", "/static/page.js", None, LATER),
+        (204, "POST", "/logout", None, {}),
+        (400, "POST", "/api/clusters", b"{", JSON),
+        (400, "GET", "/api/clusters/c/live", None, {}),
+        (401, "GET", "/", None, {"Authorization": "Basic x", "Accept": "text/html"}),
+        (401, "GET", "/static/page.js", None, {"Authorization": "Basic x"}),
+        (403, "GET", "/login?code=x", None, {}),
+        (403, "GET", "/api/clusters", None, {"Host": "evil.example"}),
+        (404, "GET", "/nothing", None, {}),
+        (404, "GET", "/api/clusters/z", None, {}),
+        (404, "GET", "/static/none.js", None, {}),
+        (405, "DELETE", "/api/clusters", None, {}),
+        (405, "NONSENSE", "/api/clusters", None, {}),
+        (409, "DELETE", "/api/tokens/owner", None, {}),
+        (415, "POST", "/api/clusters", b"name=x", {"Content-Type": "text/plain"}),
+    ],
+)  # fmt: skip
 def test_every_answer_carries_the_headers_that_protect_a_browser(
-    registry: RegistryThread, browser: Browser, path: str
+    client: RegistryClient,
+    registry: RegistryThread,
+    browser: Browser,
+    status: int,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: dict[str, str],
 ) -> None:
-    for headers in ({}, bearer(registry)):
-        found = browser.ask("GET", path, headers=headers).headers
-        assert "default-src 'none'" in found["Content-Security-Policy"]
-        assert "unsafe" not in found["Content-Security-Policy"]
-        assert "frame-ancestors 'none'" in found["Content-Security-Policy"]
-        assert found["X-Content-Type-Options"] == "nosniff"
-        assert found["Referrer-Policy"] == "no-referrer"
-        assert "Access-Control-Allow-Origin" not in found
-        assert "Server" not in found
+    answer = browser.ask(method, path, body, {**bearer(registry), **headers})
+    assert answer.status == status
+    found = answer.headers
+    assert {name: found[name] for name in PROTECTION} == PROTECTION
+    assert all(len(found.get_all(name) or ()) == 1 for name in PROTECTION)
+    assert "Access-Control-Allow-Origin" not in found
+    assert "Server" not in found
+
+
+def test_a_failure_of_ours_carries_them_too_and_tells_nothing(
+    client: RegistryClient,
+    registry: RegistryThread,
+    browser: Browser,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a secret of ours")
+
+    assert registry.registry is not None
+    monkeypatch.setattr(registry.registry._context.accounts, "tokens", fail)
+    answer = browser.ask("GET", "/api/tokens", headers=bearer(registry))
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+    assert {name: answer.headers[name] for name in PROTECTION} == PROTECTION
+
+
+def test_an_upgrade_to_a_websocket_carries_them_too(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    host, port = client.url.removeprefix("http://").strip("/").split(":")
+    lines = [
+        "GET /api/clusters/c/live HTTP/1.1",
+        f"Host: {host}:{port}",
+        f"Authorization: Bearer {registry.token}",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
+        "Sec-WebSocket-Version: 13",
+    ]
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode())
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            data = connection.recv(4096)
+            assert data
+            answer += data
+    head = answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")
+    assert head[0].startswith("HTTP/1.1 101")
+    found = dict(line.split(": ", 1) for line in head[1:])
+    assert {name: found[name] for name in PROTECTION} == PROTECTION
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"name": 3}', b"\xff", b"{}", b"null"])

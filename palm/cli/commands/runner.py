@@ -14,7 +14,7 @@ from pathlib import Path
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
-from palm.registry_api.client import RegistryClient
+from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
@@ -82,8 +82,10 @@ def _connect(folders: Folders, url: str, patience: float) -> RegistryClient:
 
 
 def _state(client: RegistryClient, cluster: str) -> str:
-    """The state of a cluster; "" if nothing is known of it."""
+    """The state of a cluster; "" if nothing is known of it, "?" if it is not ours to know."""
     try:
         return client.view_cluster(cluster).state
+    except Refused as error:  # a runner's token is good for what runners do, and we shall see
+        return "?" if error.status == 403 else ""
     except RegistryError:
         return ""

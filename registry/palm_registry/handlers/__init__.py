@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from palm_registry.handlers import (
+    accounts,
     clusters,
     components,
     configs,
@@ -23,6 +24,7 @@ _CLUSTER = r"api/clusters/(?P<key>[A-Za-z0-9_-]{1,64})"
 _COMPONENT = rf"{_CLUSTER}/components/(?P<name>[A-Za-z0-9_-]{{1,64}})"
 _NODE = rf"{_CLUSTER}/nodes/(?P<node>[A-Za-z0-9_-]{{1,64}})"
 _FILES = r"icon\.svg|page\.js|page\.css|panel\.js|panel\.css|docs\.js|docs\.css"
+_NAME = r"(?P<name>[A-Za-z0-9_-]{1,64})"
 
 #: Path, relative to wherever the registry is mounted, and its handler.
 ROUTES: list[tuple[str, Any]] = [
@@ -61,5 +63,10 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/output/download", output.Download),
     (rf"{_CLUSTER}/events", output.Events),
     (rf"{_CLUSTER}/live", live.Live),
+    (r"api/tokens", accounts.Tokens),
+    (rf"api/tokens/{_NAME}", accounts.Token),
+    (r"api/users", accounts.Users),
+    (rf"api/users/{_NAME}", accounts.User),
+    (r"api/audit", accounts.AuditList),
     (r".*", pages.Nothing),
 ]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ClassVar, Protocol, TypeVar, cast
 
 import msgspec
 from tornado.http1connection import HTTP1Connection
@@ -19,6 +20,7 @@ from palm.registry_api.schema import (
     API,
     API_HEADER,
     API_OLDEST,
+    AuditEntry,
     ErrorBody,
     ErrorDetail,
     RegistryInfo,
@@ -31,6 +33,8 @@ from palm_registry.description import (
     description_of,
     methods_of,
 )
+from palm_registry.keys import Key
+from palm_registry.scopes import Needed, allows
 from palm_registry.security import (
     HEADERS,
     Access,
@@ -41,9 +45,11 @@ from palm_registry.security import (
 )
 from palm_registry.server import BODY_TIMEOUT, ENDLESS, MAX_BODY, REFUSED_TIMEOUT
 from palm_registry.service import Service
+from palm_registry.service.accounts import Accounts
+from palm_registry.service.audit import Audit
 from palm_registry.store import StoreError, Unstorable
 
-__all__ = ["Base", "Context"]
+__all__ = ["MAX_NAME", "Base", "Context"]
 
 T = TypeVar("T")
 _log = logging.getLogger("palm.registry")
@@ -59,6 +65,7 @@ _STATUS: tuple[tuple[type[PalmError], int], ...] = (
     (failures.TooLarge, 413),
     (failures.OtherVersion, 426),
     (failures.Busy, 503),
+    (failures.TooMany, 429),
     (StoreError, 503),
 )
 #: Bytes of bodies that may be in memory at once, all requests together.
@@ -66,6 +73,10 @@ MAX_BODIES = 16 * MAX_BODY
 _LONG_VERSION = 9
 _READING = ("GET", "HEAD", "OPTIONS")
 _JSON, _MSGPACK = "application/json", "application/msgpack"
+#: Nobody yet: may nothing, and has nothing.
+_NOBODY = Principal("", "viewer", "")
+#: Characters of a path, and of a name that somebody asked for, in the audit list.
+_MAX_WHAT, MAX_NAME = 300, 64
 
 
 class Control(Protocol):
@@ -91,6 +102,8 @@ class Context:
 
     service: Service
     access: Access
+    accounts: Accounts
+    audit: Audit
     control: Control
     scheme: str = "http"
     port: int = 0
@@ -112,6 +125,10 @@ class Base(RequestHandler):
     """
 
     open_to_all = False
+    #: The scope that each method takes (`palm_registry.scopes`); what is left out is for admins.
+    scopes: ClassVar[Mapping[str, Needed]] = {}
+    #: Whether changes are noted in the audit list. Not so what programs do all the time.
+    audited = True
     #: Whether a page must say where it comes from, as browsers do for WebSockets.
     needs_origin = False
 
@@ -119,7 +136,10 @@ class Base(RequestHandler):
         """Take what the handlers share."""
         self.context = context
         self.service = context.service
-        self.principal = Principal("")
+        self.principal = _NOBODY
+        #: What the audit list is to say beside method and path: names and numbers only.
+        self.details: dict[str, Any] = {}
+        self._code = ""
         self._refusal: failures.Refused | None = None
         self._forget_body(bytearray())
 
@@ -142,8 +162,11 @@ class Base(RequestHandler):
         if not self.open_to_all:
             self._check_version()
             self.principal = self.who()
+            self.context.access.connections.add(self)
             if self.principal.xsrf:
                 self._check_browser()
+            self._check_scope()
+            await self._check_cluster()
         self._check_length()
         if self.request.method not in _READING and self._has_body():
             self._check_form()
@@ -208,23 +231,87 @@ class Base(RequestHandler):
         self.request.body = cast(bytes, self._received)  # the same, as it grows
 
     def on_finish(self) -> None:
-        """Let go of the body."""
+        """Let go of the body; note that it is done, and what was done."""
         self._forget_body(self._received)
+        self.context.access.connections.discard(self)
+        if self.request.method not in _READING and self.audited and self.principal.token:
+            self.note(self.get_status(), self._code)
 
     def on_connection_close(self) -> None:
         """Let go of it, too: there is nobody to answer."""
         super().on_connection_close()
         self._forget_body(self._received)
 
+    def cut(self) -> None:
+        """End the connection: whoever asked may not any more."""
+        connection: Any = self.request.connection
+        connection.close()
+
     def who(self) -> Principal:
         """Return who asks."""
         scheme, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if scheme:
-            return self.context.access.of_token(token.strip() if scheme == "Bearer" else "")
-        session = self.get_cookie(self.context.cookie)
-        if not session:
+        session = "" if scheme else self.get_cookie(self.context.cookie) or ""
+        token = token.strip() if scheme == "Bearer" else ""
+        if not (token or session):
             raise failures.Unauthorised("token", "the registry wants a token", "run: palm ui")
-        return self.context.access.of_session(session)
+        try:
+            access = self.context.access
+            return access.of_token(token) if token else access.of_session(session)
+        except failures.Unauthorised:
+            self.fail()
+            raise
+
+    def fail(self) -> None:
+        """Count an attempt to get in.
+
+        Raises
+        ------
+        TooMany
+            There were too many of late from where it comes.
+        """
+        wait, news = self.context.access.fail(self.request.remote_ip or "")
+        if news:
+            _log.warning("too many failed attempts to get in from %s", self.request.remote_ip)
+            self.note(429, "too-many")
+        if wait:
+            text, hint = "too many failed attempts to get in", f"try again in {wait} s"
+            raise failures.TooMany("too-many", text, hint, retry=wait)
+
+    def _check_scope(self) -> None:
+        method = self.request.method or ""
+        if getattr(type(self), method.lower()) is RequestHandler._unimplemented_method:
+            return  # whoever asks is told so
+        needed = self.scopes.get(method, "admin")
+        if not allows(self.principal.scope, needed):
+            text = f"the scope {self.principal.scope!r} is not enough for this"
+            raise failures.Forbidden("scope", text, f"it takes {needed!r}")
+
+    async def _check_cluster(self) -> None:
+        """Let nobody near the clusters of others, whatever the handler looks up."""
+        key, owner = self.path_kwargs.get("key"), self.principal.owner
+        if key is None or owner is None:
+            return
+        key = self.path_kwargs["key"] = Key(key, owner)
+        await self.service.clusters.check_reach(key, self.principal.cluster)
+
+    def note(self, status: int, code: str = "") -> None:
+        """Put into the audit list what was asked for, by whom, and how it went."""
+        request, principal, hide = self.request, self.principal, self.context.access.hide
+        details = {k: hide(v) if isinstance(v, str) else v for k, v in self.details.items()}
+        if principal.session:
+            details["browser"] = True
+        entry = AuditEntry(
+            time=time.time(),
+            what=hide(f"{request.method} {request.path}")[:_MAX_WHAT],
+            token=principal.token,
+            user=principal.user,
+            address=request.remote_ip or "",
+            cluster=hide(str(self.path_kwargs.get("key", ""))),
+            status=status,
+            code=code,
+            details=details,
+        )
+        self.context.audit.note(entry)
 
     def _check_browser(self) -> None:
         headers = self.request.headers
@@ -281,10 +368,10 @@ class Base(RequestHandler):
         self.set_status(status)
         if _MSGPACK in self.request.headers.get("Accept", ""):
             self.set_header("Content-Type", _MSGPACK)
-            self.finish(msgspec.msgpack.encode(value))
+            self.finish(msgspec.msgpack.encode(value, enc_hook=_plain))
             return
         self.set_header("Content-Type", f"{_JSON}; charset=utf-8")
-        self.finish(msgspec.json.encode(value))
+        self.finish(msgspec.json.encode(value, enc_hook=_plain))
 
     def nothing(self) -> None:
         """Say that it is done and that there is nothing to tell."""
@@ -309,6 +396,8 @@ class Base(RequestHandler):
             if isinstance(error, failures.OtherVersion):  # the header belongs to that status
                 self.set_header("Upgrade", f"palm-api/{API}")
             detail = ErrorDetail(code=error.code, text=str(error), hint=error.hint, data=error.data)
+            if isinstance(error, failures.TooMany):
+                self.set_header("Retry-After", str(error.data["retry"]))
         elif isinstance(error, Unstorable):
             detail = ErrorDetail(code="value", text=str(error))
         elif isinstance(error, StoreError):
@@ -322,6 +411,7 @@ class Base(RequestHandler):
             self.set_header("Allow", ", ".join(answered).upper())
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", "Bearer")
+        self._code = detail.code
         self.set_header("Content-Type", f"{_JSON}; charset=utf-8")
         self.finish(msgspec.json.encode(ErrorBody(error=detail)))
 
@@ -333,12 +423,19 @@ class Base(RequestHandler):
     ) -> None:
         """Log what nobody expected; a refusal is an answer like any other."""
         if not isinstance(value, failures.Refused | HTTPError | StoreError | Unstorable):
-            where = f"{self.request.method} {self.request.path}"
+            where = self.context.access.hide(f"{self.request.method} {self.request.path}")
             _log.error("%s failed", where, exc_info=value)
 
 
 def _too_large(room: int) -> failures.TooLarge:
     return failures.TooLarge("too-large", f"this request may have up to {room} bytes")
+
+
+def _plain(value: Any) -> Any:
+    """Encode what msgspec does not know by itself."""
+    if isinstance(value, Key):
+        return str(value)
+    raise NotImplementedError(f"{type(value).__name__} is nothing to answer with")
 
 
 def _error_of(kwargs: dict[str, Any]) -> BaseException | None:

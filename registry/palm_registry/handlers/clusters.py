@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from palm.registry_api import schema
 from palm_registry.description import describes
-from palm_registry.handlers.base import Base
+from palm_registry.failures import Forbidden
+from palm_registry.handlers.base import MAX_NAME, Base
 
 __all__ = ["Cluster", "Clusters", "Lease", "Reset", "Status"]
 
@@ -12,10 +13,14 @@ __all__ = ["Cluster", "Clusters", "Lease", "Reset", "Status"]
 class Clusters(Base):
     """All clusters."""
 
+    scopes = {"GET": "viewer", "POST": "operator"}
+
     @describes(reply=list[schema.ClusterInfo])
     async def get(self) -> None:
-        """List them."""
-        self.answer(await self.service.clusters.all())
+        """List those that whoever asks may see."""
+        principal = self.principal
+        found = await self.service.clusters.all(principal.owner)
+        self.answer([info for info in found if principal.cluster in ("", info.key)])
 
     @describes(
         body=schema.ClusterCreate,
@@ -26,12 +31,19 @@ class Clusters(Base):
     )
     async def post(self) -> None:
         """Make one, or find it."""
-        info, made = await self.service.clusters.create(self.body(schema.ClusterCreate))
+        request, principal = self.body(schema.ClusterCreate), self.principal
+        if principal.cluster not in ("", request.name):
+            text = f"this token is for the cluster {principal.cluster!r} only"
+            raise Forbidden("cluster", text)
+        self.details = {"name": request.name[:MAX_NAME]}
+        info, made = await self.service.clusters.create(request, principal.user, principal.owner)
         self.answer(info, 201 if made else 200)
 
 
 class Cluster(Base):
     """One cluster."""
+
+    scopes = {"GET": "viewer", "PATCH": "operator", "DELETE": "operator"}
 
     @describes(reply=schema.ClusterInfo)
     async def get(self, key: str) -> None:
@@ -53,6 +65,8 @@ class Cluster(Base):
 class Reset(Base):
     """A new beginning for what was lost."""
 
+    scopes = {"POST": "operator"}
+
     @describes(
         reply=schema.ClusterInfo, summary="Forget lost nodes, and place again what ran there."
     )
@@ -63,6 +77,8 @@ class Reset(Base):
 
 class Status(Base):
     """What there is and what is missing."""
+
+    scopes = {"GET": "viewer"}
 
     @describes(
         reply=schema.ClusterStatus,
@@ -76,6 +92,9 @@ class Status(Base):
 class Lease(Base):
     """Who keeps the cluster alive."""
 
+    scopes = {"POST": "operator"}
+    audited = False
+
     @describes(
         body=schema.Lease,
         reply=schema.LeaseReply,
@@ -85,4 +104,6 @@ class Lease(Base):
     )
     async def post(self, key: str) -> None:
         """Give, renew or take back a lease."""
-        self.answer(await self.service.clusters.lease(key, self.body(schema.Lease)))
+        lease = self.body(schema.Lease)
+        self.audited = lease.end  # the rest happens all the time, and by itself
+        self.answer(await self.service.clusters.lease(key, lease))

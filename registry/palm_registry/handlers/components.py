@@ -13,6 +13,8 @@ __all__ = ["Action", "Component", "Components"]
 class Components(Base):
     """All components of a cluster."""
 
+    scopes = {"GET": "viewer"}
+
     @describes(reply=list[schema.ComponentStatus])
     async def get(self, key: str) -> None:
         """Return the status of each."""
@@ -21,6 +23,8 @@ class Components(Base):
 
 class Component(Base):
     """One component."""
+
+    scopes = {"GET": "viewer", "PUT": "operator", "DELETE": "operator"}
 
     @describes(reply=schema.ComponentStatus)
     async def get(self, key: str, name: str) -> None:
@@ -49,6 +53,8 @@ class Component(Base):
 
 class Action(Base):
     """What can be done with a component."""
+
+    scopes = {"POST": "operator"}
 
     @describes(
         where={"action": "start"},
@@ -90,5 +96,7 @@ class Action(Base):
         elif action == "restart":
             status = await components.restart(key, name)
         else:
-            status = await components.scale(key, name, self.body(schema.Scale).replicas)
+            replicas = self.body(schema.Scale).replicas
+            self.details = {"replicas": replicas}
+            status = await components.scale(key, name, replicas)
         self.answer(status)

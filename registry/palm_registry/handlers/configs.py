@@ -22,6 +22,8 @@ _ETAG = re.compile(r'"(?P<version>\d{1,18})(-(?P<digest>[0-9a-f]+))?"')
 class FileSchema(Base):
     """The JSON schema of a cluster file."""
 
+    scopes = {"GET": "viewer"}
+
     @describes(reply=dict[str, Any], summary="Return the JSON schema of a cluster file.")
     def get(self) -> None:
         """Return it."""
@@ -59,11 +61,13 @@ class _Files(Base):
 
     def by(self) -> str:
         """Return who asks."""
-        return str(getattr(self.principal, "name", ""))
+        return self.principal.user
 
 
 class Config(_Files):
     """The cluster file in force."""
+
+    scopes = {"GET": "viewer", "PUT": "operator"}
 
     @describes(
         Query("version", "which one, counted from 1; the latest if it is left out", "count"),
@@ -91,6 +95,9 @@ class Config(_Files):
 class Check(Base):
     """A cluster file that is only looked at."""
 
+    scopes = {"POST": "viewer"}
+    audited = False
+
     @describes(
         body=schema.ConfigText,
         reply=schema.ConfigCheck,
@@ -105,6 +112,9 @@ class Check(Base):
 class Diff(Base):
     """What a file would do."""
 
+    scopes = {"POST": "viewer"}
+    audited = False
+
     @describes(
         body=schema.ConfigCompare,
         reply=schema.ConfigDiff,
@@ -117,6 +127,8 @@ class Diff(Base):
 
 class Rollback(_Files):
     """The way back."""
+
+    scopes = {"POST": "operator"}
 
     @describes(
         body=schema.ConfigRollback, optional_body=True, reply=schema.ConfigApplied, errors=(409,)
@@ -132,6 +144,8 @@ class Rollback(_Files):
 class Versions(Base):
     """All versions of the file."""
 
+    scopes = {"GET": "viewer"}
+
     @describes(
         Query("before", "only those below this number", "count"),
         Query("limit", "at most so many", "count"),
@@ -146,6 +160,8 @@ class Versions(Base):
 
 class Version(_Files):
     """One version of the file."""
+
+    scopes = {"GET": "viewer"}
 
     @describes(reply=schema.ConfigFile, summary="Return a version of the cluster file.")
     async def get(self, key: str, number: str) -> None:

@@ -7,12 +7,15 @@ from palm_registry.description import describes
 from palm_registry.handlers.base import Base
 from palm_registry.handlers.pages import STATIC
 from palm_registry.openapi import Document, document
+from palm_registry.scopes import ANY
 
 __all__ = ["ApiDocument", "ApiPage"]
 
 
 class ApiDocument(Base):
     """The API document, OpenAPI 3.1."""
+
+    scopes = {"GET": ANY}
 
     @describes(reply=Document, summary="Return this document.")
     def get(self) -> None:
@@ -24,6 +27,8 @@ class ApiDocument(Base):
 
 class ApiPage(Base):
     """The page that shows the API document."""
+
+    scopes = {"GET": ANY}
 
     @describes(media="text/html", summary="Show this document as a page.")
     def get(self) -> None:

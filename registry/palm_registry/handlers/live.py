@@ -26,13 +26,15 @@ _log = logging.getLogger("palm.registry")
 #: Bytes of output that a reader may be behind, unless it asks for another number, and at most.
 BACKLOG = 1024 * 1024
 MAX_BACKLOG = 64 * 1024 * 1024
-#: Why we close: the registry ends (come back), an error (likewise), or there is no such cluster.
-GOING_AWAY, FAILED, NOT_FOUND = 1001, 1011, 4404
+#: Why we close: the registry ends (come back), an error (likewise), who asked may not any more,
+#: or there is no such cluster.
+GOING_AWAY, FAILED, UNAUTHORISED, NOT_FOUND = 1001, 1011, 4401, 4404
 
 
 class Live(Base, WebSocketHandler):
     """One subscriber."""
 
+    scopes = {"GET": "viewer"}
     needs_origin = True
 
     def initialize(self, context: Context) -> None:
@@ -86,6 +88,8 @@ class Live(Base, WebSocketHandler):
     def open(self, *_args: Any, **_kwargs: Any) -> None:
         """Begin to send."""
         self.service.core.tally.live += 1
+        # As a request it is over; as a connection it begins.
+        self.context.access.connections.add(self)
         self._task = asyncio.ensure_future(self._send())
 
     def on_message(self, message: str | bytes) -> None:
@@ -93,9 +97,18 @@ class Live(Base, WebSocketHandler):
 
     def on_close(self) -> None:
         """End with the connection."""
+        self.context.access.connections.discard(self)
         if self._task is not None:
             self.service.core.tally.live -= 1
             self._task.cancel()
+
+    def cut(self) -> None:
+        """Say why it ends, if there is somebody to say it to, and end."""
+        if self._task is None:
+            super().cut()
+            return
+        self._task.cancel()
+        self.close(UNAUTHORISED, "who asked may not any more")
 
     async def _send(self) -> None:
         frames = self.service.feed.frames(self._wanted, self._since)

@@ -15,19 +15,26 @@ __all__ = ["ClusterMetrics", "Metrics", "NodeMetrics"]
 class Metrics(Base):
     """All that is counted."""
 
+    scopes = {"GET": "viewer"}
+
     @describes(media="text/plain", summary="Return all metrics in the text format of Prometheus.")
     async def get(self) -> None:
         """Return it for Prometheus."""
         metrics = self.service.metrics
         async with metrics.drawing:
             # There may be many thousands of lines, and others want answers meanwhile.
-            text = await asyncio.to_thread(exposition.render, await metrics.picture())
+            text = await asyncio.to_thread(
+                exposition.render,
+                await metrics.picture(self.principal.owner, self.principal.cluster),
+            )
         self.set_header("Content-Type", exposition.CONTENT_TYPE)
         self.finish(text)
 
 
 class ClusterMetrics(Base):
     """What processes of a cluster use and do."""
+
+    scopes = {"GET": "viewer"}
 
     @describes(
         Query("history", "1: also what is kept of the last minutes, as series", "flag"),
@@ -42,6 +49,9 @@ class ClusterMetrics(Base):
 
 class NodeMetrics(Base):
     """What a runner tells of its processes."""
+
+    scopes = {"POST": "runner"}
+    audited = False
 
     @describes(
         body=schema.NodeSamples,

@@ -52,6 +52,9 @@ def selection_of(handler: Base, key: str) -> Selection:
 class Output(Base):
     """What components wrote."""
 
+    scopes = {"GET": "viewer", "POST": "runner"}
+    audited = False
+
     @describes(
         *SELECTING,
         *PERIOD,
@@ -99,6 +102,8 @@ class Output(Base):
 class Download(Base):
     """All that a component wrote, as a file."""
 
+    scopes = {"GET": "viewer"}
+
     @describes(*SELECTING, *PERIOD, media="text/plain")
     async def get(self, key: str) -> None:
         """Send it as it was written."""
@@ -117,6 +122,8 @@ class Download(Base):
 
 class Events(Base):
     """What happened."""
+
+    scopes = {"GET": "viewer"}
 
     @describes(
         Query("since", "the cursor of an answer; none begins with the first event"),

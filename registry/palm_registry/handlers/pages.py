@@ -11,8 +11,9 @@ from palm._version import __version__
 from palm.registry_api import schema
 from palm_registry import security
 from palm_registry.description import Query, describes
-from palm_registry.failures import NotFound, Unauthorised
+from palm_registry.failures import Forbidden, NotFound, TooMany, Unauthorised
 from palm_registry.handlers.base import Base, Context
+from palm_registry.scopes import ANY
 
 __all__ = ["STATIC", "Health", "Login", "Logout", "Nothing", "Page", "Static"]
 
@@ -29,6 +30,8 @@ _LOGGED_OUT = """<!doctype html>
 class Page(Base):
     """The page itself."""
 
+    scopes = {"GET": "viewer"}
+
     @describes(media="text/html", summary="Show the page.")
     def get(self) -> None:
         """Show it, or how to get in."""
@@ -39,7 +42,7 @@ class Page(Base):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Show people how to get in; programs get what they always get."""
         wants_page = "text/html" in self.request.headers.get("Accept", "")
-        if wants_page and isinstance(kwargs.get("exc_info", (0, 0))[1], Unauthorised):
+        if wants_page and isinstance(kwargs.get("exc_info", (0, 0))[1], Unauthorised | TooMany):
             self.set_header("Content-Type", "text/html; charset=utf-8")
             self.finish(_LOGGED_OUT)
         else:
@@ -67,6 +70,8 @@ class Health(Base):
 class Login(Base):
     """One-time codes, and what a browser gets for one."""
 
+    scopes = {"POST": "viewer"}
+
     async def prepare(self) -> None:
         """Let in who has a code, and who has a token to get one."""
         self.open_to_all = self.request.method == "GET"
@@ -75,10 +80,9 @@ class Login(Base):
     @describes(reply=schema.LoginCode, status=201, summary="Make a code that lets a browser in.")
     def post(self) -> None:
         """Make a code, for who has a token."""
-        _, _, token = self.request.headers.get("Authorization", "").partition(" ")
-        if not token:
+        if self.principal.session:
             raise Unauthorised("token", "a browser cannot let another one in")
-        self.answer(self.context.access.new_code(token.strip()), 201)
+        self.answer(self.context.access.new_code(self.principal), 201)
 
     @describes(
         Query("code", "the one-time code"),
@@ -88,28 +92,38 @@ class Login(Base):
         summary="Let a browser in that has a code, and lead it to the page.",
     )
     async def get(self) -> None:
-        """Take a code, and lead to the page with a clean address."""
-        session = await self.context.access.redeem(self.get_query_argument("code", ""))
+        """Take a code, and lead to the page, or to ``next`` below it, with a clean address."""
+        try:
+            session, self.principal = await self.context.access.redeem(
+                self.get_query_argument("code", "")
+            )
+        except Forbidden:
+            self.fail()
+            raise
         self.set_cookie(
             self.context.cookie,
             session,
             httponly=True,
-            secure=self.context.scheme == "https",
             samesite="Strict",
+            secure=self.context.scheme == "https",
             path="/",
             expires_days=security.SESSION_TTL / 86400,
         )
-        self.redirect("./", status=303)
+        self.redirect(security.check_next(self.get_query_argument("next", "")), status=303)
+        self.note(self.get_status())
 
 
 class Logout(Base):
     """The end of a browser's session."""
+
+    scopes = {"POST": ANY}
 
     @describes(summary="Log a browser out.")
     async def post(self) -> None:
         """End it."""
         session = self.get_cookie(self.context.cookie)
         if session and self.principal.xsrf:
+            self.context.access.connections.discard(self)  # this one is to be answered
             await self.context.access.end_session(session)
         self.clear_cookie(self.context.cookie, path="/")
         self.nothing()
@@ -117,6 +131,8 @@ class Logout(Base):
 
 class Static(Base, StaticFileHandler):
     """Files of the page."""
+
+    scopes = {"GET": "viewer", "HEAD": "viewer"}
 
     def initialize(self, context: Context) -> None:  # type: ignore[override]
         """Know where they are."""
@@ -135,6 +151,8 @@ class Static(Base, StaticFileHandler):
 
 class Nothing(Base):
     """Every other address."""
+
+    audited = False
 
     async def prepare(self) -> None:
         """Say that there is nothing, to those who may know."""

@@ -9,17 +9,17 @@ from pathlib import Path
 
 from palm.registry_api.schema import RegistryInfo
 from palm_registry.description import describes
-from palm_registry.failures import Forbidden
 from palm_registry.handlers.base import Base, Context
 
 __all__ = ["Backup", "Info", "Restart"]
 
 _CHUNK = 1 << 20
-_ADMINS = ("owner", "admin")
 
 
 class Info(Base):
     """What the registry is."""
+
+    scopes = {"GET": "viewer"}
 
     @describes(reply=RegistryInfo, summary="Say what the registry is, and how it was told to run.")
     async def get(self) -> None:
@@ -27,15 +27,10 @@ class Info(Base):
         self.answer(self.context.control.info())
 
 
-class _Admin(Base):
-    async def prepare(self) -> None:
-        await super().prepare()
-        if self.principal.role not in _ADMINS:
-            raise Forbidden("role", "only who owns the registry may do that")
-
-
-class Restart(_Admin):
+class Restart(Base):
     """Its new start."""
+
+    scopes = {"POST": "admin"}
 
     @describes(status=202, errors=(409,), summary="Let the registry start anew, in its place.")
     async def post(self) -> None:
@@ -45,8 +40,10 @@ class Restart(_Admin):
         self.finish()
 
 
-class Backup(_Admin):
+class Backup(Base):
     """A copy of its database."""
+
+    scopes = {"POST": "admin"}
 
     def initialize(self, context: Context) -> None:
         """Prepare to be left alone meanwhile."""

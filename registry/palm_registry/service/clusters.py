@@ -17,8 +17,18 @@ from palm.registry_api.schema import (
     LeaseReply,
 )
 from palm.spec.names import check_name
-from palm_registry.failures import Conflict, Invalid
-from palm_registry.service.core import Core, add_event, get_cluster, settle, status_of
+from palm_registry.failures import Conflict, Invalid, NotFound
+from palm_registry.keys import Key
+from palm_registry.scopes import OWNER
+from palm_registry.service.core import (
+    Core,
+    add_event,
+    get_cluster,
+    no_such_cluster,
+    settle,
+    status_of,
+)
+from palm_registry.store import access as access_rows
 from palm_registry.store import clusters as rows
 from palm_registry.store import nodes as node_rows
 from palm_registry.store.clusters import ClusterRow
@@ -41,21 +51,40 @@ class Clusters:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def all(self) -> list[ClusterInfo]:
-        """Return every cluster."""
+    async def all(self, owner: str | None = None) -> list[ClusterInfo]:
+        """Return every cluster, or every one of a user."""
 
         def read(connection: Connection) -> list[ClusterInfo]:
-            found = [row for row in rows.all_clusters(connection) if not row.purge]
+            found = [row for row in rows.all_clusters(connection, owner) if not row.purge]
             return [self._info(connection, row) for row in found]
 
         return await self._core.database.read(read)
+
+    async def check_reach(self, key: Key, only: str) -> None:
+        """Refuse a cluster of another user, or any but `only`, as if it were not there.
+
+        One that is being deleted is still there for its runners.
+        """
+
+        def read(connection: Connection) -> None:
+            if rows.get_cluster(connection, key) is None:
+                raise no_such_cluster(connection, key)
+
+        if only and key != only:
+            raise NotFound("no-such-cluster", f"there is no cluster {key!r}")
+        await self._core.database.read(read)
 
     async def get(self, key: str) -> ClusterInfo:
         """Return one cluster."""
         return await self._core.database.read(lambda c: self._info(c, get_cluster(c, key)))
 
-    async def create(self, request: ClusterCreate) -> tuple[ClusterInfo, bool]:
-        """Return the cluster of a name, and whether it was made; one that ended lives again."""
+    async def create(
+        self, request: ClusterCreate, user: str = OWNER, owner: str | None = None
+    ) -> tuple[ClusterInfo, bool]:
+        """Return the cluster of a name, and whether it was made; one that ended lives again.
+
+        A new one is of `user`; one that is there has to be of `owner`, unless that is None.
+        """
         key = _checked(request.name)
         linger = request.linger
 
@@ -64,9 +93,14 @@ class Clusters:
             row = rows.get_cluster(connection, key)
             made = row is None
             if row is None:
-                row = ClusterRow(key=key, name=request.name, created=now, updated=now)
+                _check_user(connection, user)
+                row = ClusterRow(key=key, name=request.name, created=now, updated=now, owner=user)
                 rows.add_cluster(connection, row)
                 add_event(connection, key, "cluster.created", "the cluster was made")
+            elif owner not in (None, row.owner):
+                # Keys are unique in a registry; whose this one is stays untold.
+                hint = "choose another name"
+                raise Conflict("name-taken", f"the name {key!r} cannot be used", hint)
             elif row.purge:
                 hint = "try again in a moment"
                 raise Conflict("being-deleted", f"the cluster {key!r} is being deleted", hint)
@@ -196,7 +230,14 @@ class Clusters:
             holders=self._core.leases.holders(row.key),
             nodes=nodes,
             components=components,
+            owner=row.owner,
         )
+
+
+def _check_user(connection: Connection, name: str) -> None:
+    """Refuse a new cluster to who was removed while asking for it."""
+    if name != OWNER and access_rows.get_user(connection, name) is None:
+        raise NotFound("no-such-user", f"there is no user {name!r}")
 
 
 def end_cluster(connection: Connection, row: ClusterRow, why: str) -> None:

@@ -11,6 +11,7 @@ from palm.spec.names import nearest
 from palm.spec.placement import plan
 from palm_registry.cursor import Cursor
 from palm_registry.failures import NotFound
+from palm_registry.keys import owner_of
 from palm_registry.signals import Signals
 from palm_registry.status import Facts, cluster_status, demand_of, hosts_of, released
 from palm_registry.store import Database
@@ -26,7 +27,7 @@ from palm_registry.watch import Leases, Nodes
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["Core", "add_event", "facts_of", "get_cluster", "settle", "status_of"]
+__all__ = ["Core", "add_event", "facts_of", "get_cluster", "no_such_cluster", "settle", "status_of"]
 
 
 @dataclass
@@ -56,14 +57,22 @@ def get_cluster(connection: Connection, key: str) -> ClusterRow:
     Raises
     ------
     NotFound
-        With the nearest key as its hint; also for one that is being deleted.
+        With the nearest key as its hint; also for one that is being deleted, and for one of
+        another user than a `Key` is of.
     """
     row = cluster_rows.get_cluster(connection, key)
     if row is not None and not row.purge:
         return row
-    close = nearest(key, [c.key for c in cluster_rows.all_clusters(connection) if not c.purge])
+    raise no_such_cluster(connection, key)
+
+
+def no_such_cluster(connection: Connection, key: str) -> NotFound:
+    """The answer for a cluster that is not there, or not for whoever asks: it is the same."""
+    # Not the others' keys: even a hint may not tell that they are there.
+    known = cluster_rows.all_clusters(connection, owner_of(key))
+    close = nearest(key, [c.key for c in known if not c.purge])
     hint = f"did you mean {close!r}?" if close else ""
-    raise NotFound("no-such-cluster", f"there is no cluster {key!r}", hint)
+    return NotFound("no-such-cluster", f"there is no cluster {key!r}", hint)
 
 
 def facts_of(connection: Connection, key: str) -> Facts:
@@ -98,7 +107,7 @@ def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
         event_rows.last_event(connection), output_rows.last_segment(connection), identity
     )
     return cluster_status(
-        key,
+        row.key,
         facts_of(connection, key),
         generation=row.generation,
         cursor=str(cursor),

@@ -68,11 +68,16 @@ class Metrics:
             series=self._samples.series(key, nodes, now) if history else [],
         )
 
-    async def picture(self) -> Picture:
-        """Return all that is to be seen from outside, at one moment."""
+    async def picture(self, owner: str | None = None, only: str = "") -> Picture:
+        """Return all that is to be seen from outside, at one moment.
+
+        Of clusters that is of those of a user, or of one `only`, if given.
+        """
 
         def read(connection: Connection) -> tuple[list[ClusterRow], list[NodeRow]]:
-            return cluster_rows.all_clusters(connection), node_rows.all_nodes(connection)
+            found = cluster_rows.all_clusters(connection, owner)
+            reached = [row for row in found if only in ("", row.key)]
+            return reached, node_rows.all_nodes(connection)
 
         clusters, nodes = await self._core.database.read(read)
         now = self._core.now()

@@ -113,6 +113,8 @@ class NodeRules:
         """Forget a node; its runner, if there still is one, is told to stop all and end."""
 
         def write(connection: Connection) -> None:
+            if cluster_rows.get_cluster(connection, key) is None:
+                get_cluster(connection, key)
             found = rows.get_node(connection, key, node)
             if found is None or found.removed:
                 raise NotFound("no-such-node", f"there is no node {node!r}")

@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from palm.registry_api.schema import ClusterStatus
+from palm_registry.keys import owner_of
 from palm_registry.signals import Signals
 
 __all__ = ["SharedStatus"]
 
+#: A cluster, and whose it has to be.
+_Asked = tuple[str, str | None]
 
 #: Clusters whose latest status is kept; of more, those computed longest ago are not.
 _KEPT = 16
@@ -31,26 +34,27 @@ class SharedStatus:
     ) -> None:
         self._signals = signals
         self._compute = compute
-        self._latest: dict[str, tuple[int, asyncio.Future[ClusterStatus]]] = {}
+        self._latest: dict[_Asked, tuple[int, asyncio.Future[ClusterStatus]]] = {}
 
     async def __call__(self, key: str) -> ClusterStatus:
         """Return the status as it is by now, or became since the last change."""
         # Counted before the look: a change during it makes the next caller look again.
         version = self._signals.versions(key, ["status"])["status"]
-        known = self._latest.get(key)
+        asked = (str(key), owner_of(key))  # who may not see a cluster gets no other's look at it
+        known = self._latest.get(asked)
         if known is None or known[0] != version or _is_of_no_use(known[1]):
             known = (version, asyncio.ensure_future(self._compute(key)))
-            self._latest.pop(key, None)
-            self._latest[key] = known
+            self._latest.pop(asked, None)
+            self._latest[asked] = known
             if len(self._latest) > _KEPT:
                 del self._latest[next(iter(self._latest))]
-            known[1].add_done_callback(lambda done: self._forget_failed(key, done))
+            known[1].add_done_callback(lambda done: self._forget_failed(asked, done))
         # Who goes away takes it from nobody else.
         return await asyncio.shield(known[1])
 
-    def _forget_failed(self, key: str, done: asyncio.Future[ClusterStatus]) -> None:
-        if _is_of_no_use(done) and self._latest.get(key, (0, None))[1] is done:
-            del self._latest[key]
+    def _forget_failed(self, asked: _Asked, done: asyncio.Future[ClusterStatus]) -> None:
+        if _is_of_no_use(done) and self._latest.get(asked, (0, None))[1] is done:
+            del self._latest[asked]
 
 
 def _is_of_no_use(done: asyncio.Future[ClusterStatus]) -> bool:

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 
 from palm.registry_api.schema import ClusterState
 from palm.spec.component import ComponentSpec
+from palm_registry.keys import owner_of
 from palm_registry.models import clusters, components, leases, nodes, placements
+from palm_registry.scopes import OWNER
 from palm_registry.store.database import fetch_all, fetch_one
 
 __all__ = [
@@ -48,6 +50,7 @@ class ClusterRow(msgspec.Struct, kw_only=True):
     linger: float | None = None
     held: bool = False
     purge: bool = False
+    owner: str = OWNER
 
 
 class ComponentRow(msgspec.Struct, kw_only=True):
@@ -64,15 +67,21 @@ class ComponentRow(msgspec.Struct, kw_only=True):
         return self.spec.replicas if self.running else 0
 
 
-def all_clusters(connection: Connection) -> list[ClusterRow]:
-    """Return every cluster by key."""
-    rows = fetch_all(connection, select(clusters).order_by(clusters.c.key))
-    return [ClusterRow(**row) for row in rows]
+def all_clusters(connection: Connection, owner: str | None = None) -> list[ClusterRow]:
+    """Return every cluster, or every one of a user, by key."""
+    query = select(clusters).order_by(clusters.c.key)
+    if owner is not None:
+        query = query.where(clusters.c.owner == owner)
+    return [ClusterRow(**row) for row in fetch_all(connection, query)]
 
 
 def get_cluster(connection: Connection, key: str) -> ClusterRow | None:
-    """Return a cluster, if it is there."""
-    row = fetch_one(connection, select(clusters).where(clusters.c.key == key))
+    """Return a cluster, if it is there, and if it is of the user whose a `Key` is."""
+    query = select(clusters).where(clusters.c.key == key)
+    owner = owner_of(key)
+    if owner is not None:
+        query = query.where(clusters.c.owner == owner)
+    row = fetch_one(connection, query)
     return None if row is None else ClusterRow(**row)
 
 
