@@ -29,7 +29,7 @@ Document = dict[str, Any]
 JSON, MSGPACK = "application/json", "application/msgpack"
 _REFERENCE = "#/components/schemas/{name}"
 #: Statuses that any request may get, and those of requests with a body.
-_USUAL = (400, 401, 403, 413, 426, 503)
+_USUAL = (400, 401, 403, 413, 426, 429, 503)
 _WITH_BODY = (415,)
 _MEANINGS = {
     400: "it cannot be meant",
@@ -41,6 +41,7 @@ _MEANINGS = {
     413: "the body is too large",
     415: "the body is neither JSON nor MessagePack",
     426: "it is no WebSocket, or of another version of the API",
+    429: "there were too many failed attempts to get in; try again after `Retry-After` seconds",
     503: "the database is busy; try again after `Retry-After` seconds",
 }
 #: What the names in addresses stand for.

@@ -178,7 +178,7 @@ LATER = {"If-Modified-Since": "Fri, 01 Jan 2100 00:00:00 GMT"}
         (304, "GET", "/static/page.js", None, LATER),
         (204, "POST", "/logout", None, {}),
         (400, "POST", "/api/clusters", b"{", JSON),
-        (400, "GET", "/api/clusters/c/live", None, {}),
+        (426, "GET", "/api/clusters/c/live", None, {}),
         (401, "GET", "/", None, {"Authorization": "Basic x", "Accept": "text/html"}),
         (401, "GET", "/static/page.js", None, {"Authorization": "Basic x"}),
         (403, "GET", "/login?code=x", None, {}),

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.no_leak_check("threads", "descriptors")
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: What stands for each part of a path: nothing that is there, so that nothing is done.
-PARTS = {"key": "c", "name": "absent", "node": "absent", "action": "start", "path": "page.js"}
+PARTS = {"key": "c", "name": "absent", "node": "absent", "action": "start", "path": "page.js",
+         "number": "1"}  # fmt: skip
 #: Where one knows a code or asks for nothing but a sign of life.
 OPEN = {("GET", "health"), ("GET", "login")}
 
@@ -72,7 +73,7 @@ def test_scopes_mean_what_their_names_say() -> None:
 def test_reading_takes_no_more_than_changing() -> None:
     for _route, handler in ROUTES:
         if "GET" in handler.scopes and not handler.open_to_all:
-            assert handler.scopes["GET"] in ("viewer", "admin")
+            assert handler.scopes["GET"] in ("any", "viewer", "admin")
         for method in {"PUT", "DELETE", "PATCH"} & set(handler.scopes):
             assert handler.scopes[method] != "viewer"
 
