@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, text
 
 from palm.errors import RegistryError
 from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.schema import NodeSamples, Sample
 from palm_registry.keys import Key
 from palm_registry.migrations import m0001
 from palm_registry.security import digest_of
@@ -71,6 +72,12 @@ def test_a_user_does_with_an_own_cluster_whatever_there_is_to_do(
     with alice.live("alices", since="start") as feed:
         seen = {feed.next_frame(10).topic for _ in range(3)}  # type: ignore[union-attr]
     assert "status" in seen
+    sample = Sample(name="foo", component="foo", instance="foo.1", pid=1)
+    alice.send_metrics("alices", "here", NodeSamples(session=runner.session, samples=[sample]))
+    with alice.live("alices", ("metrics",)) as feed:
+        frame = feed.next_frame(10)
+    assert frame is not None
+    assert [found.name for found in frame.data.samples] == ["foo"]
     assert [record.text for record in alice.output("alices").records] == ["hello\n"]
     runner.client.leave("alices", "here")
     alice.delete_cluster("alices")

@@ -61,7 +61,7 @@ class Metrics:
         nodes = await self._core.database.read(read)
         now = self._core.now()
         return ClusterMetrics(
-            cluster=key,
+            cluster=str(key),
             time=time.time(),
             bounds=self._samples.bounds(key, nodes, now),
             samples=self._samples.newest(key, nodes, now),
