@@ -110,22 +110,17 @@ class Feed:
                 frames = await reader.look(ticket)
                 for frame in frames:
                     yield frame
-                await self._pause(reader, key, ticket, began if frames else None)
+                if not frames and not reader.behind:
+                    await self.signals.wait(key, ticket, reader.patience(ticket))
+                await self._pause(reader, began)
         finally:
             self._leave(key)
 
-    async def _pause(
-        self, reader: _Reader, key: str, ticket: dict[str, int], began: float | None
-    ) -> None:
-        """Wait for something new, or, after frames of a look that `began` then, for a little."""
-        if reader.behind:
-            await asyncio.sleep(0)  # others are to have their turn
-            return
-        if began is None:
-            await self.signals.wait(key, ticket, reader.patience(ticket))
-            began = asyncio.get_running_loop().time()
-        if (pause := began + PERIOD - asyncio.get_running_loop().time()) > 0:
-            await asyncio.sleep(pause)
+    async def _pause(self, reader: _Reader, began: float) -> None:
+        """Let some time be between two looks, but not if there is more to be read already."""
+        pause = began + PERIOD - asyncio.get_running_loop().time()
+        # Others are to have their turn in any case.
+        await asyncio.sleep(0 if reader.behind else max(pause, 0))
 
     def _join(self, key: str) -> None:
         self._followers[key] += 1
