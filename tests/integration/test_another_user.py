@@ -444,7 +444,7 @@ def test_another_user_gets_nothing_of_a_cluster(
     # The two controls: the intruder reaches the registry, and would get in with our token.
     assert done.pop("health") == 200
     assert done.pop("stolen token") == 200
-    assert done.pop("login") == 403
+    assert done.pop("login") in (403, 429)  # by then it has tried too often
     stolen = {done.pop(what) for what in list(done) if what.startswith("stolen token, ")}
     assert stolen == {403}
     asked = {what: done.pop(what) for what in list(done) if what.partition(" ")[0] in METHODS}

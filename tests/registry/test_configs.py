@@ -195,7 +195,8 @@ def test_back_is_a_new_version_with_the_text_of_an_old_one(
     events = [event for event in client.events("c")[0] if event.kind == "config.changed"]
     assert events[-1].text == "version 5 of seed.toml is in force, as version 1 was"
     assert events[-1].data == {
-        "version": 5, "of": 1, "note": "too many", "effects": {"foo-worker": "scaled"},
+        "version": 5, "of": 1, "note": "too many", "by": "owner",
+        "effects": {"foo-worker": "scaled"},
     }  # fmt: skip
     # What is in force is no new version.
     assert client.rollback_config("c", 5).version == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import shutil
 import socket
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -434,3 +436,42 @@ def test_36_a_wrong_body_is_told_and_no_failure(
     answer = browser.ask("POST", "/api/clusters/c/output", body, headers)
     assert (answer.status, answer.code) == (400, "body")
     assert client.output("c").records == []
+
+
+@pytest.mark.parametrize("body", [None, b"{}", b"x" * 1000])
+def test_who_is_refused_may_ask_again_over_the_same_connection(
+    client: RegistryClient, registry: RegistryThread, body: bytes | None
+) -> None:
+    site = urlsplit(registry.url)
+    connection = http.client.HTTPConnection(site.hostname or "", site.port, timeout=10)
+    own = {"Content-Type": "application/json", **bearer(registry)}
+    try:
+        for headers, path, status in [
+            (own, "/api/clusters/none/reset", 404),
+            ({"Authorization": "Bearer x"}, "/api/clusters/c/reset", 401),
+            ({**own, "Origin": "http://evil.example"}, "/api/clusters/c/reset", 403),
+            (own, "/nothing", 404),
+            (own, "/api/clusters/c/reset", 200),
+        ]:
+            connection.request("POST", path, body, headers)
+            before = connection.sock
+            answer = connection.getresponse()
+            answer.read()
+            assert (answer.status, connection.sock) == (status, before)
+    finally:
+        connection.close()
+
+
+def test_a_large_body_of_who_is_refused_is_not_waited_for_and_this_is_said(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    site = urlsplit(registry.url)
+    connection = http.client.HTTPConnection(site.hostname or "", site.port, timeout=10)
+    try:
+        connection.putrequest("POST", "/api/clusters")
+        connection.putheader("Content-Length", str(2**20))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Connection"]) == (401, "close")
+    finally:
+        connection.close()

@@ -70,6 +70,8 @@ _STATUS: tuple[tuple[type[PalmError], int], ...] = (
 )
 #: Bytes of bodies that may be in memory at once, all requests together.
 MAX_BODIES = 16 * MAX_BODY
+#: Bytes of a body that is read, and thrown away, of who is refused.
+_SHORT = 64 * 1024
 _LONG_VERSION = 9
 _READING = ("GET", "HEAD", "OPTIONS")
 _JSON, _MSGPACK = "application/json", "application/msgpack"
@@ -131,6 +133,8 @@ class Base(RequestHandler):
     audited = True
     #: Whether a page must say where it comes from, as browsers do for WebSockets.
     needs_origin = False
+    #: Whether the connection ends with the answer.
+    _closes = False
 
     def initialize(self, context: Context) -> None:
         """Take what the handlers share."""
@@ -141,6 +145,7 @@ class Base(RequestHandler):
         self.details: dict[str, Any] = {}
         self._code = ""
         self._refusal: failures.Refused | None = None
+        self._is_refused = False
         self._forget_body(bytearray())
 
     def set_default_headers(self) -> None:
@@ -149,13 +154,46 @@ class Base(RequestHandler):
             self.set_header(name, value)
         self.set_header(API_HEADER, str(API))
         self.clear_header("Server")
+        if self._closes:
+            self.set_header("Connection", "close")
 
     async def prepare(self) -> None:
-        """Refuse what comes from elsewhere, from nobody, or in another form."""
+        """See whether the request may be; its body comes after this."""
         # Refused, the rest of a body is read and thrown away, but not for long.
         connection = cast(HTTP1Connection, self.request.connection)
         connection.set_max_body_size(ENDLESS)
         connection.set_body_timeout(REFUSED_TIMEOUT)
+        try:
+            await self.admit()
+        except (PalmError, HTTPError) as error:
+            if not self._is_short():
+                self._closes = True
+                raise
+            self._refuse_later(error)
+        else:
+            connection.set_body_timeout(BODY_TIMEOUT)
+
+    def _is_short(self) -> bool:
+        """Whether the body is soon read to its end, if there is one."""
+        text = self.request.headers.get("Content-Length", "0")
+        chunked = "Transfer-Encoding" in self.request.headers
+        return not chunked and text.isdecimal() and int(text) <= _SHORT
+
+    def _refuse_later(self, error: Exception) -> None:
+        """Answer with an error once the body was read, and thrown away.
+
+        An answer before that closes the connection (Tornado's way not to read the body), and who
+        sends the next request over it may find that out instead of the answer.
+        """
+
+        def refuse(*_args: Any, **_kwargs: Any) -> None:
+            raise error
+
+        self._is_refused = True
+        setattr(self, (self.request.method or "").lower(), refuse)
+
+    async def admit(self) -> None:
+        """Refuse what comes from elsewhere, from nobody, or in another form."""
         headers = self.request.headers
         check_host(self.request.host, self._hosts())
         check_origin(headers.get("Origin"), self.context.scheme, self.request.host)
@@ -174,7 +212,6 @@ class Base(RequestHandler):
             # A handler sees no argument that the document does not know.
             given = self.request.query_arguments
             self.request.query_arguments = check_query(self.described, given)
-        connection.set_body_timeout(BODY_TIMEOUT)
 
     @property
     def described(self) -> Description | None:
@@ -215,6 +252,8 @@ class Base(RequestHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Keep a part of the body, as far as there is room; Tornado calls this."""
+        if self._is_refused:
+            return
         if self._refusal is None and len(self._received) + len(chunk) > self._room:
             self._refusal = _too_large(self._room)
         if self._refusal is None and self.context.receiving + len(chunk) > MAX_BODIES:

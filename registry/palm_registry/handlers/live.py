@@ -42,9 +42,9 @@ class Live(Base, WebSocketHandler):
         super().initialize(context)
         self._task: asyncio.Task[None] | None = None
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """Answer as any other request while there is still a status to answer with."""
-        await super().prepare()
+        await super().admit()
         key = self.path_kwargs["key"]
         await self.service.clusters.get(key)
         self._wanted = self._read(key)

@@ -72,10 +72,10 @@ class Login(Base):
 
     scopes = {"POST": "viewer"}
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """Let in who has a code, and who has a token to get one."""
         self.open_to_all = self.request.method == "GET"
-        await super().prepare()
+        await super().admit()
 
     @describes(reply=schema.LoginCode, status=201, summary="Make a code that lets a browser in.")
     def post(self) -> None:
@@ -86,6 +86,7 @@ class Login(Base):
 
     @describes(
         Query("code", "the one-time code"),
+        Query("next", "where it leads to, below the page"),
         status=303,
         errors=(400,),
         open_to_all=True,
@@ -154,7 +155,7 @@ class Nothing(Base):
 
     audited = False
 
-    async def prepare(self) -> None:
+    async def admit(self) -> None:
         """Say that there is nothing, to those who may know."""
-        await super().prepare()
+        await super().admit()
         raise NotFound("no-such-address", "there is nothing here")
