@@ -451,7 +451,7 @@ def test_who_is_refused_may_ask_again_over_the_same_connection(
             ({"Authorization": "Bearer x"}, "/api/clusters/c/reset", 401),
             ({**own, "Origin": "http://evil.example"}, "/api/clusters/c/reset", 403),
             (own, "/nothing", 404),
-            (own, "/api/clusters/c/reset", 200),
+            (own, "/api/clusters/c/config/check", 400),
         ]:
             connection.request("POST", path, body, headers)
             before = connection.sock
