@@ -16,7 +16,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from benchmarks.output.lines import Ledger
 
 #: Bytes a second that a slow follower reads.
-SLOW = 2_000_000
+SLOW = 4_000_000
 
 
 class _Record(msgspec.Struct):

@@ -38,6 +38,8 @@ EVENT_BACKLOG = 1000
 EVENTS = 500
 #: Segments that are looked at, at once.
 PAGE = 1000
+#: Segments, and bytes, that are read at once for who skips nothing: it has the more before it.
+GAPLESS_PAGE, GAPLESS = 256, 1024 * 1024
 #: Bytes of the newest output that are kept for those who follow: of a cluster, and of all.
 TAIL, TAILS = 16 * 1024 * 1024, 64 * 1024 * 1024
 
@@ -308,7 +310,8 @@ def _next_output(connection: Any, wanted: Wanted, after: int, known: int | None)
     elif dropped is not None:
         gone = Skipped(topic="output", count=0, reason="dropped")
         return _Next(after, dropped, skipped=gone, more=True)
-    ids = rows.segment_ids(connection, selection, after=after, limit=PAGE)
+    limit, size = (PAGE, BLOCK) if wanted.backlog is not None else (GAPLESS_PAGE, GAPLESS)
+    ids = rows.segment_ids(connection, selection, after=after, limit=limit)
     if not ids:
         # So that what others write need not be looked through again.
         return _Next(max(after, rows.last_segment(connection, selection.cluster)), known)
@@ -316,8 +319,8 @@ def _next_output(connection: Any, wanted: Wanted, after: int, known: int | None)
         skip = _skipped(connection, selection, after, wanted.backlog)
         if skip is not None:
             return _Next(skip[1], known, skipped=skip[0], more=True)
-    last = _within(ids, BLOCK)
-    more = last != ids[-1][0] or len(ids) == PAGE
+    last = _within(ids, size)
+    more = last != ids[-1][0] or len(ids) == limit
     return _Next(last, known, rows.segments(connection, selection, ids[0][0], last), more=more)
 
 
