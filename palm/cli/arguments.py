@@ -7,14 +7,21 @@ Nothing here exits or prints: what cannot be understood is an `ArgumentsError`, 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from palm._version import __version__
-from palm.errors import ConfigError
-from palm.spec.duration import parse_duration
-from palm.spec.names import nearest
-from palm.spec.size import parse_size
+from palm.cli.parser import (
+    ArgumentsError,
+    HelpRequested,
+    Parser,
+    read_duration,
+    read_number,
+    read_port,
+    read_positive,
+    read_seconds,
+    read_size,
+    read_size_or_none,
+)
 
 __all__ = [
     "ArgumentsError",
@@ -38,67 +45,6 @@ _PORTS = {
     "wpull": "results of workers",
     "db": "its cache",
 }
-
-
-class ArgumentsError(ConfigError):
-    """Arguments that cannot be understood; ``prog`` is the command whose ``--help`` explains."""
-
-    def __init__(self, text: str, prog: str) -> None:
-        super().__init__(text, hint=f"see {prog} --help")
-        self.prog = prog
-
-
-class HelpRequested(Exception):  # noqa: N818 - not an error
-    """The user asked for ``text``, and there is nothing else to do."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.text = text
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser that raises, and that names what was probably meant."""
-
-    def __init__(self, prog: str, **options: Any) -> None:
-        super().__init__(prog=prog, add_help=False, allow_abbrev=False, **options)
-        self.add_argument("-h", "--help", action=_HelpAction, nargs=0, help="show this text")
-        #: Looks at the values together, where one alone cannot be wrong.
-        self.check: Callable[[argparse.Namespace], None] | None = None
-
-    def error(self, message: str) -> NoReturn:
-        """Raise; `argparse` calls this."""
-        raise ArgumentsError(message, self.prog)
-
-    def parse_known_args(  # type: ignore[override]
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
-    ) -> tuple[argparse.Namespace, list[str]]:
-        """Refuse what is left over here, where the options of this very command are known."""
-        found, rest = super().parse_known_args(args, namespace)
-        if rest:
-            self._refuse(rest[0])
-        if self.check is not None:
-            self.check(found)
-        return found, []
-
-    def _refuse(self, argument: str) -> NoReturn:
-        option = argument.partition("=")[0]
-        if option.startswith("-"):
-            known = [each for each in self._option_string_actions if each.startswith("--")]
-            self.error(f"no such option: {option}" + _hint(option, known))
-        self.error(f"unexpected argument: {argument}")
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        choices = list(action.choices or ())
-        if action.choices is None or value in choices:
-            return
-        what = "command" if action.metavar == "COMMAND" else "value"
-        hint = _hint(str(value), choices) or f"; there is {', '.join(choices)}"
-        self.error(f"no such {what}: {value}{hint}")
-
-
-class _HelpAction(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        raise HelpRequested(parser.format_help())
 
 
 class _VersionAction(argparse.Action):
@@ -214,12 +160,12 @@ def _add_up(tree: _Tree) -> None:
     parser = tree.add("up", "start the cluster, in the background, if it does not run")
     parser.add_argument("file", metavar="FILE", nargs="?", help="a cluster file to put in force")
     parser.add_argument(
-        "--linger", metavar="TIME", type=_duration, default=None,
+        "--linger", metavar="TIME", type=read_duration, default=None,
         help="how long it goes on after the last notebook that used it: 0, 90s, 2m, forever"
         + (" (2m)" if tree.notebook else " (a new one: forever)"),
     )  # fmt: skip
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=60.0,
+        "--timeout", metavar="S", type=read_seconds, default=60.0,
         help="with FILE: seconds in which all must be ready (60)",
     )  # fmt: skip
 
@@ -348,10 +294,13 @@ def _add_worker(tree: _Tree) -> None:
     parser.add_argument("--master", metavar="MASTER", help="name or address of its master")
     parser.add_argument("--name", metavar="NAME", help="its name; made up if not given")
     parser.add_argument(
-        "--max-tasks", metavar="N", type=_positive, help="be started anew after so many messages"
+        "--max-tasks",
+        metavar="N",
+        type=read_positive,
+        help="start anew after so many messages",
     )
     parser.add_argument(
-        "--max-rss", metavar="SIZE", type=_size,
+        "--max-rss", metavar="SIZE", type=read_size,
         help="be started anew with more memory than this: 500M, 2G",
     )  # fmt: skip
     parser.add_argument(
@@ -359,7 +308,7 @@ def _add_worker(tree: _Tree) -> None:
     )
     parser.add_argument("--functions", metavar="A,B", help="with --http: serve only these")
     parser.add_argument(
-        "--pool", metavar="N", type=_positive, help="with --http: posts under way at once (4)"
+        "--pool", metavar="N", type=read_positive, help="with --http: posts under way at once (4)"
     )
     parser.add_argument("--token-file", metavar="FILE", help="with --http: the token to send")
     parser.add_argument(
@@ -409,7 +358,9 @@ def _add_gateway(tree: _Tree) -> None:
     parser.add_argument(
         "--host", metavar="HOST", default="127.0.0.1", help="where to listen (127.0.0.1)"
     )
-    parser.add_argument("--port", metavar="N", type=_port, default=0, help="its port (any free)")
+    parser.add_argument(
+        "--port", metavar="N", type=read_port, default=0, help="its port (any free)"
+    )
     parser.add_argument(
         "--token-file", metavar="FILE", help="what callers must send; made if not given"
     )
@@ -419,12 +370,14 @@ def _add_gateway(tree: _Tree) -> None:
         "--allow-host", metavar="HOST", action="append", default=[],
         help="a further name, with its port, by which it may be called",
     )  # fmt: skip
-    parser.add_argument("--max-body", metavar="SIZE", type=_size, help="the largest request (16M)")
     parser.add_argument(
-        "--max-requests", metavar="N", type=_positive, help="worked on at once (4096)"
+        "--max-body", metavar="SIZE", type=read_size, help="the largest request (16M)"
     )
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, help="seconds that a call may take (60)"
+        "--max-requests", metavar="N", type=read_positive, help="worked on at once (4096)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="S", type=read_seconds, help="seconds that a call may take (60)"
     )
 
 
@@ -437,7 +390,7 @@ def _add_runner(tree: _Tree) -> None:
         "--ports", metavar="FIRST-LAST", help="ports for sockets of components (any free ones)"
     )
     # For a registry and a cluster that are being made by whoever started this one.
-    parser.add_argument("--patience", type=_seconds, default=0.0, help=argparse.SUPPRESS)
+    parser.add_argument("--patience", type=read_seconds, default=0.0, help=argparse.SUPPRESS)
 
 
 def _add_status(tree: _Tree) -> None:
@@ -459,11 +412,11 @@ def _add_top(tree: _Tree) -> None:
         if tree.notebook else "show what goes from one component to the next, too",
     )  # fmt: skip
     parser.add_argument(
-        "--interval", metavar="S", type=_seconds, default=1.0,
+        "--interval", metavar="S", type=read_seconds, default=1.0,
         help="seconds that are measured (1)" if tree.notebook else "seconds between two looks (1)",
     )  # fmt: skip
     if not tree.notebook:
-        parser.add_argument("-n", metavar="N", type=_positive, help="end after so many looks")
+        parser.add_argument("-n", metavar="N", type=read_positive, help="end after so many looks")
         parser.add_argument(
             "--sort", metavar="COLUMN", choices=_SORTS, help=f"by {', '.join(_SORTS)}"
         )
@@ -479,7 +432,7 @@ def _add_restart(tree: _Tree) -> None:
     parser = tree.add("restart", "replace the processes of a component by new ones")
     parser.add_argument("name", metavar="NAME", help="name of the component")
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=30.0,
+        "--timeout", metavar="S", type=read_seconds, default=30.0,
         help="seconds in which it must be ready (30)",
     )  # fmt: skip
 
@@ -487,7 +440,9 @@ def _add_restart(tree: _Tree) -> None:
 def _add_logs(tree: _Tree) -> None:
     parser = tree.add("logs", "show the output of a component")
     parser.add_argument("name", metavar="NAME", help="name of the component")
-    parser.add_argument("-n", metavar="N", type=_number, default=100, help="how many lines (100)")
+    parser.add_argument(
+        "-n", metavar="N", type=read_number, default=100, help="how many lines (100)"
+    )
     parser.add_argument("--grep", metavar="RE", help="only lines that match this expression")
     parser.add_argument("-f", "--follow", action="store_true", help="go on as more comes")
 
@@ -497,7 +452,7 @@ def _add_tap(tree: _Tree) -> None:
         return
     parser = tree.add("tap", "show the live messages of a component")
     parser.add_argument("name", metavar="NAME", help="name, or an address, of the component")
-    parser.add_argument("-n", metavar="N", type=_number, help="end after so many messages")
+    parser.add_argument("-n", metavar="N", type=read_number, help="end after so many messages")
     parser.add_argument(
         "--edge", metavar="A>B", action="append", default=[],
         help="only what goes from A to B: names, clients or workers; may be given again",
@@ -516,7 +471,7 @@ def _add_stop(tree: _Tree) -> None:
         )
     else:
         parser.add_argument(
-            "--grace", metavar="S", type=_seconds, default=5.0, help="seconds before a kill (5)"
+            "--grace", metavar="S", type=read_seconds, default=5.0, help="seconds before a kill (5)"
         )
     parser.check = lambda found: _check_stop(parser, found)
 
@@ -561,7 +516,10 @@ def _add_token(tree: _Tree) -> None:
     )  # fmt: skip
     each.add_argument("--user", metavar="NAME", default="", help="whose clusters (your own)")
     each.add_argument(
-        "--expires", metavar="TIME", type=_duration, help="how long it is good: 12h, 30d (forever)"
+        "--expires",
+        metavar="TIME",
+        type=read_duration,
+        help="how long it is good: 30d (forever)",
     )
     each.add_argument(
         "--out", metavar="FILE", help="write it into a new file of yours alone, and do not show it"
@@ -593,7 +551,7 @@ def _check_letters(parser: Parser, found: argparse.Namespace) -> None:
 
 def _add_timeout(parser: Parser, seconds: float, what: str) -> None:
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=seconds,
+        "--timeout", metavar="S", type=read_seconds, default=seconds,
         help=f"seconds {what} ({seconds:g})",
     )  # fmt: skip
 
@@ -605,7 +563,7 @@ def _add_registry(tree: _Tree) -> None:
     parser.add_argument(
         "--host", metavar="HOST", help="where to listen (127.0.0.1); elsewhere only with TLS"
     )
-    parser.add_argument("--port", metavar="N", type=_port, help="its port (any free)")
+    parser.add_argument("--port", metavar="N", type=read_port, help="its port (any free)")
     parser.add_argument("--db", metavar="URL", help="its database (a file in the state folder)")
     parser.add_argument("--tls", action="store_true", help="speak TLS; it makes a certificate")
     parser.add_argument("--certfile", metavar="FILE", help="speak TLS, with this certificate")
@@ -615,12 +573,16 @@ def _add_registry(tree: _Tree) -> None:
         help="a further name, or NAME:PORT, by which it is called; the first is in its address",
     )  # fmt: skip
     parser.add_argument(
-        "--retain-size", metavar="SIZE", type=_size_or_none,
+        "--retain-size", metavar="SIZE", type=read_size_or_none,
         help="output that is kept at most: 500M, 10G, none: all (10G)",
     )  # fmt: skip
     parser.add_argument(
-        "--retain-age", metavar="TIME", type=_duration,
+        "--retain-age", metavar="TIME", type=read_duration,
         help="how long output is kept: 12h, 30d, forever (30d)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--move-after", metavar="S", type=read_seconds,
+        help="seconds after which what a lost node had goes to other nodes (30)",
     )  # fmt: skip
     parser.add_argument(
         "--i-understand-this-exposes-code-execution", dest="exposed", action="store_true",
@@ -646,7 +608,7 @@ def _add_registry_actions(actions: _Tree) -> None:
 
 def _check_registry(parser: Parser, found: argparse.Namespace) -> None:
     options = ("host", "port", "tls", "certfile", "keyfile", "hostname", "retain_size",
-               "retain_age", "exposed", "db")  # fmt: skip
+               "retain_age", "move_after", "exposed", "db")  # fmt: skip
     for option in options if found.action else ():
         if vars(found)[option] not in (None, False, []) and (found.action, option) != _COPY_FROM:
             text = f"--{option.replace('_', '-')} is for a start, and not for {found.action}"
@@ -664,7 +626,7 @@ def _add_detach(parser: Parser) -> None:
         "-d", "--detach", action="store_true", help="run in the background, once it is ready"
     )
     parser.add_argument(
-        "--timeout", metavar="S", type=_seconds, default=30.0,
+        "--timeout", metavar="S", type=read_seconds, default=30.0,
         help="with -d: seconds in which it must be ready (30)",
     )  # fmt: skip
     parser.add_argument("--kernel", action="store_true", help="with -d: as an ipykernel")
@@ -682,64 +644,3 @@ def _add_start(parser: Parser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="VAR", default="", help="put the component into this variable"
     )
-
-
-def _hint(given: str, known: Iterable[str]) -> str:
-    meant = nearest(given, known)
-    return f"; did you mean {meant}?" if meant else ""
-
-
-def _number(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    number = _number(text)
-    if not number:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
-    return number
-
-
-def _port(text: str) -> int:
-    number = _number(text)
-    if number >= 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text} is not a port")
-    return number
-
-
-def _size(text: str) -> int:
-    try:
-        size = parse_size(text)
-    except ConfigError:
-        size = None
-    if size is None:  # no limit is not one, either
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size, as 500M or 2G is")
-    return size
-
-
-def _size_or_none(text: str) -> str:
-    try:
-        parse_size(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text
-
-
-def _duration(text: str) -> str:
-    try:
-        parse_duration(text)
-    except ConfigError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
-    return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds")
-    return seconds

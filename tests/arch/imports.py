@@ -36,7 +36,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.runner.hosting": ("palm.cli", "palm.runner"),
     "palm.engines": ("palm.clients", "palm.runner"),
     "palm.clusters": ("palm.clients", "palm.runner"),
-    "palm.cli.arguments": ("palm.spec",),
+    "palm.cli.parser": ("palm.spec",),
+    "palm.cli.arguments": ("palm.spec", "palm.cli.parser"),
     "palm.cli": (
         "palm.servers",
         "palm.gateways",
