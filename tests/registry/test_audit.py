@@ -17,6 +17,8 @@ from palm_registry.store import Database, StoreError
 from tests.registry.test_access import bearer, log_in
 from tests.support.registry import Browser, RegistryThread, Runner, piece, spec
 
+pytestmark = pytest.mark.both_databases
+
 
 def lines(client: RegistryClient) -> list[tuple[str, str, int]]:
     return [(e.token, e.what, e.status) for e in client.audit().entries]

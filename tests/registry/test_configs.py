@@ -21,6 +21,8 @@ from palm_registry.migrations import m0001
 from tests.registry.test_components import SEED
 from tests.support.registry import Browser, RegistryThread, Runner, spec
 
+pytestmark = pytest.mark.both_databases
+
 MORE = SEED.replace("replicas = 2", "replicas = 4")
 OTHER = SEED.replace('"worker.py"', '"other.py"')
 

@@ -13,6 +13,8 @@ from palm.registry_api.schema import Assignments, NodeJoin
 from palm_registry.watch import Nodes
 from tests.support.registry import RegistryThread, Runner, spec, status_of
 
+pytestmark = pytest.mark.both_databases
+
 LOST = MOVE = 0.8
 
 

@@ -18,6 +18,8 @@ from palm_registry.search import look_through, windows
 from palm_registry.store.output import Segment
 from tests.support.registry import piece
 
+pytestmark = pytest.mark.both_databases
+
 WORDS = [b"a\n", b"\n", b"bb", b"ab", b"\r", b"\xff\n", b"err 7\n"]
 #: What two processes write, by turns.
 WRITTEN = st.lists(

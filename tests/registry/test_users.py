@@ -21,6 +21,8 @@ from palm_registry.store import clusters as rows
 from palm_registry.store.clusters import ClusterRow
 from tests.support.registry import RegistryThread, Runner, piece, spec
 
+pytestmark = pytest.mark.both_databases
+
 
 @pytest.fixture
 def users(client: RegistryClient, registry: RegistryThread) -> Iterator[dict[str, RegistryClient]]:
