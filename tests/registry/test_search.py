@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 from collections.abc import Callable
 from itertools import islice, pairwise
 
@@ -163,6 +165,31 @@ def test_what_is_looked_for_is_found_in_all_output(client: RegistryClient) -> No
     assert [record.raw for record in page.records] == wanted[-10:-5]
     only = client.output("c", component="y", grep="line 29", lines=3)
     assert [record.text for record in only.records] == [f"y line {n}\n" for n in (297, 298, 299)]
+
+
+def test_many_who_search_everything_hold_up_nobody_else(client: RegistryClient) -> None:
+    data = b"nothing of interest\n" * 12_000
+    for number in range(60):
+        client.send_output("c", [piece(0, data, f"i.{number}")])
+    found: list[int] = []
+
+    def search() -> None:
+        page = client.output("c", regex="of [^i]nterest$", lines=5)
+        found.append(len(page.records) + page.more)
+
+    searchers = [threading.Thread(target=search) for _ in range(12)]
+    for searcher in searchers:
+        searcher.start()
+    try:
+        for _ in range(20):
+            began = time.monotonic()
+            assert client.cluster_status("c").cluster == "c"
+            assert len(client.output("c", lines=3).records) == 3
+            assert time.monotonic() - began < 5.0
+    finally:
+        for searcher in searchers:
+            searcher.join(60)
+    assert found == [0] * 12
 
 
 def test_a_line_is_open_until_it_ends(client: RegistryClient) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING
 
 from palm.registry_api.schema import OutputPage
@@ -42,6 +42,8 @@ class Searches:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        # One at a time goes beyond its first window: the readers are for others, too.
+        self._deep = asyncio.Semaphore(1)
 
     async def lines(
         self,
@@ -59,7 +61,7 @@ class Searches:
         count = max(0, min(count, MAX_LINES))
         newest = await self._core.database.read(lambda c: self._newest(c, selection.cluster))
         place = self._place(before)
-        search = _Search(self._core, selection, matcher, count, place, newest.output)
+        search = _Search(self._core, selection, matcher, count, place, newest.output, self._deep)
         lines = await search.run() if count else []
         first = search.reached(lines)
         return OutputPage(
@@ -94,8 +96,10 @@ class _Search:
         count: int,
         before: tuple[int, int] | None,
         newest: int,
+        deep: asyncio.Semaphore,
     ) -> None:
         self._core = core
+        self._deep = deep
         self._selection = selection
         self._matcher = matcher
         self._count = count
@@ -109,14 +113,18 @@ class _Search:
     async def run(self) -> list[Segment]:
         """Return the lines, in order."""
         lines: list[Segment] = []
-        end = time.monotonic() + PATIENCE
-        async with aclosing(self._found()) as found:  # type: ignore[type-var]
+        end: float | None = None
+        async with AsyncExitStack() as stack:
+            found = await stack.enter_async_context(aclosing(self._found()))  # type: ignore[type-var]
             async for first, window in found:
                 lines = [*window.sorted(), *lines]
                 self._begin = first
-                if len(lines) >= self._count or time.monotonic() > end:
+                if len(lines) >= self._count or (end is not None and time.monotonic() > end):
                     self.more = True
                     return lines[-self._count :]
+                if end is None:
+                    await stack.enter_async_context(self._deep)
+                    end = time.monotonic() + PATIENCE
         return lines
 
     def reached(self, lines: list[Segment]) -> tuple[int, int] | None:
