@@ -17,7 +17,7 @@ import msgspec
 from palm.registry_api.schema import ClusterMetrics, ClusterStatus, Event, Frame, Skipped, Topic
 from palm_registry.cursor import Cursor
 from palm_registry.failures import NotFound
-from palm_registry.output import record_of
+from palm_registry.output import record_of, within
 from palm_registry.samples import Beat
 from palm_registry.signals import Signals
 from palm_registry.store import Database
@@ -229,22 +229,23 @@ class _Reader:
         return frames
 
     async def _output(self) -> list[Encoded]:
-        run = self._feed.tail(self._wanted.selection.cluster).after(self._cursor.output)
-        if run is None:
+        selection, backlog = self._wanted.selection, self._wanted.backlog
+        tail = self._feed.tail(selection.cluster)
+        run = tail.after(self._cursor.output)
+        if run is None or (backlog is not None and tail.size_after(self._cursor.output) > backlog):
             return await self._stored_output()
         self.behind = self.behind or run.more
         if not run.segments:
             return []
-        selection = self._wanted.selection
         cursor = self._cursor = replace(self._cursor, output=run.last)
         key = (selection, run.segments[0].id, cursor)
-        made = self._feed.tail(selection.cluster).shared(
+        made = tail.shared(
             key, lambda: _encoded([s for s in run.segments if selection.has(s)], cursor)
         )
         return [] if made is None else [made]
 
     async def _stored_output(self) -> list[Encoded]:
-        """Read what is not in memory, or not any more."""
+        """Read what is not in memory, or skip what is too much."""
         after, known = self._cursor.output, self._dropped
         found = await self._feed.database.read(
             lambda c: _next_output(c, self._wanted, after, known)
@@ -319,7 +320,7 @@ def _next_output(connection: Any, wanted: Wanted, after: int, known: int | None)
         skip = _skipped(connection, selection, after, wanted.backlog)
         if skip is not None:
             return _Next(skip[1], known, skipped=skip[0], more=True)
-    last = _within(ids, size)
+    last = within(ids, size)[-1]
     more = last != ids[-1][0] or len(ids) == limit
     return _Next(last, known, rows.segments(connection, selection, ids[0][0], last), more=more)
 
@@ -349,17 +350,6 @@ def _skipped(
             before = number
         if not newest:
             return None  # all of it fits after all
-
-
-def _within(ids: list[tuple[int, int]], limit: int) -> int:
-    """The last of the ids whose sizes fit the limit together; at least the first."""
-    last, total = ids[0][0], 0
-    for number, size in ids:
-        total += size
-        if total > limit and number != ids[0][0]:
-            break
-        last = number
-    return last
 
 
 def _essence(status: ClusterStatus) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from palm.registry_api.schema import OutputPiece, OutputRecord
 from palm_registry.store.output import Segment
 
-__all__ = ["SEGMENT", "Gap", "fresh_parts", "record_of", "split_lines"]
+__all__ = ["SEGMENT", "Gap", "fresh_parts", "record_of", "split_lines", "within"]
 
 #: Bytes of a stored segment at most, so that a page of them fits into memory.
 SEGMENT = 256 * 1024
@@ -68,3 +68,15 @@ def _by_newline(data: bytes) -> Iterator[bytes]:
     yield from (line + b"\n" for line in lines)
     if rest:
         yield rest
+
+
+def within(ids: Sequence[tuple[int, int]], limit: int) -> list[int]:
+    """Return as many of the ids, at least one, as their sizes fit a limit together, in bytes."""
+    kept: list[int] = []
+    total = 0
+    for number, size in ids:
+        total += size
+        if kept and total > limit:
+            break
+        kept.append(number)
+    return kept

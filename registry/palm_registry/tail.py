@@ -91,8 +91,17 @@ class Tail:
         block = next(b for b in reversed(self._blocks) if b.floor <= position)
         if position >= block.last:
             block = self._blocks[self._blocks.index(block) + 1]
-        first = bisect_right(block.segments, position, key=lambda segment: segment.id)
-        return Run(block.segments[first:], block.last, more=block is not newest)
+        segments = block.segments[_first_after(block, position) :]
+        return Run(segments, block.last, more=block is not newest)
+
+    def size_after(self, position: int) -> int:
+        """Return how many bytes follow an id, as far as they are here."""
+        total = 0
+        for block in reversed(self._blocks):
+            if block.last <= position:
+                break
+            total += sum(len(s.data) for s in block.segments[_first_after(block, position) :])
+        return total
 
     def shared(self, key: Hashable, make: Callable[[], bytes | None]) -> bytes | None:
         """Return what `make` makes, or has made for another who asked by the same key."""
@@ -101,3 +110,7 @@ class Tail:
             if len(self._made) > _MADE:
                 self._made.popitem(last=False)
         return self._made[key]
+
+
+def _first_after(block: _Block, position: int) -> int:
+    return bisect_right(block.segments, position, key=lambda segment: segment.id)

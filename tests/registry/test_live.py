@@ -214,6 +214,27 @@ def test_one_flood_does_not_delay_who_follows_another(client: RegistryClient) ->
     assert sorted(delays)[len(delays) // 2] < 2.0
 
 
+def test_a_reader_skips_what_is_beyond_its_backlog_though_it_is_in_memory(
+    client: RegistryClient,
+) -> None:
+    """F28: a panel that stood still for a moment is to show what is new, not what was."""
+    with (
+        client.live("c", ["status", "output"], gapless=True) as other,
+        client.live("c", ["status", "output"], backlog=200_000) as feed,
+    ):
+        for each in (other, feed):
+            frames_until(each, lambda found: found)  # from here on they follow
+        data = b"y" * 2**20
+        pieces = [piece(n * 2**18, data[: 2**18], "big.1") for n in range(32)]
+        client.send_output("c", pieces)  # all at once, and far less than is kept in memory
+        frames = frames_until(feed, lambda found: found and _last_offset(found) == 2**23)
+        assert frames[0].topic == "skipped"
+        assert len(output_of(frames)) + frames[0].data.size == 2**23
+        assert len(output_of(frames)) < 2**20
+        left = frames_until(other, lambda found: len(output_of(found)) == 2**23)
+        assert {frame.topic for frame in left} == {"output"}
+
+
 def _last_offset(frames: list[Frame]) -> int:
     ends = [r.offset + len(r.raw) for f in frames if f.topic == "output" for r in f.data]
     return max(ends, default=0)

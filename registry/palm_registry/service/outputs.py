@@ -16,7 +16,7 @@ from palm.spec.names import check_name
 from palm_registry.cursor import Cursor
 from palm_registry.failures import Conflict, Invalid
 from palm_registry.feed import Feed
-from palm_registry.output import Gap, fresh_parts, record_of
+from palm_registry.output import Gap, fresh_parts, record_of, within
 from palm_registry.service.core import Core, get_cluster
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
@@ -93,7 +93,7 @@ class Outputs:
         def read(connection: Connection) -> _Found:
             get_cluster(connection, selection.cluster)
             ids = rows.segment_ids(connection, selection, after=after.output, limit=limit + 1)
-            kept = _within(ids[:limit], MAX_PAGE)
+            kept = within(ids[:limit], MAX_PAGE)
             found = rows.segments(connection, selection, kept[0], kept[-1]) if kept else []
             # A page without a cursor begins with what there is.
             gone = bool(cursor) and dropped_after(connection, selection, after.output) is not None
@@ -244,15 +244,3 @@ def _segment(number: int, part: Fresh, piece: OutputPiece) -> Segment:
         time=part.time,
         data=part.data,
     )
-
-
-def _within(ids: list[tuple[int, int]], limit: int) -> list[int]:
-    """As many of the ids, at least one, as their sizes fit the limit together."""
-    kept: list[int] = []
-    total = 0
-    for number, size in ids:
-        total += size
-        if kept and total > limit:
-            break
-        kept.append(number)
-    return kept
