@@ -458,18 +458,15 @@ class Assignments(_Value):
 # ---- metrics
 
 
-class FunctionSample(_Value):
-    """What a component has counted of one function, since its process started.
+class _Counted(_Value):
+    """What was counted since a process started.
 
     ``received`` messages are ``done``, ``failed``, ``dropped`` or open; of the open ones ``queued``
-    wait here and ``running`` are at work. ``seconds`` is the time that the function took. The rates
-    are messages a second, ``mean`` is the time that the function takes, ``p50`` and ``p99`` are
-    from arrival to outcome, in seconds and of what is new; None: not known yet. ``part`` names the
-    component where a process has several.
+    wait here and ``running`` are at work. ``seconds`` is the time that functions took. The rates
+    are messages a second, ``mean`` is the time that a function takes, ``p50`` and ``p99`` are
+    from arrival to outcome, in seconds and of what is new; None: not known yet.
     """
 
-    name: Annotated[str, msgspec.Meta(max_length=200)]
-    part: Annotated[str, msgspec.Meta(max_length=64)] = ""
     received: Large = 0
     done: Large = 0
     failed: Large = 0
@@ -484,13 +481,23 @@ class FunctionSample(_Value):
     p99: Measure | None = None
 
 
-class Sample(_Value):
+class FunctionSample(_Counted, kw_only=True):
+    """What a component has counted of one function.
+
+    ``part`` names the component where a process has several.
+    """
+
+    name: Annotated[str, msgspec.Meta(max_length=200)]
+    part: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class Sample(_Counted, kw_only=True):
     """One process at one ``time``: what it uses, and what its functions did, all together.
 
     ``cpu`` is in percent of a processor, ``cpu_seconds`` since its start, ``rss`` in bytes,
     ``files`` counts all that is open, sockets too; None: not known. ``latency`` counts outcomes by
-    the time since arrival, in the buckets of `ClusterMetrics`. The rest is as in `FunctionSample`.
-    ``functions`` are those with the most messages; others are counted together as "(others)".
+    the time since arrival, in the buckets of `ClusterMetrics`. ``functions`` are those with most
+    messages; others are counted together as "(others)".
     """
 
     name: str
@@ -507,18 +514,6 @@ class Sample(_Value):
     threads: Count | None = None
     files: Count | None = None
     restarts: Count = 0
-    received: Large = 0
-    done: Large = 0
-    failed: Large = 0
-    dropped: Large = 0
-    queued: Large = 0
-    running: Large = 0
-    seconds: Measure = 0.0
-    rate_in: Measure | None = None
-    rate_out: Measure | None = None
-    mean: Measure | None = None
-    p50: Measure | None = None
-    p99: Measure | None = None
     latency: Annotated[list[Large], msgspec.Meta(max_length=MAX_BUCKETS)] = []
     functions: Annotated[list[FunctionSample], msgspec.Meta(max_length=MAX_FUNCTIONS)] = []
 

@@ -6,11 +6,8 @@ import asyncio
 import json
 import logging
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,7 +30,7 @@ from palm.spec.cluster import check_cluster
 from palm_registry.handlers import ROUTES
 from palm_registry.handlers.base import Base
 from palm_registry.openapi import document, operations
-from tests.support.registry import Browser, RegistryThread, Runner, piece, spec
+from tests.support.registry import Browser, RegistryThread, Runner, lent_registry, piece, spec
 
 DOCUMENT = document(ROUTES, Base, "0", "palm-session")
 #: Seconds that a heartbeat may ask to be held back here.
@@ -94,11 +91,8 @@ def test_examples_are_what_the_registry_takes() -> None:
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[RegistryThread]:
-    home = Path(tempfile.mkdtemp(prefix="palm-"))
-    running = RegistryThread(home).start()
-    yield running
-    running.stop()
-    shutil.rmtree(home)
+    with lent_registry() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

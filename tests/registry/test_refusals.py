@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import http.client
 import re
-import shutil
 import socket
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +16,7 @@ from palm.registry_api.client import Refused, RegistryClient
 from palm.registry_api.schema import Lease, OutputPiece
 from palm_registry.attempts import Attempts
 from palm_registry.handlers import ROUTES
-from tests.support.registry import Browser, RegistryThread, piece, spec
+from tests.support.registry import Browser, RegistryThread, lent_registry, piece, spec
 
 # The one registry has threads and connections that begin in one test and end in another.
 pytestmark = pytest.mark.no_leak_check("threads", "descriptors")
@@ -29,15 +26,12 @@ pytestmark = pytest.mark.no_leak_check("threads", "descriptors")
     scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 )
 def registry(request: pytest.FixtureRequest) -> Iterator[RegistryThread]:
-    home = Path(tempfile.mkdtemp(prefix="palm-"))
     url = ""
     if request.param == "postgresql":
         server = request.getfixturevalue("postgres_server")
         url = server.url(server.new_database())
-    running = RegistryThread(home, database=url).start()
-    yield running
-    running.stop()
-    shutil.rmtree(home)
+    with lent_registry(database=url) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,11 @@ from palm.registry_api.client import RegistryClient
 from palm_registry.service.retention import too_much
 from palm_registry.settings import Settings
 from tests.registry.test_live import frames_until, output_of
+from tests.support.cluster import until
 from tests.support.registry import RegistryThread, piece
 
 MIB = 1024 * 1024
+BOUND = 60.0  # seconds; far beyond what any of this takes
 
 
 def sent(client: RegistryClient, name: str, size: int, each: int = 64 * 1024) -> bytes:
@@ -47,13 +49,6 @@ def size_of(home: Path) -> int:
     return (home / "state" / "registry.db").stat().st_size
 
 
-def until(holds: Any, within: float = 60.0) -> None:
-    end = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def small(palm_home: Path, database_url: str) -> Any:
     running = RegistryThread(palm_home, database=database_url, retain_size=8 * MIB).start()
@@ -69,9 +64,9 @@ def test_who_floods_loses_its_own_oldest_output_and_the_file_shrinks(
         client.create_cluster("c")
         quiet = sent(client, "quiet", 100_000)
         flood = sent(client, "flood", 40 * MIB)
-        until(lambda: len(stored(client, "flood")) < 8 * MIB)
+        until(lambda: len(stored(client, "flood")) < 8 * MIB, within=BOUND)
         if not database_url:  # PostgreSQL looks after its files itself
-            until(lambda: size_of(palm_home) < 12 * MIB)
+            until(lambda: size_of(palm_home) < 12 * MIB, within=BOUND)
         left = stored(client, "flood")
         assert len(left) > 4 * MIB
         assert flood.endswith(left)
@@ -93,7 +88,7 @@ def test_who_comes_too_late_is_told_and_goes_on_with_what_is_there(small: Regist
         sent(client, "flood", 64 * 1024)
         early = client.output("c", limit=1).cursor
         flood = sent(client, "other", 40 * MIB)
-        until(lambda: len(stored(client, "other")) < 8 * MIB)
+        until(lambda: len(stored(client, "other")) < 8 * MIB, within=BOUND)
         page = client.output("c", cursor=early)
         assert page.dropped
         assert not client.output("c", "flood", cursor=early).dropped
@@ -129,8 +124,8 @@ def test_what_is_too_old_goes_and_events_with_it(
             # and time does.
             assert running.registry is not None and running.registry.service is not None
             running.registry.service.retention._began += 20 * 3600
-            until(lambda: not stored(client, "a"))
-            until(lambda: not client.events("c")[0])
+            until(lambda: not stored(client, "a"), within=BOUND)
+            until(lambda: not client.events("c")[0], within=BOUND)
     finally:
         running.stop()
 

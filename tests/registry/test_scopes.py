@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -16,7 +13,7 @@ from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import Scope
 from palm_registry.handlers import ROUTES
 from palm_registry.scopes import allows
-from tests.support.registry import Browser, RegistryThread, spec
+from tests.support.registry import Browser, RegistryThread, lent_registry, spec
 
 # The one registry has threads and connections that begin in one test and end in another.
 pytestmark = pytest.mark.no_leak_check("threads", "descriptors")
@@ -83,11 +80,8 @@ def test_reading_takes_no_more_than_changing() -> None:
 
 @pytest.fixture(scope="module")
 def registry() -> Iterator[RegistryThread]:
-    home = Path(tempfile.mkdtemp(prefix="palm-"))
-    running = RegistryThread(home).start()
-    yield running
-    running.stop()
-    shutil.rmtree(home)
+    with lent_registry() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

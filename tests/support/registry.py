@@ -6,13 +6,16 @@ import asyncio
 import http.client
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +77,18 @@ class RegistryThread:
 
     def client(self, **options: Any) -> RegistryClient:
         return RegistryClient(self.url, self.token, **options)
+
+
+@contextmanager
+def lent_registry(**options: Any) -> Iterator[RegistryThread]:
+    """A registry in a folder of its own, for all tests of a module; both are gone afterwards."""
+    home = Path(tempfile.mkdtemp(prefix="palm-"))
+    running = RegistryThread(home, **options).start()
+    try:
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(home)
 
 
 class RegistryProcess:
