@@ -97,15 +97,18 @@ def _restart(
 ) -> None:
     end = time.monotonic() + seconds
     life = min(LIFE, seconds / 4)
+    # One after the other, so that also a short run has both.
+    kill = chance.random() < 0.5
     while time.monotonic() < end:
         shared.stop.wait(chance.uniform(0.3, 1.7) * life)
-        if chance.random() < 0.5:
+        if kill:
             process.kill()
             shared.count("kill -9 of the registry")
         else:
             if (code := process.stop()) != 0:
                 shared.complain(f"the registry ended with {code}")
             shared.count("restarts of the registry")
+        kill = not kill
         shared.stop.wait(chance.uniform(0.0, 1.0))
         process.start()
 

@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -42,7 +43,7 @@ class Shared:
     connect: Callable[[], RegistryClient]
     stop: threading.Event = field(default_factory=threading.Event)
     complaints: list[str] = field(default_factory=list)
-    done: dict[str, int] = field(default_factory=dict)
+    done: Counter[str] = field(default_factory=Counter)
     #: How far each instance knows that it is stored.
     acked: dict[str, tuple[str, int]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -55,7 +56,7 @@ class Shared:
     def count(self, what: str, n: int = 1) -> None:
         """Note what was done."""
         with self.lock:
-            self.done[what] = self.done.get(what, 0) + n
+            self.done[what] += n
 
 
 class Actor:
