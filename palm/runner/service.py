@@ -26,6 +26,7 @@ from palm.runner.supervisor import (
     Event,
     Exited,
     Ready,
+    Signal,
     Spawn,
     Spawned,
     SpawnFailed,
@@ -174,6 +175,14 @@ class ProcessSupervisor:
             self._handle(entry, StopRequested(grace))
             entry.saved.asked = False
             self._handle(entry, StartRequested())
+
+    def signal(self, name: str, signal: str) -> None:
+        """Send a signal, as "SIGHUP", to a process and what it started; none if it does not run."""
+        with self._changed:
+            entry = self._entry(name)
+            if entry.machine.pid is not None:
+                self._effects.append((entry, Signal(entry.machine.run, signal)))
+                self._wake()
 
     def discard(self, name: str) -> None:
         """Forget a process that has ended; its spool stays."""

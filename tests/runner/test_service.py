@@ -214,6 +214,19 @@ def test_restart_gives_a_new_process_in_the_same_spool(service: ProcessSuperviso
     assert service.state("foo").instance == instance
 
 
+def test_signal_reaches_a_process_that_runs(service: ProcessSupervisor) -> None:
+    source = PROLOGUE + "signal.signal(signal.SIGUSR1, lambda *_: print('one', flush=True))\n" + (
+        "notify_ready(); stop.wait(60)\n"
+    )  # fmt: skip
+    service.start(script("foo", source))
+    service.wait_ready("foo")
+    service.signal("foo", "SIGUSR1")
+    assert eventually(lambda: service.spool("foo").tail("stdout", 1) == "one\n")
+    service.stop("foo")
+    service.signal("foo", "SIGUSR1")  # nothing is there to take it
+    assert service.state("foo").state == "stopped"
+
+
 def test_name_in_use_is_refused_and_a_stopped_one_may_be_used_again(
     service: ProcessSupervisor,
 ) -> None:
