@@ -23,6 +23,7 @@ from palm.errors import PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
+from palm.runner.forking import ForkServer
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
@@ -69,6 +70,8 @@ class Node:
         Seconds for which the registry may hold back an answer.
     config
         What there is to say of this machine; by default all is found out.
+    forks
+        What forks components of ours; whoever made it ends it.
 
     Raises
     ------
@@ -84,13 +87,14 @@ class Node:
         *,
         wait: float = WAIT,
         config: NodeConfig | None = None,
+        forks: ForkServer | None = None,
     ) -> None:
         config = config or NodeConfig()
         self.name = check_name(name or config.name or node_name())
         self.folders = folders
         self._sockets = Sockets(folders, self.name, config)
         cluster = folders.cluster
-        self._supervisor = ProcessSupervisor(folders.spool, cluster, self.name)
+        self._supervisor = ProcessSupervisor(folders.spool, cluster, self.name, forks=forks)
         self._uploader = Uploader(
             folders.spool, lambda pieces: registry.send_output(cluster, pieces)
         )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, Protocol, TypeVar
 
+from palm.runner.forking import Forked, ForkServer
 from palm.runner.spool import Spool, SpoolState
 from palm.runtime.lifeline import READY_VARIABLE, TIE_VARIABLE
 from palm.runtime.records import is_running, process_identity, process_start_time
@@ -83,7 +84,9 @@ class Watchable(Protocol[_Exit]):
 class Process:
     """A child that we started. Not thread-safe: one thread owns it."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], ready: int, tie: int | None) -> None:
+    def __init__(
+        self, popen: subprocess.Popen[bytes] | Forked, ready: int, tie: int | None
+    ) -> None:
         self.pid = popen.pid
         self.started = time.time()
         self.start_time = process_start_time(popen.pid) or self.started
@@ -219,7 +222,12 @@ class AdoptedProcess:
 
 
 def spawn(
-    spec: ProcessSpec, spool: Spool, *, tied: bool = True, base: Mapping[str, str] | None = None
+    spec: ProcessSpec,
+    spool: Spool,
+    *,
+    tied: bool = True,
+    base: Mapping[str, str] | None = None,
+    forks: ForkServer | None = None,
 ) -> Process:
     """Start the process of a spec with its output in the spool.
 
@@ -229,6 +237,8 @@ def spawn(
         Whether it ends when we are gone.
     base
         The environment it starts from, ours if not given.
+    forks
+        What forks it, if it can: that is faster, and the same otherwise.
 
     Raises
     ------
@@ -238,22 +248,25 @@ def spawn(
     env = component_environment(os.environ if base is None else base, spec, spool.instance)
     with ExitStack() as ours, ExitStack() as theirs:
         ready, ready_child = _pipe(ours, theirs)
-        env[READY_VARIABLE] = str(ready_child)
-        passed, tie = [ready_child], None
+        pipes, tie = {READY_VARIABLE: ready_child}, None
         if tied:
-            tie_child, tie = _pipe(theirs, ours)
-            env[TIE_VARIABLE] = str(tie_child)
-            passed.append(tie_child)
-        popen = subprocess.Popen(
-            spec.argv,
-            stdin=subprocess.DEVNULL,
-            stdout=_owned(theirs, spool.open("stdout")),
-            stderr=_owned(theirs, spool.open("stderr")),
-            env=env,
-            cwd=spec.cwd or None,
-            pass_fds=passed,
-            start_new_session=True,
-        )
+            pipes[TIE_VARIABLE], tie = _pipe(theirs, ours)
+        stdout = _owned(theirs, spool.open("stdout"))
+        stderr = _owned(theirs, spool.open("stderr"))
+        popen: subprocess.Popen[bytes] | Forked | None = None
+        if forks is not None:
+            popen = forks.fork(spec.argv, env, spec.cwd, (stdout, stderr), pipes)
+        if popen is None:
+            popen = subprocess.Popen(
+                spec.argv,
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=env | {name: str(fd) for name, fd in pipes.items()},
+                cwd=spec.cwd or None,
+                pass_fds=list(pipes.values()),
+                start_new_session=True,
+            )
         ours.pop_all()
     os.set_blocking(ready, False)
     return Process(popen, ready, tie)

@@ -18,6 +18,7 @@ from typing import cast
 
 from palm.errors import ConfigError, PalmError
 from palm.runner.entry import Entry
+from palm.runner.forking import ForkServer
 from palm.runner.process import AdoptedProcess, Process, signal_name, spawn
 from palm.runner.readiness import Look, Probe, look_for
 from palm.runner.spool import Spool, SpoolState, make_spool
@@ -69,12 +70,22 @@ class ProcessSupervisor:
         Name of the cluster that the components belong to; goes into the spool.
     node
         If given, the processes outlive us, to be adopted by the next supervisor of that node.
+    forks
+        What forks components of ours; whoever made it ends it.
     """
 
-    def __init__(self, spool: Path, cluster: str = "default", node: str = "") -> None:
+    def __init__(
+        self,
+        spool: Path,
+        cluster: str = "default",
+        node: str = "",
+        *,
+        forks: ForkServer | None = None,
+    ) -> None:
         self._root = spool
         self._cluster = cluster
         self._node = node
+        self._forks = forks
         self._changed = threading.Condition(threading.RLock())
         self._entries: dict[str, Entry] = {}
         self._effects: deque[tuple[Entry, Effect | _Watch]] = deque()
@@ -384,7 +395,7 @@ class ProcessSupervisor:
         entry.stderr_start = entry.spool.size("stderr")
         try:
             look = look_for(entry.spec.ready, entry.spool)
-            process = spawn(entry.spec, entry.spool, tied=not self._node)
+            process = spawn(entry.spec, entry.spool, tied=not self._node, forks=self._forks)
         except (OSError, ValueError, ConfigError) as error:
             return SpawnFailed(run, f"could not be started: {error}")
         with self._changed:

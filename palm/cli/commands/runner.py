@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient
+from palm.runner.forking import ForkServer
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
@@ -34,14 +36,14 @@ def run(arguments: Namespace) -> int:
     )
     folders = Folders.find()
     config = node_config(arguments)
-    client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
-    node = Node(folders, client, config=config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: node.stop())
-    try:
-        node.run()
-    finally:
-        client.close()
+    with closing(ForkServer()) as forks:
+        forks.start()  # it loads while we wait for the registry
+        client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
+        with closing(client):
+            node = Node(folders, client, config=config, forks=forks)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: node.stop())
+            node.run()
     return OK
 
 
