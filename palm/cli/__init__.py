@@ -42,8 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
+    given = sys.argv[1:] if argv is None else argv
+    only = given[0] if given and given[0] in _COMMANDS else ""
     try:
-        arguments = build_parser().parse_args(argv)
+        arguments = build_parser(only=only).parse_args(given)
     except HelpRequested as requested:
         print(requested.text, end="")
         return OK

@@ -7,6 +7,7 @@ Nothing here exits or prints: what cannot be understood is an `ArgumentsError`, 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from palm._version import __version__
@@ -52,10 +53,11 @@ class _VersionAction(argparse.Action):
         raise HelpRequested(f"palm {__version__}\n")
 
 
-def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
+def build_parser(prog: str = "palm", notebook: bool = False, only: str = "") -> Parser:
     """The tree of ``palm`` in a shell, or of ``%palm`` in a notebook.
 
-    The result's ``command`` names the command. Without one, help is what was asked for.
+    The result's ``command`` names the command. Without one, help is what was asked for. With
+    ``only`` it knows this command and no other, which is made in a fraction of the time.
     """
     parser = Parser(prog, description="Interactive clusters of named components.")
     if not notebook:
@@ -65,39 +67,9 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         dest="command", metavar="COMMAND", title="commands", parser_class=Parser
     )
     tree = _Tree(prog, notebook, commands)
-    _add_up(tree)
-    _add_down(tree)
-    _add_master(tree)
-    if not notebook:
-        _add_worker(tree)
-    _add_server(tree)
-    _add_hub(tree)
-    _add_pipeline(tree)
-    _add_sink(tree)
-    if notebook:
-        _add_attach(tree)
-    else:
-        _add_runner(tree)
-    _add_status(tree)
-    if not notebook:
-        _add_ps(tree)
-    _add_top(tree)
-    _add_logs(tree)
-    _add_tap(tree)
-    _add_stop(tree)
-    _add_restart(tree)
-    if notebook:
-        _add_help(tree)
-    else:
-        _add_import(tree)
-        _add_gateway(tree)
-        _add_jobs(tree)
-        _add_dead_letters(tree)
-        _add_registry(tree)
-        _add_token(tree)
-        _add_user(tree)
-        tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
-        tree.add("version", "show the version")
+    for name, (add, where) in _COMMANDS.items():
+        if where in ("", "notebook" if notebook else "shell") and only in ("", name):
+            add(tree)
     parser.check = lambda found: _explain(parser, commands, found)
     return parser
 
@@ -448,8 +420,6 @@ def _add_logs(tree: _Tree) -> None:
 
 
 def _add_tap(tree: _Tree) -> None:
-    if tree.notebook:
-        return
     parser = tree.add("tap", "show the live messages of a component")
     parser.add_argument("name", metavar="NAME", help="name, or an address, of the component")
     parser.add_argument("-n", metavar="N", type=read_number, help="end after so many messages")
@@ -644,3 +614,43 @@ def _add_start(parser: Parser) -> None:
     parser.add_argument(
         "-o", "--out", metavar="VAR", default="", help="put the component into this variable"
     )
+
+
+def _add_ui(tree: _Tree) -> None:
+    tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
+
+
+def _add_version(tree: _Tree) -> None:
+    tree.add("version", "show the version")
+
+
+#: What makes each command, and where it is: in a shell, in a notebook, or in both.
+_COMMANDS: dict[str, tuple[Callable[[_Tree], None], str]] = {
+    "up": (_add_up, ""),
+    "down": (_add_down, ""),
+    "master": (_add_master, ""),
+    "worker": (_add_worker, "shell"),
+    "server": (_add_server, ""),
+    "hub": (_add_hub, ""),
+    "pipeline": (_add_pipeline, ""),
+    "sink": (_add_sink, ""),
+    "attach": (_add_attach, "notebook"),
+    "runner": (_add_runner, "shell"),
+    "status": (_add_status, ""),
+    "ps": (_add_ps, "shell"),
+    "top": (_add_top, ""),
+    "logs": (_add_logs, ""),
+    "tap": (_add_tap, "shell"),
+    "stop": (_add_stop, ""),
+    "restart": (_add_restart, ""),
+    "help": (_add_help, "notebook"),
+    "import": (_add_import, "shell"),
+    "gateway": (_add_gateway, "shell"),
+    "jobs": (_add_jobs, "shell"),
+    "dead-letters": (_add_dead_letters, "shell"),
+    "registry": (_add_registry, "shell"),
+    "token": (_add_token, "shell"),
+    "user": (_add_user, "shell"),
+    "ui": (_add_ui, "shell"),
+    "version": (_add_version, "shell"),
+}

@@ -48,6 +48,11 @@ _MODULES: Final = (
     "palm.cli.commands.master",
     "palm.cli.commands.serving",
     "palm.cli.commands.worker",
+    # What these load as late as when they run.
+    "encodings.ascii",
+    "gettext",
+    "locale",
+    "shutil",
 )
 #: What must not be shared, should somebody come to load it: keys and helpers of one process.
 _UNSHARED: Final = ("asyncio", "multiprocessing", "ssl")

@@ -45,7 +45,7 @@ _CALLS: Final = {
 
 
 class Unfit(Exception):  # noqa: N818 - a finding, which is sent on, not an error of the user's
-    """This system, or this process, cannot fork components that are as good as started ones."""
+    """Components forked here would not be as good as started ones; the text says why."""
 
 
 class _Map(ctypes.Structure):
