@@ -66,6 +66,17 @@ class ForkServer:
         with self._lock:
             self._ensure()
 
+    def is_ready(self) -> bool:
+        """Whether it forks by now."""
+        with self._lock:
+            return self._running is not None and self._running.is_ready()
+
+    @property
+    def pid(self) -> int | None:
+        """The process of the server, None while there is none."""
+        running = self._running
+        return None if running is None else running.pid
+
     def fork(
         self,
         argv: Sequence[str],
@@ -184,6 +195,11 @@ class _Running:
             except BaseException:
                 self._channel.close()
                 raise
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def is_ready(self) -> bool:
         """Whether it can fork."""

@@ -152,7 +152,10 @@ class _Server:
         sys.orig_argv[:] = map(os.fsdecode, request.argv)
         # As ``python -m`` has it until it has found the module.
         sys.argv[:] = ["-m", *sys.orig_argv[3:]]
-        sys.modules["__main__"] = ModuleType("__main__")
+        main = ModuleType("__main__")
+        if "__annotations__" in vars(sys.modules["__main__"]):  # the interpreter has put it there
+            main.__annotations__ = {}
+        sys.modules["__main__"] = main
 
     def _check(self) -> None:
         """Make sure that there is nothing which a fork would share or lack."""
