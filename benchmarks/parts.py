@@ -24,6 +24,7 @@ from benchmarks.processes import BOUND, BrokenError, Caller, Place
 from benchmarks.report import Goal, Report
 from benchmarks.rounds import asking, interleaved
 from benchmarks.systems import PalmCluster, PalmHouse, RelayCluster
+from benchmarks.workers import workers
 
 __all__ = ["GROWTH", "PARTS"]
 
@@ -262,6 +263,7 @@ PARTS: dict[str, Callable[[Report], None]] = {
     "eval": evaluation,
     "start": start,
     "house": house,
+    "workers": workers,
     "echo": echo,
     "tasks": tasks,
     "mixed": mixed,

@@ -229,6 +229,7 @@ def test_module_that_stands_in_the_way_of_a_loaded_one_has_it_started(
         supervisor.start(palm("foo", "server", str(target), cwd=str(other)))
         supervisor.wait_ready("foo")
         assert f"{other / 'difflib.py'}\n" in supervisor.spool("foo").tail("stdout", 100)
+        supervisor.stop("foo")
     assert forks.forked == []
 
 
