@@ -33,7 +33,8 @@ def note(figure, system, begun):
     seconds.setdefault(figure, {}).setdefault(system, []).append(time.perf_counter() - begun)
 
 def begun_again(worker, pid):
-    return worker.status().ready and pid not in worker.pids
+    status = worker.status()
+    return status.ready == 3 and all(each.pid != pid for each in status.processes)
 
 with palm.up() as cluster:
     cluster.start("master", "foo").wait_ready()

@@ -80,10 +80,10 @@ class _Server:
     def prepare(self) -> None:
         """Load what components need; make sure that all is as it must be."""
         self._system = System()
-        self._system.show_as(self._shown_as, os.environb)
         for name in _MODULES:
             importlib.import_module(name)
         self._check()
+        self._system.show_as(self._shown_as, os.environb)
         self._loaded = Loaded()
         gc.collect()
         gc.freeze()  # what is never looked at by the collector stays shared

@@ -11,14 +11,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
+from palm.registry_api.schema import ComponentSpec
+from palm.runner.adoption import left_behind
 from palm.runner.forkable import early, is_forkable, pack, unpack
 from palm.runner.forking import ForkServer
 from palm.runner.service import ProcessSupervisor
+from palm.runtime.folders import Folders
 from tests.runner.conftest import SERVE, script
 from tests.support.forks import FACTS, ROOT, CountingForks, palm, read_facts
+from tests.support.leaks import processes_of
+from tests.support.nodes import House
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux's")
 
@@ -54,6 +60,31 @@ def eventually(condition: Callable[[], bool], timeout: float = 20.0) -> bool:
     return True
 
 
+def served(name: str) -> ComponentSpec:
+    """A server that says whether it was forked."""
+    source = (
+        "import sys\n"
+        "print('forked' if 'palm.runner.forkserver' in sys.modules else 'started', flush=True)\n"
+        "def serve(payload): return payload\n"
+    )
+    target = Path(os.environ["PALM_RUN_DIR"]).parent / f"{name}.py"
+    target.write_text(source)
+    return ComponentSpec(
+        name=name,
+        role="server",
+        argv=[sys.executable, "-m", "palm", "server", str(target), "--name", name],
+        env={"PYTHONPATH": ROOT},
+        generation=1,
+    )
+
+
+def fork_servers() -> list[int]:
+    """The fork servers of this test's runner."""
+    run = os.environ["PALM_RUN_DIR"]
+    home = Path(run).parent
+    return [each.pid for each in processes_of(home) if "palm.runner.forkserver" in each.cmdline()]
+
+
 def facts(
     service: ProcessSupervisor, folder: Path, name: str = "foo", **options: Any
 ) -> dict[str, Any]:
@@ -77,7 +108,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "variables": {"env": {"ZONE": "a=b\nc", "PALM_LOG_LEVEL": "DEBUG", "TZ": "Asia/Tokyo"}},
     "a path as a notebook has it": {"env": {"PYTHONPATH": os.pathsep.join([ROOT, *sys.path])}},
     "a path of its own": {"env": {"PYTHONPATH": f"/opt:{ROOT}:relative::/opt"}},
-    "a link to its folder": {"cwd": "/proc/self/root/usr"},
+    "a link to its folder": {"cwd": "LINK"},
 }
 
 
@@ -85,6 +116,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def test_forked_component_cannot_tell_that_it_was_not_started(
     service: ProcessSupervisor, plain: ProcessSupervisor, tmp_path: Path, options: dict[str, Any]
 ) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/usr")
+    if options.get("cwd") == "LINK":
+        options = {**options, "cwd": str(link)}
     forked = facts(service, tmp_path, **options)
     started = facts(plain, tmp_path, **options)
     assert (forked["own"]["forked"], started["own"]["forked"]) == (True, False)
@@ -374,6 +409,47 @@ sys.stdin.read()
     assert psutil.Process(component).status() != psutil.STATUS_ZOMBIE
     psutil.Process(component).terminate()
     assert eventually(lambda: not psutil.pid_exists(component))
+
+
+def test_forked_components_are_adopted_after_a_kill_of_the_runner(house: House) -> None:
+    house.runner.start()
+    # By then the server is there: what is started before it would be started in the plain way.
+    name = "first"
+    house.client.declare("default", served(name))
+    assert house.ready()
+    assert eventually(lambda: bool(fork_servers()))
+    house.client.declare("default", served("foo"))
+    assert house.ready()
+    before = {each: house.replicas(each)[0].pid for each in (name, "foo")}
+    assert eventually(lambda: b"forked\n" in house.stdout("foo"))
+    servers = fork_servers()
+    house.runner.kill()
+    assert eventually(lambda: not any(map(psutil.pid_exists, servers)))
+    house.runner.start()
+    assert eventually(lambda: all(house.replicas(each)[0].state == "ready" for each in before))
+    assert {each: house.replicas(each)[0].pid for each in before} == before
+    # Not its child, it can be ended all the same.
+    house.client.stop("default", "foo")
+    assert eventually(lambda: house.replicas("foo")[0].state == "stopped")
+
+
+def test_forked_component_whose_start_was_not_noted_is_found(
+    tmp_path: Path, forks: CountingForks
+) -> None:
+    folders = Folders.find()
+    supervisor = ProcessSupervisor(folders.spool, node="here", forks=forks)
+    supervisor.start(palm("foo", "master"))
+    supervisor.wait_ready("foo")
+    spool, pid = supervisor.spool("foo"), supervisor.state("foo").pid
+    state = spool.read_state()
+    assert state is not None and state.pid == pid and forks.forked == [pid]
+    supervisor.leave()
+    # As if the runner had been killed between the two.
+    spool.write_state(msgspec.structs.replace(state, pid=0, identity="", state="starting"))
+    ((_, found),) = left_behind(folders, "here")
+    assert (found.pid, found.is_running) == (pid, True)
+    os.kill(found.pid, signal.SIGTERM)
+    os.waitpid(found.pid, 0)
 
 
 def test_200_forks_leave_nothing(service: ProcessSupervisor, forks: CountingForks) -> None:

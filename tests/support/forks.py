@@ -32,7 +32,7 @@ def look():
             for each in ("encoding", "errors", "line_buffering", "write_through", "mode", "name")
         ] + [type(stream.buffer).__name__, stream is getattr(sys, f"__{name}__"), stream.fileno()]
     with open("/proc/self/status") as file:
-        kept = ("Umask", "SigB", "SigI", "SigC", "Shd", "Cap", "NoNewPrivs", "Cpus_allowed", "Groups")
+        kept = ("Umask", "SigB", "SigI", "SigC", "Shd", "Cap", "NoNewPrivs", "Cpus_al", "Groups")
         status = [line for line in file if line.startswith(kept)]
     mask = os.umask(0o77)
     os.umask(mask)
