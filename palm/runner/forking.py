@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import select
@@ -133,8 +134,8 @@ class ForkServer:
         return None
 
     def _note(self, server: _Running) -> None:
-        if server.has_hung:
-            self._replace("hung")
+        if server.is_mute:
+            self._replace("did not answer")
         elif server.is_old:
             self._replace("has loaded what has changed")
         elif server.said:
@@ -178,7 +179,7 @@ class _Running:
         #: Of the latest request: why it was refused, whether there was no answer, and whether the
         #: server is out of date.
         self.said = ""
-        self.has_hung = self.is_old = False
+        self.is_mute = self.is_old = False
         self._ready = False
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._channel.setblocking(False)
@@ -222,20 +223,31 @@ class _Running:
         OSError
             It is gone.
         """
-        self.said, self.has_hung, self.is_old = "", False, False
-        if len(request) > MOST:
-            self.said = "its environment is too large"
-            return None
+        self.said, self.is_mute, self.is_old = "", False, False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
-                socket.send_fds(self._channel, [request], [theirs.fileno(), *fds])
+                if not self._send(request, [theirs.fileno(), *fds]):
+                    self.said = "its environment is too large"
+                    return None
             found = _answer(ours, PATIENCE)
             if not found:
-                self.has_hung = True
+                self.is_mute = True
                 self.end()  # before anything else is started in its place
                 found = _answer(ours, 0.0)
             return self._take(found, ours)
+
+    def _send(self, request: bytes, fds: Sequence[int]) -> bool:
+        """Send a request; say whether it has room in one message."""
+        if len(request) > MOST:
+            return False
+        try:
+            socket.send_fds(self._channel, [request], fds)
+        except OSError as error:
+            if error.errno != errno.EMSGSIZE:  # this system sends less at once
+                raise
+            return False
+        return True
 
     def _take(self, answer: bytes, line: socket.socket) -> Forked | None:
         if answer.isdigit():
@@ -282,4 +294,5 @@ def _inherited() -> bytes:
         ]
     kept = (b"Umask", b"Uid", b"Gid", b"Groups", b"Cap", b"NoNewPrivs", b"Seccomp", b"Cpus_allowed")
     status = [line for line in read.pop().splitlines() if line.startswith(kept)]
-    return b"\n".join([*read, *status])
+    nice = b"%d" % os.getpriority(os.PRIO_PROCESS, 0)
+    return b"\n".join([*read, *status, nice])

@@ -98,9 +98,9 @@ class _Server:
     def serve(self) -> bool:
         """Fork what is asked for until the runner is gone; return True in a component."""
         while True:
-            data, fds, _, _ = socket.recv_fds(self._channel, MOST, 8, socket.MSG_CMSG_CLOEXEC)
-            if not data:
-                return False
+            data, fds, flags, _ = socket.recv_fds(self._channel, MOST, 8, socket.MSG_CMSG_CLOEXEC)
+            if not data or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+                return False  # a part of it is lost, and nobody can say which
             with socket.socket(fileno=fds[0]) as line:
                 if self._fork(unpack(data), line, fds[1:]):
                     return True
@@ -108,11 +108,14 @@ class _Server:
                 os.close(fd)
 
     def _fork(self, request: Request, line: socket.socket, fds: Sequence[int]) -> bool:
-        refusal = self._refusal(request)
+        try:
+            refusal = self._refusal(request)
+            if not refusal and self._system.fork_sibling():
+                return False
+        except OSError as error:  # too many processes, or no memory
+            refusal = REFUSED + str(error).encode()
         if refusal:
             line.send(refusal)
-            return False
-        if self._system.fork_sibling():
             return False
         self._channel.close()
         os.setsid()

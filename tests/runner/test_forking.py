@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -475,6 +476,46 @@ def test_200_forks_leave_nothing(service: ProcessSupervisor, forks: CountingFork
     assert (fds(os.getpid()), fds(server)) == before
     assert psutil.Process(server).num_threads() == 1
     assert [child.pid for child in psutil.Process().children()] == [server]
+
+
+def test_what_the_runner_has_by_now_components_have_too(
+    service: ProcessSupervisor, forks: CountingForks, tmp_path: Path
+) -> None:
+    first = forks.pid
+    before = os.umask(0o027)
+    try:
+        assert facts(service, tmp_path)["same"]["umask"] == 0o027
+        assert (len(forks.forked), forks.started) == (0, 1)
+        forks.await_ready()
+        assert forks.pid != first
+        found = facts(service, tmp_path)
+    finally:
+        os.umask(before)
+    assert (found["own"]["forked"], found["same"]["umask"]) == (True, 0o027)
+
+
+def test_request_that_has_no_room_is_started_and_the_server_stays(
+    service: ProcessSupervisor, forks: CountingForks, tmp_path: Path
+) -> None:
+    first = forks.pid
+    large = {f"LARGE_{i}": "x" * 50_000 for i in range(5)}
+    assert not facts(service, tmp_path, env=large)["own"]["forked"]
+    assert facts(service, tmp_path, env={"LARGE": "x" * 50_000})["own"]["forked"]
+    assert forks.pid == first
+
+
+def test_server_without_room_for_descriptors_costs_nothing(
+    service: ProcessSupervisor, forks: CountingForks
+) -> None:
+    first = forks.pid
+    assert first is not None
+    resource.prlimit(first, resource.RLIMIT_NOFILE, (6, 6))
+    service.start(palm("foo", "master"))
+    service.wait_ready("foo")
+    assert service.state("foo").restarts == 0
+    assert forks.started == 1
+    forks.await_ready()
+    assert forks.pid != first
 
 
 def test_closed_server_forks_nothing_and_is_gone(forks: CountingForks) -> None:

@@ -37,7 +37,10 @@ def run(arguments: Namespace) -> int:
     folders = Folders.find()
     config = node_config(arguments)
     with closing(ForkServer()) as forks:
-        forks.start()  # it loads while we wait for the registry
+        if os.environ.get("PALM_FORK") != "0":
+            forks.start()  # it loads while we wait for the registry
+        else:
+            forks.close()
         client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
         with closing(client):
             node = Node(folders, client, config=config, forks=forks)
