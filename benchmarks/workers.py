@@ -78,10 +78,11 @@ print(json.dumps(seconds), flush=True)
 RUNNER = """
 import json, os, sys, time
 from pathlib import Path
+from benchmarks.memory import cpu_seconds
 from palm.runner.forking import ForkServer
 from palm.runner.service import ProcessSupervisor
 from palm.spec.process import ProcessSpec
-rounds, folder, seconds = int(sys.argv[1]), Path(sys.argv[2]), {}
+rounds, folder, seconds, used = int(sys.argv[1]), Path(sys.argv[2]), {}, {}
 target = folder / "stamp.py"
 target.write_text("def stamp(payload):\\n    return b'ok ' + payload\\n")
 
@@ -103,10 +104,11 @@ for at in range(-1, rounds):
         supervisor.wait_ready("w")
         if at >= 0:
             seconds.setdefault(system, []).append(time.perf_counter() - begun)
+            used.setdefault(system, []).append(cpu_seconds(supervisor.state("w").pid))
         supervisor.stop("w")
 supervisor.close()
 forks.close()
-print(json.dumps(seconds), flush=True)
+print(json.dumps({"seconds": seconds, "used": used}), flush=True)
 """
 # A process that has loaded nothing of a user's, as of a new pool.
 EXECUTOR = """
@@ -130,7 +132,9 @@ def workers(report: Report) -> None:
         alone = _ask(place, RUNNER, str(rounds), str(place.folder))
     with Place() as place:
         pools = interleaved(rounds, {POOL: lambda: float(_ask(place, EXECUTOR))})
-    report.add("a further worker, at the runner", "s", {**alone, **pools}, {FORKED: Goal(0.06)})
+    runs = {**alone["seconds"], **pools}
+    report.add("a further worker, at the runner", "s", runs, {FORKED: Goal(0.06)})
+    report.add("of it: its processor time", "s", alone["used"])
     report.add("a further worker, by its cluster", "s", found["one"], {FORKED: Goal(0.06)})
     report.add("a worker in place of a killed one", "s", found["killed"])
     report.add(f"{MANY} further workers at once", "s", found["many"])
