@@ -36,6 +36,10 @@ class Loaded:
             module.__name__: _home(module) for module in modules if "." not in module.__name__
         }
         self._homes.pop("__main__", None)
+        #: Those that were found where `sys.path` says; others came by a hook, as of a package that
+        #: is installed from a checkout, and every interpreter of this environment has the hook.
+        places = {os.path.abspath(place) for place in sys.path}
+        self._by_path = {name for name, home in self._homes.items() if home in places}
         self._names: dict[str, tuple[int, frozenset[str]]] = {}
 
     def changed(self) -> str:
@@ -60,7 +64,7 @@ class Loaded:
                     del left[name]
                 elif _hides(place, name):
                     return os.path.join(place, name)
-        return min(left, default="")
+        return min(left.keys() & self._by_path, default="")
 
     def _names_in(self, place: str) -> frozenset[str]:
         """Return the names that may be modules in a folder; read anew when it has changed."""
