@@ -26,7 +26,7 @@ from palm.runner.forkable import Request, unpack
 from palm.runner.loaded import Loaded, search_path
 from palm.runner.sibling import System, Unfit
 
-__all__ = ["BOOT", "CHANGED", "GO", "MOST", "READY", "REFUSED", "serve"]
+__all__ = ["BOOT", "CHANGED", "GO", "MODULES", "MOST", "READY", "REFUSED", "serve"]
 
 #: The program of the server, given the number of its socket and the places to look for modules.
 BOOT: Final = (
@@ -43,7 +43,7 @@ GO: Final = b"go"
 MOST: Final = 128 * 1024
 
 #: What a component needs before it runs code of its own.
-_MODULES: Final = (
+MODULES: Final = (
     "palm.cli.commands.hub",
     "palm.cli.commands.master",
     "palm.cli.commands.serving",
@@ -80,7 +80,7 @@ class _Server:
     def prepare(self) -> None:
         """Load what components need; make sure that all is as it must be."""
         self._system = System()
-        for name in _MODULES:
+        for name in MODULES:
             importlib.import_module(name)
         self._check()
         self._system.show_as(self._shown_as, os.environb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import resource
 import signal
@@ -16,10 +17,12 @@ import msgspec
 import psutil
 import pytest
 
+from palm.clients import Client
 from palm.registry_api.schema import ComponentSpec
 from palm.runner.adoption import left_behind
 from palm.runner.forkable import early, is_forkable, pack, unpack
 from palm.runner.forking import ForkServer
+from palm.runner.forkserver import MODULES
 from palm.runner.service import ProcessSupervisor
 from palm.runtime.folders import Folders
 from tests.runner.conftest import SERVE, script
@@ -148,6 +151,25 @@ def test_forked_component_is_known_by_what_it_was_given(
     assert {k for k, _, _ in (each.partition("=") for each in shown if each)} >= set(
         found["same"]["env"]
     )
+
+
+def test_forked_worker_has_nothing_left_to_load(
+    service: ProcessSupervisor, forks: CountingForks, tmp_path: Path
+) -> None:
+    source = f"import importlib, sys; [importlib.import_module(name) for name in {MODULES}]"
+    source += "; import palm.runner.forkserver; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", source], capture_output=True, text=True, cwd=ROOT, check=True
+    ).stdout.split()
+    target = tmp_path / "mine.py"
+    target.write_text("import sys\ndef loaded(x): return ' '.join(sys.modules).encode()\n")
+    service.start(palm("foo", "master"))
+    service.start(palm("w", "worker", str(target), "--master", "foo"))
+    service.wait_ready("w")
+    with Client("foo", logging_level=logging.WARNING) as client:
+        found = client.eval("foo.loaded", b"").decode().split()
+    assert len(forks.forked) == 2
+    assert set(found) - set(loaded) == {"palm_target_mine"}
 
 
 MULTIPROCESSING = """
