@@ -1,11 +1,42 @@
-"""Which components may be forked: those that are then as if their command had been started."""
+"""What the runner and its fork server have in common: requests, and which may be made.
+
+Those components may be forked that are then as if their command had been started.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["Request", "early", "is_forkable", "pack", "unpack"]
+__all__ = [
+    "BOOT",
+    "CHANGED",
+    "GO",
+    "MOST",
+    "READY",
+    "REFUSED",
+    "Request",
+    "early",
+    "is_forkable",
+    "pack",
+    "unpack",
+]
+
+#: The program of the server, given the number of its socket and the places to look for modules.
+BOOT: Final = (
+    "import sys; base = sys.path[not sys.flags.safe_path:]; sys.path[:] = sys.argv[2:]; "
+    "from palm.runner.forkserver import serve; serve(int(sys.argv[1]), base)"
+)
+#: What the server says once: that it is ready or, with the reason, that it never will be.
+READY: Final = b"ready"
+#: What is said of one request by the server, and to the component: begin.
+REFUSED: Final = b"no "
+CHANGED: Final = REFUSED + b"changed: "
+GO: Final = b"go"
+#: Bytes of a request; what is longer cannot be sent in one piece.
+MOST: Final = 128 * 1024
 
 #: What ``python -m palm`` is forked for: components. All else it does is over soon.
 _COMMANDS = ("hub", "master", "pipeline", "server", "sink", "worker")
@@ -56,25 +87,17 @@ def is_forkable(
     )
 
 
+@dataclass(frozen=True, slots=True)
 class Request:
-    """What a component is to be: ``argv``, ``environment`` and ``folder``, as the system has it.
+    """What a component is to be, in bytes as the system has it.
 
     ``pipes`` are the variables that name descriptors, in the order in which these are sent.
     """
 
-    __slots__ = ("argv", "environment", "folder", "pipes")
-
-    def __init__(
-        self,
-        argv: Sequence[bytes],
-        environment: Mapping[bytes, bytes],
-        folder: bytes,
-        pipes: Sequence[bytes],
-    ) -> None:
-        self.argv = argv
-        self.environment = environment
-        self.folder = folder
-        self.pipes = pipes
+    argv: Sequence[bytes]
+    environment: Mapping[bytes, bytes]
+    folder: bytes
+    pipes: Sequence[bytes]
 
 
 def pack(

@@ -16,8 +16,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from palm.runner.forkable import is_forkable, pack
-from palm.runner.forkserver import BOOT, CHANGED, GO, MOST, READY, REFUSED
+from palm.runner.forkable import (
+    BOOT,
+    CHANGED,
+    GO,
+    MOST,
+    READY,
+    REFUSED,
+    is_forkable,
+    pack,
+)
 
 __all__ = ["Forked", "ForkServer"]
 
@@ -96,13 +104,16 @@ class ForkServer:
             if server is None:
                 return None
             try:
-                request = pack(argv, environment, folder or os.getcwd(), list(pipes))
+                folder = folder or os.getcwd()
+            except FileNotFoundError:  # it was removed: who starts in it has none either
+                return None
+            request = pack(argv, environment, folder, list(pipes))
+            try:
                 found = server.ask(request, [*outputs, *pipes.values()])
-            except OSError as error:  # it has ended, or there is no room for the request
-                found = None
+            except OSError as error:  # it has ended, or takes no more
                 self._replace(f"ended ({error.strerror})")
-            else:
-                self._note(server)
+                return None
+            self._note(server)
             return found
 
     def close(self) -> None:

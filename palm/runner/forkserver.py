@@ -22,25 +22,11 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Final, NoReturn
 
-from palm.runner.forkable import Request, unpack
+from palm.runner.forkable import CHANGED, GO, MOST, READY, REFUSED, Request, unpack
 from palm.runner.loaded import Loaded, search_path
 from palm.runner.sibling import System, Unfit
 
-__all__ = ["BOOT", "CHANGED", "GO", "MODULES", "MOST", "READY", "REFUSED", "serve"]
-
-#: The program of the server, given the number of its socket and the places to look for modules.
-BOOT: Final = (
-    "import sys; base = sys.path[not sys.flags.safe_path:]; sys.path[:] = sys.argv[2:]; "
-    "from palm.runner.forkserver import serve; serve(int(sys.argv[1]), base)"
-)
-#: What the server says once: that it is ready or, with the reason, that it never will be.
-READY: Final = b"ready"
-#: What is said of one request by the server, and to the component: begin.
-REFUSED: Final = b"no "
-CHANGED: Final = REFUSED + b"changed: "
-GO: Final = b"go"
-#: Bytes of a request; what is longer cannot be sent in one piece.
-MOST: Final = 128 * 1024
+__all__ = ["MODULES", "serve"]
 
 #: What a component needs before it runs code of its own.
 MODULES: Final = (
