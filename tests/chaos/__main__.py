@@ -27,11 +27,19 @@ from tests.chaos.histories import Verdict, judge, read_all
 from tests.chaos.processes import Place, Slot
 from tests.chaos.schedule import KINDS, schedule
 from tests.chaos.systems import MODULES, SYSTEMS
-from tests.chaos.tormentor import Children, Tormentor
+from tests.chaos.tormentor import Tormentor
 
 #: Faults that there are to be in a minute, and by how much longer it may take.
 FAULTS_A_MINUTE = 200
 LONGER = 3
+
+#: What is measured of a cluster.
+UNITS = {
+    "ready again": "ms after the last job",
+    "output": "lines, in the registry as they were written",
+    "complete": "ms after that",
+    "down": "ms for all to end",
+}
 
 #: Complaints that are printed.
 SHOWN = 20
@@ -74,33 +82,33 @@ def run(
     """Torment a system; return what was done to it, and what came of that."""
     place = Place(folder)
     try:
-        slots = SYSTEMS[system](place)
-        clients = [slot for slot in slots if slot.role == "client"]
-        roles = {slot.role for slot in slots} | {"worker"}
-        children = None if any(slot.role == "worker" for slot in slots) else Children(clients)
-        tormentor = Tormentor(place, slots, children)
-        tormentor.start()
-        wanted = 0 if pause else int(FAULTS_A_MINUTE * seconds / 60)
-        faults = schedule(seed, frozenset(roles), only, pause)
-        spent = tormentor.run(faults, seconds, wanted, LONGER * seconds)
-        let_end(tormentor, clients)
-        figures = {
-            "system": system,
-            "seed": seed,
-            "seconds": spent,
-            "faults": dict(tormentor.faults),
-            "ended by themselves": {
-                role: sum(slot.ended for slot in slots if slot.role == role) for role in roles
-            },
-            "not ended by SIGTERM": dict(tormentor.stubborn),
-        }
-        stop(slots)
+        with SYSTEMS[system](place) as tormented:
+            tormentor = Tormentor(place, tormented.slots, tormented.victims, tormented.look)
+            tormentor.start()
+            wanted = 0 if pause else int(FAULTS_A_MINUTE * seconds / 60 / tormented.pace)
+            faults = schedule(seed, tormented.roles, only, pause, tormented.pace)
+            spent = tormentor.run(faults, seconds, wanted, LONGER * seconds)
+            let_end(tormentor, [slot for slot in tormented.slots if slot.role == "client"])
+            tormented.end()
     finally:
         left = place.end_rest()
+    figures = {
+        "system": system,
+        "seed": seed,
+        "seconds": spent,
+        "faults": dict(tormentor.faults),
+        "ended by themselves": {
+            role: sum(slot.ended for slot in tormented.slots if slot.role == role)
+            for role in sorted(tormented.roles)
+        },
+        "not ended by SIGTERM": dict(tormentor.stubborn),
+        "left behind": left,
+    }
     verdict = judge(*read_all(folder))
+    verdict.complaints += tormented.complaints
     if not verdict.killed_in_the_middle and only in ("", "kill worker"):
         verdict.complaints.append("no kill hit a worker in the middle of a message")
-    return figures | {"left behind": left}, verdict
+    return figures | tormented.figures, verdict
 
 
 def let_end(tormentor: Tormentor, clients: list[Slot]) -> None:
@@ -111,18 +119,6 @@ def let_end(tormentor: Tormentor, clients: list[Slot]) -> None:
     until = time.monotonic() + 3 * HUNG_AFTER
     while any(client.is_there for client in clients) and time.monotonic() < until:
         tormentor.pass_time(0.05)
-
-
-def stop(slots: list[Slot]) -> None:
-    """End all processes as a supervisor does, workers before masters."""
-    for role in ("client", "worker", "master"):
-        chosen = [slot for slot in slots if slot.role == role]
-        for slot in chosen:
-            slot.send(signal.SIGTERM)
-        for slot in chosen:
-            if not slot.wait(10.0):
-                slot.send(signal.SIGKILL)
-                slot.wait(10.0)
 
 
 def report(figures: dict[str, Any], verdict: Verdict) -> None:
@@ -144,6 +140,9 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
         f"executions     {verdict.executions}, {verdict.again} of them again",
         f"begun again    {quantiles(verdict.begun_again_after)}",
         *(f"{kind:<14} {quantiles(gaps, 'a result')}" for kind, gaps in verdict.gaps.items()),
+        *(f"{role:<14} {quantiles(took, 'another one')}"
+          for role, took in figures.get("recoveries", {}).items()),
+        *(f"{what:<14} {figures[what]:,.0f} {unit}" for what, unit in UNITS.items() if what in figures),
         f"processes      {figures['left behind']} left behind",
         f"               {ended or 0} ended by themselves",
         f"               {figures['not ended by SIGTERM'] or 0} did not end by SIGTERM",
