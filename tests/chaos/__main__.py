@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -51,7 +52,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--system", choices=SYSTEMS, default="palm")
-    parser.add_argument("--only", choices=KINDS, default="", help="faults of one kind")
+    parser.add_argument(
+        "--only", choices=KINDS, nargs="+", default=(), metavar="KIND",
+        help=f"faults of these kinds: {', '.join(map(repr, KINDS))}",
+    )  # fmt: skip
     parser.add_argument(
         "--pause", type=float, default=0.0, help="seconds between faults, however few that makes"
     )
@@ -77,7 +81,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(
-    system: str, folder: Path, seed: int, seconds: float, *, only: str = "", pause: float = 0.0
+    system: str,
+    folder: Path,
+    seed: int,
+    seconds: float,
+    *,
+    only: Collection[str] = (),
+    pause: float = 0.0,
 ) -> tuple[dict[str, Any], Verdict]:
     """Torment a system; return what was done to it, and what came of that."""
     place = Place(folder)
@@ -106,7 +116,7 @@ def run(
     }
     verdict = judge(*read_all(folder))
     verdict.complaints += tormented.complaints
-    if not verdict.killed_in_the_middle and only in ("", "kill worker"):
+    if not verdict.killed_in_the_middle and (not only or "kill worker" in only):
         verdict.complaints.append("no kill hit a worker in the middle of a message")
     return figures | tormented.figures, verdict
 

@@ -6,7 +6,7 @@ names a share of those that are. Two runs of one seed are alike, not equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from random import Random
 from typing import Final, NamedTuple
 
@@ -58,17 +58,21 @@ class Fault(NamedTuple):
 
 
 def schedule(
-    seed: int, roles: frozenset[str], only: str = "", pause: float = 0.0, pace: float = 1.0
+    seed: int,
+    roles: frozenset[str],
+    only: Collection[str] = (),
+    pause: float = 0.0,
+    pace: float = 1.0,
 ) -> Iterator[Fault]:
     """Yield faults without end, only of roles that there are.
 
-    With ``only`` they are all of one kind ("kill worker"), with ``pause`` each comes so many
+    With ``only`` they are of these kinds ("kill worker"), with ``pause`` each comes so many
     seconds after the one before; else ``pace`` makes the time between them longer.
     """
     random = Random(seed)
     kinds = {kind: weight for kind, weight in _KINDS.items() if kind[1] in roles}
     if only:
-        kinds = {kind: weight for kind, weight in kinds.items() if " ".join(kind) == only}
+        kinds = {kind: weight for kind, weight in kinds.items() if " ".join(kind) in only}
     while kinds:
         ((kind, role),) = random.choices(list(kinds), list(kinds.values()))
         after, share = random.uniform(*PAUSE), random.random()

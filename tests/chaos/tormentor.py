@@ -222,6 +222,8 @@ class Tormentor:
         ]
 
     def _has_worked(self, victim: Victim, fault: Fault) -> bool:
+        if fault.role in ("runner", "registry"):  # their starts are to be hit, too
+            return True
         folder = {"worker": "workers", "client": "clients"}.get(fault.role)
         if folder is None:
             return time.monotonic() - victim.born > 1.0
