@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +33,9 @@ from tests.chaos.tormentor import Tormentor
 #: Faults that there are to be in a minute, and by how much longer it may take.
 FAULTS_A_MINUTE = 200
 LONGER = 3
+
+#: Kills of workers that there are to be: of so many, one is in the middle of a message.
+FEWEST_KILLS = 8
 
 #: What is measured of a cluster.
 UNITS = {
@@ -95,9 +98,11 @@ def run(
         with SYSTEMS[system](place) as tormented:
             tormentor = Tormentor(place, tormented.slots, tormented.victims, tormented.look)
             tormentor.start()
-            wanted = 0 if pause else int(FAULTS_A_MINUTE * seconds / 60 / tormented.pace)
+            wanted = {"": int(FAULTS_A_MINUTE * seconds / 60 / tormented.pace)}
+            if not only:
+                wanted["kill worker"] = FEWEST_KILLS
             faults = schedule(seed, tormented.roles, only, pause, tormented.pace)
-            spent = tormentor.run(faults, seconds, wanted, LONGER * seconds)
+            spent = tormentor.run(faults, seconds, {} if pause else wanted, LONGER * seconds)
             let_end(tormentor, [slot for slot in tormented.slots if slot.role == "client"])
             tormented.end()
     finally:
@@ -150,9 +155,7 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
         f"executions     {verdict.executions}, {verdict.again} of them again",
         f"begun again    {quantiles(verdict.begun_again_after)}",
         *(f"{kind:<14} {quantiles(gaps, 'a result')}" for kind, gaps in verdict.gaps.items()),
-        *(f"{role:<14} {quantiles(took, 'another one')}"
-          for role, took in figures.get("recoveries", {}).items()),
-        *(f"{what:<14} {figures[what]:,.0f} {unit}" for what, unit in UNITS.items() if what in figures),
+        *of_cluster(figures),
         f"processes      {figures['left behind']} left behind",
         f"               {ended or 0} ended by themselves",
         f"               {figures['not ended by SIGTERM'] or 0} did not end by SIGTERM",
@@ -163,6 +166,15 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
     if len(verdict.complaints) > SHOWN:
         print(f"! and {len(verdict.complaints) - SHOWN} more")
     sys.stdout.flush()
+
+
+def of_cluster(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield what is measured of a cluster alone: nothing of the others."""
+    for role, took in figures.get("recoveries", {}).items():
+        yield f"{role:<14} {quantiles(took, 'another one')}"
+    for what, unit in UNITS.items():
+        if what in figures:
+            yield f"{what:<14} {figures[what]:,.0f} {unit}"
 
 
 def quantiles(milliseconds: list[float], what: str = "") -> str:

@@ -40,7 +40,9 @@ def compare(said: Lines, stored: Lines) -> list[str]:
     The last line of a process may be missing, or may lack its end: it was noted, and then the
     process was killed.
     """
-    complaints = [f"lines of {process}, which wrote none" for process in stored.keys() - said.keys()]
+    complaints = [
+        f"lines of {process}, which wrote none" for process in stored.keys() - said.keys()
+    ]
     for process, lines in said.items():
         there = stored.get(process, [])
         sure = len(lines) - 1

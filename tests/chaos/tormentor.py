@@ -6,7 +6,7 @@ import heapq
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -151,12 +151,18 @@ class Tormentor:
         histories = (self._place.folder / "clients").iterdir()
         return any("result" in path.read_text() for path in histories)
 
-    def run(self, faults: Iterator[Fault], seconds: float, wanted: int, most: float) -> float:
-        """Hit for ``seconds``, and on to ``wanted`` faults, for ``most`` seconds; return which."""
+    def run(
+        self, faults: Iterator[Fault], seconds: float, wanted: Mapping[str, int], most: float
+    ) -> float:
+        """Hit for ``seconds``, and on to as many faults as ``wanted``, at ``most`` for so long.
+
+        ``wanted`` has numbers by kind, and of all kinds under "". Returns the seconds.
+        """
         begun = time.monotonic()
         due = begun
         while (spent := time.monotonic() - begun) < most:
-            if spent >= seconds and self.faults.total() >= wanted:
+            have = self.faults | Counter({"": self.faults.total()})
+            if spent >= seconds and all(have[kind] >= count for kind, count in wanted.items()):
                 break
             fault = next(faults, None)
             if fault is None:

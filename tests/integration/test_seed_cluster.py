@@ -15,7 +15,7 @@ from palm.runner.local import runner_pid
 from tests.support.cluster import until
 from tests.support.local import end_clusters
 from tests.support.registry import RegistryProcess
-from tests.support.seed import BOUND, EXAMPLES, KINDS, PLAIN, Seed, copy_scripts
+from tests.support.seed import BOUND, EXAMPLES, KINDS, PLAIN, PORTS, Seed, copy_scripts
 from tests.support.shell import arguments, running
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 from palm.runner.spool import find_spool
 from tests.support.cluster import until
-from tests.support.shell import Shell, arguments
+from tests.support.shell import Shell
 
 __all__ = ["BOUND", "EXAMPLES", "KINDS", "PLAIN", "PORTS", "SCRIPTS", "Seed", "copy_scripts"]
 

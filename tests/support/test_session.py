@@ -49,7 +49,7 @@ def run(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[int, s
             start_new_session=True,
         )  # fmt: skip
     try:
-        until(lambda: told.exists() and told.read_text() or process.poll() is not None,
+        until(lambda: (told.exists() and told.read_text()) or process.poll() is not None,
               within=BOUND, what="the planted test is in its middle")  # fmt: skip
         assert process.poll() is None, (tmp_path / "output").read_text()
         yield process.pid, told.read_text()
