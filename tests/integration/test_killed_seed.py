@@ -1,4 +1,5 @@
-"""The ancestor's three scripts through registry and runner, each process killed with -9 in turn.
+"""The ancestor's three scripts through registry and runner, each process killed with -9 in turn,
+and then all at once.
 
 A client sends messages all the time, and the third script runs between the kills. Registry and
 runner are brought back by a lease, as a notebook has it; all else by the runner.
@@ -96,11 +97,16 @@ def pid_of(cluster: Cluster, name: str) -> int | None:
     return found[name]
 
 
-def kill(cluster: Cluster, name: str) -> None:
-    """Kill a process, and wait until another one has its place, and all is ready."""
-    before = pid_of(cluster, name)
-    os.kill(before or 0, signal.SIGKILL)
-    until(lambda: pid_of(cluster, name) not in (None, before), within=BOUND, what=f"{name} is back")
+def kill(cluster: Cluster, *names: str) -> None:
+    """Kill processes, and wait until others have their places, and all is ready."""
+    before = {name: pid_of(cluster, name) for name in names}
+
+    def others_are_there() -> bool:
+        return all(pid_of(cluster, name) not in (None, pid) for name, pid in before.items())
+
+    for pid in before.values():
+        os.kill(pid or 0, signal.SIGKILL)
+    until(others_are_there, within=BOUND, what=f"{', '.join(names)} came back")
     until(lambda: cluster.status().ready, within=BOUND, what="all is ready")
 
 
@@ -113,14 +119,16 @@ def launch(seed: Seed, address: str) -> None:
     assert all(line.endswith(" processed a message'") for line in results)
 
 
-def test_each_process_is_killed_in_turn_and_no_outcome_is_lost_or_doubled(seed: Seed) -> None:
+def test_no_outcome_is_lost_or_doubled_when_each_is_killed_and_then_all(
+    seed: Seed,
+) -> None:
     with connect("seed") as cluster:
         master = arguments(pid_of(cluster, "foo") or 0)
         address = master[master.index("--db") + 1]
         stream = Stream(address)
         stream.goes_on()
-        for name in VICTIMS:
-            kill(cluster, name)
+        for names in *((name,) for name in VICTIMS), VICTIMS:
+            kill(cluster, *names)
             launch(seed, address)
             stream.goes_on()
         stream.end()
@@ -128,7 +136,7 @@ def test_each_process_is_killed_in_turn_and_no_outcome_is_lost_or_doubled(seed: 
         assert [int(found[1]) for found in numbers if found] == list(range(len(stream.results)))
 
         restarts = {p.name: p.restarts for c in cluster.status().components for p in c.processes}
-        assert restarts == {"foo": 1, "foo-worker-0": 1, "foo-worker-1": 1}
+        assert restarts == {"foo": 2, "foo-worker-0": 2, "foo-worker-1": 2}
         stored = StoredOutput(cluster.registry, "seed")
         until(stored.has_all, within=BOUND, what="all output is in the registry")
         assert stored.digests() == written_digests("seed")
