@@ -106,7 +106,10 @@ class ClusterSystem:
         self._check_output()
         self.figures["recoveries"] = self.victims.recoveries()
         begun = time.monotonic()
-        self._cluster.down()
+        try:
+            self._cluster.down()
+        except PalmError as error:
+            self.complaints.append(f"the cluster did not end: {error}")
         self.figures["down"] = 1000 * (time.monotonic() - begun)
         self.victims.lives.look()
         left = self.victims.lives.now_by_name()

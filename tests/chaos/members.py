@@ -13,7 +13,7 @@ from palm.runner.adoption import RunnerLock
 from palm.runner.local import node_name
 from palm.runner.registry import read_registry
 from palm.runtime.folders import Folders
-from palm.runtime.records import last_record, process_identity
+from palm.runtime.records import last_record
 from tests.chaos.lives import Lives
 from tests.chaos.tormentor import Victim
 
@@ -57,7 +57,8 @@ class Member:
     @property
     def is_there(self) -> bool:
         """Whether it runs, or is stopped."""
-        return self.pid != 0 and process_identity(self.pid) != "" and self._find() is not None
+        seen = self._find()
+        return seen is not None and seen.pid == self.pid
 
     def send(self, number: int) -> None:
         """Send a signal."""
@@ -111,7 +112,7 @@ class Members:
     def _component(self, role: str, name: str) -> Member:
         def find() -> Seen | None:
             life = self.lives.now(name)
-            if life is None:
+            if life is None or not life.is_running:
                 return None
             record = last_record(self._folders, name)
             return Seen(life.pid, record is not None and record.pid == life.pid)
