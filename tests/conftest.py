@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.support.folders import use_folders
 from tests.support.leaks import LeakCheck, checked_kinds
 from tests.support.notrun import not_run
 from tests.support.requirements import REQUIREMENTS, require
+from tests.support.session import new_folder, watched_session
 
 #: How many tests were deselected.
 DESELECTED = pytest.StashKey[int]()
@@ -71,15 +71,17 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, object, obj
     return result
 
 
-def _short_folder() -> Path:
-    """Make a folder whose sockets stay below 107 bytes, as those in pytest's do not."""
-    return Path(tempfile.mkdtemp(prefix="palm-", dir="/tmp"))
+@pytest.fixture(scope="session", autouse=True)
+def session_name() -> Iterator[str]:
+    """Have all that the tests start ended, should they be killed before they can do it."""
+    with watched_session() as name:
+        yield name
 
 
 @pytest.fixture(scope="session", autouse=True)
-def session_home() -> Iterator[Path]:
+def session_home(session_name: str) -> Iterator[Path]:
     """Keep fixtures that outlive a test out of the user's folders, and look what they leave."""
-    home = _short_folder()
+    home = new_folder()
     check = LeakCheck(home)
     with pytest.MonkeyPatch.context() as environment:
         use_folders(environment, home)
@@ -99,7 +101,7 @@ def palm_home(
 
     The marker ``no_leak_check`` switches off the kinds that it names, or all.
     """
-    home = _short_folder()
+    home = new_folder()
     use_folders(monkeypatch, home)
     check = LeakCheck(home)
     yield home

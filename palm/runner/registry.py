@@ -6,6 +6,7 @@ record of a dead one may start it again, and nobody starts again what was ended 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
 import threading
@@ -48,6 +49,8 @@ _MAX_FILE = 64 * 1024
 #: Seconds for a registry to listen, and for another one that was started at the same time.
 _START = 30.0
 _OTHER = 5.0
+#: Seconds that somebody else who is about to start one is waited for.
+_TURN = 30.0
 _POLL = 0.005
 #: Seconds after the end of the last cluster until a registry of our own making ends.
 LINGER = 60.0
@@ -187,6 +190,37 @@ def _start(
     folders: Folders,
     before: RegistryRecord | None,
     meanwhile: Callable[[], object] = lambda: None,
+) -> None:
+    """Start a registry, or wait for whoever is about to: many may miss it at the same time."""
+    turn = privatefile.open_lock(folders.state / "registry-start.lock")
+    try:
+        if _wait_for_turn(turn, folders):
+            _start_in_turn(folders, before, meanwhile)
+    finally:
+        os.close(turn)
+
+
+def _wait_for_turn(turn: int, folders: Folders) -> bool:
+    """Return whether it is ours to start one; False if another one is there by now."""
+    deadline = time.monotonic() + _TURN
+    while not _is_running(folders):
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return not _is_running(folders)
+        except BlockingIOError:
+            if time.monotonic() > deadline:  # who has the turn may hang: a second one just ends
+                return True
+        time.sleep(_POLL)
+    return False
+
+
+def _is_running(folders: Folders) -> bool:
+    record = read_registry(folders)
+    return record is not None and record.is_running
+
+
+def _start_in_turn(
+    folders: Folders, before: RegistryRecord | None, meanwhile: Callable[[], object]
 ) -> None:
     """Start a registry, and wait until it, or another one, listens."""
     port = _port(before.url) if before is not None else 0

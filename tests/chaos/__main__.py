@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,11 +28,22 @@ from tests.chaos.histories import Verdict, judge, read_all
 from tests.chaos.processes import Place, Slot
 from tests.chaos.schedule import KINDS, schedule
 from tests.chaos.systems import MODULES, SYSTEMS
-from tests.chaos.tormentor import Children, Tormentor
+from tests.chaos.tormentor import Tormentor
 
 #: Faults that there are to be in a minute, and by how much longer it may take.
 FAULTS_A_MINUTE = 200
 LONGER = 3
+
+#: Kills of workers that there are to be: of so many, one is in the middle of a message.
+FEWEST_KILLS = 8
+
+#: What is measured of a cluster.
+UNITS = {
+    "ready again": "ms after the last job",
+    "output": "lines, in the registry as they were written",
+    "complete": "ms after that",
+    "down": "ms for all to end",
+}
 
 #: Complaints that are printed.
 SHOWN = 20
@@ -43,7 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     parser.add_argument("--system", choices=SYSTEMS, default="palm")
-    parser.add_argument("--only", choices=KINDS, default="", help="faults of one kind")
+    parser.add_argument(
+        "--only", choices=KINDS, nargs="+", default=(), metavar="KIND",
+        help=f"faults of these kinds: {', '.join(map(repr, KINDS))}",
+    )  # fmt: skip
     parser.add_argument(
         "--pause", type=float, default=0.0, help="seconds between faults, however few that makes"
     )
@@ -69,38 +84,46 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def run(
-    system: str, folder: Path, seed: int, seconds: float, *, only: str = "", pause: float = 0.0
+    system: str,
+    folder: Path,
+    seed: int,
+    seconds: float,
+    *,
+    only: Collection[str] = (),
+    pause: float = 0.0,
 ) -> tuple[dict[str, Any], Verdict]:
     """Torment a system; return what was done to it, and what came of that."""
     place = Place(folder)
     try:
-        slots = SYSTEMS[system](place)
-        clients = [slot for slot in slots if slot.role == "client"]
-        roles = {slot.role for slot in slots} | {"worker"}
-        children = None if any(slot.role == "worker" for slot in slots) else Children(clients)
-        tormentor = Tormentor(place, slots, children)
-        tormentor.start()
-        wanted = 0 if pause else int(FAULTS_A_MINUTE * seconds / 60)
-        faults = schedule(seed, frozenset(roles), only, pause)
-        spent = tormentor.run(faults, seconds, wanted, LONGER * seconds)
-        let_end(tormentor, clients)
-        figures = {
-            "system": system,
-            "seed": seed,
-            "seconds": spent,
-            "faults": dict(tormentor.faults),
-            "ended by themselves": {
-                role: sum(slot.ended for slot in slots if slot.role == role) for role in roles
-            },
-            "not ended by SIGTERM": dict(tormentor.stubborn),
-        }
-        stop(slots)
+        with SYSTEMS[system](place) as tormented:
+            tormentor = Tormentor(place, tormented.slots, tormented.victims, tormented.look)
+            tormentor.start()
+            wanted = {"": int(FAULTS_A_MINUTE * seconds / 60 / tormented.pace)}
+            if not only:
+                wanted["kill worker"] = FEWEST_KILLS
+            faults = schedule(seed, tormented.roles, only, pause, tormented.pace)
+            spent = tormentor.run(faults, seconds, {} if pause else wanted, LONGER * seconds)
+            let_end(tormentor, [slot for slot in tormented.slots if slot.role == "client"])
+            tormented.end()
     finally:
         left = place.end_rest()
+    figures = {
+        "system": system,
+        "seed": seed,
+        "seconds": spent,
+        "faults": dict(tormentor.faults),
+        "ended by themselves": {
+            role: sum(slot.ended for slot in tormented.slots if slot.role == role)
+            for role in sorted(tormented.roles)
+        },
+        "not ended by SIGTERM": dict(tormentor.stubborn),
+        "left behind": left,
+    }
     verdict = judge(*read_all(folder))
-    if not verdict.killed_in_the_middle and only in ("", "kill worker"):
+    verdict.complaints += tormented.complaints
+    if not verdict.killed_in_the_middle and (not only or "kill worker" in only):
         verdict.complaints.append("no kill hit a worker in the middle of a message")
-    return figures | {"left behind": left}, verdict
+    return figures | tormented.figures, verdict
 
 
 def let_end(tormentor: Tormentor, clients: list[Slot]) -> None:
@@ -111,18 +134,6 @@ def let_end(tormentor: Tormentor, clients: list[Slot]) -> None:
     until = time.monotonic() + 3 * HUNG_AFTER
     while any(client.is_there for client in clients) and time.monotonic() < until:
         tormentor.pass_time(0.05)
-
-
-def stop(slots: list[Slot]) -> None:
-    """End all processes as a supervisor does, workers before masters."""
-    for role in ("client", "worker", "master"):
-        chosen = [slot for slot in slots if slot.role == role]
-        for slot in chosen:
-            slot.send(signal.SIGTERM)
-        for slot in chosen:
-            if not slot.wait(10.0):
-                slot.send(signal.SIGKILL)
-                slot.wait(10.0)
 
 
 def report(figures: dict[str, Any], verdict: Verdict) -> None:
@@ -144,6 +155,7 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
         f"executions     {verdict.executions}, {verdict.again} of them again",
         f"begun again    {quantiles(verdict.begun_again_after)}",
         *(f"{kind:<14} {quantiles(gaps, 'a result')}" for kind, gaps in verdict.gaps.items()),
+        *of_cluster(figures),
         f"processes      {figures['left behind']} left behind",
         f"               {ended or 0} ended by themselves",
         f"               {figures['not ended by SIGTERM'] or 0} did not end by SIGTERM",
@@ -154,6 +166,15 @@ def report(figures: dict[str, Any], verdict: Verdict) -> None:
     if len(verdict.complaints) > SHOWN:
         print(f"! and {len(verdict.complaints) - SHOWN} more")
     sys.stdout.flush()
+
+
+def of_cluster(figures: dict[str, Any]) -> Iterator[str]:
+    """Yield what is measured of a cluster alone: nothing of the others."""
+    for role, took in figures.get("recoveries", {}).items():
+        yield f"{role:<14} {quantiles(took, 'another one')}"
+    for what, unit in UNITS.items():
+        if what in figures:
+            yield f"{what:<14} {figures[what]:,.0f} {unit}"
 
 
 def quantiles(milliseconds: list[float], what: str = "") -> str:

@@ -26,6 +26,9 @@ __all__ = ["HUNG_AFTER", "main"]
 #: waits 10 s for what workers did for the one before it.
 HUNG_AFTER: Final = 20.0
 
+#: Who must be there so that there are results, or that there are workers and a master.
+_STARTERS: Final = ("master", "runner", "registry")
+
 #: How many messages a job has, one of these.
 _SIZES: Final = (1, 30, 500, 2000)
 
@@ -80,9 +83,9 @@ class Client:
             self._log.write(f"result {at} {job} {index} {answer} {now()}")
 
     def _last_hit(self) -> float:
-        """Return when a master was hit last."""
+        """Return when a master was hit last, or what has to start another one."""
         faults = Path(os.environ[FOLDER]) / "faults"
-        lines = [line for line in faults.read_text().splitlines() if " master " in line]
+        lines = [line for line in faults.read_text().splitlines() if line.split()[1] in _STARTERS]
         return int(lines[-1].rpartition(" ")[2]) / 1e6 if lines else 0.0
 
     def _watch(self) -> None:

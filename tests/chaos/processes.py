@@ -106,7 +106,7 @@ class Place:
             FOLDER: str(folder),
             "PALM_RUN_DIR": str(folder / "run"),
             "PALM_STATE_DIR": str(folder / "state"),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "registry")]),
             "IPYTHONDIR": str(folder / "ipython"),
         }
 

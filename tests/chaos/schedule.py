@@ -6,7 +6,7 @@ names a share of those that are. Two runs of one seed are alike, not equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from random import Random
 from typing import Final, NamedTuple
 
@@ -20,6 +20,12 @@ _KINDS: Final = {
     ("stop", "master"): 5,
     ("kill", "master"): 7,
     ("kill", "client"): 8,
+    ("kill", "runner"): 12,
+    ("stop", "runner"): 6,
+    ("term", "runner"): 6,
+    ("kill", "registry"): 12,
+    ("stop", "registry"): 6,
+    ("restart", "registry"): 6,
 }
 
 #: Their names.
@@ -34,9 +40,15 @@ _SHORT: Final = (0.02, 1.2)
 _LONG: Final = (1.8, 3.5)
 _LONG_PART: Final = 0.2
 
+#: Likewise of those who are missed after five seconds.
+_LONG_OF: Final = {"runner": (4.0, 9.0), "registry": (4.0, 9.0)}
+
 
 class Fault(NamedTuple):
-    """``kind`` is kill (-9), term or stop; ``share`` in [0, 1) picks one of those with a role."""
+    """``kind`` is kill (-9), term, stop, or restart (SIGHUP, of a registry).
+
+    ``share`` in [0, 1) picks one of those with a role.
+    """
 
     after: float
     kind: str
@@ -46,21 +58,25 @@ class Fault(NamedTuple):
 
 
 def schedule(
-    seed: int, roles: frozenset[str], only: str = "", pause: float = 0.0
+    seed: int,
+    roles: frozenset[str],
+    only: Collection[str] = (),
+    pause: float = 0.0,
+    pace: float = 1.0,
 ) -> Iterator[Fault]:
     """Yield faults without end, only of roles that there are.
 
-    With ``only`` they are all of one kind ("kill worker"), with ``pause`` each comes so many
-    seconds after the one before.
+    With ``only`` they are of these kinds ("kill worker"), with ``pause`` each comes so many
+    seconds after the one before; else ``pace`` makes the time between them longer.
     """
     random = Random(seed)
     kinds = {kind: weight for kind, weight in _KINDS.items() if kind[1] in roles}
     if only:
-        kinds = {kind: weight for kind, weight in kinds.items() if " ".join(kind) == only}
+        kinds = {kind: weight for kind, weight in kinds.items() if " ".join(kind) in only}
     while kinds:
         ((kind, role),) = random.choices(list(kinds), list(kinds.values()))
         after, share = random.uniform(*PAUSE), random.random()
-        bounds = _LONG if random.random() < _LONG_PART else _SHORT
+        bounds = _LONG_OF.get(role, _LONG) if random.random() < _LONG_PART else _SHORT
         lasts = random.uniform(*bounds)
-        after = pause or after
+        after = pause or after * pace
         yield Fault(after, kind, role, share, lasts if kind == "stop" else 0.0)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from collections.abc import Callable
-from typing import Final
+from contextlib import AbstractContextManager
+from typing import Any, Final, Protocol, Self
 
+from tests.chaos.cluster import ClusterSystem
 from tests.chaos.processes import Place, Slot
+from tests.chaos.tormentor import Children, Victims
 
-__all__ = ["CLIENTS", "MODULES", "SYSTEMS", "WORKERS"]
+__all__ = ["CLIENTS", "MODULES", "SYSTEMS", "WORKERS", "System"]
 
 WORKERS: Final = 4
 CLIENTS: Final = 2
@@ -16,6 +20,7 @@ CLIENTS: Final = 2
 #: What must be installed for each.
 MODULES: Final = {
     "palm": "palm",
+    "cluster": "palm_registry",
     "dask": "distributed",
     "ipyparallel": "ipyparallel",
     "executor": "concurrent.futures",
@@ -30,6 +35,61 @@ Worker(sys.argv[1], master="foo", functions={"work": work}).start()
 """
 
 
+class System(AbstractContextManager["System"], Protocol):
+    """What is tormented; entered, those of its processes are there that have no slots."""
+
+    #: By how much slower than others it is hit.
+    pace: float
+    #: Who can be hit.
+    roles: frozenset[str]
+    #: Places that are ours to fill.
+    slots: list[Slot]
+    #: Who can be hit and has no slot.
+    victims: Victims | None
+    #: What is not as promised, beside what the checker of the history finds; and what it measured.
+    complaints: list[str]
+    figures: dict[str, Any]
+
+    def look(self) -> None:
+        """See how all are; called all the time."""
+
+    def end(self) -> None:
+        """End all processes, when the clients are through."""
+
+
+class Slots(System):
+    """A system of which all processes have slots, but perhaps workers that clients start."""
+
+    pace = 1.0
+
+    def __init__(self, slots: list[Slot]) -> None:
+        self.slots = slots
+        self.roles = frozenset({slot.role for slot in slots} | {"worker"})
+        clients = [slot for slot in slots if slot.role == "client"]
+        has_workers = any(slot.role == "worker" for slot in slots)
+        self.victims = None if has_workers else Children(clients)
+        self.complaints: list[str] = []
+        self.figures: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def look(self) -> None: ...
+
+    def end(self) -> None:
+        """End them as a supervisor does, workers before masters."""
+        for role in ("client", "worker", "master"):
+            chosen = [slot for slot in self.slots if slot.role == role]
+            for slot in chosen:
+                slot.send(signal.SIGTERM)
+            for slot in chosen:
+                if not slot.wait(10.0):
+                    slot.send(signal.SIGKILL)
+                    slot.wait(10.0)
+
+
 def palm(place: Place) -> list[Slot]:
     """A master and workers, over ipc.
 
@@ -39,9 +99,12 @@ def palm(place: Place) -> list[Slot]:
     return [
         Slot("master", "master", lambda _: ["-c", _PALM_MASTER], place),
         *_workers(place, lambda name: lambda n: ["-c", _PALM_WORKER, f"{name}-{n}"]),
-        *_clients(place, "palm", "any", "ordered"),
-        _client(place, CLIENTS, "palm", "once"),
+        *_palm_clients(place),
     ]
+
+
+def _palm_clients(place: Place) -> list[Slot]:
+    return [*_clients(place, "palm", "any", "ordered"), _client(place, CLIENTS, "palm", "once")]
 
 
 def dask(place: Place) -> list[Slot]:
@@ -101,6 +164,10 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-SYSTEMS: Final[dict[str, Callable[[Place], list[Slot]]]] = {
-    "palm": palm, "dask": dask, "ipyparallel": ipyparallel, "executor": executor,
-}  # fmt: skip
+SYSTEMS: Final[dict[str, Callable[[Place], System]]] = {
+    "palm": lambda place: Slots(palm(place)),
+    "cluster": lambda place: ClusterSystem(place, WORKERS, _palm_clients),
+    "dask": lambda place: Slots(dask(place)),
+    "ipyparallel": lambda place: Slots(ipyparallel(place)),
+    "executor": lambda place: Slots(executor(place)),
+}

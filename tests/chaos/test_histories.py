@@ -140,6 +140,6 @@ def test_schedule_follows_from_its_seed() -> None:
     assert sum(fault.after for fault in first[:200]) < 60
     alone = islice(schedule(5, frozenset({"worker"})), 100)
     assert {fault.role for fault in alone} == {"worker"}
-    calm = islice(schedule(5, ROLES, "kill master", 3.0), 9)
+    calm = islice(schedule(5, ROLES, ["kill master"], 3.0), 9)
     assert {(fault.kind, fault.role, fault.after) for fault in calm} == {("kill", "master", 3.0)}
-    assert not list(schedule(5, frozenset({"worker"}), "kill master"))
+    assert not list(schedule(5, frozenset({"worker"}), ["kill master"]))

@@ -6,7 +6,7 @@ import heapq
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -16,9 +16,17 @@ from tests.chaos.processes import Place, Slot
 from tests.chaos.schedule import Fault
 from tests.chaos.work import Log, now
 
-__all__ = ["Children", "Tormentor", "Victim"]
+__all__ = ["Children", "Tormentor", "Victim", "Victims"]
 
-_SIGNALS: Final = {"kill": signal.SIGKILL, "term": signal.SIGTERM, "stop": signal.SIGSTOP}
+_SIGNALS: Final = {
+    "kill": signal.SIGKILL,
+    "term": signal.SIGTERM,
+    "stop": signal.SIGSTOP,
+    "restart": signal.SIGHUP,
+}
+
+#: What a process goes on after.
+_STAYS: Final = ("stop", "restart")
 
 #: Seconds between two looks at the processes.
 _LOOK_EVERY: Final = 0.01
@@ -53,6 +61,13 @@ class Victim(Protocol):
         """Send a signal."""
 
 
+class Victims(Protocol):
+    """Those who have no slots: others start them."""
+
+    def found(self, role: str) -> Sequence[Victim]:
+        """Those of a role, as far as they are known to be there."""
+
+
 class _Child:
     """A process that one of ours started: nobody but its parent can start another."""
 
@@ -81,9 +96,11 @@ class Children:
     def __init__(self, clients: Sequence[Slot]) -> None:
         self._clients = clients
 
-    def found(self) -> list[Victim]:
-        """Return those that are there now."""
+    def found(self, role: str) -> list[Victim]:
+        """Return those that are there now; they are all workers."""
         found: list[Victim] = []
+        if role != "worker":
+            return found
         for client in self._clients:
             with suppress(psutil.Error):
                 found += map(_Child, psutil.Process(client.pid).children())
@@ -96,18 +113,27 @@ class Tormentor:
     Parameters
     ----------
     slots
-        All processes that are to be there.
-    children
-        Where the workers are, if they have no slots.
+        All processes that are to be there, and are ours to start.
+    victims
+        Where those are that others start.
+    look
+        Called all the time.
     """
 
-    def __init__(self, place: Place, slots: Sequence[Slot], children: Children | None) -> None:
+    def __init__(
+        self,
+        place: Place,
+        slots: Sequence[Slot],
+        victims: Victims | None,
+        look: Callable[[], None],
+    ) -> None:
         self.slots = slots
         self.faults: Counter[str] = Counter()
         #: Processes that did not end by SIGTERM, by role.
         self.stubborn: Counter[str] = Counter()
         self._place = place
-        self._children = children
+        self._victims = victims
+        self._look = look
         self._log = Log(place.folder / "faults")
         self._later: list[tuple[float, int, str, Victim]] = []
         self._stopped: set[int] = set()
@@ -125,12 +151,18 @@ class Tormentor:
         histories = (self._place.folder / "clients").iterdir()
         return any("result" in path.read_text() for path in histories)
 
-    def run(self, faults: Iterator[Fault], seconds: float, wanted: int, most: float) -> float:
-        """Hit for ``seconds``, and on to ``wanted`` faults, for ``most`` seconds; return which."""
+    def run(
+        self, faults: Iterator[Fault], seconds: float, wanted: Mapping[str, int], most: float
+    ) -> float:
+        """Hit for ``seconds``, and on to as many faults as ``wanted``, at ``most`` for so long.
+
+        ``wanted`` has numbers by kind, and of all kinds under "". Returns the seconds.
+        """
         begun = time.monotonic()
         due = begun
         while (spent := time.monotonic() - begun) < most:
-            if spent >= seconds and self.faults.total() >= wanted:
+            have = self.faults | Counter({"": self.faults.total()})
+            if spent >= seconds and all(have[kind] >= count for kind, count in wanted.items()):
                 break
             fault = next(faults, None)
             if fault is None:
@@ -148,6 +180,7 @@ class Tormentor:
         until = time.monotonic() + seconds
         while True:
             self._do_what_is_due()
+            self._look()
             for slot in self.slots:
                 if slot.pid in self._leaving and not slot.is_there:
                     slot.start()
@@ -172,6 +205,7 @@ class Tormentor:
         if fault.kind == "stop":
             self._stopped.add(pid)
             self._plan(fault.lasts, "cont", victim)
+        if fault.kind in _STAYS:
             return
         self._leaving.add(pid)
         if fault.kind == "term":
@@ -182,8 +216,8 @@ class Tormentor:
 
     def _fit(self, fault: Fault) -> list[Victim]:
         everybody: list[Victim] = [slot for slot in self.slots if slot.role == fault.role]
-        if not everybody and self._children is not None:
-            everybody = self._children.found()
+        if not everybody and self._victims is not None:
+            everybody = [*self._victims.found(fault.role)]
         return [
             victim
             for victim in everybody
@@ -194,6 +228,8 @@ class Tormentor:
         ]
 
     def _has_worked(self, victim: Victim, fault: Fault) -> bool:
+        if fault.role in ("runner", "registry"):  # their starts are to be hit, too
+            return True
         folder = {"worker": "workers", "client": "clients"}.get(fault.role)
         if folder is None:
             return time.monotonic() - victim.born > 1.0

@@ -8,7 +8,6 @@ import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import psutil
 import pytest
 
 from tests.support.requirements import postgres_folder, require_postgres
+from tests.support.session import VARIABLE, new_folder
 
 __all__ = ["Server", "database_url", "own_server", "postgres_server"]
 
@@ -44,14 +44,15 @@ _SCHEMAS = """
 class Server:
     """A server of PostgreSQL; its databases belong to ``palm``, who may do nothing else.
 
-    It belongs to no process of the tests, and is ended by its number.
+    It is no child of a process of the tests, and is ended by its number; or, should they be
+    killed, by `tests.support.session`.
     """
 
     def __init__(self) -> None:
         self._bin = postgres_folder()
         self._numbers = itertools.count()
         self._empty: list[str] = []
-        self.folder = Path(tempfile.mkdtemp(prefix="palm-pg-", dir="/tmp"))
+        self.folder = new_folder("pg-")
         self.pid = 0
         self._user: dict[str, object] = {}
         if os.geteuid() == 0:  # as whom initdb refuses to run
@@ -76,8 +77,8 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=self.folder,
-            # Nothing of the test that happens to start it.
-            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
+            # Nothing of the test that happens to start it, but whose it is.
+            env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", VARIABLE: os.environ[VARIABLE]},
             check=False,
             **self._user,  # type: ignore[call-overload]
         )
