@@ -112,6 +112,8 @@ class Declaration:
             cwd=str(Path(self.cwd or os.getcwd()).absolute()),
             kernel=self.kernel,
             owner=owner,
+            # Who runs a cell again wants to see what the new code does, and nothing else.
+            rollout="at-once",
             master=self.master if self.role == "worker" else "",
         )
 

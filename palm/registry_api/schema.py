@@ -431,12 +431,14 @@ class Heartbeat(_Value):
 class Assignment(_Value):
     """A component, and the ``numbers`` of its replicas that this node runs.
 
-    ``reached``: components on other nodes have its sockets in their arguments.
+    ``reached``: components on other nodes have its sockets in their arguments. ``keep`` are those
+    of ``numbers`` that go on in the version before, if they still run in it: their turn comes.
     """
 
     spec: ComponentSpec
     numbers: list[int]
     reached: bool = False
+    keep: list[int] = []
 
 
 class Assignments(_Value):

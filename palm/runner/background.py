@@ -76,7 +76,7 @@ class Background:
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """Ours, but for what says that we are a component: what is left to itself is part of none."""
     env = {key: value for key, value in os.environ.items() if key not in PRIVATE}
-    return env | {"PALM_INSTANCE": ""} | more
+    return {**env, "PALM_INSTANCE": "", **more}
 
 
 def _prepare(log: Path) -> None:

@@ -71,7 +71,9 @@ class NodePlan:
         self.specs = {each.spec.name: each.spec for each in found}
         self.graces = {each.spec.name: each.spec.grace for each in found if not each.numbers}
         self.wanted = {
-            each.spec.replica_name(number): Wanted(each.spec.name, number, each.spec.generation)
+            each.spec.replica_name(number): Wanted(
+                each.spec.name, number, each.spec.generation, keep=number in each.keep
+            )
             for each in found
             for number in each.numbers
         }

@@ -38,6 +38,7 @@ from palm.spec.lines import Path, find_lines
 from palm.spec.names import check_labels, check_name, nearest
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import RESTART_POLICIES
+from palm.spec.rollout import ROLLOUTS
 
 __all__ = ["ClusterConfig", "check_cluster", "component_flaws", "file_schema", "parse_cluster"]
 
@@ -52,7 +53,11 @@ _NO_STAGE = {
     "process": f"if it is built with palm, give its role: {', '.join(STAGE_ROLES)}",
 }
 _FROM_CLIENTS = "it takes messages from clients; a hub, a pipeline or a sink takes results"
-_CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "restart": RESTART_POLICIES}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "role": ROLES,
+    "restart": RESTART_POLICIES,
+    "rollout": ROLLOUTS,
+}
 #: Keys whose values are lists or tables of texts.
 _ELEMENTS = ("command", "args", "needs", "previous", "env", "labels")
 #: Types of values, as people call them.

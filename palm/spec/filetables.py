@@ -12,6 +12,7 @@ import msgspec
 
 from palm.spec.component import MAX_REPLICAS, Role
 from palm.spec.process import Restart
+from palm.spec.rollout import Rollout
 
 __all__ = [
     "ClusterTable",
@@ -152,6 +153,11 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _key('When it counts as ready: "palm" (it says so itself; not of a process), "tcp:PORT",'
              ' "http:URL", "log:RE" or "delay:SECONDS".', "tcp:8000", pattern=_READY),
     ] = ""  # fmt: skip
+    rollout: Annotated[
+        Rollout,
+        _key("How another version takes the place of what runs: rolling, a few replicas at a time"
+             " and the next when those are ready, or at-once.", "at-once"),
+    ] = "rolling"  # fmt: skip
     limits: Annotated[
         LimitsTable, _key("What each replica may use.", {"memory": "2G", "open_files": 1024})
     ] = msgspec.field(default_factory=LimitsTable)

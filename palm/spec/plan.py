@@ -22,13 +22,15 @@ Replica = tuple[str, int]
 class Wanted:
     """A process that a node is to run, in this generation of its component.
 
-    ``sockets`` are the addresses that it is to be given, None if one has to be waited for.
+    ``sockets`` are the addresses that it is to be given, None if one has to be waited for. With
+    ``keep`` it goes on in another generation, if it runs in one: its turn has not come yet.
     """
 
     component: str
     number: int
     generation: int
     sockets: Mapping[str, str] | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def _leave(
     if process.state in OVER:
         if wanted is None:
             yield Step("forget", name)
-    elif wanted is None or _is_other(wanted, process):
+    elif wanted is None or _is_to_leave(wanted, process):
         sooner = grace is not None and process.grace is not None and grace < process.grace
         told = process.asked and process.state == "stopping"
         if not told or sooner:
@@ -105,6 +107,15 @@ def _is_to_start(wanted: Wanted, process: Present | None) -> bool:
         return True
     again = process.asked or _is_other(wanted, process)
     return again and process.state in OVER
+
+
+def _is_to_leave(wanted: Wanted, process: Present) -> bool:
+    """Whether what runs has to make room for what is wanted now."""
+    if not wanted.keep or wanted.generation == process.generation:
+        return _is_other(wanted, process)
+    # It may have been given others than its successor is, but none that is not valid any more.
+    given = wanted.sockets or {}
+    return any(given.get(name, address) != address for name, address in process.sockets.items())
 
 
 def _is_other(wanted: Wanted, process: Present) -> bool:
