@@ -19,6 +19,7 @@ from palm.cli.parser import (
     read_port,
     read_positive,
     read_seconds,
+    read_signal,
     read_size,
     read_size_or_none,
 )
@@ -86,6 +87,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     _add_tap(tree)
     _add_stop(tree)
     _add_restart(tree)
+    _add_signal(tree)
     if notebook:
         _add_help(tree)
     else:
@@ -435,6 +437,15 @@ def _add_restart(tree: _Tree) -> None:
         "--timeout", metavar="S", type=read_seconds, default=30.0,
         help="seconds in which it must be ready (30)",
     )  # fmt: skip
+
+
+def _add_signal(tree: _Tree) -> None:
+    parser = tree.add("signal", "send a signal to the processes of a component")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument("signal", metavar="SIGNAL", type=read_signal, help="as HUP, or SIGHUP")
+    parser.add_argument(
+        "--replica", metavar="N", type=read_number, help="only to this one, from 0 (to all)"
+    )
 
 
 def _add_logs(tree: _Tree) -> None:

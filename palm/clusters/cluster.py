@@ -27,6 +27,7 @@ from palm.runtime.records import ComponentRecord, live_records
 from palm.spec.component import SINGLE_ROLES
 from palm.spec.names import nearest
 from palm.spec.process import OVER
+from palm.spec.signals import parse_signal
 
 if TYPE_CHECKING:
     import pandas
@@ -432,6 +433,12 @@ class Cluster:
         """Change the number of replicas; those that stay are not touched."""
         self._ensure_alive()
         self.registry.scale(self.name, name, replicas)
+
+    def signal(self, name: str, signal: str, replica: int | None = None) -> tuple[str, ...]:
+        """Have a signal sent to the processes of a component; see `Component.signal`."""
+        component = self[name]
+        sent = self.registry.signal(self.name, component.name, parse_signal(signal), replica)
+        return tuple(sent.processes)
 
     def remove(self, name: str) -> None:
         """Stop a component and forget it; what it wrote stays."""

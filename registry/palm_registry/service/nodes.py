@@ -33,6 +33,7 @@ from palm_registry.service.core import (
     settle,
 )
 from palm_registry.service.reports import take_report
+from palm_registry.service.signalling import orders_for, take_done
 from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
@@ -152,7 +153,7 @@ class NodeRules:
 
     async def _report(self, key: str, node: str, beat: Heartbeat) -> None:
         back = self._core.nodes.back(key, node)
-        if not (beat.statuses or beat.full or back):
+        if not (beat.statuses or beat.full or beat.signals or back):
             return
 
         def write(connection: Connection) -> None:
@@ -162,6 +163,7 @@ class NodeRules:
                 back = {"alive": True, "overdue": False, "seen": time.time()}
                 rows.update_node(connection, key, node, **back)
                 add_event(connection, key, "node.back", f"node {node} is back", node=node)
+            take_done(connection, key, node, beat.signals)
             changed = take_report(connection, key, node, beat)
             settle(connection, key, changed=changed or is_back)
 
@@ -276,6 +278,7 @@ def _assignments(connection: Connection, key: str, node: str, session: str) -> A
         components=found,
         sockets=sockets_elsewhere(facts, found, node),
         peers=peers_elsewhere(facts, node),
+        signals=orders_for(connection, key, node),
     )
 
 
