@@ -24,8 +24,8 @@ from palm.runner.ending import end_processes
 from palm.runner.spool import Stream
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, live_records
-from palm.spec.component import SINGLE_ROLES
 from palm.spec.names import nearest
+from palm.spec.order import Dependent, stop_waves
 from palm.spec.process import OVER
 from palm.spec.signals import parse_signal
 
@@ -365,6 +365,8 @@ class Cluster:
     def stop(self, *names: str, grace: float = 5.0) -> None:
         """End components by name, and wait until they are gone.
 
+        Those that need others end before these, and workers before their masters.
+
         Raises
         ------
         ConfigError
@@ -372,7 +374,10 @@ class Cluster:
         PalmError
             Something did not end.
         """
-        known = {each.name for each in self.registry.components(self.name)}
+        known = {
+            each.name: Dependent(each.role, each.needs)
+            for each in self.registry.components(self.name)
+        }
         records = self.records()
         for name in names:
             if name not in known:
@@ -380,10 +385,11 @@ class Cluster:
         own = [name for name in names if name in known]
         if own:
             self._keeper.ensure_runner()
-        for name in own:
-            self.registry.stop(self.name, name, grace)
+        for wave in stop_waves({name: known[name] for name in own}):
+            for name in wave:
+                self.registry.stop(self.name, name, grace)
+            self._wait_stopped(wave, grace)
         end_processes([records[name] for name in names if name not in known], grace)
-        self._wait_stopped(own, grace)
         for name in own:
             if name in self._known:
                 self._forget_pushed(self._known[name], None)
@@ -410,16 +416,11 @@ class Cluster:
             time.sleep(_POLL if left else 0)
 
     def stop_all(self, grace: float = 5.0, *, everyone: bool = False) -> None:
-        """End what was started, or found again, from here; or all that the cluster has.
-
-        Workers end before their masters, so that these take what is given back.
-        """
+        """End what was started, or found again, from here; or all that the cluster has."""
         mine = set(self.started)
         found = [each for each in self.registry.components(self.name) if each.desired]
         chosen = [each for each in found if everyone or each.name in mine]
-        for single in (False, True):
-            names = [each.name for each in chosen if (each.role in SINGLE_ROLES) is single]
-            self.stop(*names, grace=grace)
+        self.stop(*(each.name for each in chosen), grace=grace)
 
     def restart(self, name: str) -> None:
         """Replace the processes of a component by new ones; does not wait for them."""

@@ -357,7 +357,8 @@ class ReplicaStatus(_Value):
 class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
-    ``done`` replicas ended by themselves with exit code 0, and are not missing.
+    ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
+    that must be ready before it, and end after it.
     """
 
     name: str
@@ -374,6 +375,7 @@ class ComponentStatus(_Value):
     master: str = ""
     generation: int = 0
     kernel: bool = False
+    needs: list[str] = []
 
 
 class Missing(_Value):

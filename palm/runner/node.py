@@ -322,8 +322,7 @@ class Node:
         states = {state.name: state for state in self._supervisor.states()}
         present = {name: process.present(states.get(name))
                    for name, process in self._processes.items()}  # fmt: skip
-        living = {name for name, process in present.items() if process.state not in OVER}
-        wanted = self._with_sockets(self._plan.wanted_now(self._processes, living))
+        wanted = self._with_sockets(self._plan.wanted)
         for step in steps(wanted, present, self._plan.graces):
             self._do(step, wanted)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from palm.spec.order import Dependent, first_to_leave
 from palm.spec.process import OVER, State
 
 __all__ = ["Action", "Present", "Replica", "Step", "Wanted", "steps"]
@@ -38,7 +39,8 @@ class Present:
     """A process that a node knows of.
 
     ``asked`` says whether it was told to stop, ``grace`` how many seconds it was given then.
-    ``sockets`` are the addresses that it was given.
+    ``sockets`` are the addresses that it was given. ``role`` and ``needs`` are those of its
+    component.
     """
 
     component: str
@@ -47,6 +49,8 @@ class Present:
     asked: bool = False
     grace: float | None = None
     sockets: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    needs: tuple[str, ...] = ()
 
 
 Action = Literal["start", "stop", "forget"]
@@ -70,6 +74,7 @@ def steps(
 
     A process of another generation, or with other addresses, is stopped, and its successor started
     once it is gone. One that ended by itself, or gave up, is left alone: its own rules said so.
+    Of those that are wanted no more, one that others of them need is stopped when these are gone.
 
     Parameters
     ----------
@@ -79,14 +84,28 @@ def steps(
         Seconds to stop in, by component; without one it is that of the process.
     """
     known = grace or {}
+    waiting = _waiting(wanted, present)
     found = [
         step
         for name, process in present.items()
+        if name not in waiting
         for step in _leave(name, process, wanted.get(name), known.get(process.component))
     ]
     found += [Step("start", name) for name, process in wanted.items()
               if _is_to_start(process, present.get(name))]  # fmt: skip
     return found
+
+
+def _waiting(wanted: Mapping[str, Wanted], present: Mapping[str, Present]) -> set[str]:
+    """Names of those that leave for good, but not yet."""
+    leaving = {
+        name: process
+        for name, process in present.items()
+        if name not in wanted and process.state not in OVER
+    }
+    components = {each.component: Dependent(each.role, each.needs) for each in leaving.values()}
+    free = first_to_leave(components, components.keys())
+    return {name for name, process in leaving.items() if process.component not in free}
 
 
 def _leave(

@@ -143,6 +143,7 @@ class _Look:
             master=spec.master or next((r.master for r in reports if r.master), ""),
             generation=spec.generation,
             kernel=spec.kernel,
+            needs=spec.needs,
         )
 
     def _state(self) -> str:
