@@ -136,6 +136,8 @@ class Cluster:
             Additions to this process's environment; the folder it runs in, by default ours.
         kernel
             Run it in an ipykernel, which `Component.connection_file` leads into.
+        node
+            The node that runs it; any that has room for it by default.
         replace
             Start it anew even if nothing changed, and stop what runs under its name in a shell.
 
@@ -146,10 +148,8 @@ class Cluster:
         RegistryError
             The registry cannot be asked.
         """
-        if node is not None:
-            raise ConfigError("node= is not available yet", hint="one node runs everything")
         declared = Declaration(
-            role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel
+            role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel, node or ""
         )
         with self._starting:
             if self._keeper.is_over:
@@ -169,6 +169,7 @@ class Cluster:
         self._check_role(declared, before)
         spec = declared.spec(self.folders, self._owner, own_environment(self._runner()))
         self._clear_names(spec, before, replace)
+        self._check_node(declared.node)
         now = self.registry.declare(self.name, spec)
         component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
         component.change = self._change(component, before, now)
@@ -509,6 +510,15 @@ class Cluster:
                 f"{declared.name!r} is a {before.role} here, and cannot be a {declared.role} too",
                 hint="choose another name",
             )
+
+    def _check_node(self, name: str) -> None:
+        """Refuse a node that is not there: what is to run on it would wait for ever."""
+        known = sorted(node.name for node in self.registry.nodes(self.name)) if name else []
+        if not known or name in known:  # while there are none, the first may be about to join
+            return
+        close = nearest(name, known)
+        hint = f"did you mean {close!r}?" if close else f"there is {', '.join(known)}"
+        raise ConfigError(f"there is no node {name!r}", key="node", hint=hint)
 
     def _clear_names(
         self,

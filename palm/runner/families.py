@@ -49,7 +49,10 @@ class Families:
         rows = self._rows
         first = rows.get(pid)
         ours = first is None or not identity or identity.endswith(f"/{first.start}")
-        roots = {each.pid for each in rows.values() if self._mark(each.pid) == instance}
+        # Nothing that it started is older than itself.
+        since = int(identity.rpartition("/")[2] or 0)
+        younger = (each.pid for each in rows.values() if each.start >= since)
+        roots = {each for each in younger if self._mark(each) == instance}
         if ours:
             members = ((each.pid, each.group, each.session) for each in rows.values())
             roots |= {each[0] for each in members if pid in each}

@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 import signal
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-__all__ = ["Row", "environment_value", "kill", "lives", "read_processes", "with_descendants"]
+__all__ = [
+    "Row",
+    "environment_value",
+    "kill",
+    "lives",
+    "read_processes",
+    "trees",
+    "with_descendants",
+]
 
 _HAS_PROC = os.path.exists("/proc/self/stat")
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -50,16 +58,32 @@ def read_processes() -> dict[int, Row]:
 
 def with_descendants(rows: Mapping[int, Row], roots: Iterable[int]) -> set[int]:
     """Return the processes `roots` and all that they, or theirs, have started and not lost."""
+    return _descend(_children(rows), roots, ())
+
+
+def trees(rows: Mapping[int, Row], roots: Collection[int]) -> dict[int, set[int]]:
+    """Return for each of `roots` itself and its descendants, but for those of others of `roots`."""
+    children = _children(rows)
+    return {pid: _descend(children, [pid], roots) for pid in roots}
+
+
+def _children(rows: Mapping[int, Row]) -> Mapping[int, list[int]]:
     children: dict[int, list[int]] = defaultdict(list)
     for row in rows.values():
         children[row.parent].append(row.pid)
+    return children
+
+
+def _descend(
+    children: Mapping[int, list[int]], roots: Iterable[int], others: Collection[int]
+) -> set[int]:
     found: set[int] = set()
     left = list(roots)
     while left:
         pid = left.pop()
         if pid not in found:
             found.add(pid)
-            left += children[pid]
+            left += [child for child in children.get(pid, ()) if child not in others]
     return found
 
 
