@@ -339,8 +339,9 @@ ENDS = st.sampled_from(["exit", "signal", "limit", "slow", "no process"])
 def test_crash_loop_ends_however_its_runs_end(ends: list[str], ready: bool) -> None:
     machine = make("always", grace=1.0)
     machine.handle(StartRequested(), 0.0)
-    now, most = 0.0, MAX_FAILURES if ready else MAX_FAILED_STARTS
-    for count, end in enumerate(ends, 1):
+    now, count, most = 0.0, 0, MAX_FAILURES if ready else MAX_FAILED_STARTS
+    for end in ends:
+        count += 1
         if end == "no process":
             machine.handle(SpawnFailed(machine.run, "could not be started"), now)
         else:
