@@ -124,6 +124,10 @@ class PalmMagics(Magics):
     def _restart(self, options: argparse.Namespace) -> Component:
         return self.session.restart(options.name)
 
+    def _signal(self, options: argparse.Namespace) -> None:
+        sent = self.session.signal(options.name, options.signal, options.replica)
+        print(f"{options.signal} is sent to {', '.join(sent)}")  # noqa: T201 - into the cell's output
+
     def _status(self, options: argparse.Namespace) -> Status:
         return self.session.status()
 

@@ -263,6 +263,10 @@ class Session:
         self.cluster.restart(name)
         return self._ready(self.cluster[name])
 
+    def signal(self, name: str, signal: str, replica: int | None = None) -> tuple[str, ...]:
+        """Send a signal to the processes of a component, or to one; return their names."""
+        return self.cluster.signal(name, signal, replica)
+
     def names(self) -> list[str]:
         """Names of components and of their processes, for completion."""
         components = self._components()

@@ -27,6 +27,7 @@ _COMMANDS = {
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
 _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the command's name
+_COMMANDS["signal"] = "palm.cli.commands.signal_"  # nor that of a module of Python's
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from palm.cli.parser import (
     read_port,
     read_positive,
     read_seconds,
+    read_signal,
     read_size,
     read_size_or_none,
 )
@@ -409,6 +410,15 @@ def _add_restart(tree: _Tree) -> None:
     )  # fmt: skip
 
 
+def _add_signal(tree: _Tree) -> None:
+    parser = tree.add("signal", "send a signal to the processes of a component")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument("signal", metavar="SIGNAL", type=read_signal, help="as HUP, or SIGHUP")
+    parser.add_argument(
+        "--replica", metavar="N", type=read_number, help="only to this one, from 0 (to all)"
+    )
+
+
 def _add_logs(tree: _Tree) -> None:
     parser = tree.add("logs", "show the output of a component")
     parser.add_argument("name", metavar="NAME", help="name of the component")
@@ -643,6 +653,7 @@ _COMMANDS: dict[str, tuple[Callable[[_Tree], None], str]] = {
     "tap": (_add_tap, "shell"),
     "stop": (_add_stop, ""),
     "restart": (_add_restart, ""),
+    "signal": (_add_signal, ""),
     "help": (_add_help, "notebook"),
     "import": (_add_import, "shell"),
     "gateway": (_add_gateway, "shell"),

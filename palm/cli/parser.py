@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 from palm.errors import ConfigError
 from palm.spec.duration import parse_duration
 from palm.spec.names import nearest
+from palm.spec.signals import parse_signal
 from palm.spec.size import parse_size
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "read_port",
     "read_positive",
     "read_seconds",
+    "read_signal",
     "read_size",
     "read_size_or_none",
 ]
@@ -116,6 +118,14 @@ def read_port(text: str) -> int:
     if number >= 1 << 16:
         raise argparse.ArgumentTypeError(f"{text} is not a port")
     return number
+
+
+def read_signal(text: str) -> str:
+    """Read the name of a signal, as HUP; return it as SIGHUP."""
+    try:
+        return parse_signal(text)
+    except ConfigError as error:
+        raise argparse.ArgumentTypeError(f"{error.args[0]}; {error.hint}") from error
 
 
 def read_size(text: str) -> int:

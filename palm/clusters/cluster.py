@@ -24,9 +24,10 @@ from palm.runner.ending import end_processes
 from palm.runner.spool import Stream
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, live_records
-from palm.spec.component import SINGLE_ROLES
 from palm.spec.names import nearest
+from palm.spec.order import Dependent, stop_waves
 from palm.spec.process import OVER
+from palm.spec.signals import parse_signal
 
 if TYPE_CHECKING:
     import pandas
@@ -135,6 +136,8 @@ class Cluster:
             Additions to this process's environment; the folder it runs in, by default ours.
         kernel
             Run it in an ipykernel, which `Component.connection_file` leads into.
+        node
+            The node that runs it; any that has room for it by default.
         replace
             Start it anew even if nothing changed, and stop what runs under its name in a shell.
 
@@ -145,10 +148,8 @@ class Cluster:
         RegistryError
             The registry cannot be asked.
         """
-        if node is not None:
-            raise ConfigError("node= is not available yet", hint="one node runs everything")
         declared = Declaration(
-            role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel
+            role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel, node or ""
         )
         with self._starting:
             if self._keeper.is_over:
@@ -168,6 +169,7 @@ class Cluster:
         self._check_role(declared, before)
         spec = declared.spec(self.folders, self._owner, own_environment(self._runner()))
         self._clear_names(spec, before, replace)
+        self._check_node(declared.node)
         now = self.registry.declare(self.name, spec)
         component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
         component.change = self._change(component, before, now)
@@ -364,6 +366,8 @@ class Cluster:
     def stop(self, *names: str, grace: float = 5.0) -> None:
         """End components by name, and wait until they are gone.
 
+        Those that need others end before these, and workers before their masters.
+
         Raises
         ------
         ConfigError
@@ -371,7 +375,10 @@ class Cluster:
         PalmError
             Something did not end.
         """
-        known = {each.name for each in self.registry.components(self.name)}
+        known = {
+            each.name: Dependent(each.role, each.needs)
+            for each in self.registry.components(self.name)
+        }
         records = self.records()
         for name in names:
             if name not in known:
@@ -379,10 +386,11 @@ class Cluster:
         own = [name for name in names if name in known]
         if own:
             self._keeper.ensure_runner()
-        for name in own:
-            self.registry.stop(self.name, name, grace)
+        for wave in stop_waves({name: known[name] for name in own}):
+            for name in wave:
+                self.registry.stop(self.name, name, grace)
+            self._wait_stopped(wave, grace)
         end_processes([records[name] for name in names if name not in known], grace)
-        self._wait_stopped(own, grace)
         for name in own:
             if name in self._known:
                 self._forget_pushed(self._known[name], None)
@@ -409,16 +417,11 @@ class Cluster:
             time.sleep(_POLL if left else 0)
 
     def stop_all(self, grace: float = 5.0, *, everyone: bool = False) -> None:
-        """End what was started, or found again, from here; or all that the cluster has.
-
-        Workers end before their masters, so that these take what is given back.
-        """
+        """End what was started, or found again, from here; or all that the cluster has."""
         mine = set(self.started)
         found = [each for each in self.registry.components(self.name) if each.desired]
         chosen = [each for each in found if everyone or each.name in mine]
-        for single in (False, True):
-            names = [each.name for each in chosen if (each.role in SINGLE_ROLES) is single]
-            self.stop(*names, grace=grace)
+        self.stop(*(each.name for each in chosen), grace=grace)
 
     def restart(self, name: str) -> None:
         """Replace the processes of a component by new ones; does not wait for them."""
@@ -432,6 +435,12 @@ class Cluster:
         """Change the number of replicas; those that stay are not touched."""
         self._ensure_alive()
         self.registry.scale(self.name, name, replicas)
+
+    def signal(self, name: str, signal: str, replica: int | None = None) -> tuple[str, ...]:
+        """Have a signal sent to the processes of a component; see `Component.signal`."""
+        component = self[name]
+        sent = self.registry.signal(self.name, component.name, parse_signal(signal), replica)
+        return tuple(sent.processes)
 
     def remove(self, name: str) -> None:
         """Stop a component and forget it; what it wrote stays."""
@@ -501,6 +510,15 @@ class Cluster:
                 f"{declared.name!r} is a {before.role} here, and cannot be a {declared.role} too",
                 hint="choose another name",
             )
+
+    def _check_node(self, name: str) -> None:
+        """Refuse a node that is not there: what is to run on it would wait for ever."""
+        known = sorted(node.name for node in self.registry.nodes(self.name)) if name else []
+        if not known or name in known:  # while there are none, the first may be about to join
+            return
+        close = nearest(name, known)
+        hint = f"did you mean {close!r}?" if close else f"there is {', '.join(known)}"
+        raise ConfigError(f"there is no node {name!r}", key="node", hint=hint)
 
     def _clear_names(
         self,

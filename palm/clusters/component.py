@@ -120,6 +120,20 @@ class Component:
         self._cluster.restart(self._name)
         return self.wait_ready(timeout)
 
+    def signal(self, signal: str, replica: int | None = None) -> tuple[str, ...]:
+        """Send a signal, as "HUP", to its processes, or to one; return the names of those.
+
+        Each gets it once, soon or not at all.
+
+        Raises
+        ------
+        ConfigError
+            There is no such signal.
+        RegistryError
+            Nothing of it runs.
+        """
+        return self._cluster.signal(self._name, signal, replica)
+
     def scale(self, n: int) -> Component:
         """Change the number of replicas; those that stay are not touched."""
         self._cluster.scale(self._name, n)

@@ -52,6 +52,7 @@ class Declaration:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str | None = None
     kernel: bool = False
+    node: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -111,7 +112,10 @@ class Declaration:
             env={**inherited, **self.env},
             cwd=str(Path(self.cwd or os.getcwd()).absolute()),
             kernel=self.kernel,
+            node=self.node,
             owner=owner,
+            # Who runs a cell again wants to see what the new code does, and nothing else.
+            rollout="at-once",
             master=self.master if self.role == "worker" else "",
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import secrets
 import select
 import ssl
 import threading
@@ -331,6 +332,17 @@ class RegistryClient:
     def scale(self, key: str, name: str, replicas: int) -> schema.ComponentStatus:
         """Run another number of replicas."""
         return self._act(key, name, "scale", schema.Scale(replicas=replicas), repeat=True)
+
+    def signal(
+        self, key: str, name: str, signal: str, replica: int | None = None
+    ) -> schema.SignalSent:
+        """Send a signal, as "HUP", to the processes of a component, or to one; each gets it once.
+
+        It is sent by their runners, soon or not at all; events say so.
+        """
+        request = schema.SignalRequest(signal=signal, replica=replica, id=secrets.token_hex(8))
+        path = _of(key, "components", name, "signal")
+        return self._call("POST", path, schema.SignalSent, request, repeat=True)
 
     def _act(
         self, key: str, name: str, action: str, request: Any = None, *, repeat: bool = False

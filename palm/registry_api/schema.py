@@ -71,6 +71,10 @@ __all__ = [
     "Scale",
     "Scope",
     "Series",
+    "SignalDone",
+    "SignalOrder",
+    "SignalRequest",
+    "SignalSent",
     "Skipped",
     "Stop",
     "Stream",
@@ -267,6 +271,28 @@ class Stop(_Value):
     grace: float | None = None
 
 
+class SignalRequest(_Value):
+    """POST .../components/{name}/signal: "HUP" or "SIGHUP" for its processes, or for one of them.
+
+    ``id`` is made up by who asks: the same request again, after a lost answer, sends nothing twice.
+    """
+
+    signal: str
+    replica: Count | None = None
+    id: str = ""
+
+
+class SignalSent(_Value):
+    """``processes`` are those that get the signal, soon and once at most; events say if they did.
+
+    A signal that its runner does not take within 60 seconds is not sent any more.
+    """
+
+    id: str
+    signal: str
+    processes: list[str] = []
+
+
 class Lease(_Value):
     """POST api/clusters/{key}/lease: ``holder`` keeps the cluster alive for ``ttl`` seconds.
 
@@ -331,7 +357,8 @@ class ReplicaStatus(_Value):
 class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
-    ``done`` replicas ended by themselves with exit code 0, and are not missing.
+    ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
+    that must be ready before it, and end after it.
     """
 
     name: str
@@ -348,6 +375,7 @@ class ComponentStatus(_Value):
     master: str = ""
     generation: int = 0
     kernel: bool = False
+    needs: list[str] = []
 
 
 class Missing(_Value):
@@ -412,13 +440,37 @@ class NodeJoined(_Value):
     lost_after: float = 5.0
 
 
+class SignalOrder(_Value):
+    """A signal for the process ``name``, if it still is of this ``instance``.
+
+    It is told again until the runner has said what became of it; who knows its ``id`` leaves it.
+    """
+
+    id: str
+    name: str
+    signal: str
+    instance: str = ""
+
+
+class SignalDone(_Value):
+    """What became of a `SignalOrder`.
+
+    ``reason`` says why it was not ``sent``, or how sure it is that it was.
+    """
+
+    id: str
+    name: str
+    sent: bool = True
+    reason: str = ""
+
+
 class Heartbeat(_Value):
     """POST .../nodes/{id}/heartbeat: what has changed there, and a question what to run.
 
     ``statuses`` holds the replicas that changed; with ``full`` all there are. The answer comes at
     once when the registry's generation is not ``known_generation``, else after at most ``wait``
     seconds. 404: join again; 409: another runner is this node now, end; 410: the node was
-    removed, stop all and end.
+    removed, stop all and end. ``signals`` says what became of those that it was told to send.
     """
 
     session: str = ""
@@ -426,17 +478,20 @@ class Heartbeat(_Value):
     statuses: list[ReplicaStatus] = []
     full: bool = False
     wait: float = 0.0
+    signals: list[SignalDone] = []
 
 
 class Assignment(_Value):
     """A component, and the ``numbers`` of its replicas that this node runs.
 
-    ``reached``: components on other nodes have its sockets in their arguments.
+    ``reached``: components on other nodes have its sockets in their arguments. ``keep`` are those
+    of ``numbers`` that go on in the version before, if they still run in it: their turn comes.
     """
 
     spec: ComponentSpec
     numbers: list[int]
     reached: bool = False
+    keep: list[int] = []
 
 
 class Assignments(_Value):
@@ -445,7 +500,7 @@ class Assignments(_Value):
     ``stop``: the cluster is at its end; stop everything, report once more, leave, and end.
     ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
     on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
-    other nodes, by name.
+    other nodes, by name. ``signals`` are to be sent once.
     """
 
     generation: int
@@ -453,6 +508,7 @@ class Assignments(_Value):
     stop: bool = False
     sockets: dict[str, str] = {}
     peers: dict[str, str] = {}
+    signals: list[SignalOrder] = []
 
 
 # ---- metrics

@@ -31,7 +31,10 @@ def left_behind(folders: Folders, node: str) -> Iterator[tuple[Spool, SpoolState
         mine = (state.cluster, state.node) == (folders.cluster, node)
         if mine and state.spec is not None and state.name not in seen:
             seen.add(state.name)
-            if state.state in _ABOUT_TO_RUN and not state.is_running:
+            # A run that was noted, and whose end was not, was the latest: what else has its mark
+            # is something that it left behind.
+            unnoted = not state.pid or state.ended > 0
+            if state.state in _ABOUT_TO_RUN and unnoted and not state.is_running:
                 state = _look_for(state)
             yield spool, state
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from palm.errors import RegistryError
+from palm.runner.process import PRIVATE
 from palm.runtime.records import is_running, process_start_time
 
 __all__ = ["Background"]
@@ -43,7 +44,7 @@ class Background:
             stdin=subprocess.DEVNULL,
             start_new_session=True,
             cwd=cwd,
-            env=None if env is None else {**os.environ, **env},
+            env=_environment(env or {}),
             text=True,
             check=False,
         )
@@ -70,6 +71,12 @@ class Background:
             file.seek(max(0, self.log.stat().st_size - _TAIL))
             lines = file.read().decode("utf-8", "backslashreplace").splitlines()
         return "\n".join([*lines[-10:], f"(more in {self.log})"])
+
+
+def _environment(more: Mapping[str, str]) -> dict[str, str]:
+    """Ours, but for what says that we are a component: what is left to itself is part of none."""
+    env = {key: value for key, value in os.environ.items() if key not in PRIVATE}
+    return {**env, "PALM_INSTANCE": "", **more}
 
 
 def _prepare(log: Path) -> None:

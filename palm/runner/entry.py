@@ -12,6 +12,7 @@ from palm.runner.process import AdoptedProcess, Process
 from palm.runner.readiness import Probe
 from palm.runner.spool import Spool, SpoolState
 from palm.runner.supervisor import Supervisor
+from palm.runtime.processes import Row
 from palm.spec.process import OVER, ProcessSpec, ProcessState, StartFailed
 
 __all__ = ["Entry"]
@@ -36,6 +37,8 @@ class Entry:
         self.run = 0  # the number of the latest run, to which the process belongs
         self.process: Process | AdoptedProcess | None = None
         self.probe: Probe | None = None
+        #: All of it, as far as known when it was told to end.
+        self.family: list[Row] = []
         self.started: float | None = None
         self.stderr_start = 0  # where the error output of the latest run begins
         self.saved = spool.read_state() or SpoolState(instance=spool.instance, name=spec.name)

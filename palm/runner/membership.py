@@ -14,7 +14,7 @@ from typing import Protocol
 
 from palm.errors import RegistryError
 from palm.registry_api.client import Refused
-from palm.registry_api.schema import Assignments, Heartbeat, NodeJoin, ReplicaStatus
+from palm.registry_api.schema import Assignments, Heartbeat, NodeJoin, ReplicaStatus, SignalDone
 from palm.runner.registry import Registry
 
 __all__ = ["Membership", "Orders"]
@@ -58,6 +58,7 @@ class Membership:
         self._changed = threading.Condition()
         self._reports: dict[str, ReplicaStatus] = {}
         self._full: list[ReplicaStatus] | None = None
+        self._done: list[SignalDone] = []
         #: Whether the registry knows all that there was when we joined.
         self._complete = False
         self._sending = False
@@ -82,6 +83,12 @@ class Membership:
         """Tell the registry of a change as soon as possible."""
         with self._changed:
             self._reports[status.name] = status
+            self._changed.notify_all()
+
+    def report_signals(self, done: list[SignalDone]) -> None:
+        """Tell the registry what became of signals."""
+        with self._changed:
+            self._done += done
             self._changed.notify_all()
 
     def report_all(self, statuses: list[ReplicaStatus]) -> None:
@@ -193,11 +200,14 @@ class Membership:
     def _can_report(self) -> bool:
         if not self._session:
             return False
-        return self._full is not None or (self._complete and bool(self._reports))
+        if self._full is not None:
+            return True
+        return self._complete and bool(self._reports or self._done)
 
     def _next_report(self) -> Heartbeat:
         full, self._full = self._full, None
         changed, self._reports = self._reports, {}
+        done, self._done = self._done, []
         self._sending = True
         merged = {status.name: status for status in full or ()} | changed
         return Heartbeat(
@@ -205,12 +215,14 @@ class Membership:
             known_generation=self._known,
             statuses=list(merged.values()),
             full=full is not None,
+            signals=done,
         )
 
     def _sent(self, beat: Heartbeat, *, again: bool) -> None:
         with self._changed:
             self._sending = False
             if again:
+                self._done = beat.signals + self._done
                 # What was reported since is newer.
                 if beat.full:
                     self._full = beat.statuses if self._full is None else self._full
@@ -221,7 +233,8 @@ class Membership:
             self._changed.notify_all()
 
     def _is_told(self) -> bool:
-        return not (self._reports or self._full or self._sending) or self._over.is_set()
+        waiting = self._reports or self._full or self._done or self._sending
+        return not waiting or self._over.is_set()
 
 
 class _Delay:

@@ -20,7 +20,12 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import PalmError
-from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
+from palm.registry_api.schema import (
+    Assignments,
+    NodeJoin,
+    ReplicaStatus,
+    SignalOrder,
+)
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
 from palm.runner.forking import ForkServer
@@ -29,6 +34,7 @@ from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
 from palm.runner.sampling import Running, Sampler
 from palm.runner.service import ProcessSupervisor
+from palm.runner.signalbook import SignalBook
 from palm.runner.sockets import Sockets, own_keys, own_sockets
 from palm.runner.spool import STREAMS, Spool
 from palm.runner.upload import Uploader
@@ -106,6 +112,7 @@ class Node:
         )
         self._membership = Membership(registry, cluster, join, self, wait)
         self._sampler = Sampler(folders, registry, self._running, lambda: self._membership.place)
+        self._signals = SignalBook(folders.state / cluster / f"signals-{self.name}.json")
         self._plan = NodePlan()
         self._processes: dict[str, NodeProcess] = {}
         #: What is said of processes that cannot start yet.
@@ -213,12 +220,34 @@ class Node:
         for assignments, _ in orders:
             self._plan.take(assignments)
             self._sockets.take(assignments)
+            self._take_signals(assignments.signals)
         if orders:
             self._check_adopted()
         self._converge()
         if any(fresh for _, fresh in orders):
             self._membership.report_all(list(self._all_statuses()))
         self._refresh()
+
+    def _take_signals(self, orders: list[SignalOrder]) -> None:
+        """Send what was not sent before, and tell what became of it."""
+        try:
+            done = self._signals.take(orders, self._send_signal)
+        except (OSError, PalmError) as error:  # they are told again
+            _log.warning("signals cannot be written down, and are not sent: %s", error)
+            return
+        if done:
+            self._membership.report_signals(done)
+
+    def _send_signal(self, order: SignalOrder) -> str:
+        """Send one; return why that cannot be, else ""."""
+        process = self._processes.get(order.name)
+        if process is None or process.instance != order.instance:
+            return "it runs no more"
+        if self._supervisor.state(order.name).pid is None:
+            return "it did not run"
+        _log.info("sends %s to %s", order.signal, order.instance)
+        self._supervisor.signal(order.name, order.signal)
+        return ""
 
     def _is_over(self) -> bool:
         plan = self._plan
@@ -297,8 +326,7 @@ class Node:
         states = {state.name: state for state in self._supervisor.states()}
         present = {name: process.present(states.get(name))
                    for name, process in self._processes.items()}  # fmt: skip
-        living = {name for name, process in present.items() if process.state not in OVER}
-        wanted = self._with_sockets(self._plan.wanted_now(self._processes, living))
+        wanted = self._with_sockets(self._plan.wanted)
         for step in steps(wanted, present, self._plan.graces):
             self._do(step, wanted)
 

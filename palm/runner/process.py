@@ -1,4 +1,4 @@
-"""One real process: made in a session of its own, tied to us by two pipes, ended as a group."""
+"""One real process: made in a session of its own, and tied to us by two pipes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from contextlib import ExitStack
 from typing import Any, Protocol, TypeVar
 
 from palm.runner.forking import Forked, ForkServer
+from palm.runner.limiting import limited
 from palm.runner.spool import Spool, SpoolState
 from palm.runtime.lifeline import READY_VARIABLE, TIE_VARIABLE
 from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.process import ProcessSpec
 
 __all__ = [
+    "PRIVATE",
     "AdoptedProcess",
     "Process",
     "Watchable",
@@ -28,7 +30,7 @@ __all__ = [
 
 #: Never handed on: ours alone, or a tie of ipykernel to the notebook's kernel that would end a
 #: component (and that palm replaces by a tie of its own).
-_PRIVATE = (
+PRIVATE = (
     "JPY_PARENT_PID",
     "PALM_BIND",
     "PALM_COMPONENT",
@@ -46,7 +48,7 @@ def component_environment(
     base: Mapping[str, str], spec: ProcessSpec, instance: str
 ) -> dict[str, str]:
     """The environment of a component: ``base``, what the spec adds, and what palm says of it."""
-    env = {key: value for key, value in base.items() if key not in _PRIVATE}
+    env = {key: value for key, value in base.items() if key not in PRIVATE}
     if "PALM_COMPONENT" in base:  # we are a component ourselves: our master is not the child's
         env.pop("PALM_MASTER", None)
     env |= {"PALM_COMPONENT": spec.name, "PALM_REPLICA": str(spec.replica)}
@@ -129,14 +131,7 @@ class Process:
             return True
 
     def reap(self) -> int:
-        """Wait for the end; the exit code, or minus the number of a signal.
-
-        What is left of its group is then killed: a component answers for what it starts.
-        """
-        if self._popen.returncode is None:
-            with contextlib.suppress(ChildProcessError):
-                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-                self.signal("SIGKILL")
+        """Wait for the end; the exit code, or minus the number of a signal."""
         code = self._popen.wait()
         self.close()
         return code
@@ -173,6 +168,7 @@ class AdoptedProcess:
     def __init__(self, state: SpoolState) -> None:
         self.pid = state.pid
         self.started = state.started
+        self.identity = state.identity
         #: Its ready pipe went with the one who started it.
         self.ready: int | None = None
         self._state = state
@@ -202,13 +198,7 @@ class AdoptedProcess:
         return not is_running(self.pid, self._state.start_time, self._state.identity)
 
     def reap(self) -> None:
-        """Kill what is left of its group, unless the number belongs to someone else by now."""
-        # A group keeps its number from being a process id, so a process of that id is its
-        # leader, be it a zombie, or else the group is gone.
-        identity = process_identity(self.pid)
-        if identity in ("", self._state.identity):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        """Do nothing: whose child it is by now has seen to it."""
 
     def read_ready(self) -> bytes | None:
         """Nothing."""
@@ -253,12 +243,13 @@ def spawn(
             pipes[TIE_VARIABLE], tie = _pipe(theirs, ours)
         stdout = _owned(theirs, spool.open("stdout"))
         stderr = _owned(theirs, spool.open("stderr"))
+        argv = limited(spec.argv, spec.limits, env, spec.cwd)
         popen: subprocess.Popen[bytes] | Forked | None = None
         if forks is not None:
-            popen = forks.fork(spec.argv, env, spec.cwd, (stdout, stderr), pipes)
+            popen = forks.fork(argv, env, spec.cwd, (stdout, stderr), pipes)
         if popen is None:
             popen = subprocess.Popen(
-                spec.argv,
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

@@ -26,7 +26,7 @@ from palm.spec.process import ProcessSpec, ProcessState
 __all__ = ["EVERY", "Sampler"]
 
 #: Seconds between two samples.
-EVERY = 2.0
+EVERY = 1.0
 #: Functions of all processes in one report; beyond it, each tells fewer.
 MAX_ALL_FUNCTIONS = 8192
 #: Seconds until a registry is asked again that does not know what samples are.

@@ -14,18 +14,23 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGKILL
 from typing import cast
 
 from palm.errors import ConfigError, PalmError
 from palm.runner.entry import Entry
+from palm.runner.families import Families, kill_all, living
 from palm.runner.forking import ForkServer
+from palm.runner.limitwatch import LimitWatch
 from palm.runner.process import AdoptedProcess, Process, signal_name, spawn
 from palm.runner.readiness import Look, Probe, look_for
+from palm.runner.remains import LOOK_EVERY, Remains
 from palm.runner.spool import Spool, SpoolState, make_spool
 from palm.runner.supervisor import (
     Effect,
     Event,
     Exited,
+    LimitExceeded,
     Ready,
     Signal,
     Spawn,
@@ -54,6 +59,13 @@ class _Watch:
 
     process: AdoptedProcess
     look: Look | None
+
+
+@dataclass(slots=True)
+class _Bury:
+    """Effect of an adoption: a process ended while nobody looked; see to what is left of it."""
+
+    run: int
 
 
 class ProcessSupervisor:
@@ -88,11 +100,15 @@ class ProcessSupervisor:
         self._forks = forks
         self._changed = threading.Condition(threading.RLock())
         self._entries: dict[str, Entry] = {}
-        self._effects: deque[tuple[Entry, Effect | _Watch]] = deque()
+        self._effects: deque[tuple[Entry, Effect | _Watch | _Bury]] = deque()
         self._news: deque[ProcessState] = deque()
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
         self._watcher: Watcher | None = None
+        self._families = Families()
+        self._woke = 0.0
+        self._limits = LimitWatch()
+        self._remains: dict[Entry, Remains] = {}
         self._closing = False
         self._leaving = False
 
@@ -139,8 +155,8 @@ class ProcessSupervisor:
                 )
                 self._wake()
             elif was in ("starting", "ready", "stopping"):
-                entry.note_exit(None)
-                self._handle(entry, Exited(entry.run, None))
+                self._effects.append((entry, _Bury(entry.run)))
+                self._wake()
 
     def wait_ready(self, name: str, timeout: float | None = None) -> None:
         """Wait until a process is ready.
@@ -166,9 +182,10 @@ class ProcessSupervisor:
             self._ask_to_stop(self._entry(name), grace)
 
     def stop(self, name: str, grace: float | None = None) -> None:
-        """End a process and what it started; returns when it is gone.
+        """End a process and all that it started; returns when that is gone.
 
-        It gets SIGTERM and, after ``grace`` seconds (of its spec, if None), SIGKILL.
+        It gets SIGTERM, with its group, and what it leaves behind gets it then. What is there after
+        ``grace`` seconds (of its spec, if None) gets SIGKILL, wherever it went.
         """
         with self._changed:
             self._stop_all([self._entry(name)], grace)
@@ -341,6 +358,8 @@ class ProcessSupervisor:
             if not self._work(watcher):
                 watcher.wait(self._timeout())
                 self._tick()
+                self._look_at_remains()
+                self._look_at_limits()
         with self._changed:
             self._watcher = None
             for entry in self._entries.values():
@@ -361,6 +380,7 @@ class ProcessSupervisor:
         with self._changed:
             effects, self._effects = self._effects, deque()
             news, self._news = self._news, deque()
+            self._woke = time.monotonic()
             subscribers = list(self._subscribers)
         for entry, effect in effects:
             self._perform(watcher, entry, effect)
@@ -371,6 +391,7 @@ class ProcessSupervisor:
     def _timeout(self) -> float | None:
         with self._changed:
             deadlines = [e.machine.next_deadline for e in self._entries.values()]
+        deadlines.append(self._next_look())
         first = min((each for each in deadlines if each is not None), default=None)
         return None if first is None else max(0.0, first - time.monotonic())
 
@@ -382,13 +403,30 @@ class ProcessSupervisor:
                 if deadline is not None and now >= deadline:
                     self._handle(entry, Tick())
 
-    def _perform(self, watcher: Watcher, entry: Entry, effect: Effect | _Watch) -> None:
+    def _perform(self, watcher: Watcher, entry: Entry, effect: Effect | _Watch | _Bury) -> None:
         if isinstance(effect, Spawn):
             self._report(entry, self._spawn(watcher, entry, effect.run))
         elif isinstance(effect, _Watch):
             self._watch(watcher, entry, effect.process, effect.look)
+        elif isinstance(effect, _Bury):
+            self._families.end(entry.saved.pid, entry.saved.identity, entry.spool.instance, 0.0)
+            self._gone(entry, effect.run, None)
+        elif entry in self._remains:
+            self._remains[entry].signal(effect.signal)
         elif entry.process is not None and entry.run == effect.run:
-            entry.process.signal(effect.signal)
+            self._signal(entry, entry.process, effect.signal)
+
+    def _signal(self, entry: Entry, process: Process | AdoptedProcess, name: str) -> None:
+        """Send a signal to a process and its group; one that nothing survives, to all of it."""
+        instance = entry.spool.instance
+        if name in ("SIGTERM", "SIGKILL"):
+            # Before it: what it started may lose its parent, by which alone it may be known.
+            self._families.look(self._woke)
+            entry.family = self._families.of(process.pid, process.identity, instance)
+        process.signal(name)
+        if name == "SIGKILL":
+            kill_all(entry.family, SIGKILL)
+            self._families.end(process.pid, process.identity, instance, time.monotonic())
 
     def _spawn(self, watcher: Watcher, entry: Entry, run: int) -> Event:
         entry.run = run
@@ -400,6 +438,7 @@ class ProcessSupervisor:
             return SpawnFailed(run, f"could not be started: {error}")
         with self._changed:
             entry.note_start(process)
+            self._limits.add(entry)
         self._watch(watcher, entry, process, look)
         return Spawned(run, process.pid)
 
@@ -415,9 +454,50 @@ class ProcessSupervisor:
             process,
             on_ready=lambda: self._report(entry, Ready(run)),
             on_exit=lambda code: self._on_exit(entry, run, code),
+            on_end=lambda: self._on_end(watcher, entry, process),
         )
 
+    def _on_end(self, watcher: Watcher, entry: Entry, process: Process | AdoptedProcess) -> None:
+        """See what a process that has ended leaves behind, while its number is its own."""
+        instance = entry.spool.instance
+        self._families.look(watcher.woke)
+        left = self._families.of(process.pid, process.identity, instance)
+        known = {process.pid, *(row.pid for row in left)}
+        left += living([row for row in entry.family if row.pid not in known])
+        entry.family = []
+        if left and entry.machine.state == "stopping" and entry.machine.next_deadline is not None:
+            self._remains[entry] = Remains(process.pid, process.identity, instance, left)
+        elif left:
+            kill_all(left, SIGKILL)
+            self._families.end(process.pid, process.identity, instance, watcher.woke)
+
     def _on_exit(self, entry: Entry, run: int, code: int | None) -> None:
+        if entry in self._remains:
+            self._remains[entry].begin(run, code)
+        else:
+            self._gone(entry, run, code)
+
+    def _look_at_remains(self) -> None:
+        """Tell that a run is over of which nothing is left."""
+        for entry, remains in list(self._remains.items()):
+            if remains.are_gone(self._families):
+                del self._remains[entry]
+                self._gone(entry, remains.run, remains.code)
+
+    def _next_look(self) -> float | None:
+        """When to look at what is left of runs, or at what processes use."""
+        if self._remains:
+            return time.monotonic() + LOOK_EVERY
+        return self._limits.next_look()
+
+    def _look_at_limits(self) -> None:
+        """End what uses more than it may."""
+        with self._changed:
+            entries = list(self._entries.values())
+        for entry, reason in self._limits.look(entries):
+            self._report(entry, LimitExceeded(entry.run, reason))
+
+    def _gone(self, entry: Entry, run: int, code: int | None) -> None:
         with self._changed:
             entry.note_exit(code)
             self._handle(entry, Exited(run, code, signal_name(code or 0)))

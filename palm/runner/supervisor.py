@@ -18,6 +18,7 @@ __all__ = [
     "Effect",
     "Event",
     "Exited",
+    "LimitExceeded",
     "Ready",
     "Signal",
     "Spawn",
@@ -41,6 +42,8 @@ MAX_FAILED_STARTS = 5
 #: Ends in a row after having been ready before giving up. Higher, as each message of a job may
 #: have ended one of them while the others got through.
 MAX_FAILURES = 30
+#: Seconds to end in for one that uses more than it may, if its grace is longer: it may go on.
+LIMIT_GRACE = 1.0
 #: Seconds of being ready after which earlier failures are forgotten.
 STABLE_AFTER = 10.0
 
@@ -96,11 +99,21 @@ class Exited:
 
 
 @dataclass(slots=True)
+class LimitExceeded:
+    """The process of this run uses more than it may; ``reason`` continues "it"."""
+
+    run: int
+    reason: str
+
+
+@dataclass(slots=True)
 class Tick:
     """Time went by."""
 
 
-Event = StartRequested | StopRequested | Spawned | SpawnFailed | Ready | Exited | Tick
+Event = (
+    StartRequested | StopRequested | Spawned | SpawnFailed | Ready | Exited | LimitExceeded | Tick
+)
 
 
 # Effects
@@ -130,6 +143,8 @@ _SIGNALS = {
     "SIGILL": "illegal instruction",
     "SIGKILL": "by hand, or for lack of memory",
     "SIGSEGV": "segmentation fault",
+    "SIGXCPU": "it used up the processor time of its limits",
+    "SIGXFSZ": "it wrote a larger file than its limits allow",
 }
 
 
@@ -168,6 +183,7 @@ class Supervisor:
         self._wanted = False  # what to do when a process that is being stopped is gone
         self._blame = ""  # why a process is being stopped, if not on request
         self._forced = False
+        self._too_late = False
 
     def handle(self, event: Event, now: float) -> list[Effect]:
         """Take in one event; every event is valid in every state."""
@@ -195,7 +211,7 @@ class Supervisor:
     @property
     def timed_out(self) -> bool:
         """Whether the latest run was not ready in time."""
-        return bool(self._blame)
+        return self._too_late
 
     # One method per rule; the table below says which holds where.
 
@@ -212,7 +228,7 @@ class Supervisor:
         self.run += 1
         self._enter("starting", "", now + self.spec.ready_timeout)
         self.pid = self._ready_at = None
-        self._wanted, self._blame, self._forced = True, "", False
+        self._wanted, self._blame, self._forced, self._too_late = True, "", False, False
         return [Spawn(self.run)]
 
     def _spawned(self, event: Spawned, now: float) -> list[Effect]:
@@ -303,7 +319,7 @@ class Supervisor:
         return []
 
     def _start_after_stop(self, event: StartRequested, now: float) -> list[Effect]:
-        self._wanted, self._blame = True, ""
+        self._wanted, self._blame, self._too_late = True, "", False
         return []
 
     def _stopped(self, event: Exited, now: float) -> list[Effect]:
@@ -325,9 +341,17 @@ class Supervisor:
     def _too_slow(self, event: Tick, now: float) -> list[Effect]:
         if not self._due(now):
             return []
-        self._blame = f"was not ready within {self.spec.ready_timeout:g} s"
+        self._too_late = True
+        return self._end_for(f"was not ready within {self.spec.ready_timeout:g} s", None, now)
+
+    def _beyond(self, event: LimitExceeded, now: float) -> list[Effect]:
+        return self._end_for(event.reason, min(self.spec.grace, LIMIT_GRACE), now)
+
+    def _end_for(self, blame: str, grace: float | None, now: float) -> list[Effect]:
+        """End a run that nobody asked to stop; what follows is as after an end of its own."""
+        self._blame = blame
         self.start_failed = not self._ever_ready
-        return self._end(StopRequested(), now, wanted=True)
+        return self._end(StopRequested(grace), now, wanted=True)
 
     def _force(self, event: Tick, now: float) -> list[Effect]:
         if not self._due(now):
@@ -362,6 +386,7 @@ _TABLE: dict[State, dict[type[Event], _Rule]] = {
         SpawnFailed: _M._spawn_failed,
         Ready: _M._ready,
         Exited: _M._exited,
+        LimitExceeded: _M._beyond,
         Tick: _M._too_slow,
     },
     "ready": {
@@ -371,6 +396,7 @@ _TABLE: dict[State, dict[type[Event], _Rule]] = {
         SpawnFailed: _M._nothing,
         Ready: _M._nothing,
         Exited: _M._exited,
+        LimitExceeded: _M._beyond,
         Tick: _M._nothing,
     },
     "backing-off": {
@@ -380,6 +406,7 @@ _TABLE: dict[State, dict[type[Event], _Rule]] = {
         SpawnFailed: _M._nothing,
         Ready: _M._nothing,
         Exited: _M._nothing,
+        LimitExceeded: _M._nothing,
         Tick: _M._retry,
     },
     "stopping": {
@@ -389,6 +416,7 @@ _TABLE: dict[State, dict[type[Event], _Rule]] = {
         SpawnFailed: _M._never_spawned,
         Ready: _M._nothing,
         Exited: _M._stopped,
+        LimitExceeded: _M._nothing,
         Tick: _M._force,
     },
     "stopped": {
@@ -398,6 +426,7 @@ _TABLE: dict[State, dict[type[Event], _Rule]] = {
         SpawnFailed: _M._nothing,
         Ready: _M._nothing,
         Exited: _M._nothing,
+        LimitExceeded: _M._nothing,
         Tick: _M._nothing,
     },
     "failed": {
@@ -407,6 +436,7 @@ _TABLE: dict[State, dict[type[Event], _Rule]] = {
         SpawnFailed: _M._nothing,
         Ready: _M._nothing,
         Exited: _M._nothing,
+        LimitExceeded: _M._nothing,
         Tick: _M._nothing,
     },
 }

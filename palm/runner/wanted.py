@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Set
 
 from palm.registry_api.schema import Assignments, ReplicaStatus
-from palm.spec.component import SINGLE_ROLES, ComponentSpec
+from palm.spec.component import ComponentSpec
 from palm.spec.plan import Present, Wanted
 from palm.spec.process import ProcessSpec, ProcessState, State
 
@@ -47,6 +46,8 @@ class NodeProcess:
             self.asked,
             self.grace,
             self.spec.sockets,
+            self.spec.role,
+            self.spec.needs,
         )
 
 
@@ -71,7 +72,9 @@ class NodePlan:
         self.specs = {each.spec.name: each.spec for each in found}
         self.graces = {each.spec.name: each.spec.grace for each in found if not each.numbers}
         self.wanted = {
-            each.spec.replica_name(number): Wanted(each.spec.name, number, each.spec.generation)
+            each.spec.replica_name(number): Wanted(
+                each.spec.name, number, each.spec.generation, keep=number in each.keep
+            )
             for each in found
             for number in each.numbers
         }
@@ -82,16 +85,6 @@ class NodePlan:
         if stop:
             self.take(Assignments(generation=-1, stop=True))
         self.dismissed, self.replaced = stop, not stop
-
-    def wanted_now(
-        self, processes: Mapping[str, NodeProcess], living: Set[str]
-    ) -> dict[str, Wanted]:
-        """What is to run at this moment: at the end, workers leave before their masters."""
-        singles = {name for name in living if processes[name].spec.role in SINGLE_ROLES}
-        if not self.ending or singles == living:
-            return self.wanted
-        specs = (processes[name].spec for name in singles if not processes[name].asked)
-        return {spec.name: Wanted(spec.component, spec.replica, spec.generation) for spec in specs}
 
 
 def unstarted(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ class _Watched:
     process: Watchable[Any]
     on_ready: Callable[[], None]
     on_exit: Callable[[Any], None]
+    on_end: Callable[[], None]
     pidfd: int | None
 
 
@@ -37,6 +39,8 @@ class Watcher:
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
         self._watched: list[_Watched] = []
+        #: When the latest wait was over: what it found to be ended, had ended by then.
+        self.woke = time.monotonic()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -48,15 +52,20 @@ class Watcher:
         process: Watchable[_Exit],
         on_ready: Callable[[], None],
         on_exit: Callable[[_Exit], None],
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """Watch a process until it has ended; it is reaped before ``on_exit`` gets its code."""
-        watched = _Watched(process, on_ready, on_exit, _open_pidfd(process.pid))
+        """Watch a process until it has ended; it is reaped before ``on_exit`` gets its code.
+
+        ``on_end`` is called before that, while its number is still its own.
+        """
+        watched = _Watched(process, on_ready, on_exit, on_end, _open_pidfd(process.pid))
         self._watched.append(watched)
         if process.ready is not None:
             self._register(process.ready, lambda: self._look_at_pipe(watched))
         if watched.pidfd is not None:
             self._register(watched.pidfd, lambda: self._look_at_process(watched))
             # If it is no child, its id may have been another's before we had the descriptor.
+            self.woke = time.monotonic()
             self._look_at_process(watched)
 
     def wake(self) -> None:
@@ -69,9 +78,12 @@ class Watcher:
         polled = [each for each in self._watched if each.pidfd is None]
         if polled:
             timeout = _POLL if timeout is None else min(timeout, _POLL)
-        for key, _ in self._selector.select(timeout):
+        found = self._selector.select(timeout)
+        self.woke = time.monotonic()
+        for key, _ in found:
             key.data()
         for watched in polled:
+            self.woke = time.monotonic()
             self._look_at_process(watched)
 
     def close(self) -> None:
@@ -107,6 +119,7 @@ class Watcher:
             self._selector.unregister(watched.pidfd)
         self._close_pidfd(watched)
         self._watched.remove(watched)
+        watched.on_end()
         watched.on_exit(watched.process.reap())
 
     def _close_pidfd(self, watched: _Watched) -> None:

@@ -26,11 +26,19 @@ from palm.spec.component import (
     replica_name,
 )
 from palm.spec.document import read_document
-from palm.spec.filetables import ClusterTable, ComponentTable, example_of, file_schema
+from palm.spec.filetables import (
+    ClusterTable,
+    ComponentTable,
+    LimitsTable,
+    example_of,
+    file_schema,
+)
+from palm.spec.limits import Limits, limits_flaw, parse_limit
 from palm.spec.lines import Path, find_lines
 from palm.spec.names import check_labels, check_name, nearest
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import RESTART_POLICIES
+from palm.spec.rollout import ROLLOUTS
 
 __all__ = ["ClusterConfig", "check_cluster", "component_flaws", "file_schema", "parse_cluster"]
 
@@ -38,14 +46,18 @@ _READY_KINDS = ("palm", "tcp", "http", "log", "delay")
 #: Names that a hint lists at most.
 _SHOWN = 10
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
-_LATER = ("limits", "spool", "files")
+_LATER = ("spool", "files")
 #: What to do about a role that takes no results of other components.
 _NO_STAGE = {
     "worker": "it takes messages from its master",
     "process": f"if it is built with palm, give its role: {', '.join(STAGE_ROLES)}",
 }
 _FROM_CLIENTS = "it takes messages from clients; a hub, a pipeline or a sink takes results"
-_CHOICES: dict[str, tuple[str, ...]] = {"role": ROLES, "restart": RESTART_POLICIES}
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "role": ROLES,
+    "restart": RESTART_POLICIES,
+    "rollout": ROLLOUTS,
+}
 #: Keys whose values are lists or tables of texts.
 _ELEMENTS = ("command", "args", "needs", "previous", "env", "labels")
 #: Types of values, as people call them.
@@ -100,6 +112,9 @@ def component_flaws(
     yield from _number_flaws(spec)
     yield from _text_flaws(spec)
     yield from _node_flaws(spec)
+    for name in Limits.__struct_fields__:
+        if flaw := limits_flaw(name, getattr(spec.limits, name)):
+            yield f"limits.{name}", flaw, None
     known = names if isinstance(names, Set) else frozenset(names)
     yield from _link_flaws(spec, known)
     for number, need in enumerate(spec.needs):
@@ -276,11 +291,28 @@ class _Reader:
         self._unknown(path, table, fields)
         # One by one, so that one error does not hide the next.
         found = {key: self._value((*path, key), table[key]) for key in fields if key in table}
+        if "limits" in table:
+            found["limits"] = self._limits((*path, "limits"), table["limits"])
         return self._spec(name, {key: value for key, value in found.items() if value is not None})
+
+    def _limits(self, path: Path, table: Any) -> Limits | None:
+        if not isinstance(table, dict):
+            return None  # `_value` says so
+        fields = LimitsTable.__struct_fields__
+        self._unknown(path, table, fields)
+        found = {}
+        for name in fields:
+            try:
+                found[name] = parse_limit(name, table[name]) if name in table else None
+            except ConfigError as error:
+                self._add((*path, name), str(error.args[0]), error.hint)
+        return Limits(**found)
 
     def _value(self, path: Path, value: Any) -> Any:
         """Return the value of a key if it is of its type, else None."""
         key = path[-1]
+        if key == "limits" and isinstance(value, dict):
+            return None  # one by one, in `_limits`
         wrong = list(_wrong_elements(value)) if key in _ELEMENTS else []
         for place, element in wrong:
             self._add((*path, place), f"expected a text, got {_called(element)}", _like(key))

@@ -6,7 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from palm.spec.limits import Limits
 from palm.spec.process import Restart
+from palm.spec.rollout import Rollout
 
 __all__ = [
     "MAX_REPLICAS",
@@ -60,6 +62,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     It runs on nodes that have all of its ``labels``, and on the one called ``node`` if that is
     given.
 
+    ``limits`` say what each replica may use. ``rollout`` says whether another version takes the
+    place of a few replicas at a time, or of all at once.
+
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
     one is to be replaced.
@@ -88,6 +93,8 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     stages: list[str] = []
     labels: dict[str, str] = {}
     node: str = ""
+    limits: Limits = Limits()
+    rollout: Rollout = "rolling"
     owner: str = ""
     master: str = ""
     generation: int = 0

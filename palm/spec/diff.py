@@ -31,7 +31,7 @@ Effect = Literal["started", "restarted", "scaled", "stopped", "none"]
 #: Fields that may differ while what runs goes on; with the wishes for nodes, what runs where it may
 #: not goes elsewhere.
 _WISHES = ("labels", "node")
-_FREE = ("replicas", "owner", *_WISHES)
+_FREE = ("replicas", "owner", "rollout", *_WISHES)
 #: Fields that say nothing of what is wanted, or are in the name of the change.
 _HIDDEN = ("name", "generation")
 #: In the place of values that only a notebook has said, and no file.

@@ -12,8 +12,16 @@ import msgspec
 
 from palm.spec.component import MAX_REPLICAS, Role
 from palm.spec.process import Restart
+from palm.spec.rollout import Rollout
 
-__all__ = ["ClusterTable", "ComponentTable", "FileTable", "example_of", "file_schema"]
+__all__ = [
+    "ClusterTable",
+    "ComponentTable",
+    "FileTable",
+    "LimitsTable",
+    "example_of",
+    "file_schema",
+]
 
 _NAME = "^[A-Za-z0-9_-]{1,64}$"
 _PLACEHOLDERS = (
@@ -22,6 +30,8 @@ _PLACEHOLDERS = (
 )
 _TIME = {"minimum": 0, "maximum": 86400}
 _READY = r"^(palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?)$"
+_SIZE = r"^(\d+(\.\d+)?\s*[KMGTkmgt]?([iI]?[bB])?|none)$"
+_DURATION = r"^(\d+(\.\d+)?|(\d+(\.\d+)?[dhms])+|forever)$"
 #: Keys of which a component gives exactly one.
 _WAYS = ("script", "module", "entry", "command")
 
@@ -37,6 +47,35 @@ class ClusterTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         str,
         _key("Name of the cluster; --cluster and PALM_CLUSTER beat it.", "demo", pattern=_NAME),
     ] = "default"
+
+
+class LimitsTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What one replica may use; what is left out has no limit but that of its node."""
+
+    memory: Annotated[
+        int | str | None,
+        _key("Memory that it holds, with all that it started: beyond it, it is ended.", "2G",
+             pattern=_SIZE),
+    ] = None  # fmt: skip
+    processes: Annotated[
+        int | None,
+        _key("Processes, itself and all that it started: beyond it, it is ended.", 64, minimum=1),
+    ] = None
+    cpu_time: Annotated[
+        int | str | None,
+        _key("Time of processors, of each process; then it gets SIGXCPU.", "1h",
+             pattern=_DURATION),
+    ] = None  # fmt: skip
+    open_files: Annotated[
+        int | None, _key("Open files and sockets, of each process.", 1024, minimum=16)
+    ] = None
+    file_size: Annotated[
+        int | str | None,
+        _key("Of any file that it writes, its output too.", "10G", pattern=_SIZE),
+    ] = None
+    core_size: Annotated[
+        int | str | None, _key("Of what a crash leaves to be examined.", 0, pattern=_SIZE)
+    ] = None
 
 
 class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -114,6 +153,14 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _key('When it counts as ready: "palm" (it says so itself; not of a process), "tcp:PORT",'
              ' "http:URL", "log:RE" or "delay:SECONDS".', "tcp:8000", pattern=_READY),
     ] = ""  # fmt: skip
+    rollout: Annotated[
+        Rollout,
+        _key("How another version takes the place of what runs: rolling, a few replicas at a time"
+             " and the next when those are ready, or at-once.", "at-once"),
+    ] = "rolling"  # fmt: skip
+    limits: Annotated[
+        LimitsTable, _key("What each replica may use.", {"memory": "2G", "open_files": 1024})
+    ] = msgspec.field(default_factory=LimitsTable)
     labels: Annotated[
         dict[str, str],
         _key("Labels that a node must have to run it.", {"gpu": "yes"}),
@@ -133,8 +180,13 @@ class FileTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def file_schema() -> dict[str, Any]:
     """Return the JSON schema of a cluster file (draft 7, which editors of TOML know)."""
     _, parts = msgspec.json.schema_components([FileTable])
-    cluster, component = (_table(parts[name]) for name in ("ClusterTable", "ComponentTable"))
+    names = ("ClusterTable", "ComponentTable", "LimitsTable")
+    cluster, component, limits = (_table(parts[name]) for name in names)
     component["oneOf"] = [{"required": [way]} for way in _WAYS]
+    shown = component["properties"]["limits"]
+    component["properties"]["limits"] = limits | {
+        key: shown[key] for key in ("description", "examples") if key in shown
+    }
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": "cluster.json",
@@ -169,8 +221,10 @@ def _table(schema: dict[str, Any]) -> dict[str, Any]:
         if "enum" in field:
             field["type"] = "string"
         # What is left out is nothing that can be written.
-        if field.get("default") in ("", [], {}):
+        if field.get("default", 0) in ("", [], {}, None):
             del field["default"]
+        if "anyOf" in field:  # nothing that can be written is null
+            field["anyOf"] = [kind for kind in field["anyOf"] if kind != {"type": "null"}]
     schema["title"] = schema["title"].removesuffix("Table").lower()
     schema["description"] = " ".join(schema["description"].split())
     return schema

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from palm.spec.order import Dependent, first_to_leave
 from palm.spec.process import OVER, State
 
 __all__ = ["Action", "Present", "Replica", "Step", "Wanted", "steps"]
@@ -22,13 +23,15 @@ Replica = tuple[str, int]
 class Wanted:
     """A process that a node is to run, in this generation of its component.
 
-    ``sockets`` are the addresses that it is to be given, None if one has to be waited for.
+    ``sockets`` are the addresses that it is to be given, None if one has to be waited for. With
+    ``keep`` it goes on in another generation, if it runs in one: its turn has not come yet.
     """
 
     component: str
     number: int
     generation: int
     sockets: Mapping[str, str] | None = None
+    keep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,8 @@ class Present:
     """A process that a node knows of.
 
     ``asked`` says whether it was told to stop, ``grace`` how many seconds it was given then.
-    ``sockets`` are the addresses that it was given.
+    ``sockets`` are the addresses that it was given. ``role`` and ``needs`` are those of its
+    component.
     """
 
     component: str
@@ -45,6 +49,8 @@ class Present:
     asked: bool = False
     grace: float | None = None
     sockets: Mapping[str, str] = field(default_factory=dict)
+    role: str = ""
+    needs: tuple[str, ...] = ()
 
 
 Action = Literal["start", "stop", "forget"]
@@ -68,6 +74,7 @@ def steps(
 
     A process of another generation, or with other addresses, is stopped, and its successor started
     once it is gone. One that ended by itself, or gave up, is left alone: its own rules said so.
+    Of those that are wanted no more, one that others of them need is stopped when these are gone.
 
     Parameters
     ----------
@@ -77,14 +84,28 @@ def steps(
         Seconds to stop in, by component; without one it is that of the process.
     """
     known = grace or {}
+    waiting = _waiting(wanted, present)
     found = [
         step
         for name, process in present.items()
+        if name not in waiting
         for step in _leave(name, process, wanted.get(name), known.get(process.component))
     ]
     found += [Step("start", name) for name, process in wanted.items()
               if _is_to_start(process, present.get(name))]  # fmt: skip
     return found
+
+
+def _waiting(wanted: Mapping[str, Wanted], present: Mapping[str, Present]) -> set[str]:
+    """Names of those that leave for good, but not yet."""
+    leaving = {
+        name: process
+        for name, process in present.items()
+        if name not in wanted and process.state not in OVER
+    }
+    components = {each.component: Dependent(each.role, each.needs) for each in leaving.values()}
+    free = first_to_leave(components, components.keys())
+    return {name for name, process in leaving.items() if process.component not in free}
 
 
 def _leave(
@@ -93,7 +114,7 @@ def _leave(
     if process.state in OVER:
         if wanted is None:
             yield Step("forget", name)
-    elif wanted is None or _is_other(wanted, process):
+    elif wanted is None or _is_to_leave(wanted, process):
         sooner = grace is not None and process.grace is not None and grace < process.grace
         told = process.asked and process.state == "stopping"
         if not told or sooner:
@@ -105,6 +126,15 @@ def _is_to_start(wanted: Wanted, process: Present | None) -> bool:
         return True
     again = process.asked or _is_other(wanted, process)
     return again and process.state in OVER
+
+
+def _is_to_leave(wanted: Wanted, process: Present) -> bool:
+    """Whether what runs has to make room for what is wanted now."""
+    if not wanted.keep or wanted.generation == process.generation:
+        return _is_other(wanted, process)
+    # It may have been given others than its successor is, but none that is not valid any more.
+    given = wanted.sockets or {}
+    return any(given.get(name, address) != address for name, address in process.sockets.items())
 
 
 def _is_other(wanted: Wanted, process: Present) -> bool:

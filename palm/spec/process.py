@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from palm.errors import ConfigError, PalmError
+from palm.spec.limits import Limits
 from palm.spec.names import check_name
 
 __all__ = [
@@ -40,7 +41,8 @@ class ProcessSpec:
 
     Of a component with replicas, ``component`` and ``replica`` say which one this is, and
     ``generation`` which version of it. ``kernel_file`` is where a kernel can be connected to.
-    ``sockets`` are the tcp addresses in its arguments, by the names of the sockets.
+    ``sockets`` are the tcp addresses in its arguments, by the names of the sockets. ``limits`` say
+    what it may use. ``needs`` names components that it works with, and that are to outlive it.
     """
 
     name: str
@@ -57,6 +59,8 @@ class ProcessSpec:
     generation: int = 0
     kernel_file: str = ""
     sockets: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    needs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)

@@ -160,6 +160,22 @@ strays = Table(
     _of_cluster(),
 )
 
+#: Signals for processes. ``done``: its runner has said what became of it, or it is too old.
+signals = Table(
+    "signals",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("id", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("component", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("instance", String, nullable=False),
+    Column("signal", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("done", Boolean, nullable=False),
+    _of_cluster(),
+)
+
 leases = Table(
     "leases",
     metadata,

@@ -17,9 +17,10 @@ from palm.registry_api.schema import NodeSamples, Point, Sample, Series
 
 __all__ = ["Beat", "Samples"]
 
-#: Seconds for which points are kept, and least seconds between two of them.
+#: Seconds for which points are kept, and least seconds between two of them: samples that come once
+#: a second are not always as far apart.
 KEPT = 300.0
-APART = 1.0
+APART = 0.5
 #: Seconds after which the report of a node that sent no other one is forgotten.
 STALE = 10.0
 #: Points of one series, and of all series of a cluster together.

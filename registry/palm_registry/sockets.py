@@ -8,7 +8,7 @@ from palm.registry_api.schema import Assignment, NodeInfo
 from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.sockets import NODE_PORT, named_sockets, socket_key
-from palm_registry.status import Facts
+from palm_registry.facts import Facts
 
 __all__ = ["mark_reached", "peers_elsewhere", "sockets_elsewhere"]
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-
-from msgspec.structs import replace
+from collections.abc import Sequence
 
 from palm.registry_api.schema import (
     ClusterState,
     ClusterStatus,
     ComponentStatus,
     Missing,
-    NodeInfo,
     ReplicaStatus,
 )
 from palm.spec.placement import Demand, Host, why_not
-from palm.spec.plan import Replica
+from palm_registry.facts import LIVING, Facts, is_done, is_well
+from palm_registry.rollouts import rollout_of
 from palm_registry.store.clusters import ComponentRow
 from palm_registry.store.nodes import Stray
 
@@ -33,51 +30,6 @@ __all__ = [
 
 #: States, the one that needs attention most first.
 ATTENTION = ("failed", "unknown", "backing-off", "starting", "stopping", "stopped", "ready")
-#: States of a process that may be running.
-LIVING = ("starting", "ready", "stopping", "backing-off", "unknown")
-
-
-@dataclass(frozen=True)
-class Facts:
-    """All that a status is made of. ``replicas`` are as reported, by the name of the process."""
-
-    components: Mapping[str, ComponentRow] = field(default_factory=dict)
-    replicas: Mapping[str, ReplicaStatus] = field(default_factory=dict)
-    placements: Mapping[Replica, str] = field(default_factory=dict)
-    nodes: Mapping[str, NodeInfo] = field(default_factory=dict)
-    strays: Collection[Stray] = ()
-
-    def replica(self, component: ComponentRow, number: int) -> ReplicaStatus | None:
-        """What is known of a replica now: of one on a lost node, that nothing is."""
-        found = self.replicas.get(component.spec.replica_name(number))
-        return None if found is None else self.seen(found)
-
-    def current(self, component: ComponentRow, number: int) -> ReplicaStatus | None:
-        """The same, but None for one that another is about to replace, there or elsewhere."""
-        found = self.replica(component, number)
-        if found is None or found.generation != component.spec.generation:
-            return None
-        at = self.placements.get((component.spec.name, number))
-        return found if at == found.node else None
-
-    def is_done(self, component: ComponentRow, number: int) -> bool:
-        """Whether a replica has ended by itself, and well."""
-        found = self.current(component, number)
-        return found is not None and _is_done(found)
-
-    def seen(self, status: ReplicaStatus) -> ReplicaStatus:
-        """A report, unless its node is lost."""
-        node = self.nodes.get(status.node)
-        if (node is None or not node.alive) and status.state in LIVING:
-            return replace(
-                status, state="unknown", reason=f"is on node {status.node}, which is lost"
-            )
-        return status
-
-    def may_run_on(self, status: ReplicaStatus) -> bool:
-        """Whether a process may be running and its node can still be expected to end it."""
-        node = self.nodes.get(status.node)
-        return node is not None and not node.overdue and status.state in LIVING
 
 
 def demand_of(row: ComponentRow) -> Demand:
@@ -104,7 +56,7 @@ def is_ready(facts: Facts, name: str) -> bool:
     row = facts.components.get(name)
     if row is None or not row.desired:
         return False
-    return all(_is_well(facts.current(row, number)) for number in range(row.desired))
+    return all(is_well(facts.current(row, number)) for number in range(row.desired))
 
 
 def unmet_needs(facts: Facts, row: ComponentRow) -> list[str]:
@@ -163,13 +115,17 @@ class _Look:
         self._facts = facts
         self._reports = sorted(reports, key=lambda report: report.replica)
         self._current = [facts.current(row, number) for number in range(row.desired)]
-        why = (_why(facts, row, number, each) for number, each in enumerate(self._current))
+        self._rollout = rollout_of(facts, row)
+        why = (
+            self._rollout.why(number) or _why(facts, row, number, each)
+            for number, each in enumerate(self._current)
+        )
         self.missing = Counter(reason for reason in why if reason)
 
     def status(self) -> ComponentStatus:
         """All that there is to say."""
         spec, reports = self.row.spec, self._reports
-        done = sum(each is not None and _is_done(each) for each in self._current)
+        done = sum(each is not None and is_done(each) for each in self._current)
         ready = sum(each is not None and each.state == "ready" for each in self._current)
         state = self._state()
         return ComponentStatus(
@@ -180,13 +136,14 @@ class _Look:
             done=done,
             state=state,
             conditions=self._conditions(done),
-            reason="; ".join(self.missing) or self._resting(state, done),
+            reason=self._reason(state, done),
             replicas=reports,
             functions=sorted({f for r in reports if r.state == "ready" for f in r.functions}),
             owner=spec.owner,
             master=spec.master or next((r.master for r in reports if r.master), ""),
             generation=spec.generation,
             kernel=spec.kernel,
+            needs=spec.needs,
         )
 
     def _state(self) -> str:
@@ -198,8 +155,14 @@ class _Look:
     def _living(self) -> int:
         return sum(report.state in LIVING for report in self._reports)
 
+    def _reason(self, state: str, done: int) -> str:
+        if self._rollout.halted:
+            return str(self._rollout)
+        return "; ".join(self.missing) or self._resting(state, done)
+
     def _conditions(self, done: int) -> list[str]:
-        found = [f"{count} missing: {why}" for why, count in self.missing.items()]
+        found = [str(self._rollout)] if self._rollout.keep else []
+        found += [f"{count} missing: {why}" for why, count in self.missing.items()]
         if done:
             found.append(f"{done} done: ended with exit code 0")
         beyond = sum(each.replica >= self.row.desired and each.state in LIVING
@@ -221,18 +184,10 @@ class _Look:
         return "has no replicas" if self.row.running else "was stopped"
 
 
-def _is_well(status: ReplicaStatus | None) -> bool:
-    return status is not None and (status.state == "ready" or _is_done(status))
-
-
-def _is_done(status: ReplicaStatus) -> bool:
-    return status.state == "stopped" and status.exit == 0
-
-
 def _why(facts: Facts, row: ComponentRow, number: int, current: ReplicaStatus | None) -> str:
     """Why a wanted replica is not ready, "" if it is."""
     if current is not None:
-        if _is_well(current):
+        if is_well(current):
             return ""
         return f"{current.state}: it {current.reason}" if current.reason else current.state
     if not facts.nodes:

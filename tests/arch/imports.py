@@ -131,7 +131,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "psycopg": ("palm_registry.store.postgresql",),
     "pandas": ("palm.clusters.load", "palm.clusters.status"),
-    "psutil": ("palm.runtime.usage", "palm.runtime.records"),
+    "psutil": ("palm.runtime.usage", "palm.runtime.records", "palm.runtime.processes"),
     "prometheus_client": ("palm_registry.exposition",),
     "rich": ("palm.cli.commands.top", "palm.cli.tables"),
 }

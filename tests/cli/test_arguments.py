@@ -47,6 +47,7 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("top", {"n": None, "interval": 1.0, "functions": False, "edges": False, "sort": None}),
         ("top -n 3 --interval 0.5 --sort cpu", {"n": 3, "interval": 0.5, "sort": "cpu"}),
         ("restart foo", {"name": "foo", "timeout": 30.0}),
+        ("signal foo HUP", {"name": "foo", "signal": "SIGHUP", "replica": None}),
         ("--registry http://h:1/ status", {"registry": "http://h:1/"}),
         ("worker w.py --master foo -d --kernel", {"kernel": True}),
         ("worker w.py", {"max_tasks": None, "max_rss": None}),
@@ -89,6 +90,7 @@ def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
         ("top --edges --interval 2", {"edges": True, "functions": False, "interval": 2.0}),
         ("attach other", {"name": "other"}),
         ("restart foo", {"name": "foo"}),
+        ("signal foo usr1 --replica 2", {"name": "foo", "signal": "SIGUSR1", "replica": 2}),
         ("server s.py --name a -o s", {"target": "s.py", "out": "s", "replace": False}),
         ("pipeline s.py --name b --previous a", {"previous": "a", "to_client": None}),
         ("sink s.py --name c --previous a,b", {"previous": "a,b"}),
@@ -105,6 +107,7 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
         ("stauts", r"no such command: stauts; did you mean status\? \(see palm --help\)"),
         ("xyz", r"no such command: xyz; there is up, down, master, worker, server, hub, "),
         ("stop a --everyone", r"no such option: --everyone"),
+        ("signal foo HPU", r"there is no signal 'HPU'; did you mean HUP\?"),
         ("status --jsno", r"no such option: --jsno; did you mean --json\? \(see palm status"),
         ("master --nmae=foo --name foo", r"no such option: --nmae; did you mean --name\?"),
         ("master --nam foo", r"required: --name"),  # no abbreviations: they change meaning

@@ -16,7 +16,7 @@ from jupyter_client.blocking import BlockingKernelClient
 
 from palm.clusters import CellSource, Cluster, Component, attach, up
 from palm.errors import ConfigError, RegistryError
-from palm.runner.local import runner_pid
+from palm.runner.local import node_name, runner_pid
 from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
 from palm.spec.process import StartFailed
@@ -51,6 +51,25 @@ def worker(cluster: Cluster, source: str = DOUBLE, **options: object) -> Compone
     name = str(options.pop("name", "foo-worker"))
     options.setdefault("args", ("--master", "foo"))
     return cluster.start("worker", name, target, **options).wait_ready()  # type: ignore[arg-type]
+
+
+def test_component_runs_on_the_node_that_it_is_for(cluster: Cluster) -> None:
+    here = node_name()
+    assert cluster.start("master", "foo", node=here).wait_ready().state == "ready"
+    assert [r.node for r in cluster.registry.component(cluster.name, "foo").replicas] == [here]
+    with pytest.raises(ConfigError, match=f"no node '{here}x'") as caught:
+        cluster.start("master", "bar", node=f"{here}x")
+    assert caught.value.hint == f"did you mean {here!r}?"
+    assert "bar" not in cluster
+
+
+def test_signal_reaches_a_component_by_name(cluster: Cluster) -> None:
+    master(cluster)
+    with pytest.raises(ConfigError, match="no signal 'HPU'"):
+        cluster["foo"].signal("HPU")
+    before = cluster["foo"].pid
+    assert cluster["foo"].signal("kill") == ("foo",)
+    assert until(lambda: cluster["foo"].state == "ready" and cluster["foo"].pid != before)
 
 
 def test_cell_is_served_and_its_client_is_at_hand(cluster: Cluster) -> None:
@@ -298,7 +317,6 @@ def runs(pid: int) -> bool:
         (("worker", "a", "m"), {"replicas": 0}, "0 replicas"),
         (("master", "a"), {"replicas": 2}, "replicas"),
         (("master", "a", "m"), {}, "takes no target"),
-        (("master", "a"), {"node": "n"}, "not available yet"),
     ],
 )
 def test_what_cannot_be_started_is_refused(

@@ -68,7 +68,7 @@ def test_a_runner_that_says_too_much_gets_no_more_room() -> None:
     samples = Samples()
     for tick in range(1000):
         samples.put("c", "one", report("a"), now=tick * APART / 10, time=0.0)
-    (series,) = samples.series("c", {"one"}, now=100.0)
+    (series,) = samples.series("c", {"one"}, now=100 * APART)
     assert len(series.points) <= 101
 
 

@@ -528,3 +528,49 @@ def test_last_lines_go_when_a_process_is_ready_again(
     )
     assert "the first time\n" in seen
     assert registry.replicas["foo"].last_lines == ""
+
+
+TELLS = PROLOGUE + (
+    "path, name = sys.argv[1:]\n"
+    "def tell(word):\n"
+    "    with open(path, 'a') as file: file.write(f'{word} {name}\\n')\n"
+    "notify_ready(); stop.wait(60); time.sleep(0.2); tell('gone')\n"
+)
+
+
+@pytest.mark.parametrize("ending", [True, False])
+def test_components_end_in_the_reverse_order_of_their_needs(
+    registry: FakeRegistry, node: RunningNode, tmp_path: Path, ending: bool
+) -> None:
+    log = tmp_path / "log"
+    needs: dict[str, tuple[str, list[str]]] = {
+        "db": ("process", []), "foo": ("master", ["db"]), "w": ("worker", []),
+        "api": ("process", ["db"]), "page": ("process", ["api"]),
+    }  # fmt: skip
+    wanted = [
+        (component(name, TELLS, role=role, needs=of, args=[str(log), name], ready="palm"), 1)
+        for name, (role, of) in needs.items()
+    ]
+    registry.want(*wanted)
+    assert registry.are(db="ready", foo="ready", w_0="ready", api="ready", page="ready")
+    registry.want(ending=ending)
+    assert eventually(lambda: log.exists() and len(log.read_text().split()) == 2 * len(needs))
+    order = [line.split()[1] for line in log.read_text().splitlines()]
+    assert set(order[:2]) == {"w", "page"}
+    assert order.index("page") < order.index("api") < order.index("db")
+    assert order.index("w") < order.index("foo") < order.index("db")
+    assert order[-1] == "db"
+
+
+def test_one_that_does_not_end_holds_up_what_it_needs_for_its_grace_alone(
+    registry: FakeRegistry, node: RunningNode
+) -> None:
+    slow = component("slow", STUBBORN, grace=0.5, needs=["db"])
+    registry.want((component("db", SERVE), 1), (slow, 1))
+    assert registry.are(db="ready", slow="ready")
+    asked = time.monotonic()
+    registry.want()
+    assert eventually(lambda: registry.states()["slow"] == "stopping")
+    assert registry.states()["db"] == "ready"
+    assert registry.are(db="stopped", slow="stopped")
+    assert 0.5 <= time.monotonic() - asked < 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -13,12 +13,14 @@ from palm.runner import supervisor
 from palm.runner.supervisor import (
     BACKOFF_LIMIT,
     JITTER,
+    LIMIT_GRACE,
     MAX_FAILED_STARTS,
     MAX_FAILURES,
     STABLE_AFTER,
     Effect,
     Event,
     Exited,
+    LimitExceeded,
     Ready,
     Signal,
     Spawn,
@@ -289,6 +291,81 @@ def test_news_of_an_earlier_run_is_ignored() -> None:
     assert machine.handle(Spawned(1, 5), 1.0) == [Signal(1, KILL)]
 
 
+USED = "used 2.1G of memory, its limit is 2G"
+
+
+def test_one_that_uses_too_much_is_ended_soon_and_started_again() -> None:
+    machine = make(grace=5.0)
+    make_ready(machine)
+    assert machine.handle(LimitExceeded(1, USED), 100.0) == [Signal(1, TERM)]
+    assert machine.reason == f"{USED}, is being stopped"
+    assert machine.handle(LimitExceeded(1, USED), 100.5) == []  # it was told already
+    assert machine.handle(Tick(), 100.0 + LIMIT_GRACE) == [Signal(1, KILL)]
+    machine.handle(Exited(1, 0), 101.1)
+    assert (machine.state, machine.reason) == ("backing-off", USED)
+    assert not machine.timed_out
+
+
+def test_one_that_uses_too_much_and_is_never_restarted_has_failed() -> None:
+    machine = make("never")
+    make_ready(machine)
+    machine.handle(LimitExceeded(1, USED), 1.0)
+    machine.handle(Exited(1, -15, TERM), 1.1)
+    assert (machine.state, machine.reason) == ("failed", USED)
+
+
+def test_one_that_uses_too_much_before_it_is_ready_did_not_start() -> None:
+    machine = make()
+    start(machine)
+    machine.handle(LimitExceeded(1, USED), 1.0)
+    machine.handle(Exited(1, -15, TERM), 1.1)
+    assert machine.start_failed
+    assert (machine.state, machine.reason) == ("backing-off", USED)
+
+
+def test_stop_of_one_that_uses_too_much_is_a_stop() -> None:
+    machine = make()
+    make_ready(machine)
+    machine.handle(LimitExceeded(1, USED), 1.0)
+    machine.handle(StopRequested(), 1.1)
+    machine.handle(Exited(1, -15, TERM), 1.2)
+    assert machine.state == "stopped"
+
+
+ENDS = st.sampled_from(["exit", "signal", "limit", "slow", "no process"])
+
+
+@given(st.lists(ENDS, min_size=MAX_FAILURES, max_size=MAX_FAILURES), st.booleans())
+def test_crash_loop_ends_however_its_runs_end(ends: list[str], ready: bool) -> None:
+    machine = make("always", grace=1.0)
+    machine.handle(StartRequested(), 0.0)
+    now, count, most = 0.0, 0, MAX_FAILURES if ready else MAX_FAILED_STARTS
+    for end in ends:
+        count += 1
+        if end == "no process":
+            machine.handle(SpawnFailed(machine.run, "could not be started"), now)
+        else:
+            machine.handle(Spawned(machine.run, 7), now)
+            if ready and end != "slow":
+                machine.handle(Ready(machine.run), now)
+            if end == "limit":
+                machine.handle(LimitExceeded(machine.run, USED), now)
+            if end == "slow":
+                now = machine.next_deadline or now
+                machine.handle(Tick(), now)
+            code = -9 if end == "signal" else 1
+            machine.handle(Exited(machine.run, code, KILL if code < 0 else ""), now)
+        if machine.state == "failed":
+            break
+        assert machine.state == "backing-off"
+        now = machine.next_deadline or now
+        assert machine.handle(Tick(), now) == [Spawn(machine.run)]
+    assert machine.state == "failed"
+    assert count <= most
+    assert machine.reason.endswith(f"{count} times in a row")
+    assert machine.handle(Tick(), now + 1e6) == []
+
+
 @pytest.mark.parametrize(
     ("code", "signal", "text"),
     [
@@ -297,6 +374,11 @@ def test_news_of_an_earlier_run_is_ignored() -> None:
         (-11, "SIGSEGV", "was killed by SIGSEGV (segmentation fault)"),
         (-15, "SIGTERM", "was ended by SIGTERM"),
         (-12, "SIGUSR2", "was killed by SIGUSR2"),
+        (
+            -24,
+            "SIGXCPU",
+            "was killed by SIGXCPU (it used up the processor time of its limits)",
+        ),
     ],
 )
 def test_exits_in_words(code: int, signal: str, text: str) -> None:
@@ -378,6 +460,13 @@ class SupervisorModel(RuleBasedStateMachine):
     def says_ready(self) -> None:
         self.feed(Ready(next(iter(self.alive))))
 
+    @rule()
+    @precondition(lambda self: self.alive)
+    def uses_too_much(self) -> None:
+        state = self.machine.state
+        self.feed(LimitExceeded(next(iter(self.alive)), USED))
+        assert self.machine.state == ("stopping" if state in ("starting", "ready") else state)
+
     @rule(end=st.sampled_from([(0, ""), (1, ""), (-11, "SIGSEGV"), (-9, KILL)]))
     @precondition(lambda self: self.alive)
     def ends(self, end: tuple[int, str]) -> None:
@@ -389,7 +478,8 @@ class SupervisorModel(RuleBasedStateMachine):
         run = data.draw(st.sampled_from(self.dead))
         before = (self.machine.state, self.machine.run)
         if run != self.machine.run:
-            self.feed(data.draw(st.sampled_from([Ready(run), Exited(run, 0), Spawned(run, 1)])))
+            old = [Ready(run), Exited(run, 0), Spawned(run, 1), LimitExceeded(run, USED)]
+            self.feed(data.draw(st.sampled_from(old)))
             assert (self.machine.state, self.machine.run) == before
 
     @rule(seconds=st.floats(0.0, 100.0))

@@ -70,7 +70,24 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
         ("[component.a]\n", 1, "component", "did you mean 'components'?"),
         ("[components]\n\na = 1\n", 3, "components.a", "[components.a]"),
         ('[components.a]\nscrpt = "x"\n', 2, "components.a.scrpt", "did you mean 'script'?"),
-        ('[components.a]\nscript = "x"\nlimits = 1', 3, "components.a.limits", "not supported"),
+        ('[components.a]\nscript = "x"\nspool = 1', 3, "components.a.spool", "not supported"),
+        ('[components.a]\nscript = "x"\nlimits = 1', 3, "components.a.limits", "a table"),
+        (
+            '[components.a]\nscript = "x"\n[components.a.limits]\nmemry = "2G"',
+            4, "components.a.limits.memry", "did you mean 'memory'?",
+        ),
+        (
+            '[components.a]\nscript = "x"\nlimits = { cpu_time = "soon" }',
+            3, "components.a.limits.cpu_time", "not a duration",
+        ),
+        (
+            '[components.a]\nscript = "x"\nlimits = { open_files = true }',
+            3, "components.a.limits.open_files", "not a limit of open_files",
+        ),
+        (
+            '[components.a]\nscript = "x"\nlimits = { memory = 12 }',
+            3, "components.a.limits.memory", "the least is 1M",
+        ),
         ('[components.a]\nscript = "x"\nrole = "mastr"', 3, "components.a.role", "'master'"),
         ('[components.a]\nscript = "x"\nrestart = "no"', 3, "components.a.restart", "never"),
         ('[components.a]\nscript = "x"\nreplicas = "2"', 3, "components.a.replicas",

@@ -54,6 +54,7 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/components", components.Components),
     (_COMPONENT, components.Component),
     (rf"{_COMPONENT}/(?P<action>start|stop|restart|scale)", components.Action),
+    (rf"{_COMPONENT}/signal", components.Signal),
     (rf"{_CLUSTER}/nodes", nodes.Nodes),
     (_NODE, nodes.Node),
     (rf"{_NODE}/heartbeat", nodes.Heartbeat),

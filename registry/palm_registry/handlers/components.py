@@ -7,7 +7,7 @@ from palm_registry.description import describes
 from palm_registry.failures import Invalid
 from palm_registry.handlers.base import Base
 
-__all__ = ["Action", "Component", "Components"]
+__all__ = ["Action", "Component", "Components", "Signal"]
 
 
 class Components(Base):
@@ -100,3 +100,21 @@ class Action(Base):
             self.details = {"replicas": replicas}
             status = await components.scale(key, name, replicas)
         self.answer(status)
+
+
+class Signal(Base):
+    """A signal for the processes of a component."""
+
+    scopes = {"POST": "operator"}
+
+    @describes(
+        body=schema.SignalRequest,
+        reply=schema.SignalSent,
+        errors=(409,),
+        example=schema.SignalRequest(signal="HUP"),
+    )
+    async def post(self, key: str, name: str) -> None:
+        """Send a signal to the processes of a component, or to one of them."""
+        request = self.body(schema.SignalRequest)
+        self.details = {"signal": request.signal[:16], "replica": request.replica}
+        self.answer(await self.service.components.signal(key, name, request))

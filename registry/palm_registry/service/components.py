@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from palm.registry_api.schema import ComponentStatus
+from palm.registry_api.schema import ComponentStatus, SignalRequest, SignalSent
 from palm.spec.cluster import component_flaws
 from palm.spec.component import MAX_REPLICAS, SINGLE_ROLES, ComponentSpec
 from palm.spec.diff import ComponentChange, change_of
 from palm.spec.names import nearest
 from palm_registry.failures import Conflict, Invalid, NotFound
 from palm_registry.service.core import Core, add_event, get_cluster, settle, status_of
+from palm_registry.service.signalling import put_signal
 from palm_registry.store import clusters as rows
 from palm_registry.store.clusters import ComponentRow
 
@@ -119,6 +120,17 @@ class Components:
             self._store(connection, key, replace(row, spec=spec, running=True, stop_grace=None))
 
         return await self._change(key, name, write)
+
+    async def signal(self, key: str, name: str, request: SignalRequest) -> SignalSent:
+        """Have a signal sent to the processes of a component, or to one of them."""
+
+        def write(connection: Connection) -> SignalSent:
+            get_cluster(connection, key)
+            return put_signal(connection, key, _component(connection, key, name), request)
+
+        sent = await self._core.database.write(write)
+        self._core.changed(key)
+        return sent
 
     def _store(self, connection: Connection, key: str, row: ComponentRow) -> None:
         rows.put_component(connection, key, row)

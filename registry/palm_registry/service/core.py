@@ -10,10 +10,11 @@ from palm.registry_api.schema import ClusterStatus, Event, NodeInfo
 from palm.spec.names import nearest
 from palm.spec.placement import plan
 from palm_registry.cursor import Cursor
+from palm_registry.facts import Facts
 from palm_registry.failures import NotFound
 from palm_registry.keys import owner_of
 from palm_registry.signals import Signals
-from palm_registry.status import Facts, cluster_status, demand_of, hosts_of, released
+from palm_registry.status import cluster_status, demand_of, hosts_of, released
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import events as event_rows

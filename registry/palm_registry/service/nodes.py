@@ -20,7 +20,9 @@ from palm.registry_api.schema import (
 )
 from palm.spec.names import check_labels, check_name
 from palm.spec.node import MAX_CORES
+from palm_registry.facts import LIVING, Facts
 from palm_registry.failures import Conflict, Gone, Invalid, NotFound
+from palm_registry.rollouts import rollout_of
 from palm_registry.service.clusters import finish
 from palm_registry.service.core import (
     Core,
@@ -31,8 +33,8 @@ from palm_registry.service.core import (
     settle,
 )
 from palm_registry.service.reports import take_report
+from palm_registry.service.signalling import orders_for, take_done
 from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
-from palm_registry.status import LIVING, Facts
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
@@ -151,16 +153,19 @@ class NodeRules:
 
     async def _report(self, key: str, node: str, beat: Heartbeat) -> None:
         back = self._core.nodes.back(key, node)
-        if not (beat.statuses or beat.full or back):
+        if not (beat.statuses or beat.full or beat.signals or back):
             return
 
         def write(connection: Connection) -> None:
             row = _current(connection, key, node, beat.session)
-            if not row.alive:
+            is_back = not row.alive
+            if is_back:
                 back = {"alive": True, "overdue": False, "seen": time.time()}
                 rows.update_node(connection, key, node, **back)
                 add_event(connection, key, "node.back", f"node {node} is back", node=node)
-            settle(connection, key, changed=take_report(connection, key, node, beat))
+            take_done(connection, key, node, beat.signals)
+            changed = take_report(connection, key, node, beat)
+            settle(connection, key, changed=changed or is_back)
 
         try:
             await self._core.database.write(write)
@@ -263,13 +268,17 @@ def _assignments(connection: Connection, key: str, node: str, session: str) -> A
         numbers = [number for number in range(row.desired) if _may_run(facts, row, number, node)]
         if numbers or row.stop_grace is not None:
             grace = row.spec.grace if row.stop_grace is None else row.stop_grace
-            found.append(Assignment(spec=replace(row.spec, grace=grace), numbers=numbers))
+            spec, keep = replace(row.spec, grace=grace), rollout_of(facts, row).keep
+            found.append(
+                Assignment(spec=spec, numbers=numbers, keep=[n for n in numbers if n in keep])
+            )
     mark_reached(facts, found)
     return Assignments(
         generation=cluster.generation,
         components=found,
         sockets=sockets_elsewhere(facts, found, node),
         peers=peers_elsewhere(facts, node),
+        signals=orders_for(connection, key, node),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
 from palm.registry_api.schema import Heartbeat, ReplicaStatus
+from palm_registry.facts import LIVING
 from palm_registry.service.core import add_event
-from palm_registry.status import LIVING
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
 from palm_registry.store.clusters import ComponentRow
@@ -73,6 +74,12 @@ class _Report:
         # Who waits for its end, or for its addresses, has to hear of it.
         sockets = {} if known is None else known.sockets
         self.changed |= (gone and leaving) or sockets != status.sockets
+        # And who waits for its turn to be replaced.
+        moved = known is None or (known.state, known.generation) != (
+            status.state,
+            status.generation,
+        )
+        self.changed |= moved and status.component in self._rolling
 
     def forget_others(self, names: set[str]) -> None:
         """Forget what the node had and has not any more."""
@@ -84,6 +91,17 @@ class _Report:
         for stray in self._strays:
             if stray.node == self._node and stray.name not in names:
                 self._drop_stray(stray.name)
+
+    @cached_property
+    def _rolling(self) -> set[str]:
+        """Components of which some replicas run in another version than is wanted."""
+        return {
+            known.component
+            for known in self._before.values()
+            if (row := self._components.get(known.component)) is not None
+            and known.generation != row.spec.generation
+            and known.state in LIVING
+        }
 
     def _take_stray(self, status: ReplicaStatus) -> None:
         if status.state in LIVING:

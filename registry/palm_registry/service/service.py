@@ -16,6 +16,7 @@ from palm_registry.service.outputs import Outputs
 from palm_registry.service.retention import Retention
 from palm_registry.service.searches import Searches
 from palm_registry.service.shared import SharedStatus
+from palm_registry.service.signalling import Signalling
 from palm_registry.store import Database
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as node_rows
@@ -46,6 +47,7 @@ class Service:
         self.configs = Configs(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
+        self.signalling = Signalling(self.core)
         self.metrics = Metrics(self.core, self.nodes)
         status = SharedStatus(self.core.signals, self.clusters.status)
         self.feed = Feed(database, self.core.signals, status, self.metrics.cluster)
@@ -89,6 +91,7 @@ class Service:
         for key, since in self.core.leases.unheld().items():
             await self._end_if_over(key, now - since)
         await self.nodes.sweep()
+        await self.signalling.sweep()
         self.metrics.sweep()
         await self.retention.sweep(self.outputs.taken)
 
