@@ -64,6 +64,8 @@ def process_spec(
         generation=spec.generation,
         kernel_file=str(_kernel_file(folders, name)) if spec.kernel else "",
         sockets=dict(sockets or {}),
+        spool=spec.spool,
+        spool_quota=spec.spool_quota,
     )
 
 

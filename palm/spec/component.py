@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from palm.spec.process import Restart
+from palm.spec.spool import QUOTA, SpoolPolicy
 
 __all__ = [
     "MAX_REPLICAS",
@@ -60,6 +61,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     It runs on nodes that have all of its ``labels``, and on the one called ``node`` if that is
     given.
 
+    ``spool`` says what happens when more than ``spool_quota`` bytes of a process's output (None: no
+    limit) wait for the registry: it is suspended, or its oldest output is dropped.
+
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
     one is to be replaced.
@@ -88,6 +92,8 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     stages: list[str] = []
     labels: dict[str, str] = {}
     node: str = ""
+    spool: SpoolPolicy = "block"
+    spool_quota: int | None = QUOTA
     owner: str = ""
     master: str = ""
     generation: int = 0

@@ -12,6 +12,7 @@ import msgspec
 
 from palm.spec.component import MAX_REPLICAS, Role
 from palm.spec.process import Restart
+from palm.spec.spool import SPOOL_POLICIES, SpoolPolicy, SpoolTable
 
 __all__ = ["ClusterTable", "ComponentTable", "FileTable", "example_of", "file_schema"]
 
@@ -121,6 +122,12 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     node: Annotated[
         str, _key("The node that it runs on, and no other.", "north", pattern=_NAME)
     ] = ""
+    spool: Annotated[
+        SpoolPolicy | SpoolTable,
+        _key("When a process has more output than its quota (1G) that the registry does not have"
+             " yet: block suspends it, drop-oldest drops the oldest of it. A table says both.",
+             {"policy": "drop-oldest", "quota": "500M"}),
+    ] = "block"
 
 
 class FileTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -135,6 +142,10 @@ def file_schema() -> dict[str, Any]:
     _, parts = msgspec.json.schema_components([FileTable])
     cluster, component = (_table(parts[name]) for name in ("ClusterTable", "ComponentTable"))
     component["oneOf"] = [{"required": [way]} for way in _WAYS]
+    component["properties"]["spool"]["anyOf"] = [
+        {"type": "string", "enum": list(SPOOL_POLICIES)},
+        _table(parts["SpoolTable"]),
+    ]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": "cluster.json",

@@ -8,6 +8,7 @@ from typing import Literal
 
 from palm.errors import ConfigError, PalmError
 from palm.spec.names import check_name
+from palm.spec.spool import QUOTA, SpoolPolicy
 
 __all__ = [
     "OVER",
@@ -40,7 +41,8 @@ class ProcessSpec:
 
     Of a component with replicas, ``component`` and ``replica`` say which one this is, and
     ``generation`` which version of it. ``kernel_file`` is where a kernel can be connected to.
-    ``sockets`` are the tcp addresses in its arguments, by the names of the sockets.
+    ``sockets`` are the tcp addresses in its arguments, by the names of the sockets. ``spool`` says
+    what happens when more than ``spool_quota`` bytes of its output wait for a registry.
     """
 
     name: str
@@ -57,6 +59,8 @@ class ProcessSpec:
     generation: int = 0
     kernel_file: str = ""
     sockets: Mapping[str, str] = field(default_factory=dict)
+    spool: SpoolPolicy = "block"
+    spool_quota: int | None = QUOTA
 
     def __post_init__(self) -> None:
         check_name(self.name)
