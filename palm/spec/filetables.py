@@ -124,9 +124,11 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     ] = ""
     spool: Annotated[
         SpoolPolicy | SpoolTable,
-        _key("When a process has more output than its quota (1G) that the registry does not have"
-             " yet: block suspends it, drop-oldest drops the oldest of it. A table says both.",
-             {"policy": "drop-oldest", "quota": "500M"}),
+        _key(
+            "When a process has more output than its quota (1G) that the registry does not have"
+            " yet: block suspends it, drop-oldest drops the oldest of it. A table says both.",
+            {"policy": "drop-oldest", "quota": "500M"},
+        ),
     ] = "block"
 
 
