@@ -23,6 +23,7 @@ from palm.errors import PalmError
 from palm.registry_api.schema import Assignments, NodeJoin, ReplicaStatus
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
+from palm.runner.keeper import Keeper
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
@@ -94,6 +95,7 @@ class Node:
         self._uploader = Uploader(
             folders.spool, lambda pieces: registry.send_output(cluster, pieces)
         )
+        self._keeper = Keeper(folders.spool, self._uploader, self._supervisor)
         join = NodeJoin(
             name=self.name,
             address=config.address or os.uname().nodename,
@@ -176,6 +178,7 @@ class Node:
             self._adopt()
             self._membership.start()
             self._sampler.start()
+            self._keeper.start()
             while not self._stopping:
                 self._work()
                 if self._is_over():
@@ -185,6 +188,7 @@ class Node:
         finally:
             unsubscribe()
             self._sampler.stop()
+            self._keeper.stop()
             self._supervisor.leave()
             self._membership.stop()
             self._uploader.stop()

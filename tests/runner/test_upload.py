@@ -16,8 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from palm.registry_api.client import Refused, Unreachable
 from palm.registry_api.schema import ErrorDetail, OutputAck, OutputPiece
 from palm.runner import upload
+from palm.runner.backlog import PIECE, REQUEST, Chunk, UploadState
 from palm.runner.spool import STREAMS, Spool, Stream, make_spool
-from palm.runner.upload import PIECE, REQUEST, Chunk, Uploader, UploadState
+from palm.runner.upload import Uploader
 from palm.spec.process import ProcessSpec
 
 
