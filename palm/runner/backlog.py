@@ -78,6 +78,8 @@ class _Line:
 class UploadState:
     """How far each stream was written and is stored, and what to send next. No I/O."""
 
+    #: What is freed ends at a multiple of this.
+    align: int = ALIGN
     _lines: dict[Key, _Line] = field(default_factory=dict)
     _turn: int = 0
 
@@ -87,10 +89,14 @@ class UploadState:
         acked: Mapping[Stream, int],
         freed: Mapping[Stream, Freed] | None = None,
     ) -> None:
-        """Know of an instance, of which the registry has stored so much."""
-        freed = freed or {}
+        """Know of an instance, of which the registry has stored so much.
+
+        It has stored all that was freed, too, but for what was dropped: ``acked`` may be older.
+        """
         for stream in STREAMS:
-            line = _Line(acked=acked.get(stream, 0), freed=freed.get(stream, _WHOLE))
+            gone = (freed or {}).get(stream, _WHOLE)
+            stored = gone.lost_from if gone.reason else gone.begin
+            line = _Line(acked=max(acked.get(stream, 0), stored), freed=gone)
             self._lines.setdefault((instance, stream), line)
 
     def forget(self, instance: str) -> None:
@@ -172,7 +178,7 @@ class UploadState:
     def free(self, instance: str, kept: int = KEPT, step: int = STEP) -> None:
         """Free what the registry has stored, but for the last ``kept`` bytes of each stream."""
         for _, line in self._of(instance):
-            end = _aligned(min(line.acked, line.size - kept))
+            end = self._aligned(min(line.acked, line.size - kept))
             if end >= line.freed.begin + step:
                 line.freed = Freed(begin=end)
 
@@ -184,11 +190,14 @@ class UploadState:
         dropped = 0
         lines = sorted(self._of(instance), key=lambda pair: pair[1].waiting, reverse=True)
         for _, line in lines:
-            end = _aligned(min(line.next + excess - dropped + ALIGN - 1, line.size))
+            end = self._aligned(min(line.next + excess - dropped + self.align - 1, line.size))
             if dropped < excess and end > line.next:
                 dropped += end - line.next
                 _drop(line, end, reason, now)
         return dropped
+
+    def _aligned(self, offset: int) -> int:
+        return offset // self.align * self.align
 
     def _of(self, instance: str) -> list[tuple[Stream, _Line]]:
         keys: list[Key] = [(instance, stream) for stream in STREAMS]
@@ -213,7 +222,3 @@ def _gap(key: Key, line: _Line) -> Chunk | None:
         return Chunk(*key, line.acked, size, True, freed.reason, freed.since)
     # It had stored them, and has lost them since.
     return Chunk(*key, line.acked, size, True, "freed")
-
-
-def _aligned(offset: int) -> int:
-    return offset // ALIGN * ALIGN

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +30,8 @@ __all__ = ["Keeper", "Processes"]
 PERIOD = 0.05
 #: Bytes of a stream that stay for readers on the node while the disk is almost full.
 KEPT_IF_LOW = 64 * 1024
+#: Seconds after which it is told again that output of a process is dropped.
+TELL_EVERY = 60.0
 
 _log = logging.getLogger("palm.runner")
 
@@ -62,6 +65,7 @@ class Keeper:
         self._quotas: dict[tuple[str, SpoolPolicy, int | None], Quota] = {}
         #: Up to where holes were made.
         self._holes: dict[tuple[str, Stream], int] = {}
+        self._tell_next: dict[str, float] = {}
         self._low = False
         self._can_free: bool | None = None
         self._told = False
@@ -144,8 +148,9 @@ class Keeper:
         for instance in instances:
             if left > 0:
                 left -= self._uploader.drop(instance, left, verdict.reason)
-        if left != verdict.drop:
-            _log.info("%d bytes of output of %s are dropped", verdict.drop - left, name)
+        if left != verdict.drop and time.monotonic() > self._tell_next.get(name, 0.0):
+            self._tell_next[name] = time.monotonic() + TELL_EVERY
+            _log.warning("the oldest output of %s is dropped: more than its quota waits", name)
 
     def _make_holes(self, source: Source) -> None:
         spool = source.spool

@@ -193,17 +193,17 @@ class ProcessSupervisor:
         """
         with self._changed:
             entry = self._entries.get(name)
-            if entry is not None and entry.spool.instance == instance:
-                if entry.pause(reason, time.monotonic()):
-                    self._suspend(entry, "SIGSTOP")
+            same = entry is not None and entry.spool.instance == instance
+            if same and entry is not None and entry.pause(reason, time.monotonic()):
+                self._suspend(entry, "SIGSTOP")
 
     def resume(self, name: str, instance: str) -> None:
         """Let a process go on that was suspended by `pause`."""
         with self._changed:
             entry = self._entries.get(name)
-            if entry is not None and entry.spool.instance == instance:
-                if entry.resume(time.monotonic()):
-                    self._suspend(entry, "SIGCONT")
+            same = entry is not None and entry.spool.instance == instance
+            if same and entry is not None and entry.resume(time.monotonic()):
+                self._suspend(entry, "SIGCONT")
 
     def _suspend(self, entry: Entry, signal: str) -> None:
         self._effects.append((entry, Signal(entry.machine.run, signal)))

@@ -10,7 +10,9 @@ slow can lose output or hold the process up. One folder an instance::
     spool/<instance>/freed           where the bytes of each stream begin (`palm.runner.freed`)
 
 The beginning of a stream is freed once a registry has stored it, so a file may begin with a hole;
-offsets count from the start all the same. An instance is named ``<component>.<random>``; the runs of a process that is restarted share it.
+offsets count from the start all the same.
+
+An instance is named ``<component>.<random>``; the runs of a process that is restarted share it.
 """
 
 from __future__ import annotations

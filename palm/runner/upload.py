@@ -224,7 +224,7 @@ class Uploader:
         self._check(pieces, acks)
 
     def _check(self, pieces: list[OutputPiece], acks: list[OutputAck]) -> None:
-        """See whether the registry knows what a gap record is: an older one takes it for nothing."""
+        """See whether the registry knows gap records: an older one takes them for nothing."""
         ends = {(ack.instance, ack.stream): ack.durable_offset for ack in acks}
         for piece in pieces:
             if piece.lost and ends.get((piece.instance, piece.stream)) == piece.offset:

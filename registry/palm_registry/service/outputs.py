@@ -104,7 +104,7 @@ class Outputs:
         return self._page(found, after, found.event if not cursor else after.event, raw=raw)
 
     async def download(self, selection: Selection) -> AsyncIterator[bytes]:
-        """Yield all bytes of a selection, in the order they were stored; a line for what is lost."""
+        """Yield the bytes of a selection as they were stored; a line for what is lost."""
         page = await self.page(selection, "", MAX_RECORDS)
         while True:
             for record in page.records:
