@@ -49,7 +49,7 @@ class Store:
     def take(self, piece: OutputPiece) -> int:
         stored = self.data.setdefault((piece.instance, piece.stream), bytearray())
         if piece.offset <= len(stored):
-            stored += piece.data[len(stored) - piece.offset :]
+            stored += (piece.data or b"?" * piece.lost)[len(stored) - piece.offset :]
         return len(stored)
 
     def of(self, spool: Spool, stream: Stream = "stdout") -> bytes:
