@@ -1,4 +1,4 @@
-"""Spools that stay within bounds: what is stored is freed, what is too much dropped or held back."""
+"""Spools stay within bounds: what is stored is freed, what is too much dropped or held back."""
 
 from __future__ import annotations
 

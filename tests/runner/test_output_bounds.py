@@ -17,6 +17,7 @@ import pytest
 from palm.registry_api.schema import ComponentSpec, OutputRecord
 from palm.runner.spool import Spool
 from palm.runtime.folders import Folders
+from palm.spec.process import OVER
 from tests.runner.conftest import PROLOGUE
 from tests.support.nodes import ROOT, House, component, eventually
 from tests.support.proxy import Proxy
@@ -138,6 +139,13 @@ def frozen(house: House) -> Iterator[House]:
     thaw(house)
 
 
+def end(house: House) -> None:
+    """End all but the registry, while what is between it and the runner is there."""
+    house.client.end_cluster("default")
+    assert house.runner.wait() == 0
+    house.runner.process = None
+
+
 def peak(pid: int) -> int:
     """The most memory that a process had, in bytes."""
     text = Path(f"/proc/{pid}/status").read_text()
@@ -157,7 +165,7 @@ def test_component_waits_for_the_registry_and_loses_nothing(frozen: House) -> No
     freeze(house)
     assert eventually(lambda: is_stopped(pid))
     size = spool.size("stdout")
-    assert 4 * MIB < size
+    assert size > 4 * MIB
     assert not eventually(lambda: spool.size("stdout") != size, timeout=0.5)
     thaw(house)
     reasons: set[str] = set()
@@ -227,13 +235,13 @@ def test_suspended_component_goes_on_though_its_runner_was_killed(frozen: House)
     assert is_stopped(pid)
     house.runner.start()
     assert Stream(house, "foo").is_whole(*noted(house, "foo"))
-    assert eventually(lambda: house.replicas("foo")[0].state == "stopped")
+    assert eventually(lambda: house.replicas("foo")[0].state in OVER)
 
 
-def test_suspended_component_that_is_to_stop_ends_by_itself(frozen: House) -> None:
+def test_suspended_component_goes_on_when_its_runner_ends(frozen: House) -> None:
     house = frozen
     house.runner.start()
-    spec = writer(house, "foo", 100 * MIB, spool_quota=4 * MIB, grace=60.0)
+    spec = writer(house, "foo", 100 * MIB, lines=50, pause=0.002, spool_quota=2 * MIB, grace=60.0)
     house.client.declare("default", spec)
     pid = pid_of(house, "foo")
     freeze(house)
@@ -241,9 +249,8 @@ def test_suspended_component_that_is_to_stop_ends_by_itself(frozen: House) -> No
     house.runner.terminate()
     assert house.runner.wait() == 0
     assert not is_stopped(pid)  # the next runner may come late, or never
-    house.runner.start()
-    assert eventually(lambda: is_stopped(pid))
     thaw(house)
+    house.runner.start()
     house.client.stop("default", "foo")
     assert Stream(house, "foo").is_whole(*noted(house, "foo"))
 
@@ -256,6 +263,9 @@ def test_two_components_are_adopted_again_and_again_and_nothing_is_lost_or_doubl
 ) -> None:
     """F15, F26, F27: runner killed under load, registry stopped for a while, answers lost."""
     proxy = Proxy(house.registry.port)
+    assert house.registry.stop() == 0
+    house.registry.arguments = ("--hostname", proxy.address.removeprefix("tcp://"))
+    house.registry.start()
     url = proxy.address.replace("tcp", "http")
     token = house.runner.home / "state" / "tokens" / "owner"
     monkeypatch.setenv("PALM_TOKEN_FILE", str(token))
@@ -284,10 +294,9 @@ def test_two_components_are_adopted_again_and_again_and_nothing_is_lost_or_doubl
         for name, stream in streams.items():
             assert stream.is_whole(*noted(house, name))
             assert stream.gaps == []
-        assert pids == [pid_of_before(house, name) for name in names]
+        assert [house.replicas(name)[0].restarts for name in names] == [0, 0]
     finally:
-        house.client.end_cluster("default")
-        assert house.runner.wait() == 0
+        end(house)
         proxy.close()
 
 
@@ -317,15 +326,6 @@ def stored(house: House) -> int:
 
 def spool_of_pid(pid: int) -> int:
     return os.stat(f"/proc/{pid}/fd/1").st_size
-
-
-def pid_of_before(house: House, name: str) -> int:
-    """The pid that a component had, from the event of its start."""
-    events, _ = house.client.events("default")
-    found = [event.data["pid"] for event in events if event.component == name]
-    pids = {pid for pid in found if pid}
-    assert len(pids) == 1, events
-    return int(pids.pop())
 
 
 # ---- lines without end, and bytes that are no text
@@ -362,8 +362,10 @@ while written < {size}:
     written += len(part)
 os.write(1, b"\\nthe next\\n")
 digest.update(b"\\nthe next\\n")
-with open({str(note(house, "foo"))!r}, "w") as file:
+note = {str(note(house, "foo"))!r}
+with open(note + ".part", "w") as file:
     file.write(f"{{written + 10}} {{digest.hexdigest()}}")
+os.rename(note + ".part", note)
 """
     house.runner.start()
     assert house.runner.process is not None
@@ -417,8 +419,7 @@ def tight(
     monkeypatch.setenv("PALM_STATE_DIR", str(tight_disk / "state"))
     yield house, tight_disk
     thaw(house)
-    house.client.end_cluster("default")
-    assert house.runner.wait() == 0
+    end(house)
 
 
 def free_of(disk: Path) -> int:
@@ -465,7 +466,8 @@ def test_runner_outlives_a_full_disk_and_goes_on_when_there_is_room(
     assert eventually(lambda: stream.read() > 500)
     ballast = fill(disk)
     # It writes into its last block for a while; then its own write fails, and it ends.
-    house.client.declare("default", component("bar", "import time; time.sleep(60)"))
+    sleeper = component("bar", "import time; time.sleep(60)", ready="delay:0")
+    house.client.declare("default", sleeper)
     assert eventually(lambda: house.replicas("foo")[0].state == "failed", LONG)
     replicas = house.replicas("bar")
     assert not replicas or replicas[0].state in ("backing-off", "starting", "ready")
@@ -478,7 +480,7 @@ def test_runner_outlives_a_full_disk_and_goes_on_when_there_is_room(
     assert stream.is_whole(
         stream.size, hashlib.sha256(spool.path("stdout").read_bytes()).hexdigest()
     )
-    house.client.start("default", "foo")
+    house.client.restart("default", "foo")
     assert eventually(lambda: house.replicas("foo")[0].state == "ready")
     log = (house.runner.home / "runner.log").read_text()
     assert "Traceback" not in log

@@ -57,7 +57,7 @@ class Store:
 
 
 class UploadModel(RuleBasedStateMachine):
-    """The rules beside files that grow, a registry that forgets answers or all, drops and deaths."""
+    """The rules beside files that grow, a registry that forgets, drops, and deaths."""
 
     def __init__(self) -> None:
         super().__init__()
