@@ -54,6 +54,10 @@ class LineReader:
         if line is None or line.offset != record.offset:
             # Bytes before it were left out, so it may begin within a line, or a character.
             line = self._open[key] = _OpenLine(record.offset)
+        if record.lost:
+            self._open[key] = _OpenLine(record.end)
+            yield from (_line(record, text) for text in filter(None, (line.text, _shown(record))))
+            return
         for text in line.take(record.raw):
             yield _line(record, text)
 
@@ -83,8 +87,17 @@ class _OpenLine:
 
 def last_lines(records: Iterable[OutputRecord], n: int) -> list[Line]:
     """Return the last ``n`` of records that are lines."""
-    lines = [_line(r, r.raw.decode("utf-8", "backslashreplace").rstrip("\n")) for r in records]
+    lines = [_line(record, _shown(record)) for record in records]
     return lines[-n:] if n else []
+
+
+def _shown(record: OutputRecord) -> str:
+    """A record as a line, be it one that tells of what is lost."""
+    if record.lost:
+        return (record.text or f"[palm: {record.lost:,} bytes of output are lost here]").rstrip(
+            "\n"
+        )
+    return record.raw.decode("utf-8", "backslashreplace").rstrip("\n")
 
 
 class Selection(NamedTuple):

@@ -629,7 +629,11 @@ class ClusterMetrics(_Value):
 
 
 class OutputPiece(_Value):
-    """Part of what an instance wrote; ``offset`` counts bytes from the start of its stream."""
+    """Part of what an instance wrote; ``offset`` counts bytes from the start of its stream.
+
+    A *gap record* has no bytes: ``lost`` says how many were written there and are nowhere any more,
+    ``reason`` why ("quota", "disk", "freed"), and ``time`` since when.
+    """
 
     instance: str
     stream: Stream
@@ -639,6 +643,8 @@ class OutputPiece(_Value):
     component: str = ""
     replica: int = 0
     name: str = ""
+    lost: int = 0
+    reason: str = ""
 
 
 class OutputAck(_Value):
@@ -654,6 +660,9 @@ class OutputRecord(_Value):
 
     A character may be cut in two by the end of a piece, so who shows output decodes the `raw`
     bytes of a stream one after another, and takes `palm.spec.text.printable` of the result.
+
+    A *gap record* stands for ``lost`` bytes that nobody has any more, for a ``reason``; its
+    ``text`` says so, as a line of its own.
     """
 
     component: str
@@ -666,16 +675,20 @@ class OutputRecord(_Value):
     cursor: str
     text: str | None = None
     data: bytes | None = msgspec.field(name="bytes", default=None)
+    lost: int = 0
+    reason: str = ""
 
     @property
     def raw(self) -> bytes:
-        """What the component wrote."""
+        """What the component wrote; nothing of what is lost."""
+        if self.lost:
+            return b""
         return self.data if self.data is not None else (self.text or "").encode()
 
     @property
     def end(self) -> int:
         """The offset of what the component wrote next."""
-        return self.offset + len(self.raw)
+        return self.offset + self.lost + len(self.raw)
 
 
 class OutputPage(_Value):

@@ -66,6 +66,8 @@ def process_spec(
         sockets=dict(sockets or {}),
         limits=spec.limits,
         needs=tuple(spec.needs),
+        spool=spec.spool,
+        spool_quota=spec.spool_quota,
     )
 
 

@@ -53,6 +53,7 @@ def _deliver(record: ComponentRecord, number: signal.Signals, fd: int) -> None:
         os.killpg(record.pid, number)
     else:
         signal.pidfd_send_signal(fd, number)
+        signal.pidfd_send_signal(fd, signal.SIGCONT)  # it may be suspended
 
 
 def _wait(records: Sequence[ComponentRecord], seconds: float) -> list[ComponentRecord]:

@@ -24,6 +24,9 @@ _STDERR_LINES = 20
 LAST_LINES = 10
 LAST_CHARACTERS = 2000
 
+#: States in which it may be suspended: who is to stop needs its time for that.
+_CAN_PAUSE = ("starting", "ready")
+
 _log = logging.getLogger("palm.runner")
 
 
@@ -40,6 +43,8 @@ class Entry:
         #: All of it, as far as known when it was told to end.
         self.family: list[Row] = []
         self.started: float | None = None
+        self.paused = ""  # why it is suspended, "" if it is not
+        self._paused_at = 0.0
         self.stderr_start = 0  # where the error output of the latest run begins
         self.saved = spool.read_state() or SpoolState(instance=spool.instance, name=spec.name)
 
@@ -67,8 +72,31 @@ class Entry:
             self.spool.instance,
             self.started,
             str(self.spool.folder),
-            machine.reason,
+            self.paused or machine.reason,
         )
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When the rules want to know that time went by; who is suspended cannot become ready."""
+        if self.paused and self.machine.state == "starting":
+            return None
+        return self.machine.next_deadline
+
+    def pause(self, reason: str, now: float) -> bool:
+        """Note that it is suspended; say whether that is news, and possible."""
+        if self.paused or self.machine.pid is None or self.machine.state not in _CAN_PAUSE:
+            return False
+        self.paused, self._paused_at = reason, now
+        return True
+
+    def resume(self, now: float) -> bool:
+        """Note that it goes on; say whether that is news. It has as long as before to be ready."""
+        if not self.paused:
+            return False
+        if self.machine.state == "starting" and self.machine.next_deadline is not None:
+            self.machine.next_deadline += now - self._paused_at
+        self.paused = ""
+        return True
 
     def save(self) -> None:
         """Write what is known into the spool, for other processes to read."""
@@ -81,12 +109,12 @@ class Entry:
 
     def note_start(self, process: Process) -> None:
         """Note that a run has begun."""
-        self.process, self.started = process, process.started
+        self.process, self.started, self.paused = process, process.started, ""
         self.saved = msgspec.structs.replace(self.saved, **process.facts(), exit=None, ended=0.0)
 
     def note_exit(self, code: int | None) -> None:
         """Note that a run is over."""
-        self.process = None
+        self.process, self.paused = None, ""
         self.stop_probe()
         self.saved.exit, self.saved.ended = code, time.time()
 

@@ -29,6 +29,7 @@ from palm.registry_api.schema import (
 from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.commands import process_spec, remove_kernel_files
 from palm.runner.forking import ForkServer
+from palm.runner.keeper import Keeper
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
@@ -104,6 +105,7 @@ class Node:
         self._uploader = Uploader(
             folders.spool, lambda pieces: registry.send_output(cluster, pieces)
         )
+        self._keeper = Keeper(folders.spool, self._uploader, self._supervisor)
         join = NodeJoin(
             name=self.name,
             address=config.address or os.uname().nodename,
@@ -187,6 +189,7 @@ class Node:
             self._adopt()
             self._membership.start()
             self._sampler.start()
+            self._keeper.start()
             while not self._stopping:
                 self._work()
                 if self._is_over():
@@ -196,6 +199,7 @@ class Node:
         finally:
             unsubscribe()
             self._sampler.stop()
+            self._keeper.stop()
             self._supervisor.leave()
             self._membership.stop()
             self._uploader.stop()

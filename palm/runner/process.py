@@ -116,8 +116,7 @@ class Process:
         """Send a signal to the whole group of a child that was not reaped yet."""
         # Its pid, and so the number of its group, cannot be in use again before that.
         if self._popen.returncode is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.Signals[name])
+            _signal_group(self.pid, name)
 
     def has_ended(self) -> bool:
         """Whether the child is gone, reaped or not."""
@@ -190,8 +189,7 @@ class AdoptedProcess:
         """Send a signal to the whole group, if the process is still there."""
         # As long as its leader runs, the group's number means that group.
         if not self.has_ended():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.Signals[name])
+            _signal_group(self.pid, name)
 
     def has_ended(self) -> bool:
         """Whether that very process is gone."""
@@ -209,6 +207,13 @@ class AdoptedProcess:
 
     def close(self) -> None:
         """Do nothing: nothing connects us with it."""
+
+
+def _signal_group(group: int, name: str) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.Signals[name])
+        if name == "SIGTERM":  # who is suspended hears of it when it goes on
+            os.killpg(group, signal.SIGCONT)
 
 
 def spawn(

@@ -127,7 +127,8 @@ def _log(pattern: re.Pattern[bytes], spool: Spool, since: int | None) -> Look:
     }
 
     def look() -> bool:
-        for stream, offset in offsets.items():
+        for stream in STREAMS:
+            offset = offsets[stream] = max(offsets[stream], spool.begin(stream))
             data = spool.read(stream, offset, _PART)
             if any(pattern.search(line) for line in data.split(b"\n")):
                 return True

@@ -153,6 +153,8 @@ class ProcessSupervisor:
                 self._effects.append(
                     (entry, _Watch(AdoptedProcess(state), look if was == "starting" else None))
                 )
+                # An earlier one that was killed may have suspended it.
+                self._effects.append((entry, Signal(entry.run, "SIGCONT")))
                 self._wake()
             elif was in ("starting", "ready", "stopping"):
                 self._effects.append((entry, _Bury(entry.run)))
@@ -211,6 +213,30 @@ class ProcessSupervisor:
             if entry.machine.pid is not None:
                 self._effects.append((entry, Signal(entry.machine.run, signal)))
                 self._wake()
+
+    def pause(self, name: str, instance: str, reason: str) -> None:
+        """Suspend a process and what it started, if it runs and is still that instance.
+
+        It goes on when it is told to stop, with `resume`, and when we `leave` it to another.
+        """
+        with self._changed:
+            entry = self._entries.get(name)
+            same = entry is not None and entry.spool.instance == instance
+            if same and entry is not None and entry.pause(reason, time.monotonic()):
+                self._suspend(entry, "SIGSTOP")
+
+    def resume(self, name: str, instance: str) -> None:
+        """Let a process go on that was suspended by `pause`."""
+        with self._changed:
+            entry = self._entries.get(name)
+            same = entry is not None and entry.spool.instance == instance
+            if same and entry is not None and entry.resume(time.monotonic()):
+                self._suspend(entry, "SIGCONT")
+
+    def _suspend(self, entry: Entry, signal: str) -> None:
+        self._effects.append((entry, Signal(entry.machine.run, signal)))
+        self._news.append(entry.state())
+        self._wake()
 
     def discard(self, name: str) -> None:
         """Forget a process that has ended; its spool stays."""
@@ -276,6 +302,9 @@ class ProcessSupervisor:
         with self._changed:
             self._closing = self._leaving = True
             thread, self._thread = self._thread, None
+            for entry in self._entries.values():
+                if entry.resume(time.monotonic()):  # there may be no next one
+                    self._suspend(entry, "SIGCONT")
             self._wake()
         self._join(thread)
 
@@ -322,6 +351,8 @@ class ProcessSupervisor:
         """Feed one event; the thread performs what follows from it."""
         before, deadline = entry.state(), entry.machine.next_deadline
         effects = entry.machine.handle(event, time.monotonic())
+        if entry.machine.state == "stopping":  # SIGTERM lets it go on
+            entry.paused = ""
         self._effects.extend((entry, effect) for effect in effects)
         after = entry.state()
         if before != after:
@@ -390,7 +421,7 @@ class ProcessSupervisor:
 
     def _timeout(self) -> float | None:
         with self._changed:
-            deadlines = [e.machine.next_deadline for e in self._entries.values()]
+            deadlines = [e.next_deadline for e in self._entries.values()]
         deadlines.append(self._next_look())
         first = min((each for each in deadlines if each is not None), default=None)
         return None if first is None else max(0.0, first - time.monotonic())
@@ -399,7 +430,7 @@ class ProcessSupervisor:
         now = time.monotonic()
         with self._changed:
             for entry in self._entries.values():
-                deadline = entry.machine.next_deadline
+                deadline = entry.next_deadline
                 if deadline is not None and now >= deadline:
                     self._handle(entry, Tick())
 

@@ -7,6 +7,10 @@ slow can lose output or hold the process up. One folder an instance::
     spool/<instance>/stderr
     spool/<instance>/state.json      SpoolState, replaced whole
     spool/<instance>/acked.json      how much of each stream a registry has stored
+    spool/<instance>/freed           where the bytes of each stream begin (`palm.runner.freed`)
+
+The beginning of a stream is freed once a registry has stored it, so a file may begin with a hole;
+offsets count from the start all the same.
 
 An instance is named ``<component>.<random>``; the runs of a process that is restarted share it.
 """
@@ -18,13 +22,15 @@ import re
 import shutil
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from palm.errors import ConfigError
+from palm.runner.freed import Freed, first_data, read_freed, write_freed
 from palm.runtime.folders import private_folder
 from palm.runtime.records import is_running
 from palm.spec.names import check_name
@@ -45,6 +51,7 @@ _BLOCK = 64 * 1024
 #: must not fill the memory.
 _LONGEST_LINE = 1024 * 1024
 
+_WHOLE = Freed()
 _INSTANCE = re.compile(r"(?P<name>[A-Za-z0-9_-]{1,64})\.[0-9a-f]{6}")
 
 
@@ -111,18 +118,24 @@ class Spool:
             return 0
 
     def read(self, stream: Stream, offset: int, limit: int) -> bytes:
-        """At most ``limit`` bytes from ``offset`` on."""
+        """At most ``limit`` bytes from ``offset`` on; none from where they are freed."""
         try:
             with self.path(stream).open("rb") as file:
                 file.seek(offset)
-                return file.read(limit)
+                data = file.read(limit)
         except FileNotFoundError:
             return b""
+        # Asked afterwards: what was freed meanwhile has been read as NULs.
+        return data if self.begin(stream) <= offset else b""
+
+    def begin(self, stream: Stream) -> int:
+        """The offset from which on there are bytes."""
+        return self.read_freed()[stream].begin
 
     def complete(self, stream: Stream) -> int:
         """Bytes up to the end of the last whole line, or of the file if its last line is long."""
         size = self.size(stream)
-        start = max(0, size - _BLOCK)
+        start = max(min(self.begin(stream), size), size - _BLOCK)
         end = self.read(stream, start, size - start).rfind(b"\n")
         return size if end < 0 < start else start + end + 1
 
@@ -179,6 +192,17 @@ class Spool:
         """Keep how many bytes of each stream a registry has stored."""
         self._replace("acked.json", msgspec.json.encode(acked))
 
+    def read_freed(self) -> dict[Stream, Freed]:
+        """What of each stream is freed."""
+        found = read_freed(self.folder / "freed")
+        if found is None:
+            return {stream: Freed(begin=first_data(self.path(stream))) for stream in STREAMS}
+        return {stream: found.get(stream, _WHOLE) for stream in STREAMS}
+
+    def write_freed(self, freed: Mapping[Stream, Freed]) -> None:
+        """Keep what of each stream is freed; to be done before it is."""
+        write_freed(self.folder / "freed", freed)
+
     @property
     def is_acked(self) -> bool:
         """Whether a registry has stored all that was written so far."""
@@ -193,7 +217,8 @@ class Spool:
         part.replace(self.folder / name)
 
     def _lines_from_end(self, stream: Stream, since: int, until: int | None) -> Iterator[str]:
-        for line in _raw_lines_from_end(self.path(stream), since, until):
+        begin = partial(self.begin, stream)
+        for line in _raw_lines_from_end(self.path(stream), since, until, begin):
             yield printable(line.decode("utf-8", "backslashreplace"))
 
 
@@ -229,6 +254,7 @@ def make_spool(
             started=time.time(),
         )  # fmt: skip
         spool.write_state(state)
+        spool.write_freed(dict.fromkeys(STREAMS, _WHOLE))  # so that it has its room
         return spool
 
 
@@ -266,7 +292,10 @@ def _prune(root: Path, name: str, cluster: str) -> None:
             shutil.rmtree(spool.folder, ignore_errors=True)
 
 
-def _raw_lines_from_end(path: Path, since: int, until: int | None) -> Iterator[bytes]:
+def _raw_lines_from_end(
+    path: Path, since: int, until: int | None, begin: Callable[[], int]
+) -> Iterator[bytes]:
+    since = max(since, begin())
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -281,7 +310,10 @@ def _raw_lines_from_end(path: Path, since: int, until: int | None) -> Iterator[b
         while position > since:
             start = max(since, position - _BLOCK)
             file.seek(start)
-            rest = file.read(position - start) + rest
+            part = file.read(position - start)
+            since = max(since, begin())
+            # What was freed meanwhile has been read as NULs.
+            rest = part[max(0, since - start) :] + rest
             position = start
             head, *lines = rest.split(b"\n")
             if first and lines:

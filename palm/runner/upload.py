@@ -5,7 +5,9 @@ they are sent in pieces with their offsets; the registry takes of a piece what i
 answers how far it is. So a piece may be sent again at any time, and a registry that is away, or a
 runner that was killed, costs nothing but time.
 
-`UploadState` holds the rules and does no I/O; `Uploader` is the thread around it.
+`palm.runner.backlog.UploadState` holds the rules and does no I/O; `Uploader` is the thread around
+it. What is freed of a spool meanwhile, and what is dropped, is the business of
+`palm.runner.keeper.Keeper`.
 """
 
 from __future__ import annotations
@@ -14,23 +16,20 @@ import logging
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from palm.errors import RegistryError
 from palm.registry_api.client import Refused
 from palm.registry_api.schema import OutputAck, OutputPiece
+from palm.runner.backlog import Chunk, UploadState
+from palm.runner.freed import Freed
 from palm.runner.spool import STREAMS, Spool, Stream, list_spools
 from palm.spec.process import ProcessSpec
 
-__all__ = ["Chunk", "SendOutput", "UploadState", "Uploader"]
+__all__ = ["SendOutput", "Source", "Uploader"]
 
-#: Bytes of a piece, and of all pieces of one request.
-PIECE = 256 * 1024
-REQUEST = 1024 * 1024
-#: Pieces of one request.
-MOST = 256
 #: Seconds between two looks at the files.
 POLL = 0.05
 #: Seconds until a registry that is away is tried again: the first time, and at most.
@@ -43,106 +42,7 @@ REFUSED_FOR = 60.0
 #: Refusals that say nothing of the pieces: of us, of a cluster that is not there, of too much.
 _PASSING = (401, 403, 404, 408, 409, 410, 426, 429)
 
-Key = tuple[str, Stream]
 _log = logging.getLogger("palm.runner")
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Bytes to be read from a spool, and to be sent."""
-
-    instance: str
-    stream: Stream
-    offset: int
-    size: int
-
-
-@dataclass(slots=True)
-class _Line:
-    """One stream of one instance: ``size`` bytes are written, ``acked`` of them stored."""
-
-    size: int = 0
-    acked: int = 0
-    turn: int = 0
-    rests_until: float = 0.0
-
-
-@dataclass(slots=True)
-class UploadState:
-    """How far each stream was written and is stored, and what to send next. No I/O."""
-
-    _lines: dict[Key, _Line] = field(default_factory=dict)
-    _turn: int = 0
-
-    def add(self, instance: str, acked: dict[Stream, int]) -> None:
-        """Know of an instance, of which the registry has stored so much."""
-        for stream in STREAMS:
-            self._lines.setdefault((instance, stream), _Line(acked=acked.get(stream, 0)))
-
-    def forget(self, instance: str) -> None:
-        """Know no more of an instance."""
-        for stream in STREAMS:
-            self._lines.pop((instance, stream), None)
-
-    def grown(self, instance: str, stream: Stream, size: int) -> None:
-        """So many bytes of a stream are written by now."""
-        line = self._lines.get((instance, stream))
-        if line is not None:
-            line.size = size
-
-    def acked(self, instance: str, stream: Stream, offset: int) -> bool:
-        """The registry has stored so much of a stream; say whether that is news.
-
-        It may be less than before: a registry that lost its data gets all again.
-        """
-        line = self._lines.get((instance, stream))
-        if line is None or line.acked == offset:
-            return False
-        line.acked = max(0, offset)
-        return True
-
-    def refused(self, instance: str, stream: Stream, until: float) -> None:
-        """The registry does not want a stream: let it rest, for the sake of the others."""
-        line = self._lines.get((instance, stream))
-        if line is not None:
-            line.rests_until = until
-
-    def offsets(self, instance: str) -> dict[Stream, int]:
-        """How much of each stream of an instance is stored."""
-        found = {stream: self._lines.get((instance, stream)) for stream in STREAMS}
-        return {stream: line.acked for stream, line in found.items() if line is not None}
-
-    def is_done(self, instance: str) -> bool:
-        """Whether all that an instance wrote is stored."""
-        lines = (self._lines.get((instance, stream)) for stream in STREAMS)
-        return all(line is None or line.size <= line.acked for line in lines)
-
-    @property
-    def pending(self) -> int:
-        """Bytes that are written and not yet stored."""
-        return sum(max(0, line.size - line.acked) for line in self._lines.values())
-
-    def next_chunks(self, now: float) -> list[Chunk]:
-        """What to send now: a piece of each stream, those first that have waited longest.
-
-        So one that writes without end takes its turn like the others.
-        """
-        waiting = [
-            (line.turn, key, line)
-            for key, line in self._lines.items()
-            if line.size > line.acked and line.rests_until <= now
-        ]
-        chunks: list[Chunk] = []
-        room = REQUEST
-        self._turn += 1
-        for _, (instance, stream), line in sorted(waiting, key=lambda each: each[:2]):
-            size = min(PIECE, room, line.size - line.acked)
-            if size <= 0 or len(chunks) >= MOST:
-                break
-            room -= size
-            line.turn = self._turn
-            chunks.append(Chunk(instance, stream, line.acked, size))
-        return chunks
 
 
 class SendOutput(Protocol):
@@ -153,13 +53,11 @@ class SendOutput(Protocol):
 
 
 @dataclass(slots=True)
-class _Source:
-    """An instance whose output is sent."""
+class Source:
+    """An instance whose output is sent; ``over``: nothing more will be written."""
 
     spool: Spool
-    component: str
-    replica: int
-    name: str
+    spec: ProcessSpec
     over: bool = False
 
 
@@ -178,7 +76,7 @@ class Uploader:
         self._root = root
         self._send = send
         self._state = UploadState()
-        self._sources: dict[str, _Source] = {}
+        self._sources: dict[str, Source] = {}
         self._lock = threading.Condition()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._serve, name="palm-upload", daemon=True)
@@ -194,10 +92,10 @@ class Uploader:
 
     def add(self, spool: Spool, spec: ProcessSpec) -> None:
         """Follow the output of an instance, until it is `over` and all of it is stored."""
-        source = _Source(spool, spec.component or spec.name, spec.replica, spec.name)
+        acked, freed = spool.read_acked(), spool.read_freed()
         with self._lock:
-            self._sources[spool.instance] = source
-            self._state.add(spool.instance, spool.read_acked())
+            self._sources[spool.instance] = Source(spool, spec)
+            self._state.add(spool.instance, acked, freed)
 
     def over(self, instance: str) -> None:
         """Nothing more will be written by an instance."""
@@ -207,7 +105,7 @@ class Uploader:
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that is written is stored; say whether it is."""
-        self._look()
+        self.look()
         with self._lock:
             return self._lock.wait_for(lambda: not self._state.pending, timeout)
 
@@ -216,6 +114,40 @@ class Uploader:
         self._over.set()
         if self._thread.ident is not None:
             self._thread.join(PARTING)
+
+    # For who keeps the spools within bounds.
+
+    def look(self) -> dict[str, tuple[Source, int]]:
+        """Look how much is written; return the instances, and how many bytes of each wait."""
+        with self._lock:
+            sources = list(self._sources.values())
+        for source in sources:
+            over = source.over  # looked at first: what was written before it still counts
+            sizes = {stream: source.spool.size(stream) for stream in STREAMS}
+            with self._lock:
+                for stream, size in sizes.items():
+                    self._state.grown(source.spool.instance, stream, size)
+                if over and source.over and self._state.is_done(source.spool.instance):
+                    self._forget(source.spool.instance)
+        with self._lock:
+            return {
+                name: (source, self._state.waiting(name)) for name, source in self._sources.items()
+            }
+
+    def free(self, instance: str, kept: int) -> None:
+        """Take what is stored off an instance, but for its last bytes; see `freed`."""
+        with self._lock:
+            self._state.free(instance, kept)
+
+    def drop(self, instance: str, excess: int, reason: str) -> int:
+        """Take the oldest off an instance, though it is not stored; return how many bytes."""
+        with self._lock:
+            return self._state.drop(instance, excess, reason, time.time())
+
+    def freed(self, instance: str) -> dict[Stream, Freed]:
+        """What of an instance nobody here needs any more."""
+        with self._lock:
+            return self._state.freed(instance)
 
     # In the thread.
 
@@ -239,7 +171,7 @@ class Uploader:
 
     def _work(self) -> bool:
         """Look at the files and send one request; say whether there is more to send."""
-        self._look()
+        self.look()
         with self._lock:
             chunks = self._state.next_chunks(time.monotonic())
         pieces = [piece for chunk in chunks if (piece := self._read(chunk)) is not None]
@@ -249,18 +181,6 @@ class Uploader:
         with self._lock:
             return bool(self._state.pending)
 
-    def _look(self) -> None:
-        with self._lock:
-            sources = list(self._sources.values())
-        for source in sources:
-            over = source.over  # looked at first: what was written before it still counts
-            sizes = {stream: source.spool.size(stream) for stream in STREAMS}
-            with self._lock:
-                for stream, size in sizes.items():
-                    self._state.grown(source.spool.instance, stream, size)
-                if over and source.over and self._state.is_done(source.spool.instance):
-                    self._forget(source.spool.instance)
-
     def _forget(self, instance: str) -> None:
         self._sources.pop(instance, None)
         self._state.forget(instance)
@@ -269,18 +189,23 @@ class Uploader:
     def _read(self, chunk: Chunk) -> OutputPiece | None:
         with self._lock:
             source = self._sources.get(chunk.instance)
-        data = source.spool.read(chunk.stream, chunk.offset, chunk.size) if source else b""
-        if source is None or not data:
+        if source is None:
             return None
+        data = b"" if chunk.lost else source.spool.read(chunk.stream, chunk.offset, chunk.size)
+        with self._lock:  # what was freed meanwhile has been read as NULs
+            if not (chunk.lost or (data and self._state.has(chunk))):
+                return None
         return OutputPiece(
             instance=chunk.instance,
             stream=chunk.stream,
             offset=chunk.offset,
             data=data,
-            time=time.time(),
-            component=source.component,
-            replica=source.replica,
-            name=source.name,
+            time=chunk.since or time.time(),
+            component=source.spec.component or source.spec.name,
+            replica=source.spec.replica,
+            name=source.spec.name,
+            lost=chunk.size if chunk.lost else 0,
+            reason=chunk.reason,
         )
 
     def _store(self, pieces: list[OutputPiece]) -> None:
@@ -296,8 +221,16 @@ class Uploader:
             self._refuse(pieces[0], error)
             return
         self._take(acks)
+        self._check(pieces, acks)
 
-    def _refuse(self, piece: OutputPiece, error: Refused) -> None:
+    def _check(self, pieces: list[OutputPiece], acks: list[OutputAck]) -> None:
+        """See whether the registry knows gap records: an older one takes them for nothing."""
+        ends = {(ack.instance, ack.stream): ack.durable_offset for ack in acks}
+        for piece in pieces:
+            if piece.lost and ends.get((piece.instance, piece.stream)) == piece.offset:
+                self._refuse(piece, "it is too old to be told of output that was dropped")
+
+    def _refuse(self, piece: OutputPiece, error: object) -> None:
         _log.error("the registry refuses %s of %s: %s", piece.stream, piece.instance, error)
         with self._lock:
             until = time.monotonic() + REFUSED_FOR
@@ -312,4 +245,7 @@ class Uploader:
             spools = {name: self._sources[name].spool for name in changed if name in self._sources}
             self._lock.notify_all()
         for name, spool in spools.items():
-            spool.write_acked(changed[name])
+            try:
+                spool.write_acked(changed[name])
+            except OSError as error:  # a full disk: the registry knows it, too
+                _log.debug("it is not kept how much of %s is stored: %s", name, error)

@@ -39,6 +39,7 @@ from palm.spec.names import check_labels, check_name, nearest
 from palm.spec.placeholder import parse_argument
 from palm.spec.process import RESTART_POLICIES
 from palm.spec.rollout import ROLLOUTS
+from palm.spec.spool import MIN_QUOTA, read_spool, spool_flaws
 
 __all__ = ["ClusterConfig", "check_cluster", "component_flaws", "file_schema", "parse_cluster"]
 
@@ -46,7 +47,7 @@ _READY_KINDS = ("palm", "tcp", "http", "log", "delay")
 #: Names that a hint lists at most.
 _SHOWN = 10
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
-_LATER = ("spool", "files")
+_LATER = ("files",)
 #: What to do about a role that takes no results of other components.
 _NO_STAGE = {
     "worker": "it takes messages from its master",
@@ -173,6 +174,8 @@ def _number_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
     for field in ("grace", "ready_timeout"):
         if not 0 <= getattr(spec, field) <= 24 * 3600:
             yield field, "it is not a time from 0 to 86400 seconds", None
+    if spec.spool_quota is not None and not MIN_QUOTA <= spec.spool_quota < 2**62:
+        yield "spool_quota", f"{spec.spool_quota} is no quota", f"at least {MIN_QUOTA} bytes"
 
 
 def _ready_flaw(rule: str) -> str | None:
@@ -316,7 +319,10 @@ class _Reader:
         wrong = list(_wrong_elements(value)) if key in _ELEMENTS else []
         for place, element in wrong:
             self._add((*path, place), f"expected a text, got {_called(element)}", _like(key))
-        if wrong:
+        flaws = list(spool_flaws(value)) if key == "spool" else []
+        for place, text, hint in flaws:
+            self._add((*path, place) if place else path, text, hint)
+        if wrong or flaws:
             return None
         try:
             return getattr(msgspec.convert({key: value}, ComponentTable), key)
@@ -331,6 +337,8 @@ class _Reader:
         )
         if not values.get("pipelined", True):
             self._to_client.add(name)
+        if "spool" in values:
+            values["spool"], values["spool_quota"] = read_spool(values["spool"])
         spec = ComponentSpec(name=name, **values)
         if "ready" not in values:
             # Only what is built with palm can say that it is ready.

@@ -9,6 +9,7 @@ import msgspec
 from palm.spec.limits import Limits
 from palm.spec.process import Restart
 from palm.spec.rollout import Rollout
+from palm.spec.spool import QUOTA, SpoolPolicy
 
 __all__ = [
     "MAX_REPLICAS",
@@ -65,6 +66,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     ``limits`` say what each replica may use. ``rollout`` says whether another version takes the
     place of a few replicas at a time, or of all at once.
 
+    ``spool`` says what happens when more than ``spool_quota`` bytes of a process's output (None: no
+    limit) wait for the registry: it is suspended, or its oldest output is dropped.
+
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
     one is to be replaced.
@@ -95,6 +99,8 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     node: str = ""
     limits: Limits = Limits()
     rollout: Rollout = "rolling"
+    spool: SpoolPolicy = "block"
+    spool_quota: int | None = QUOTA
     owner: str = ""
     master: str = ""
     generation: int = 0

@@ -13,6 +13,7 @@ import msgspec
 from palm.spec.component import MAX_REPLICAS, Role
 from palm.spec.process import Restart
 from palm.spec.rollout import Rollout
+from palm.spec.spool import SPOOL_POLICIES, SpoolPolicy, SpoolTable
 
 __all__ = [
     "ClusterTable",
@@ -168,6 +169,14 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     node: Annotated[
         str, _key("The node that it runs on, and no other.", "north", pattern=_NAME)
     ] = ""
+    spool: Annotated[
+        SpoolPolicy | SpoolTable,
+        _key(
+            "When a process has more output than its quota (1G) that the registry does not have"
+            " yet: block suspends it, drop-oldest drops the oldest of it. A table says both.",
+            {"policy": "drop-oldest", "quota": "500M"},
+        ),
+    ] = "block"
 
 
 class FileTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -187,6 +196,10 @@ def file_schema() -> dict[str, Any]:
     component["properties"]["limits"] = limits | {
         key: shown[key] for key in ("description", "examples") if key in shown
     }
+    component["properties"]["spool"]["anyOf"] = [
+        {"type": "string", "enum": list(SPOOL_POLICIES)},
+        _table(parts["SpoolTable"]),
+    ]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": "cluster.json",

@@ -9,6 +9,7 @@ from typing import Literal
 from palm.errors import ConfigError, PalmError
 from palm.spec.limits import Limits
 from palm.spec.names import check_name
+from palm.spec.spool import QUOTA, SpoolPolicy
 
 __all__ = [
     "OVER",
@@ -43,6 +44,8 @@ class ProcessSpec:
     ``generation`` which version of it. ``kernel_file`` is where a kernel can be connected to.
     ``sockets`` are the tcp addresses in its arguments, by the names of the sockets. ``limits`` say
     what it may use. ``needs`` names components that it works with, and that are to outlive it.
+    ``spool`` says what happens when more than ``spool_quota`` bytes of its output wait for a
+    registry.
     """
 
     name: str
@@ -61,6 +64,8 @@ class ProcessSpec:
     sockets: Mapping[str, str] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     needs: tuple[str, ...] = ()
+    spool: SpoolPolicy = "block"
+    spool_quota: int | None = QUOTA
 
     def __post_init__(self) -> None:
         check_name(self.name)

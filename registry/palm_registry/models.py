@@ -211,7 +211,8 @@ streams = Table(
 )
 
 #: Ids only grow, also after rows were deleted: they are cursors. ``time`` is when it was read
-#: where it was written, and never later than ``stored``, which only grows with the ids.
+#: where it was written, and never later than ``stored``, which only grows with the ids. A row with
+#: ``lost`` stands for so many bytes that are not there, for a ``reason``; its ``size`` is 0.
 output = Table(
     "output",
     metadata,
@@ -224,6 +225,8 @@ output = Table(
     Column("time", Float, nullable=False),
     Column("component", String, nullable=False, server_default=""),
     Column("stored", Float, nullable=False, server_default="0"),
+    Column("lost", Integer, nullable=False, server_default="0"),
+    Column("reason", String, nullable=False, server_default=""),
     _of_cluster(),
     ForeignKeyConstraint(["instance"], ["instances.id"], ondelete="CASCADE"),
     UniqueConstraint("instance", "stream", "offset", name="uq_output"),
@@ -231,6 +234,13 @@ output = Table(
 )
 Index("ix_output_cluster", output.c.cluster, output.c.id)
 Index("ix_output_component", output.c.cluster, output.c.component, output.c.id)
+Index(
+    "ix_output_lost",
+    output.c.instance,
+    output.c.lost,
+    sqlite_where=output.c.lost > 0,
+    postgresql_where=output.c.lost > 0,
+)
 
 #: The bytes of a row of ``output``: apart, so that looking for rows reads few pages.
 output_data = Table(

@@ -7,12 +7,28 @@ from collections.abc import Iterator, Sequence
 from palm.registry_api.schema import OutputPiece, OutputRecord
 from palm_registry.store.output import Segment
 
-__all__ = ["SEGMENT", "Gap", "fresh_parts", "record_of", "split_lines", "within"]
+__all__ = [
+    "SEGMENT",
+    "Gap",
+    "fresh_loss",
+    "fresh_parts",
+    "notice",
+    "record_of",
+    "split_lines",
+    "within",
+]
 
 #: Bytes of a stored segment at most, so that a page of them fits into memory.
 SEGMENT = 256 * 1024
 #: Bytes after which a line is cut, newline or not.
 LONGEST_LINE = 64 * 1024
+
+#: Why output is lost, as a reader is told.
+_REASONS = {
+    "quota": "were dropped here: more than the quota of its spool waited for the registry",
+    "disk": "were dropped here: the disk of its node was full",
+    "freed": "are lost here: the node had freed them, and the registry has them no more",
+}
 
 
 class Gap(Exception):  # noqa: N818 - says what there is
@@ -34,6 +50,25 @@ def fresh_parts(piece: OutputPiece, durable: int) -> Iterator[tuple[int, bytes]]
         yield durable + start, data[start : start + SEGMENT]
 
 
+def fresh_loss(piece: OutputPiece, durable: int) -> tuple[int, int]:
+    """Return offset and number of the bytes that a gap record says are lost, as far as it is new.
+
+    Raises
+    ------
+    Gap
+        Bytes before it are missing, so it can't be taken.
+    """
+    if piece.offset > durable:
+        raise Gap
+    return durable, max(0, piece.offset + piece.lost - durable)
+
+
+def notice(lost: int, reason: str) -> str:
+    """Return the line that tells a reader of bytes that are lost."""
+    size = f"{lost / 1e6:,.1f} MB" if lost >= 100_000 else f"{lost:,} bytes"
+    return f"[palm: {size} of output {_REASONS.get(reason, 'are lost here')}]"
+
+
 def record_of(segment: Segment, cursor: str, *, raw: bool = False) -> OutputRecord:
     """A segment as it is read: text where it is text."""
     record = OutputRecord(
@@ -45,7 +80,12 @@ def record_of(segment: Segment, cursor: str, *, raw: bool = False) -> OutputReco
         offset=segment.offset,
         time=segment.time,
         cursor=cursor,
+        lost=segment.lost,
+        reason=segment.reason,
     )
+    if segment.lost:
+        record.text = notice(segment.lost, segment.reason) + "\n"
+        return record
     try:
         record.text = None if raw else segment.data.decode()
     except UnicodeDecodeError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from palm_registry.matching import Matcher
-from palm_registry.output import LONGEST_LINE, split_lines
+from palm_registry.output import LONGEST_LINE, notice, split_lines
 from palm_registry.store.output import Segment
 
 __all__ = ["Found", "StreamKey", "is_before", "look_through", "windows"]
@@ -85,13 +85,27 @@ def look_through(
             if begun is not None and matcher.line(begun.data):
                 lines.append(begun)  # what followed it is not there
             begun = _begun(segment, begun_before)
-        ends[key] = segment.offset + len(segment.data)
+        ends[key] = segment.end
+        if segment.lost:
+            lines.extend(line for line in _told(segment, begun) if _is_wanted(line, matcher, end))
+            continue
         whole, rest = _whole(segment, begun)
         if whole is not None and matcher.lines(whole.data):
             lines.extend(line for line in _wanted(whole, matcher) if is_before(line, end))
         if rest is not None:
             found.open[key] = rest
     return found
+
+
+def _told(gap: Segment, begun: Segment | None) -> Iterator[Segment]:
+    """Yield the line that ends where bytes are lost, and one that says so."""
+    if begun is not None:
+        yield replace(gap, offset=begun.offset, data=begun.data, lost=0, reason="")
+    yield replace(gap, data=notice(gap.lost, gap.reason).encode())
+
+
+def _is_wanted(line: Segment, matcher: Matcher, end: tuple[int, int] | None) -> bool:
+    return matcher.line(line.data) and is_before(line, end)
 
 
 def is_before(line: Segment, end: tuple[int, int] | None) -> bool:
@@ -101,7 +115,9 @@ def is_before(line: Segment, end: tuple[int, int] | None) -> bool:
 
 def _begun(segment: Segment, begun_before: Callable[[Segment], bytes]) -> Segment | None:
     data = begun_before(segment) if segment.offset else b""
-    return replace(segment, offset=segment.offset - len(data), data=data) if data else None
+    if not data:
+        return None
+    return replace(segment, offset=segment.offset - len(data), data=data, lost=0, reason="")
 
 
 def _whole(segment: Segment, begun: Segment | None) -> tuple[Segment | None, Segment | None]:

@@ -85,6 +85,17 @@ def test_status_and_output_come_live_and_as_text(
     page.wait_for_selector("text=after")
     assert len(page.locator("#output > div").all()) == 4  # nothing came twice
 
+    client.send_output("seed", [piece(6, b"cut \xc3", "foo.2")])
+    client.send_output("seed", [piece(11, b"", "foo.2", lost=5_000_000, reason="disk")])
+    client.send_output("seed", [piece(5_000_011, b"on\n", "foo.2")])
+    page.wait_for_selector("#output .skipped")
+    lines = page.locator("#output > div").all_inner_texts()[-3:]
+    assert [line.removeprefix("foo") for line in lines] == [
+        "cut ",
+        "[palm: 5.0 MB of output were dropped here: the disk of its node was full]",
+        "on",
+    ]
+
     page.select_option("#component", "foo-worker")
     page.wait_for_function("document.querySelectorAll('#output > div').length === 0")
     page.click("#logout")

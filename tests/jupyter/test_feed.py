@@ -87,6 +87,17 @@ def test_characters_cut_between_two_pieces_are_whole(foo: Written, feed: Feed) -
     shows(feed, "naïve", "\\xff")
 
 
+def test_what_is_lost_is_told_where_it_was(foo: Written, feed: Feed) -> None:
+    foo.write(b"one\ntw")
+    gap = piece(6, b"", lost=3_000_000, reason="quota")
+    foo.client.send_output("default", [gap, piece(3_000_006, b"on\n")])
+    told = (
+        "[palm: 3.0 MB of output were dropped here: more than the quota of its spool waited for"
+        " the registry]"
+    )
+    shows(feed, "one", "tw", told, "on")
+
+
 def test_escape_sequences_are_removed(foo: Written, feed: Feed) -> None:
     foo.write(b"\x1b[31mred\x1b[0m \x1b]0;title\x07\x00<b>\n", "stderr")
     shows(feed, "red <b>")

@@ -40,6 +40,27 @@ def numbers_of(frames: list[Frame]) -> list[int]:
     return [frame.data.seq for frame in frames if frame.topic == "events"]
 
 
+def test_what_is_lost_comes_as_a_record_live_and_from_the_database(client: RegistryClient) -> None:
+    """F30: whoever follows is told, be it from memory or later."""
+
+    def told(frames: list[Frame]) -> list[tuple[int, int, str]]:
+        records = [r for f in frames if f.topic == "output" for r in f.data]
+        return [(r.offset, r.lost, r.text or "") for r in records]
+
+    def is_complete(frames: list[Frame]) -> bool:
+        return len(told(frames)) == 3
+
+    with client.live("c", ["status", "output"]) as feed:
+        frames_until(feed, lambda found: found)  # from here on it follows
+        client.send_output("c", [piece(0, b"one\n"), piece(4, b"", lost=1000, reason="disk")])
+        client.send_output("c", [piece(1004, b"two\n")])
+        live = told(frames_until(feed, is_complete))
+    with client.live("c", ["output"], "start") as feed:
+        later = told(frames_until(feed, is_complete))
+    lost = "[palm: 1,000 bytes of output were dropped here: the disk of its node was full]\n"
+    assert live == later == [(0, 0, "one\n"), (4, 1000, lost), (1004, 0, "two\n")]
+
+
 def test_status_events_and_output_come_as_they_happen(
     client: RegistryClient, runner: Runner
 ) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from palm.registry_api.client import Refused, RegistryClient
-from palm_registry.output import SEGMENT, Gap, fresh_parts
+from palm_registry.output import SEGMENT, Gap, fresh_loss, fresh_parts
 from tests.support.registry import Browser, RegistryThread, piece
 
 pytestmark = pytest.mark.both_databases
@@ -175,6 +176,57 @@ def test_there_is_no_output_of_a_cluster_that_is_not_there(client: RegistryClien
         client.send_output("d", [piece(0, b"x")])
 
 
+def test_what_is_lost_is_a_record_of_its_own_and_offsets_go_on(
+    client: RegistryClient, registry: RegistryThread, browser: Browser
+) -> None:
+    """F30: never silence."""
+    client.send_output("c", [piece(0, b"one\ntw")])
+    gap = piece(6, b"", lost=12_300_000, reason="quota", time=5.0)
+    assert client.send_output("c", [gap])[0].durable_offset == 12_300_006
+    client.send_output("c", [gap, piece(12_300_006, b"o\nthree\n")])
+    first, lost, second = client.output("c").records
+    assert (first.raw, first.end) == (b"one\ntw", 6)
+    assert (lost.offset, lost.lost, lost.end, lost.reason) == (6, 12_300_000, 12_300_006, "quota")
+    assert (lost.raw, lost.time) == (b"", 5.0)
+    assert second.offset == 12_300_006
+    told = (
+        "[palm: 12.3 MB of output were dropped here: more than the quota of its spool waited for"
+        " the registry]\n"
+    )
+    assert lost.text == told
+    assert [record.text for record in client.output("c", lines=9).records] == [
+        "one\n", "tw", told, "o\n", "three\n",
+    ]  # fmt: skip
+    assert [record.lost for record in client.output("c", grep="palm").records] == [12_300_000]
+    assert client.output("c", lines=3).records[0].text == told
+    before = client.output("c", lines=2)
+    assert client.output("c", lines=1, before=before.first).records[0].text == told
+    headers = {"Authorization": f"Bearer {registry.token}"}
+    answer = browser.ask("GET", "/api/clusters/c/output/download?component=foo", headers=headers)
+    assert answer.body == f"one\ntw\n{told}o\nthree\n".encode()
+
+
+def test_of_what_is_said_to_be_lost_what_is_stored_is_not(client: RegistryClient) -> None:
+    client.send_output("c", [piece(0, b"0123456789")])
+    assert client.send_output("c", [piece(4, b"", lost=3)])[0].durable_offset == 10
+    assert client.send_output("c", [piece(4, b"", lost=8)])[0].durable_offset == 12
+    assert client.send_output("c", [piece(20, b"", lost=8)])[0].durable_offset == 12
+    assert client.send_output("c", [piece(8, b"89xxyz")])[0].durable_offset == 14
+    assert [(r.offset, r.lost, r.raw) for r in client.output("c").records] == [
+        (0, 0, b"0123456789"), (10, 2, b""), (12, 0, b"yz"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"lost": -1}, {"lost": 2**62}, {"lost": 3, "data": b"x"}, {"lost": 3, "reason": "<b>"}],
+)
+def test_a_gap_that_cannot_be_is_refused(client: RegistryClient, values: dict[str, Any]) -> None:
+    with pytest.raises(Refused) as caught:
+        client.send_output("c", [piece(0, **{"data": b""} | values)])
+    assert caught.value.status == 400
+
+
 # ---- the rules alone
 
 
@@ -192,3 +244,15 @@ def test_what_is_new_of_a_piece_joins_what_is_stored(
     assert joined == data[durable - offset :]
     if parts:
         assert parts[0][0] == durable
+
+
+@given(st.integers(0, 50), st.integers(0, 50), st.integers(1, 50))
+def test_what_is_new_of_a_loss_joins_what_is_stored(durable: int, offset: int, lost: int) -> None:
+    gap = piece(offset, b"", lost=lost)
+    if offset > durable:
+        with pytest.raises(Gap):
+            fresh_loss(gap, durable)
+        return
+    start, new = fresh_loss(gap, durable)
+    assert start == durable
+    assert durable + new == max(durable, offset + lost)

@@ -151,3 +151,16 @@ def test_room_is_made_where_most_is(kept: dict[tuple[str, str], int]) -> None:
         assert not any(kept.values())
     else:
         assert kept[found] == max(kept.values())
+
+
+@pytest.mark.both_databases
+def test_what_is_lost_takes_no_room_from_others(small: RegistryThread) -> None:
+    """A gap of terabytes is a row: who has it is not who has most."""
+    with small.client() as client:
+        client.create_cluster("c")
+        few = sent(client, "few", MIB)
+        gap = piece(len(few), b"", instance="few", component="few", name="few", lost=2**40)
+        assert client.send_output("c", [gap])[0].durable_offset == len(few) + 2**40
+        sent(client, "flood", 16 * MIB)
+        until(lambda: len(stored(client, "flood")) < 8 * MIB, within=BOUND)
+        assert stored(client, "few") == few

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from palm.registry_api.client import Refused, RegistryClient
 from palm_registry.failures import Invalid
 from palm_registry.matching import Matcher
-from palm_registry.output import LONGEST_LINE
+from palm_registry.output import LONGEST_LINE, notice
 from palm_registry.search import look_through, windows
 from palm_registry.store.output import Segment
 from tests.support.registry import piece
@@ -23,11 +23,12 @@ from tests.support.registry import piece
 pytestmark = pytest.mark.both_databases
 
 WORDS = [b"a\n", b"\n", b"bb", b"ab", b"\r", b"\xff\n", b"err 7\n"]
-#: What two processes write, by turns.
+#: What two processes write, by turns; some of it is lost.
 WRITTEN = st.lists(
-    st.tuples(st.sampled_from("xy"), st.lists(st.sampled_from(WORDS), min_size=1).map(b"".join)),
+    st.tuples(st.sampled_from("xy"), st.lists(st.sampled_from(WORDS)).map(b"".join)),
     max_size=12,
 )
+LOST = 5
 CUTS = st.lists(st.integers(0, 12), max_size=4)
 MATCHERS = st.sampled_from(
     [Matcher(), Matcher("b"), Matcher(regex="^a"), Matcher(regex=r"err \d$"), Matcher("a", "b$"),
@@ -36,13 +37,14 @@ MATCHERS = st.sampled_from(
 
 
 def segments_of(written: list[tuple[str, bytes]]) -> list[Segment]:
+    """Segments of what was written; what is empty is lost."""
     found, offsets = [], {"x": 0, "y": 0}
     for number, (who, data) in enumerate(written, 1):
         found.append(
             Segment(id=number, component=who, replica=0, name=who, instance=who, stream="stdout",
-                    offset=offsets[who], time=0.0, data=data)
+                    offset=offsets[who], time=0.0, data=data, lost=0 if data else LOST)
         )  # fmt: skip
-        offsets[who] += len(data)
+        offsets[who] = found[-1].end
     return found
 
 
@@ -51,16 +53,30 @@ def lines_of(segments: list[Segment]) -> list[tuple[int, int, bytes]]:
     found = []
     for who in ("x", "y"):
         mine = [s for s in segments if s.instance == who]
-        data = b"".join(s.data for s in mine)
-        for match in re.finditer(rb"[^\n]*\n|[^\n]+$", data):
-            last = next(s for s in mine if s.offset + len(s.data) >= match.end())
-            found.append((last.id, match.start(), match[0]))
+        for start, end in pairwise([0, *(n for n, s in enumerate(mine, 1) if s.lost), len(mine)]):
+            found += _lines_of_run(mine[start:end])
     return sorted(found)
+
+
+def _lines_of_run(mine: list[Segment]) -> list[tuple[int, int, bytes]]:
+    """The lines of segments of which only the last may be lost."""
+    found = []
+    data = b"".join(s.data for s in mine)
+    begin = mine[0].offset if mine else 0
+    for match in re.finditer(rb"[^\n]*\n|[^\n]+$", data):
+        # One without a newline ends where it is seen that what follows is lost.
+        short = 0 if match[0].endswith(b"\n") or not mine[-1].lost else 1
+        last = next(s for s in mine if s.end - begin >= match.end() + short)
+        found.append((last.id, begin + match.start(), match[0]))
+    if mine and mine[-1].lost:
+        found.append((mine[-1].id, mine[-1].offset, notice(LOST, "").encode()))
+    return found
 
 
 def begun_in(segments: list[Segment]) -> Callable[[Segment], bytes]:
     def before(segment: Segment) -> bytes:
         mine = [s for s in segments if s.instance == segment.instance and s.id < segment.id]
+        mine = mine[max((n for n, s in enumerate(mine, 1) if s.lost), default=0) :]
         return b"".join(s.data for s in mine).rpartition(b"\n")[2]
 
     return before
@@ -86,7 +102,9 @@ def test_lines_do_not_depend_on_segments_and_windows(
 @given(WRITTEN, st.integers(1, 5))
 def test_a_window_has_its_last_lines(written: list[tuple[str, bytes]], count: int) -> None:
     segments = segments_of(written)
-    whole = [line for line in lines_of(segments) if line[2].endswith(b"\n")]
+    open_ = {s.id: s for s in segments}
+    whole = [line for line in lines_of(segments)
+             if line[2].endswith(b"\n") or open_[line[0]].lost]  # fmt: skip
     found = look_through(segments, Matcher(), count, begun_in(segments))
     ids = [(line.id, line.offset, line.data) for line in found.lines]
     assert ids == whole[-count:]

@@ -16,8 +16,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from palm.registry_api.client import Refused, Unreachable
 from palm.registry_api.schema import ErrorDetail, OutputAck, OutputPiece
 from palm.runner import upload
+from palm.runner.backlog import PIECE, REQUEST, Chunk, UploadState
+from palm.runner.freed import Freed
 from palm.runner.spool import STREAMS, Spool, Stream, make_spool
-from palm.runner.upload import PIECE, REQUEST, Chunk, Uploader, UploadState
+from palm.runner.upload import Uploader
 from palm.spec.process import ProcessSpec
 
 
@@ -47,7 +49,7 @@ class Store:
     def take(self, piece: OutputPiece) -> int:
         stored = self.data.setdefault((piece.instance, piece.stream), bytearray())
         if piece.offset <= len(stored):
-            stored += piece.data[len(stored) - piece.offset :]
+            stored += (piece.data or b"?" * piece.lost)[len(stored) - piece.offset :]
         return len(stored)
 
     def of(self, spool: Spool, stream: Stream = "stdout") -> bytes:
@@ -55,19 +57,44 @@ class Store:
 
 
 class UploadModel(RuleBasedStateMachine):
-    """The rules beside files that grow, a registry that forgets answers, and deaths."""
+    """The rules beside files that grow, a registry that forgets, drops, and deaths."""
 
     def __init__(self) -> None:
         super().__init__()
         self.files: dict[tuple[str, Stream], bytes] = {}
-        self.store = Store()
+        #: Where the bytes of a file begin, and which of them were dropped by policy.
+        self.begin: dict[tuple[str, Stream], int] = {}
+        self.dropped: set[tuple[str, Stream, int]] = set()
+        self.registry: dict[tuple[str, Stream], list[tuple[int, bytes, int]]] = {}
+        self.ever_lost = False
         self.kept: dict[str, dict[Stream, int]] = {}
-        self.begin()
+        self.freed: dict[str, dict[Stream, Freed]] = {}
+        self.start()
 
-    def begin(self) -> None:
-        self.state = UploadState()
+    def start(self) -> None:
+        self.state = UploadState(align=2)
         for instance in {key[0] for key in self.files}:
-            self.state.add(instance, self.kept.get(instance, {}))
+            freed = self.freed.get(instance, {})
+            self.state.add(instance, self.kept.get(instance, {}), freed)
+
+    def durable(self, key: tuple[str, Stream]) -> int:
+        rows = self.registry.get(key, [])
+        return rows[-1][0] + len(rows[-1][1]) + rows[-1][2] if rows else 0
+
+    def take(self, chunk: Chunk) -> int:
+        """What the registry does with a piece."""
+        key = (chunk.instance, chunk.stream)
+        durable, data = self.durable(key), b""
+        if not chunk.lost:
+            assert self.begin.get(key, 0) <= chunk.offset, "a hole is sent as output"
+            data = self.files[key][chunk.offset : chunk.offset + chunk.size]
+            assert len(data) == chunk.size
+        new = chunk.offset + chunk.size - durable
+        if chunk.offset <= durable and new > 0:
+            assert self.ever_lost or chunk.reason == ("quota" if chunk.lost else "")
+            row = (durable, b"", new) if chunk.lost else (durable, data[-new:], 0)
+            self.registry.setdefault(key, []).append(row)
+        return self.durable(key)
 
     @rule(
         instance=st.sampled_from(["a.1", "b.1"]),
@@ -78,49 +105,102 @@ class UploadModel(RuleBasedStateMachine):
         self.files[instance, stream] = self.files.get((instance, stream), b"") + data
         self.state.add(instance, {})
 
-    @rule(answers=st.booleans())
-    def send(self, answers: bool) -> None:
+    @rule(answers=st.booleans(), kept=st.booleans())
+    def send(self, answers: bool, kept: bool) -> None:
+        """Send; the answer may be lost, and so may be what the runner notes of it."""
+        self.look()
+        for chunk in self.state.next_chunks(0.0):
+            durable = self.take(chunk)
+            news = answers and self.state.acked(chunk.instance, chunk.stream, durable)
+            if news and kept:
+                self.kept[chunk.instance] = self.state.offsets(chunk.instance)
+
+    def look(self) -> None:
         for (instance, stream), data in self.files.items():
             self.state.grown(instance, stream, len(data))
-        for chunk in self.state.next_chunks(0.0):
-            data = self.files[chunk.instance, chunk.stream]
-            piece = OutputPiece(
-                instance=chunk.instance, stream=chunk.stream, offset=chunk.offset,
-                data=data[chunk.offset : chunk.offset + chunk.size],
-            )  # fmt: skip
-            assert len(piece.data) == chunk.size
-            durable = self.store.take(piece)
-            if answers and self.state.acked(chunk.instance, chunk.stream, durable):
-                self.kept[chunk.instance] = self.state.offsets(chunk.instance)
+
+    @rule(kept=st.integers(0, 6), noted=st.booleans())
+    def free(self, kept: int, noted: bool) -> None:
+        self.look()
+        for instance in {key[0] for key in self.files}:
+            self.state.free(instance, kept, step=1)
+            self.cut(instance, noted, {})
+
+    @rule(excess=st.integers(1, 12), noted=st.booleans())
+    def drop(self, excess: int, noted: bool) -> None:
+        self.look()
+        for instance in {key[0] for key in self.files}:
+            before = self.state.waiting(instance)
+            waited = {s: max(self.begin_of(instance, s), self.state.offsets(instance)[s])
+                      for s in STREAMS}  # fmt: skip
+            dropped = self.state.drop(instance, excess, "quota", 7.0)
+            assert self.state.waiting(instance) == before - dropped
+            assert dropped >= min(excess, before - 2 * (self.state.align - 1))
+            self.cut(instance, noted, waited)
+
+    def begin_of(self, instance: str, stream: Stream) -> int:
+        return self.state.freed(instance)[stream].begin
+
+    def cut(self, instance: str, noted: bool, waited: dict[Stream, int]) -> None:
+        """Make the holes, if it could be noted; else the next look tries again."""
+        for stream, freed in self.state.freed(instance).items():
+            first = waited.get(stream, freed.begin)
+            self.dropped |= {(instance, stream, at) for at in range(first, freed.begin)}
+            if noted:
+                self.freed.setdefault(instance, {})[stream] = freed
+                self.begin[instance, stream] = freed.begin
 
     @rule()
     def die(self) -> None:
-        self.begin()
+        self.start()
 
-    @precondition(lambda self: self.store.data)
+    @precondition(lambda self: self.registry)
     @rule()
     def registry_loses_all(self) -> None:
-        self.store.data.clear()
+        self.registry.clear()
+        self.ever_lost = True
 
     @invariant()
-    def what_is_stored_is_a_beginning_of_what_was_written(self) -> None:
-        for key, stored in self.store.data.items():
-            assert self.files[key[0], key[1]].startswith(bytes(stored))  # type: ignore[index]
+    def each_byte_is_stored_once_at_its_offset_or_lies_in_one_gap(self) -> None:
+        for key, rows in self.registry.items():
+            at = 0
+            for offset, data, lost in rows:
+                assert offset == at
+                assert data == self.files[key][at : at + len(data)]
+                at += len(data) + lost
+
+    @invariant()
+    def only_what_was_dropped_or_had_been_stored_is_lost(self) -> None:
+        if self.ever_lost:
+            return
+        for (instance, stream), rows in self.registry.items():
+            for offset, _, lost in rows:
+                told = {(instance, stream, at) for at in range(offset, offset + lost)}
+                assert told <= self.dropped
+
+    @invariant()
+    def only_what_is_stored_or_dropped_is_freed(self) -> None:
+        if self.ever_lost:
+            return
+        for key, begin in self.begin.items():
+            free = set(range(self.durable(key), begin))
+            assert {(*key, at) for at in free} <= self.dropped
 
     def teardown(self) -> None:
         for instance, stream in list(self.files):
             # Of a registry that lost its data one hears with the next answer.
             self.write(instance, stream, b"end")
-        for _ in range(4):
-            self.send(answers=True)
-        for (instance, stream), data in self.files.items():
-            assert bytes(self.store.data[instance, stream]) == data
-            assert self.state.is_done(instance)
+        for _ in range(6):
+            self.send(answers=True, kept=True)
+        for key, data in self.files.items():
+            assert self.durable(key) == len(data)
+            assert self.state.is_done(key[0])
+        self.each_byte_is_stored_once_at_its_offset_or_lies_in_one_gap()
         assert self.state.pending == 0
 
 
 TestUploadModel = UploadModel.TestCase
-TestUploadModel.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestUploadModel.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
 
 
 def test_one_that_floods_takes_its_turn() -> None:

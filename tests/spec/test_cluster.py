@@ -55,6 +55,21 @@ def test_only_what_is_built_with_palm_has_to_say_that_it_is_ready() -> None:
     assert config.components["a"].ready == "delay:0"
 
 
+@pytest.mark.parametrize(
+    ("value", "policy", "quota"),
+    [
+        ('"drop-oldest"', "drop-oldest", 1 << 30),
+        ('{ quota = "2M" }', "block", 2 << 20),
+        ('{ policy = "drop-oldest", quota = "none" }', "drop-oldest", None),
+    ],
+)
+def test_spool_is_a_policy_or_a_table_of_policy_and_quota(
+    value: str, policy: str, quota: int | None
+) -> None:
+    spec = parse_cluster(f'[components.a]\nscript = "x"\nspool = {value}').components["a"]
+    assert (spec.spool, spec.spool_quota) == (policy, quota)
+
+
 def test_an_empty_file_is_a_cluster_without_components() -> None:
     assert parse_cluster("").components == {}
 
@@ -70,7 +85,6 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
         ("[component.a]\n", 1, "component", "did you mean 'components'?"),
         ("[components]\n\na = 1\n", 3, "components.a", "[components.a]"),
         ('[components.a]\nscrpt = "x"\n', 2, "components.a.scrpt", "did you mean 'script'?"),
-        ('[components.a]\nscript = "x"\nspool = 1', 3, "components.a.spool", "not supported"),
         ('[components.a]\nscript = "x"\nlimits = 1', 3, "components.a.limits", "a table"),
         (
             '[components.a]\nscript = "x"\n[components.a.limits]\nmemry = "2G"',
@@ -88,6 +102,9 @@ def test_an_empty_file_is_a_cluster_without_components() -> None:
             '[components.a]\nscript = "x"\nlimits = { memory = 12 }',
             3, "components.a.limits.memory", "the least is 1M",
         ),
+        ('[components.a]\nscript = "x"\nspool = "blok"', 3, "components.a.spool", "'block'"),
+        ('[components.a]\nscript = "x"\nspool = { quota = "9" }', 3, "components.a.spool.quota",
+         "at least 1M"),
         ('[components.a]\nscript = "x"\nrole = "mastr"', 3, "components.a.role", "'master'"),
         ('[components.a]\nscript = "x"\nrestart = "no"', 3, "components.a.restart", "never"),
         ('[components.a]\nscript = "x"\nreplicas = "2"', 3, "components.a.replicas",

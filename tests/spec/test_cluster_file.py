@@ -44,6 +44,7 @@ VALUES: dict[str, list[Any]] = {
     "grace": [1, 2.5],
     "restart": ["never"],
     "ready": ["delay:1", "log:[a-z] = #"],
+    "spool": ["drop-oldest", {"policy": "block", "quota": "2G"}, {"quota": "none"}],
 }
 #: Something wrong with a value of each key.
 WRONG: dict[str, list[Any]] = {
@@ -56,6 +57,7 @@ WRONG: dict[str, list[Any]] = {
     "grace": ["1", -1, True],
     "restart": ["alway", 1],
     "ready": ["soon", "tcp:99999", "log:(", 1],
+    "spool": ["drop", 1, {"policy": "blok"}, {"quta": "1G"}, {"quota": "1K"}, {"quota": 5}],
 }
 
 

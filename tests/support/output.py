@@ -55,6 +55,7 @@ def written(cluster: str) -> Iterator[tuple[Key, bytes]]:
         if state.cluster == cluster:
             for stream in STREAMS:
                 path = spool.path(stream)
+                assert not spool.begin(stream), f"{path} has no beginning any more"
                 if data := path.read_bytes() if path.exists() else b"":
                     yield (spool.instance, stream), data
 

@@ -10,16 +10,25 @@ import pytest
 
 from tests.support.requirements import require_tmpfs
 
-__all__ = ["fill", "small_disk"]
+__all__ = ["fill", "small_disk", "tight_disk"]
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 4 MiB."""
+    yield from _disk(tmp_path / "disk", "4m")
+
+
+@pytest.fixture
+def tight_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 32 MiB."""
+    yield from _disk(tmp_path / "disk", "32m")
+
+
+def _disk(folder: Path, size: str) -> Iterator[Path]:
     require_tmpfs()
-    folder = tmp_path / "disk"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "palm-test", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "palm-test", str(folder)]
     subprocess.run(mount, check=True)
     yield folder
     subprocess.run(["umount", str(folder)], check=True)

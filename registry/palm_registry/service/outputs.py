@@ -16,7 +16,7 @@ from palm.spec.names import check_name
 from palm_registry.cursor import Cursor
 from palm_registry.failures import Conflict, Invalid
 from palm_registry.feed import Feed
-from palm_registry.output import Gap, fresh_parts, record_of, within
+from palm_registry.output import Gap, fresh_loss, fresh_parts, notice, record_of, within
 from palm_registry.service.core import Core, get_cluster
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
@@ -37,6 +37,7 @@ MAX_PAGE = 1024 * 1024
 #: Bytes of output that may wait to be written.
 MAX_WAITING = 64 * 1024 * 1024
 
+_REASON = re.compile(r"[a-z-]{0,32}")
 _INSTANCE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 
 
@@ -103,11 +104,12 @@ class Outputs:
         return self._page(found, after, found.event if not cursor else after.event, raw=raw)
 
     async def download(self, selection: Selection) -> AsyncIterator[bytes]:
-        """Yield all bytes of a selection, in the order they were stored."""
+        """Yield the bytes of a selection as they were stored; a line for what is lost."""
         page = await self.page(selection, "", MAX_RECORDS)
         while True:
             for record in page.records:
-                yield record.raw
+                lost = f"\n{notice(record.lost, record.reason)}\n" if record.lost else ""
+                yield record.raw or lost.encode()
             if not page.more:
                 return
             page = await self.page(selection, page.cursor, MAX_RECORDS)
@@ -165,6 +167,10 @@ def _check_piece(piece: OutputPiece) -> None:
         raise Invalid("instance", "that cannot be the name of an instance", hint)
     if not 0 <= piece.offset < 2**62:
         raise Invalid("offset", f"{piece.offset} is no offset")
+    if not 0 <= piece.lost < 2**62 - piece.offset or (piece.lost and piece.data):
+        raise Invalid("lost", "that many bytes cannot be lost", "what is lost has no bytes")
+    if not _REASON.fullmatch(piece.reason):
+        raise Invalid("reason", "that cannot be a reason", "at most 32 small letters and '-'")
     if not 0 <= piece.replica < 2**31:
         raise Invalid("replica", f"{piece.replica} is no number of a replica")
     if not abs(piece.time) < 2**53:
@@ -217,7 +223,7 @@ def _fresh(
     stream: StreamState, piece: OutputPiece, now: float
 ) -> Iterator[tuple[Fresh, OutputPiece]]:
     """What a piece adds to a stream, which is that much longer then."""
-    for offset, data in fresh_parts(piece, stream.durable):
+    for offset, data, lost in _parts(piece, stream.durable):
         part = Fresh(
             number=stream.number,
             component=piece.component,
@@ -227,9 +233,21 @@ def _fresh(
             time=min(piece.time or now, now),
             stored=now,
             data=data,
+            lost=lost,
+            reason=piece.reason if lost else "",
         )
         yield part, piece
-        stream.durable = offset + len(data)
+        stream.durable = offset + lost + len(data)
+
+
+def _parts(piece: OutputPiece, durable: int) -> Iterator[tuple[int, bytes, int]]:
+    """Yield offset, bytes and number of lost bytes of what a piece adds."""
+    if piece.lost:
+        offset, lost = fresh_loss(piece, durable)
+        if lost:
+            yield offset, b"", lost
+    else:
+        yield from ((offset, data, 0) for offset, data in fresh_parts(piece, durable))
 
 
 def _segment(number: int, part: Fresh, piece: OutputPiece) -> Segment:
@@ -243,4 +261,6 @@ def _segment(number: int, part: Fresh, piece: OutputPiece) -> Segment:
         offset=part.offset,
         time=part.time,
         data=part.data,
+        lost=part.lost,
+        reason=part.reason,
     )

@@ -117,6 +117,12 @@ class Output {
         stream = { decoder: new TextDecoder("utf-8"), open: null, text: "" };
         this.streams.set(key, stream);
       }
+      if (record.lost) {
+        const told = element("div", "skipped", (record.text ?? `${record.lost} bytes are lost`).trim());
+        lines.push(told);
+        this.streams.delete(key); // what follows begins a line, and a character, of its own
+        continue;
+      }
       const parts = stream.decoder.decode(bytesOf(record), { stream: true }).split("\n");
       parts.forEach((part, i) => {
         if (!stream.open) {

@@ -37,7 +37,7 @@ __all__ = [
 
 
 class Segment(msgspec.Struct, kw_only=True):
-    """One stored piece of output."""
+    """One stored piece of output; or, with no data, ``lost`` bytes that are not there."""
 
     id: int
     component: str
@@ -48,6 +48,13 @@ class Segment(msgspec.Struct, kw_only=True):
     offset: int
     time: float
     data: bytes
+    lost: int = 0
+    reason: str = ""
+
+    @property
+    def end(self) -> int:
+        """The offset of what follows in its stream."""
+        return self.offset + self.lost + len(self.data)
 
 
 class Fresh(msgspec.Struct, kw_only=True):
@@ -60,6 +67,8 @@ class Fresh(msgspec.Struct, kw_only=True):
     time: float
     stored: float
     data: bytes
+    lost: int = 0
+    reason: str = ""
 
 
 class Selection(msgspec.Struct, kw_only=True, frozen=True):
@@ -168,6 +177,8 @@ def _row(key: str, piece: Fresh) -> dict[str, Any]:
         "size": len(piece.data),
         "time": piece.time,
         "stored": piece.stored,
+        "lost": piece.lost,
+        "reason": piece.reason,
     }
 
 
@@ -255,6 +266,8 @@ def segments(connection: Connection, selection: Selection, first: int, last: int
             output.c.offset,
             output.c.time,
             output_data.c.data,
+            output.c.lost,
+            output.c.reason,
         )
         .join(instances, instances.c.id == output.c.instance)
         .join(output_data, output_data.c.id == output.c.id)
@@ -293,7 +306,7 @@ _BEFORE_AT_ONCE = 4
 
 def goes_on(connection: Connection, key: str, part: Segment, newest: int) -> bool:
     """Say whether a stream goes on after a part of it, up to the newest id that counts."""
-    values = {"end": part.offset + len(part.data), "newest": newest}
+    values = {"end": part.end, "newest": newest}
     return connection.scalar(_AFTER, _stream(key, part) | values) is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -27,11 +27,12 @@ class Oldest(msgspec.Struct, frozen=True):
     offset: int
     size: int
     stored: float
+    lost: int
 
     @property
     def end(self) -> int:
         """The offset of what follows in its stream."""
-        return self.offset + self.size
+        return self.offset + self.lost + self.size
 
 
 _COLUMNS = [output.c[name] for name in Oldest.__struct_fields__]
@@ -45,7 +46,22 @@ def kept(connection: Connection) -> dict[Component, int]:
         .join(streams, streams.c.instance == instances.c.id)
         .group_by(instances.c.cluster, instances.c.component)
     )
-    return {(row.cluster, row.component): int(row.size) for row in connection.execute(query)}
+    found = {(row.cluster, row.component): int(row.size) for row in connection.execute(query)}
+    for component, lost in _lost(connection):
+        found[component] -= lost
+    return found
+
+
+def _lost(connection: Connection) -> Iterator[tuple[Component, int]]:
+    """Yield how many bytes of components are not there, of those that count as kept."""
+    query = (
+        select(instances.c.cluster, instances.c.component, func.sum(output.c.lost).label("size"))
+        .join(output, output.c.instance == instances.c.id)
+        .where(output.c.lost > 0)
+        .group_by(instances.c.cluster, instances.c.component)
+    )
+    for row in connection.execute(query):
+        yield (row.cluster, row.component), int(row.size)
 
 
 def oldest(connection: Connection, limit: int) -> list[Oldest]:
