@@ -37,7 +37,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.engines": ("palm.clients", "palm.runner"),
     "palm.clusters": ("palm.clients", "palm.runner"),
     "palm.cli.parser": ("palm.spec",),
-    "palm.cli.arguments": ("palm.spec", "palm.cli.parser"),
+    "palm.cli.tree": ("palm.spec", "palm.cli.parser"),
+    "palm.cli.arguments": ("palm.cli.tree",),
     "palm.cli": (
         "palm.servers",
         "palm.gateways",
