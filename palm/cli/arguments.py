@@ -23,7 +23,14 @@ from palm.cli.tree.components import (
     component_args,
     previous_names,
 )
-from palm.cli.tree.files import add_import
+from palm.cli.tree.files import (
+    add_apply,
+    add_check,
+    add_diff,
+    add_history,
+    add_import,
+    add_rollback,
+)
 from palm.cli.tree.jobs import add_dead_letters, add_gateway, add_jobs
 from palm.cli.tree.looking import add_logs, add_ps, add_status, add_tap, add_top
 from palm.cli.tree.registry import add_registry, add_token, add_user
@@ -58,6 +65,12 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     tree = Tree(prog, notebook, commands)
     add_up(tree)
     add_down(tree)
+    if not notebook:
+        add_check(tree)
+        add_diff(tree)
+        add_apply(tree)
+        add_history(tree)
+        add_rollback(tree)
     add_master(tree)
     if not notebook:
         add_worker(tree)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from palm.clusters.cluster import Cluster, Diff
 from palm.clusters.component import Change, Component
+from palm.clusters.files import ClusterFile
 from palm.clusters.finding import attach, clusters, connect, up
 from palm.clusters.follow import follow
 from palm.clusters.load import ComponentLoad, EdgeLoad, FunctionLoad, Load, Observer
@@ -26,6 +27,7 @@ __all__ = [
     "CellSource",
     "Change",
     "Cluster",
+    "ClusterFile",
     "Component",
     "ComponentLoad",
     "ComponentStatus",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
+from palm.clusters.files import ClusterFile, gave_up, try_again
 from palm.clusters.lease import LeaseKeeper
 from palm.clusters.load import FIRST, Observer
 from palm.clusters.output import Line, read_lines, select_output, shown
@@ -171,7 +172,7 @@ class Cluster:
         now = self.registry.declare(self.name, spec)
         component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
         component.change = self._change(component, before, now)
-        if component.change.kind == "kept" and (replace or _gave_up(now)):
+        if component.change.kind == "kept" and (replace or gave_up(now)):
             now = self.registry.restart(self.name, declared.name)
             kind = "replaced" if replace else "started"
             component.change = self._change(component, before, now, kind)
@@ -428,6 +429,15 @@ class Cluster:
         component.change = Change("started")
         component.generation, component.over = now.generation, _over(now)
 
+    def resume(self, name: str) -> None:
+        """Start a component that was stopped, as it was; does not wait for it."""
+        component = self[name]
+        self._ensure_alive()
+        before = self._find(name)
+        now = self.registry.start(self.name, name)
+        component.change = Change("started" if before is None or not before.desired else "kept")
+        component.generation, component.over = now.generation, _over(before)
+
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
         self._ensure_alive()
@@ -438,7 +448,7 @@ class Cluster:
         self.registry.remove(self.name, name)
         self._known.pop(name, None)
 
-    def apply(self, path: str | Path) -> Diff:
+    def apply(self, path: str | Path | ClusterFile) -> Diff:
         """Put a cluster file in force: what it names is started, changed or stopped.
 
         Raises
@@ -446,21 +456,11 @@ class Cluster:
         ConfigError
             With file, line and key of what is wrong.
         """
-        file = Path(path)
-        try:
-            text = file.read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"{file} cannot be read: {error.strerror}", key="FILE") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{file} is not UTF-8 text", key="FILE") from error
+        file = path if isinstance(path, ClusterFile) else ClusterFile.read(path)
         self._ensure_alive()
         before = {each.name: each for each in self.registry.components(self.name)}
-        self.registry.set_cluster(self.name, text, str(file), str(file.absolute().parent))
+        self.put(file)
         after = {each.name: each for each in self.registry.components(self.name)}
-        for each in [*after.values()]:
-            # What gave up gets another chance, as with `start`: a script may be there by now.
-            if not each.owner and _gave_up(each):
-                after[each.name] = self.registry.restart(self.name, each.name)
         # What is no longer declared is listed, too, until it has ended; nothing of it is desired.
         old = {name for name, each in before.items() if each.desired}
         new = {name for name, each in after.items() if each.desired}
@@ -469,6 +469,37 @@ class Cluster:
             changed=tuple(n for n in after if n in new & old and _differs(before[n], after[n])),
             removed=tuple(n for n in before if n in old - new),
         )
+
+    def put(
+        self, file: ClusterFile, *, expected_version: int | None = None, note: str = ""
+    ) -> schema.ConfigApplied:
+        """Put a cluster file in force, and say which version it is and what it changed.
+
+        With ``expected_version`` only if that one is in force (0: none is), else `Refused` has
+        the code "version". What gave up is started again, as with `start`.
+        """
+        self._ensure_alive()
+        applied = self.registry.set_cluster(
+            self.name, file.text, file.name, file.folder,
+            expected_version=expected_version, note=note,
+        )  # fmt: skip
+        try_again(self.registry, self.name)
+        return applied
+
+    def rollback(
+        self,
+        version: int | None = None,
+        *,
+        expected_version: int | None = None,
+        note: str = "",
+    ) -> schema.ConfigApplied:
+        """Put an older version of its file in force, the one before by default; else as `put`."""
+        self._ensure_alive()
+        applied = self.registry.rollback_config(
+            self.name, version, expected_version=expected_version, note=note
+        )
+        try_again(self.registry, self.name)
+        return applied
 
     def down(self, grace: float = 5.0) -> None:
         """End the cluster: its components, its runner and, if it was the last, the registry.
@@ -548,11 +579,6 @@ def _over(component: schema.ComponentStatus | None) -> frozenset[str]:
 
 def _lives(component: schema.ComponentStatus) -> bool:
     return any(replica.state in _LIVING for replica in component.replicas)
-
-
-def _gave_up(component: schema.ComponentStatus) -> bool:
-    wanted = [r for r in component.replicas if r.replica < component.desired]
-    return any(r.state == "failed" and r.generation == component.generation for r in wanted)
 
 
 def _differs(before: schema.ComponentStatus, after: schema.ComponentStatus) -> bool:

@@ -134,7 +134,12 @@ LATE: dict[str, tuple[str, ...]] = {
     "pandas": ("palm.clusters.load", "palm.clusters.status"),
     "psutil": ("palm.runtime.usage", "palm.runtime.records"),
     "prometheus_client": ("palm_registry.exposition",),
-    "rich": ("palm.cli.commands.top", "palm.cli.tables"),
+    "rich": (
+        "palm.cli.clusterfiles",
+        "palm.cli.commands.top",
+        "palm.cli.readiness",
+        "palm.cli.tables",
+    ),
 }
 
 
