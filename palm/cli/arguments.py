@@ -12,7 +12,17 @@ from typing import Any, NoReturn
 from palm._version import __version__
 from palm.cli.parser import ArgumentsError, HelpRequested, Parser
 from palm.cli.tree.base import Tree, add_common
-from palm.cli.tree.clusters import add_attach, add_down, add_restart, add_runner, add_stop, add_up
+from palm.cli.tree.clusters import (
+    add_attach,
+    add_down,
+    add_nodes,
+    add_restart,
+    add_runner,
+    add_scale,
+    add_start,
+    add_stop,
+    add_up,
+)
 from palm.cli.tree.components import (
     add_hub,
     add_master,
@@ -31,8 +41,9 @@ from palm.cli.tree.files import (
     add_import,
     add_rollback,
 )
-from palm.cli.tree.jobs import add_dead_letters, add_gateway, add_jobs
-from palm.cli.tree.looking import add_logs, add_ps, add_status, add_tap, add_top
+from palm.cli.tree.inside import add_exec
+from palm.cli.tree.jobs import add_dead_letters, add_gateway, add_job, add_jobs
+from palm.cli.tree.looking import add_events, add_logs, add_ps, add_status, add_tap, add_top
 from palm.cli.tree.registry import add_registry, add_token, add_user
 
 __all__ = [
@@ -65,12 +76,6 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     tree = Tree(prog, notebook, commands)
     add_up(tree)
     add_down(tree)
-    if not notebook:
-        add_check(tree)
-        add_diff(tree)
-        add_apply(tree)
-        add_history(tree)
-        add_rollback(tree)
     add_master(tree)
     if not notebook:
         add_worker(tree)
@@ -90,10 +95,21 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     add_tap(tree)
     add_stop(tree)
     add_restart(tree)
+    add_scale(tree)
     if notebook:
         _add_help(tree)
     else:
+        add_start(tree)
+        add_nodes(tree)
+        add_exec(tree)
+        add_events(tree)
+        add_check(tree)
+        add_diff(tree)
+        add_apply(tree)
+        add_history(tree)
+        add_rollback(tree)
         add_import(tree)
+        add_job(tree)
         add_gateway(tree)
         add_jobs(tree)
         add_dead_letters(tree)

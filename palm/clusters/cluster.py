@@ -333,7 +333,7 @@ class Cluster:
         selection = select_output(self.registry, self.name, name)
         if selection is None:
             raise self._without_output(name)
-        return read_lines(self.registry, self.name, selection, n, stream, grep)
+        return read_lines(self.registry, self.name, [selection], n, stream, grep)
 
     def has_output(self, name: str) -> bool:
         """Whether palm keeps the output of a component, or process, of this name."""

@@ -21,6 +21,7 @@ __all__ = [
     "Process",
     "Watchable",
     "component_environment",
+    "own_variables_removed",
     "signal_name",
     "spawn",
 ]
@@ -45,7 +46,7 @@ def component_environment(
     base: Mapping[str, str], spec: ProcessSpec, instance: str
 ) -> dict[str, str]:
     """The environment of a component: ``base``, what the spec adds, and what palm says of it."""
-    env = {key: value for key, value in base.items() if key not in _PRIVATE}
+    env = own_variables_removed(base)
     if "PALM_COMPONENT" in base:  # we are a component ourselves: our master is not the child's
         env.pop("PALM_MASTER", None)
     env |= {"PALM_COMPONENT": spec.name, "PALM_REPLICA": str(spec.replica)}
@@ -53,6 +54,11 @@ def component_environment(
     env |= {key: value for key, value in spec.env.items() if key != "JPY_PARENT_PID"}
     env["PALM_INSTANCE"] = instance
     return env
+
+
+def own_variables_removed(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what makes one process that very component."""
+    return {key: value for key, value in env.items() if key not in _PRIVATE}
 
 
 _Exit = TypeVar("_Exit", covariant=True)

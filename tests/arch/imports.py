@@ -127,7 +127,11 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.runtime.journal": ("palm.servers.listening",),
     "palm.servers.picture": ("palm.servers.topology",),
     "palm.runtime.sqlitecache": ("palm.runtime.cache",),
-    "palm.registry_api.live": ("palm.cli.commands.logs", "palm.registry_api.client"),
+    "palm.registry_api.live": (
+        "palm.cli.commands.events",
+        "palm.cli.commands.logs",
+        "palm.registry_api.client",
+    ),
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "psycopg": ("palm_registry.store.postgresql",),

@@ -20,8 +20,9 @@ class Tree:
         self.commands = commands
         self._prog = prog
 
-    def add(self, name: str, summary: str) -> Parser:
+    def add(self, name: str, summary: str, kind: type[Parser] = Parser) -> Parser:
         """A command, with the options that all share."""
+        self.commands._parser_class = kind  # `add_parser` has no argument for it
         parser = self.commands.add_parser(
             name,
             prog=f"{self._prog} {name}",

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import argparse
 
-from palm.cli.parser import Parser, read_duration, read_seconds
+from palm.cli.parser import Parser, read_duration, read_number, read_seconds
 from palm.cli.tree.base import Tree
 
-__all__ = ["add_attach", "add_down", "add_restart", "add_runner", "add_stop", "add_up"]
+__all__ = [
+    "add_attach",
+    "add_down",
+    "add_nodes",
+    "add_restart",
+    "add_runner",
+    "add_scale",
+    "add_start",
+    "add_stop",
+    "add_up",
+]
 
 
 def add_up(tree: Tree) -> None:
@@ -58,6 +68,41 @@ def add_restart(tree: Tree) -> None:
         "--timeout", metavar="S", type=read_seconds, default=30.0,
         help="seconds in which it must be ready (30)",
     )  # fmt: skip
+
+
+def add_scale(tree: Tree) -> None:
+    """``palm scale``."""
+    parser = tree.add("scale", "run another number of processes of a component")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument("replicas", metavar="N", type=read_number, help="how many processes")
+    if not tree.notebook:
+        _add_wait(parser)
+
+
+def add_start(tree: Tree) -> None:
+    """``palm start``."""
+    parser = tree.add("start", "start components that were stopped, as they were")
+    parser.add_argument("names", metavar="NAME", nargs="+", help="names of the components")
+    _add_wait(parser)
+
+
+def _add_wait(parser: Parser) -> None:
+    parser.add_argument(
+        "--timeout", metavar="S", type=read_seconds, default=30.0,
+        help="seconds in which all must be ready (30)",
+    )  # fmt: skip
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until all is ready")
+
+
+def add_nodes(tree: Tree) -> None:
+    """``palm nodes``."""
+    actions = tree.actions(
+        tree.add("nodes", "show the machines of the cluster, or remove one"), required=False
+    )
+    actions.add("list", "show the nodes, and what they have to do")
+    each = actions.add("remove", "forget a node: what it ran goes to others, its runner ends")
+    each.add_argument("name", metavar="NAME", help="name of the node")
+    each.add_argument("--yes", action="store_true", help="do not ask, also if it runs something")
 
 
 def add_stop(tree: Tree) -> None:

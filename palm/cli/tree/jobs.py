@@ -4,10 +4,77 @@ from __future__ import annotations
 
 import argparse
 
-from palm.cli.parser import Parser, read_port, read_positive, read_seconds, read_size
+from palm.cli.parser import (
+    Parser,
+    read_number,
+    read_port,
+    read_positive,
+    read_seconds,
+    read_size,
+)
 from palm.cli.tree.base import Tree, add_timeout
 
-__all__ = ["add_dead_letters", "add_gateway", "add_jobs"]
+__all__ = ["add_dead_letters", "add_gateway", "add_job", "add_jobs"]
+
+#: What a file of items may be, and what becomes of an item that fails.
+_FORMATS = ("json", "csv", "parquet", "lines")
+_ERRORS = ("skip", "return", "raise")
+
+
+def add_job(tree: Tree) -> None:
+    """``palm job``."""
+    parser = tree.add("job", "call a function with each item of a file, and print the results")
+    parser.add_argument("function", metavar="FUNCTION", help="which one: server.name")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?",
+        help="items: .json or .jsonl (a value a line, or one list), .csv (each row an object),"
+        " .parquet; else as --format says; - or none is stdin",
+    )  # fmt: skip
+    parser.add_argument(
+        "--item", metavar="JSON", action="append", default=[],
+        help="an item, in place of a file; may be given again",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", metavar="FORMAT", choices=_FORMATS,
+        help="what FILE is: json, csv, parquet, or lines (each line a text)",
+    )  # fmt: skip
+    parser.add_argument("--lines", action="store_true", help="the same as --format lines")
+    parser.add_argument("-o", "--out", metavar="FILE", help="write results here, not to stdout")
+    parser.add_argument(
+        "--csv", action="store_true", help="results as CSV; the first one says which columns"
+    )
+    parser.add_argument(
+        "--unordered", action="store_true", help="results as they come, not in the order of items"
+    )
+    parser.add_argument(
+        "--errors", metavar="WHAT", choices=_ERRORS, default="skip",
+        help="what a failed item is: skip (a line on stderr), return (an object among the"
+        " results, and a line on stderr), raise (the end of the job) (skip)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="S", type=read_seconds, help="seconds that one call may take"
+    )
+    parser.add_argument(
+        "--retries", metavar="N", type=read_number, default=0,
+        help="further tries of what failed (0)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--key", metavar="COLUMN", help="items with the same value of this column go in order"
+    )
+    parser.add_argument(
+        "--connect-timeout", metavar="S", type=read_seconds, default=60.0,
+        help="seconds to wait for the server (60)",
+    )  # fmt: skip
+    parser.check = lambda found: _check_job(parser, found)
+
+
+def _check_job(parser: Parser, found: argparse.Namespace) -> None:
+    if found.item and (found.file or found.lines or found.format):
+        parser.error("--item is in place of a file")
+    if found.lines and found.format not in (None, "lines"):
+        parser.error("--lines and --format do not agree")
+    if found.timeout == 0:
+        parser.error("argument --timeout: a call needs more than no time")
 
 
 def add_jobs(tree: Tree) -> None:
