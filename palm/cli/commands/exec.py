@@ -6,7 +6,6 @@ import os
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import NoReturn
 
 from palm.cli.attach import attached
 from palm.cli.failures import FAILED, NO_SUCH_NAME, CommandFailed, no_such_name
@@ -16,7 +15,7 @@ from palm.clusters.status import cluster_status
 from palm.registry_api.schema import ClusterStatus
 from palm.runner.process import own_variables_removed
 from palm.runtime.folders import Folders
-from palm.runtime.records import live_records, process_environment
+from palm.runtime.records import live_records, process_environment, process_folder
 
 __all__ = ["run"]
 
@@ -39,7 +38,7 @@ def run(arguments: Namespace) -> int:
         code = sys.stdin.read() if arguments.code == "-" else arguments.code
         _environment(process)  # says so if it is elsewhere
         return run_code(Path(kernel), process.name, code, as_json=arguments.json)
-    _become(arguments.program, process)
+    return _become(arguments.program, process)
 
 
 def _chosen(cluster: Cluster | None, arguments: Namespace) -> tuple[ComponentStatus, ProcessStatus]:
@@ -90,13 +89,20 @@ def _environment(process: ProcessStatus) -> dict[str, str]:
     )
 
 
-def _become(program: list[str], process: ProcessStatus) -> NoReturn:
+def _become(program: list[str], process: ProcessStatus) -> int:
     """Be the program from now on: its terminal, its signals and its exit code are its own."""
     env = own_variables_removed(_environment(process))
+    folder = process_folder(process.pid) if process.pid is not None else ""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        why = error.strerror or "it is gone"
+        raise CommandFailed(
+            f"the folder of {process.name} cannot be used: {why}", FAILED
+        ) from error
     sys.stdout.flush()
     try:
-        os.chdir(f"/proc/{process.pid}/cwd")
-        os.execvpe(program[0], program, env)
+        os.execvpe(program[0], program, env)  # noqa: S606 - the words are the user's, no shell's
     except FileNotFoundError as error:
         raise CommandFailed(f"there is no program {program[0]!r}", NO_PROGRAM) from error
     except OSError as error:

@@ -53,7 +53,10 @@ def _show(cluster: Cluster, names: Sequence[str], arguments: Namespace) -> None:
         cluster.registry, cluster.name, chosen, n, arguments.stream, arguments.grep,
         arguments.since,
     )  # fmt: skip
-    printer = _Printer(arguments, several=_has_several(cluster, names, lines))
+    several = _has_several(cluster, names, lines)
+    printer = _Printer(
+        arguments, max((len(each.process) for each in lines), default=0), several=several
+    )
     for line in lines:
         printer.show(line)
     if arguments.follow:
@@ -93,11 +96,13 @@ def _has_several(cluster: Cluster, names: Sequence[str], lines: Iterable[Line]) 
 class _Printer:
     """Prints lines one way; where several processes wrote them, each has its colour."""
 
-    def __init__(self, arguments: Namespace, *, several: bool) -> None:
+    def __init__(self, arguments: Namespace, width: int, *, several: bool) -> None:
         self._json = arguments.json
         self._raw = arguments.raw
         self._timed = arguments.timestamps
         self._several = several
+        #: The widest name so far: texts stand below one another.
+        self._width = width
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         self._coloured = sys.stdout.isatty() and not plain
 
@@ -109,13 +114,15 @@ class _Printer:
             return
         head = f"{_clock(line.time)} " if self._timed else ""
         if self._several:
+            self._width = max(self._width, len(line.process))
             head += f"{self._painted(line.process)} | "
         print(f"{head}{text}", flush=True)
 
     def _painted(self, name: str) -> str:
+        padded = name.ljust(self._width)
         if not self._coloured:
-            return name
-        return f"\x1b[{_COLOURS[crc32(name.encode()) % len(_COLOURS)]}m{name}\x1b[0m"
+            return padded
+        return f"\x1b[{_COLOURS[crc32(name.encode()) % len(_COLOURS)]}m{padded}\x1b[0m"
 
 
 def _clock(moment: float) -> str:

@@ -65,15 +65,9 @@ def _nodes(cluster: Cluster) -> list[_Node]:
         if sample.cpu is not None:
             cpu[sample.node] = cpu.get(sample.node, 0.0) + sample.cpu
     running = _running(status)
-    names = {info.id: info.name for info in status.nodes}
-    return [
-        _Node(
-            info,
-            running[info.id] or running[info.name],
-            cpu.get(info.id, cpu.get(names[info.id])),
-        )
-        for info in sorted(status.nodes, key=lambda each: each.name)
-    ]
+    # Asked by themselves: in a status it is as old as the latest change.
+    nodes = sorted(cluster.registry.nodes(cluster.name), key=lambda each: each.name)
+    return [_Node(info, running[info.name], cpu.get(info.name)) for info in nodes]
 
 
 def _running(status: ClusterStatus) -> Counter[str]:

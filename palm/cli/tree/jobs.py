@@ -48,8 +48,8 @@ def add_job(tree: Tree) -> None:
     )
     parser.add_argument(
         "--errors", metavar="WHAT", choices=_ERRORS, default="skip",
-        help="what a failed item is: skip (a line on stderr), return (an object among the"
-        " results, and a line on stderr), raise (the end of the job) (skip)",
+        help="what a failed item is: skip: a line on stderr, return: an object with its error"
+        " among the results, raise: the end of the job (skip)",
     )  # fmt: skip
     parser.add_argument(
         "--timeout", metavar="S", type=read_seconds, help="seconds that one call may take"
@@ -73,6 +73,8 @@ def _check_job(parser: Parser, found: argparse.Namespace) -> None:
         parser.error("--item is in place of a file")
     if found.lines and found.format not in (None, "lines"):
         parser.error("--lines and --format do not agree")
+    if found.csv and found.errors == "return":
+        parser.error("an error has no columns: --errors return is for JSON")
     if found.timeout == 0:
         parser.error("argument --timeout: a call needs more than no time")
 

@@ -1,0 +1,178 @@
+"""``palm job``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import IO, Any
+
+from palm.cli.attach import present
+from palm.cli.failures import FAILED, NO_SUCH_NAME, NOT_READY, OK, CommandFailed, no_such_name
+from palm.cli.items import STDIN, Items
+from palm.cli.readiness import progress_line
+from palm.cli.results import CsvRows, JsonLines, Output
+from palm.clients import Client, Job
+from palm.errors import ConfigError, ConnectTimeout, FunctionNotFound, JobError
+from palm.spec.text import printable
+
+__all__ = ["run"]
+
+#: Seconds between two changes of what is shown of the progress.
+_SHOW_EVERY = 0.2
+
+
+def run(arguments: Namespace) -> int:
+    """Call a function with each item, and write the results as they come."""
+    server = _server(arguments.function)
+    items = _items(arguments)
+    _notes_on_stderr()
+    with (
+        _opened(arguments.out) as file,
+        Output(file) as out,
+        Client(server, logging_level=logging.WARNING,
+               connect_timeout=arguments.connect_timeout) as client,
+    ):  # fmt: skip
+        job = client.job(
+            arguments.function,
+            items,
+            ordered=not arguments.unordered,
+            errors="return",
+            timeout=arguments.timeout,
+            retries=arguments.retries,
+            key=arguments.key,
+        )
+        return _Run(job, out, arguments).whole()
+
+
+def _server(function: str) -> str:
+    """Return the server of a function; one that is not there is told now, not in a minute."""
+    server, dot, name = function.partition(".")
+    if not (server and dot and name):
+        hint = "SERVER.FUNCTION: palm status shows both"
+        raise ConfigError(f"{function!r} is no function", hint=hint)
+    status = present()
+    known = [each.name for each in status.components if each.role not in ("worker", "process")]
+    if server not in known:
+        raise no_such_name(server, known, status.cluster, "server")
+    return server
+
+
+def _items(arguments: Namespace) -> Iterable[Any]:
+    if not arguments.item:
+        kind = "lines" if arguments.lines else arguments.format
+        return Items(arguments.file or STDIN, kind)
+    try:
+        return [json.loads(text) for text in arguments.item]
+    except ValueError as error:
+        hint = "a text is in quotes of its own: --item '\"text\"'"
+        raise ConfigError(f"--item: this is not JSON: {error}", hint=hint) from error
+
+
+def _notes_on_stderr() -> None:
+    """Have the client's warnings where results are not."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("palm: %(message)s"))
+    logging.getLogger("palm").addHandler(handler)
+
+
+@contextmanager
+def _opened(path: str | None) -> Iterator[IO[bytes]]:
+    """Open where results go; before anything is called, since it may not be possible."""
+    if path is None:
+        yield sys.stdout.buffer
+        return
+    try:
+        file = open(path, "wb")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+    with file:
+        yield file
+
+
+class _Run:
+    """One job, from its first result to what is said at its end."""
+
+    def __init__(self, job: Job, out: Output, arguments: Namespace) -> None:
+        self._job = job
+        self._out = out
+        self._errors = arguments.errors
+        self._line: Callable[[Any], bytes] = (CsvRows() if arguments.csv else JsonLines()).line
+        self._failed = 0
+        # Results on the same terminal are all the progress that one needs.
+        self._shows_progress = arguments.out is not None or not sys.stdout.isatty()
+
+    def whole(self) -> int:
+        """Write all results; return the exit code."""
+        try:
+            with progress_line() if self._shows_progress else nullcontext(_ignored) as tell:
+                self._write(tell)
+        except KeyboardInterrupt:
+            self._tell(f"interrupted: {self._count()}; the rest is cancelled")
+            raise
+        except ConnectTimeout as error:
+            raise CommandFailed(str(error), NOT_READY) from error
+        except BaseException:
+            self._job.cancel()
+            raise
+        if self._failed:
+            self._tell(self._count())
+        return FAILED if self._failed else OK
+
+    def _write(self, tell: Callable[[str], None]) -> None:
+        shown = 0.0
+        for value in self._job:
+            if isinstance(value, JobError):
+                self._take(value)
+            else:
+                self._out.write(self._line(value))
+            now = time.monotonic()
+            if now - shown > _SHOW_EVERY:
+                shown = now
+                tell(self._progress())
+
+    def _take(self, error: JobError) -> None:
+        """Treat an item that failed as was asked for."""
+        self._failed += 1
+        if isinstance(error, FunctionNotFound):  # so will all others
+            raise CommandFailed(_summary(error), NO_SUCH_NAME)
+        if self._errors == "raise":
+            raise CommandFailed(f"item {_index(error)}: {printable(str(error))}", FAILED)
+        if self._errors == "return":
+            name, _, text = _summary(error).partition(": ")
+            found = {"type": name, "text": text, "item": _index(error)}
+            self._out.write(self._line({"error": found}))
+        else:
+            self._tell(f"item {_index(error)}: {_summary(error)}")
+
+    def _count(self) -> str:
+        progress = self._job.progress
+        of = f" of {progress.total:,}" if progress.total is not None else ""
+        failed = f", {progress.failed:,} failed" if progress.failed else ""
+        return f"{progress.done:,}{of} items done{failed}"
+
+    def _progress(self) -> str:
+        progress = self._job.progress
+        left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
+        return f"{self._count()}, {progress.rate:,.0f}/s{left}"
+
+    def _tell(self, text: str) -> None:
+        print(f"palm: {text}", file=sys.stderr, flush=True)
+
+
+def _ignored(_line: str) -> None:
+    """Show nothing."""
+
+
+def _index(error: JobError) -> int:
+    """The number of an item, from 1 as lines are counted."""
+    return int(getattr(error, "index", 0)) + 1
+
+
+def _summary(error: JobError) -> str:
+    text = getattr(error, "summary", "") or f"{type(error).__name__}: {error}"
+    return " ".join(printable(text).split())
