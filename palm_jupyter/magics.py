@@ -124,6 +124,9 @@ class PalmMagics(Magics):
     def _restart(self, options: argparse.Namespace) -> Component:
         return self.session.restart(options.name)
 
+    def _scale(self, options: argparse.Namespace) -> Component:
+        return self.session.scale(options.name, options.replicas)
+
     def _status(self, options: argparse.Namespace) -> Status:
         return self.session.status()
 

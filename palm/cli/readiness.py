@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 from palm.cli.failures import FAILED, NOT_READY, CommandFailed
+from palm.cli.progress import progress
 from palm.clusters import Cluster, Status
 from palm.clusters.status import ComponentStatus
 
-__all__ = ["await_complete", "incomplete", "is_complete", "progress_line"]
+__all__ = ["await_complete", "incomplete", "is_complete"]
 
 _POLL = 0.05
 
@@ -22,13 +20,12 @@ def await_complete(cluster: Cluster, timeout: float) -> Status:
     What a notebook or a shell started does not count: it is not in the file.
     """
     deadline = time.monotonic() + timeout
-    with progress_line() as tell:
-        while True:
-            status = cluster.status()
-            if is_complete(status) or _has_failed(status) or time.monotonic() > deadline:
-                return status
-            tell(_progress(status))
+    status = cluster.status()
+    with progress(lambda: _progress(status)):
+        while not (is_complete(status) or _has_failed(status) or time.monotonic() > deadline):
             time.sleep(_POLL)
+            status = cluster.status()
+    return status
 
 
 def is_complete(status: Status) -> bool:
@@ -47,20 +44,6 @@ def incomplete(cluster: Cluster, status: Status) -> CommandFailed:
             text.append(f"{name} {said}")
     code = FAILED if _has_failed(status) else NOT_READY
     return CommandFailed("\n".join(text), code)
-
-
-@contextmanager
-def progress_line() -> Iterator[Callable[[str], None]]:
-    """Give what shows a line in the place of the one before, on a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda _line: None
-        return
-    from rich.console import Console  # slow to load, and of use on a terminal only
-    from rich.text import Text
-
-    console = Console(stderr=True)
-    with console.status("") as shown:
-        yield lambda line: shown.update(Text(line))
 
 
 def _progress(status: Status) -> str:

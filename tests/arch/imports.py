@@ -113,6 +113,8 @@ LIGHT = {"zmq", "msgspec"}
 LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
     "cryptography": ("palm_registry.certificate",),
+    "jupyter_client": ("palm.cli.kernels",),
+    "pyarrow": ("palm.cli.items",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
     "palm.cli.background": (
         "palm.cli.commands.hub",
@@ -141,7 +143,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "rich": (
         "palm.cli.clusterfiles",
         "palm.cli.commands.top",
-        "palm.cli.readiness",
+        "palm.cli.progress",
         "palm.cli.tables",
     ),
 }

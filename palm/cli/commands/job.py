@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -14,16 +13,13 @@ from typing import IO, Any
 from palm.cli.attach import present
 from palm.cli.failures import FAILED, NO_SUCH_NAME, NOT_READY, OK, CommandFailed, no_such_name
 from palm.cli.items import STDIN, Items
-from palm.cli.readiness import progress_line
+from palm.cli.progress import progress
 from palm.cli.results import CsvRows, JsonLines, Output
 from palm.clients import Client, Job
 from palm.errors import ConfigError, ConnectTimeout, FunctionNotFound, JobError
 from palm.spec.text import printable
 
 __all__ = ["run"]
-
-#: Seconds between two changes of what is shown of the progress.
-_SHOW_EVERY = 0.2
 
 
 def run(arguments: Namespace) -> int:
@@ -109,8 +105,8 @@ class _Run:
     def whole(self) -> int:
         """Write all results; return the exit code."""
         try:
-            with progress_line() if self._shows_progress else nullcontext(_ignored) as tell:
-                self._write(tell)
+            with progress(self._progress) if self._shows_progress else nullcontext():
+                self._write()
         except KeyboardInterrupt:
             self._tell(f"interrupted: {self._count()}; the rest is cancelled")
             raise
@@ -123,17 +119,12 @@ class _Run:
             self._tell(self._count())
         return FAILED if self._failed else OK
 
-    def _write(self, tell: Callable[[str], None]) -> None:
-        shown = 0.0
+    def _write(self) -> None:
         for value in self._job:
             if isinstance(value, JobError):
                 self._take(value)
             else:
                 self._out.write(self._line(value))
-            now = time.monotonic()
-            if now - shown > _SHOW_EVERY:
-                shown = now
-                tell(self._progress())
 
     def _take(self, error: JobError) -> None:
         """Treat an item that failed as was asked for."""
@@ -150,22 +141,18 @@ class _Run:
             self._tell(f"item {_index(error)}: {_summary(error)}")
 
     def _count(self) -> str:
-        progress = self._job.progress
-        of = f" of {progress.total:,}" if progress.total is not None else ""
-        failed = f", {progress.failed:,} failed" if progress.failed else ""
-        return f"{progress.done:,}{of} items done{failed}"
+        done, failed, _, total, *_ = self._job.progress
+        of = f" of {total:,}" if total is not None else ""
+        items = "item" if (done if total is None else total) == 1 else "items"
+        return f"{done:,}{of} {items} done" + (f", {failed:,} failed" if failed else "")
 
     def _progress(self) -> str:
-        progress = self._job.progress
-        left = "" if progress.remaining is None else f", {progress.remaining:.0f} s left"
-        return f"{self._count()}, {progress.rate:,.0f}/s{left}"
+        found = self._job.progress
+        left = "" if found.remaining is None else f", {found.remaining:.0f} s left"
+        return f"{self._count()}, {found.rate:,.0f}/s{left}"
 
     def _tell(self, text: str) -> None:
         print(f"palm: {text}", file=sys.stderr, flush=True)
-
-
-def _ignored(_line: str) -> None:
-    """Show nothing."""
 
 
 def _index(error: JobError) -> int:
