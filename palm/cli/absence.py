@@ -92,6 +92,9 @@ def _find_module(name: str, paths: list[str]) -> str | None:
     """Where the code of a module is, "" if it is not in a file; its packages are not run."""
     if name in sys.builtin_module_names:
         return ""
+    top = name.partition(".")[0]
+    if "." in name and top in sys.stdlib_module_names and name in sys.modules:
+        return ""  # as os.path, which no folder has
     origin, places = "", paths
     for end in range(1, name.count(".") + 2):
         found = PathFinder.find_spec(".".join(name.split(".")[:end]), places)

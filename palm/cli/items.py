@@ -91,15 +91,22 @@ class Items:
 
     def _rows(self) -> Iterator[dict[str, str | None]]:
         """The first line has the names of the columns; values are texts."""
-        reader = csv.DictReader((f"{text}\n" for _, text in self._lines()), strict=True)
+        line = 1
+
+        def lines() -> Iterator[str]:
+            nonlocal line
+            for line, text in self._lines():  # noqa: B007 - the reader's own count is behind
+                yield f"{text}\n"
+
+        reader = csv.DictReader(lines(), strict=True)
         try:
             for row in reader:
                 if None in row:
                     text = f"this row has more than {len(reader.fieldnames or ())} values"
-                    raise self._wrong(text, reader.line_num)
+                    raise self._wrong(text, line)
                 yield row
         except csv.Error as error:
-            raise self._wrong(f"this is not CSV: {error}", reader.line_num) from error
+            raise self._wrong(f"this is not CSV: {error}", line) from error
 
     def _parquet(self) -> Iterator[dict[str, Any]]:
         try:
