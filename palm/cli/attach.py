@@ -46,7 +46,8 @@ def _no_cluster(folders: Folders, way_out: str) -> CommandFailed:
         with client:
             names = [info.key for info in client.cluster_list() if info.state == "alive"]
     meant = nearest(folders.cluster, names)
-    hint = f"did you mean {meant}?" if meant else f"to start it: {way_out}"
+    there = f"there is {', '.join(sorted(names))}: --cluster NAME; " if names else ""
+    hint = f"did you mean {meant}?" if meant else f"{there}to start it: {way_out}"
     return CommandFailed(f"there is no cluster {folders.cluster!r} ({hint})", NO_SUCH_NAME)
 
 

@@ -115,6 +115,8 @@ def test_names_that_are_not_there_are_told_at_once(shell: Shell) -> None:
     assert done.stderr == "palm: no server named 'fo' in cluster 'default'; did you mean foo?\n"
     done = shell.palm("job", "foo.dobule", "--item", "1", code=3)
     assert "no worker of 'foo' serves 'dobule'; did you mean 'double'?" in done.stderr
+    done = shell.palm("job", "w.double", "--item", "1", code=3)
+    assert done.stderr == "palm: w is a worker, and takes no calls; call its master: foo.double\n"
     done = shell.palm("job", "double", "--item", "1", code=1)
     assert "'double' is no function (SERVER.FUNCTION" in done.stderr
     for each in (done, shell.palm("job", "foo.double", "absent.csv", code=1)):

@@ -56,11 +56,13 @@ def test_scale_stop_and_start(shell: Shell) -> None:
     assert after["other"]["pid"] == before["other"]["pid"], "what stays is not touched"
     found = json.loads(shell.palm("scale", "other", "0", "--json").stdout)
     assert (found["before"], found["desired"], found["pids"]) == (1, 0, [])
+    done = shell.palm("start", "other", code=1)
+    assert done.stderr == ("palm: other is to have no process (palm scale other N says how many)\n")
     done = shell.palm("scale", "othr", "2", code=3)
     assert "did you mean other?" in done.stderr and "Traceback" not in done.stderr
     shell.palm("stop", "talker")
     shell.palm("start", "talker", "nobody", code=3)
-    assert "talker" not in shell.processes(), "a name that is wrong, and nothing is started"
+    assert shell.processes()["talker"]["pid"] is None, "with a wrong name nothing is started"
     assert shell.palm("start", "talker").stdout.startswith("talker is ready (pid ")
     assert shell.palm("start", "talker").stdout.startswith("talker runs already (pid ")
     events = [

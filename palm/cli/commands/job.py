@@ -17,9 +17,14 @@ from palm.cli.progress import progress
 from palm.cli.results import CsvRows, JsonLines, Output
 from palm.clients import Client, Job
 from palm.errors import ConfigError, ConnectTimeout, FunctionNotFound, JobError
+from palm.runtime.folders import Folders
+from palm.runtime.records import live_records
 from palm.spec.text import printable
 
 __all__ = ["run"]
+
+#: Roles that no client calls.
+_NO_SERVERS = ("worker", "process")
 
 
 def run(arguments: Namespace) -> int:
@@ -51,17 +56,37 @@ def _server(function: str) -> str:
     if not (server and dot and name):
         hint = "SERVER.FUNCTION: palm status shows both"
         raise ConfigError(f"{function!r} is no function", hint=hint)
-    status = present()
-    known = [each.name for each in status.components if each.role not in ("worker", "process")]
-    if server not in known:
-        raise no_such_name(server, known, status.cluster, "server")
+    running = {record.name: record for record in live_records(Folders.find())}
+    if server in running:
+        _check_role(running[server].role, server, running[server].master, name)
+    else:  # it may be on another machine, or about to start
+        _check_declared(server, name)
     return server
+
+
+def _check_declared(server: str, name: str) -> None:
+    status = present()
+    found = {each.name: each for each in status.components}
+    if server in found:
+        _check_role(found[server].role, server, found[server].master, name)
+        return
+    known = [each.name for each in found.values() if each.role not in _NO_SERVERS]
+    raise no_such_name(server, known, status.cluster, "server")
+
+
+def _check_role(role: str, server: str, master: str, name: str) -> None:
+    if role in _NO_SERVERS:
+        hint = f"; call its master: {master}.{name}" if master else ""
+        raise CommandFailed(f"{server} is a {role}, and takes no calls{hint}", NO_SUCH_NAME)
 
 
 def _items(arguments: Namespace) -> Iterable[Any]:
     if not arguments.item:
         kind = "lines" if arguments.lines else arguments.format
-        return Items(arguments.file or STDIN, kind)
+        path = arguments.file or STDIN
+        if path == STDIN and sys.stdin.isatty():
+            print("palm: an item a line; Ctrl-D ends them", file=sys.stderr)
+        return Items(path, kind)
     try:
         return [json.loads(text) for text in arguments.item]
     except ValueError as error:

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 from palm.cli.attach import check_component, known
 from palm.cli.background import wait_ready
-from palm.cli.failures import OK
+from palm.cli.failures import FAILED, OK, CommandFailed
 from palm.clusters import Cluster
 
 __all__ = ["run"]
@@ -23,10 +23,17 @@ def run(arguments: Namespace) -> int:
         deadline = time.monotonic() + arguments.timeout
         for name in names:
             cluster.resume(name)
+            _check_wanted(cluster, name)
         for name in names if not arguments.no_wait else ():
             wait_ready(cluster[name], max(0.0, deadline - time.monotonic()))
         _report(cluster, names, as_json=arguments.json)
     return OK
+
+
+def _check_wanted(cluster: Cluster, name: str) -> None:
+    if not cluster[name].replicas:
+        hint = f"palm scale {name} N"
+        raise CommandFailed(f"{name} is to have no process ({hint} says how many)", FAILED)
 
 
 def _report(cluster: Cluster, names: list[str], *, as_json: bool) -> None:
