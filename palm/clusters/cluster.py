@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
-from palm.clusters.files import ClusterFile, gave_up, try_again
+from palm.clusters.files import ClusterFile, Diff, gave_up, try_again
 from palm.clusters.lease import LeaseKeeper
 from palm.clusters.load import FIRST, Observer
 from palm.clusters.output import Line, read_lines, select_output, shown
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from palm.clients import Client
     from palm.registry_api.live import LiveFeed
 
-__all__ = ["Cluster", "Diff"]
+__all__ = ["Cluster"]
 
 #: Seconds between two looks at components that are to end.
 _POLL = 0.01
@@ -43,24 +42,6 @@ _POLL = 0.01
 _MARGIN = 10.0
 #: States in which a process may be running.
 _LIVING = ("starting", "ready", "stopping", "backing-off", "unknown")
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """What a cluster file changed: names of components."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
-
-    def __repr__(self) -> str:
-        parts = [f"+ {name}" for name in self.added]
-        parts += [f"changed {name}" for name in self.changed]
-        parts += [f"\N{MINUS SIGN} {name}" for name in self.removed]
-        return ", ".join(parts) or "nothing changed"
 
 
 class Cluster:
@@ -461,14 +442,7 @@ class Cluster:
         before = {each.name: each for each in self.registry.components(self.name)}
         self.put(file)
         after = {each.name: each for each in self.registry.components(self.name)}
-        # What is no longer declared is listed, too, until it has ended; nothing of it is desired.
-        old = {name for name, each in before.items() if each.desired}
-        new = {name for name, each in after.items() if each.desired}
-        return Diff(
-            added=tuple(n for n in after if n in new - old),
-            changed=tuple(n for n in after if n in new & old and _differs(before[n], after[n])),
-            removed=tuple(n for n in before if n in old - new),
-        )
+        return Diff.between(before, after)
 
     def put(
         self, file: ClusterFile, *, expected_version: int | None = None, note: str = ""
@@ -579,7 +553,3 @@ def _over(component: schema.ComponentStatus | None) -> frozenset[str]:
 
 def _lives(component: schema.ComponentStatus) -> bool:
     return any(replica.state in _LIVING for replica in component.replicas)
-
-
-def _differs(before: schema.ComponentStatus, after: schema.ComponentStatus) -> bool:
-    return (before.generation, before.desired) != (after.generation, after.desired)

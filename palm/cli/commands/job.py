@@ -31,8 +31,8 @@ def run(arguments: Namespace) -> int:
     """Call a function with each item, and write the results as they come."""
     server = _server(arguments.function)
     items = _items(arguments)
-    _notes_on_stderr()
     with (
+        _notes_on_stderr(),
         _opened(arguments.out) as file,
         Output(file) as out,
         Client(server, logging_level=logging.WARNING,
@@ -94,11 +94,21 @@ def _items(arguments: Namespace) -> Iterable[Any]:
         raise ConfigError(f"--item: this is not JSON: {error}", hint=hint) from error
 
 
-def _notes_on_stderr() -> None:
-    """Have the client's warnings where results are not."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("palm: %(message)s"))
-    logging.getLogger("palm").addHandler(handler)
+class _Notes(logging.Handler):
+    """Puts the client's warnings where results are not, and above what shows the progress."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"palm: {printable(record.getMessage())}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _notes_on_stderr() -> Iterator[None]:
+    logger, notes = logging.getLogger("palm"), _Notes()
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
 
 
 @contextmanager
