@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -39,6 +40,7 @@ class CsvRows:
 
     def __init__(self) -> None:
         self._columns: list[str] = []
+        self._json = JsonLines()
 
     def line(self, value: Any) -> bytes:
         """Return the row of a value, below the names of the columns if it is the first.
@@ -49,7 +51,7 @@ class CsvRows:
             It has a column that the first one has not.
         """
         row = value if isinstance(value, Mapping) else {"result": value}
-        cells = {str(key): _cell(each) for key, each in row.items()}
+        cells = {str(key): self._cell(each) for key, each in row.items()}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if not self._columns:
@@ -61,6 +63,14 @@ class CsvRows:
             raise CommandFailed(text_, FAILED)
         writer.writerow([cells.get(key, "") for key in self._columns])
         return text.getvalue().encode("utf-8", "backslashreplace")
+
+    def _cell(self, value: Any) -> str:
+        """A text as it is; of anything else what JSON has for it."""
+        if value is None:
+            return ""
+        text = value if isinstance(value, str) else self._json.line(value).decode().strip()
+        is_quoted = text is not value and text.startswith('"')
+        return str(json.loads(text)) if is_quoted else text
 
 
 class Output:
@@ -107,11 +117,3 @@ def _plain(value: Any) -> Any:
         if callable(convert) and not isinstance(value, type):
             return convert()
     return repr(value)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    return JsonLines().line(value).decode().strip("\n").strip('"')

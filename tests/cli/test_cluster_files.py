@@ -178,6 +178,18 @@ def test_without_a_cluster_the_way_to_one_is_told(shell: Shell) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "code"), [("apply c.toml", 1), ("diff c.toml", 2), ("scale w 1", 1), ("events", 1)]
+)
+def test_registry_that_does_not_answer_is_told_in_a_line(
+    shell: Shell, words: str, code: int
+) -> None:
+    shell.write("c.toml", IDLE.format(replicas=1))
+    done = shell.palm("--registry", "http://127.0.0.1:9/", *words.split(), code=code)
+    assert done.stderr.startswith("palm: the registry at http://127.0.0.1:9/ does not answer: ")
+    assert done.stderr.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_versions_from_the_first_to_the_way_back(cluster_shell: Shell) -> None:
     shell = cluster_shell
@@ -238,6 +250,15 @@ def test_versions_from_the_first_to_the_way_back(cluster_shell: Shell) -> None:
     assert "has no version 9 of its file (there are versions 1 to 3)" in done.stderr
     for words in (["rollback", "9"], ["diff", "9"], ["diff", "1", "9"]):
         shell.palm(*words, code=3)
+
+
+@pytest.mark.slow
+def test_history_is_there_when_all_has_ended(shell: Shell) -> None:
+    shell.write("c.toml", IDLE.format(replicas=1))
+    shell.palm("up", "c.toml")
+    shell.palm("down")
+    assert "the first" in shell.palm("history").stdout
+    assert shell.palm("history", "1").stdout == IDLE.format(replicas=1)
 
 
 @pytest.mark.slow

@@ -226,6 +226,9 @@ def test_first_result_says_which_columns_there_are() -> None:
     rows = CsvRows()
     assert rows.line({"a": 1, "b": None}) == b"a,b\n1,\n"
     assert rows.line({"b": 'x"y', "a": "ü"}) == 'ü,"x""y"\n'.encode()
+    assert rows.line({"a": '"q"', "b": datetime(2026, 1, 2, tzinfo=UTC)}) == (
+        b'"""q""",2026-01-02T00:00:00Z\n'
+    )
     assert rows.line({"a": [1, "z"]}) == b'"[1,""z""]",\n'
     with pytest.raises(Exception, match="a result has c, which the first has not"):
         rows.line({"c": 1})

@@ -156,6 +156,9 @@ def test_node_that_runs_something_is_removed_only_when_told_so(shell: Shell) -> 
 def test_program_runs_in_the_place_of_a_component(shell: Shell, tmp_path: Path) -> None:
     done = shell.palm("exec", "talker", "--", "sh", "-c", 'echo "$COLOUR $PWD"; exit 7', code=7)
     assert done.stdout == f"blue {tmp_path}\n"
+    show = "import json, sys; print(json.dumps(sys.argv[1:]))"
+    done = shell.palm("exec", "talker", "--", sys.executable, "-c", show, *HOSTILE)
+    assert json.loads(done.stdout) == HOSTILE, "no shell sees them"
     env = shell.palm("exec", "other", "--replica", "1", "--", "env").stdout
     assert "PALM_CLUSTER=" in env
     for own in ("PALM_INSTANCE", "PALM_COMPONENT", "PALM_READY_FD", "PALM_TIE_FD", "PALM_REPLICA"):

@@ -8,7 +8,7 @@ from argparse import Namespace
 
 import msgspec
 
-from palm.cli.attach import known
+from palm.cli.attach import known, past
 from palm.cli.clusterfiles import summary, versions_told
 from palm.cli.failures import OK
 from palm.cli.tables import show_table
@@ -23,7 +23,8 @@ _HEAD = ("VERSION", "TIME", "BY", "FILE", "CHANGES", "NOTE")
 
 
 def run(arguments: Namespace) -> int:
-    """Show the versions of the cluster file, or the text of one."""
+    """Show the versions of the cluster file, or the text of one; also when all has ended."""
+    past()
     with known() as cluster:
         if arguments.version is not None:
             return _show_one(cluster, arguments.version, as_json=arguments.json)
