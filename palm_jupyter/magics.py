@@ -128,6 +128,9 @@ class PalmMagics(Magics):
         sent = self.session.signal(options.name, options.signal, options.replica)
         print(f"{options.signal} is sent to {', '.join(sent)}")  # noqa: T201 - into the cell's output
 
+    def _scale(self, options: argparse.Namespace) -> Component:
+        return self.session.scale(options.name, options.replicas)
+
     def _status(self, options: argparse.Namespace) -> Status:
         return self.session.status()
 

@@ -267,6 +267,14 @@ class Session:
         """Send a signal to the processes of a component, or to one; return their names."""
         return self.cluster.signal(name, signal, replica)
 
+    def scale(self, name: str, replicas: int) -> Component:
+        """Run another number of processes of a component, and wait until they are ready."""
+        component = self.cluster[name].scale(replicas)
+        try:
+            return component.wait_ready(START_TIMEOUT) if replicas else component
+        finally:
+            self._refresh()
+
     def names(self) -> list[str]:
         """Names of components and of their processes, for completion."""
         components = self._components()

@@ -21,8 +21,9 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "dead-letters", "down", "gateway", "hub", "jobs", "logs", "master", "ps", "registry",
-        "restart", "runner", "status", "stop", "tap", "token", "top", "ui", "up", "user",
+        "apply", "check", "dead-letters", "diff", "down", "events", "exec", "gateway", "history",
+        "hub", "job", "jobs", "logs", "master", "nodes", "ps", "registry", "restart", "rollback",
+        "runner", "scale", "start", "status", "stop", "tap", "token", "top", "ui", "up", "user",
         "version", "worker",
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip

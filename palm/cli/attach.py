@@ -7,24 +7,55 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from palm.cli.failures import NO_SUCH_NAME, CommandFailed, no_such_name
 from palm.clusters import Cluster, ComponentStatus, Status, attach
 from palm.registry_api import RegistryClient
 from palm.runner.registry import ensure_registry, find_registry, has_database
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
+from palm.spec.names import nearest
 
-__all__ = ["attached", "in_shells", "past", "present", "registry"]
+__all__ = ["attached", "check_component", "in_shells", "known", "past", "present", "registry"]
 
 
 @contextmanager
-def attached() -> Iterator[Cluster | None]:
+def attached(name: str | None = None) -> Iterator[Cluster | None]:
     """Give the cluster of the command; None if there is no registry that knows it."""
-    cluster = attach()
+    cluster = attach(name)
     try:
         yield cluster
     finally:
         if cluster is not None:
             cluster.close()
+
+
+@contextmanager
+def known(name: str | None = None, way_out: str = "palm up") -> Iterator[Cluster]:
+    """Give the cluster of the command; where there is none, say so, and the ``way_out``."""
+    with attached(name) as cluster:
+        if cluster is None:
+            raise _no_cluster(Folders.find(cluster=name), way_out)
+        yield cluster
+
+
+def _no_cluster(folders: Folders, way_out: str) -> CommandFailed:
+    client = find_registry(folders, os.environ.get("PALM_REGISTRY", ""))
+    if client is None:
+        names = []
+    else:
+        with client:
+            names = [info.key for info in client.cluster_list() if info.state == "alive"]
+    meant = nearest(folders.cluster, names)
+    there = f"there is {', '.join(sorted(names))}: --cluster NAME; " if names else ""
+    hint = f"did you mean {meant}?" if meant else f"{there}to start it: {way_out}"
+    return CommandFailed(f"there is no cluster {folders.cluster!r} ({hint})", NO_SUCH_NAME)
+
+
+def check_component(cluster: Cluster, name: str) -> None:
+    """Refuse a name that no component of a cluster has."""
+    if name not in cluster:
+        names = [each.name for each in cluster.registry.components(cluster.name)]
+        raise no_such_name(name, names, cluster.name)
 
 
 @contextmanager

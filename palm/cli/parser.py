@@ -21,6 +21,7 @@ __all__ = [
     "HelpRequested",
     "Parser",
     "read_duration",
+    "read_moment",
     "read_number",
     "read_port",
     "read_positive",
@@ -155,6 +156,28 @@ def read_duration(text: str) -> str:
     except ConfigError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
+
+
+def read_moment(text: str) -> float:
+    """Read a time that is over, in seconds since the epoch.
+
+    It is a duration before now, as 5m; a time of today, as 10:30; or a date with or without one.
+    """
+    from datetime import datetime  # few ask
+
+    now = datetime.now().astimezone()
+    try:
+        before = parse_duration(text)
+        if before is not None:
+            return now.timestamp() - before
+    except ConfigError:
+        pass  # it is a time, then
+    try:
+        day = "" if "-" in text else f"{now.date()}T"
+        return datetime.fromisoformat(f"{day}{text}").timestamp()
+    except (ValueError, OverflowError) as error:
+        hint = "as 90s, 5m, 2h, 10:30 or 2026-11-28T10:30 are"
+        raise argparse.ArgumentTypeError(f"{text!r} is no time that is over, {hint}") from error
 
 
 def read_seconds(text: str) -> float:

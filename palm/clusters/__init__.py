@@ -10,8 +10,9 @@ import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from palm.clusters.cluster import Cluster, Diff
+from palm.clusters.cluster import Cluster
 from palm.clusters.component import Change, Component
+from palm.clusters.files import ClusterFile, Diff
 from palm.clusters.finding import attach, clusters, connect, up
 from palm.clusters.follow import follow
 from palm.clusters.load import ComponentLoad, EdgeLoad, FunctionLoad, Load, Observer
@@ -26,6 +27,7 @@ __all__ = [
     "CellSource",
     "Change",
     "Cluster",
+    "ClusterFile",
     "Component",
     "ComponentLoad",
     "ComponentStatus",

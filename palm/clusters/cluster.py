@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
+from palm.clusters.files import ClusterFile, Diff, gave_up, try_again
 from palm.clusters.lease import LeaseKeeper
 from palm.clusters.load import FIRST, Observer
 from palm.clusters.output import Line, read_lines, select_output, shown
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from palm.clients import Client
     from palm.registry_api.live import LiveFeed
 
-__all__ = ["Cluster", "Diff"]
+__all__ = ["Cluster"]
 
 #: Seconds between two looks at components that are to end.
 _POLL = 0.01
@@ -43,24 +43,6 @@ _POLL = 0.01
 _MARGIN = 10.0
 #: States in which a process may be running.
 _LIVING = ("starting", "ready", "stopping", "backing-off", "unknown")
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """What a cluster file changed: names of components."""
-
-    added: tuple[str, ...] = ()
-    changed: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.changed or self.removed)
-
-    def __repr__(self) -> str:
-        parts = [f"+ {name}" for name in self.added]
-        parts += [f"changed {name}" for name in self.changed]
-        parts += [f"\N{MINUS SIGN} {name}" for name in self.removed]
-        return ", ".join(parts) or "nothing changed"
 
 
 class Cluster:
@@ -173,7 +155,7 @@ class Cluster:
         now = self.registry.declare(self.name, spec)
         component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
         component.change = self._change(component, before, now)
-        if component.change.kind == "kept" and (replace or _gave_up(now)):
+        if component.change.kind == "kept" and (replace or gave_up(now)):
             now = self.registry.restart(self.name, declared.name)
             kind = "replaced" if replace else "started"
             component.change = self._change(component, before, now, kind)
@@ -334,7 +316,7 @@ class Cluster:
         selection = select_output(self.registry, self.name, name)
         if selection is None:
             raise self._without_output(name)
-        return read_lines(self.registry, self.name, selection, n, stream, grep)
+        return read_lines(self.registry, self.name, [selection], n, stream, grep)
 
     def has_output(self, name: str) -> bool:
         """Whether palm keeps the output of a component, or process, of this name."""
@@ -431,6 +413,15 @@ class Cluster:
         component.change = Change("started")
         component.generation, component.over = now.generation, _over(now)
 
+    def resume(self, name: str) -> None:
+        """Start a component that was stopped, as it was; does not wait for it."""
+        component = self[name]
+        self._ensure_alive()
+        before = self._find(name)
+        now = self.registry.start(self.name, name)
+        component.change = Change("started" if before is None or not before.desired else "kept")
+        component.generation, component.over = now.generation, _over(before)
+
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
         self._ensure_alive()
@@ -447,7 +438,7 @@ class Cluster:
         self.registry.remove(self.name, name)
         self._known.pop(name, None)
 
-    def apply(self, path: str | Path) -> Diff:
+    def apply(self, path: str | Path | ClusterFile) -> Diff:
         """Put a cluster file in force: what it names is started, changed or stopped.
 
         Raises
@@ -455,29 +446,43 @@ class Cluster:
         ConfigError
             With file, line and key of what is wrong.
         """
-        file = Path(path)
-        try:
-            text = file.read_text("utf-8")
-        except OSError as error:
-            raise ConfigError(f"{file} cannot be read: {error.strerror}", key="FILE") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"{file} is not UTF-8 text", key="FILE") from error
+        file = path if isinstance(path, ClusterFile) else ClusterFile.read(path)
         self._ensure_alive()
         before = {each.name: each for each in self.registry.components(self.name)}
-        self.registry.set_cluster(self.name, text, str(file), str(file.absolute().parent))
+        self.put(file)
         after = {each.name: each for each in self.registry.components(self.name)}
-        for each in [*after.values()]:
-            # What gave up gets another chance, as with `start`: a script may be there by now.
-            if not each.owner and _gave_up(each):
-                after[each.name] = self.registry.restart(self.name, each.name)
-        # What is no longer declared is listed, too, until it has ended; nothing of it is desired.
-        old = {name for name, each in before.items() if each.desired}
-        new = {name for name, each in after.items() if each.desired}
-        return Diff(
-            added=tuple(n for n in after if n in new - old),
-            changed=tuple(n for n in after if n in new & old and _differs(before[n], after[n])),
-            removed=tuple(n for n in before if n in old - new),
+        return Diff.between(before, after)
+
+    def put(
+        self, file: ClusterFile, *, expected_version: int | None = None, note: str = ""
+    ) -> schema.ConfigApplied:
+        """Put a cluster file in force, and say which version it is and what it changed.
+
+        With ``expected_version`` only if that one is in force (0: none is), else `Refused` has
+        the code "version". What gave up is started again, as with `start`.
+        """
+        self._ensure_alive()
+        applied = self.registry.set_cluster(
+            self.name, file.text, file.name, file.folder,
+            expected_version=expected_version, note=note,
+        )  # fmt: skip
+        try_again(self.registry, self.name)
+        return applied
+
+    def rollback(
+        self,
+        version: int | None = None,
+        *,
+        expected_version: int | None = None,
+        note: str = "",
+    ) -> schema.ConfigApplied:
+        """Put an older version of its file in force, the one before by default; else as `put`."""
+        self._ensure_alive()
+        applied = self.registry.rollback_config(
+            self.name, version, expected_version=expected_version, note=note
         )
+        try_again(self.registry, self.name)
+        return applied
 
     def down(self, grace: float = 5.0) -> None:
         """End the cluster: its components, its runner and, if it was the last, the registry.
@@ -566,12 +571,3 @@ def _over(component: schema.ComponentStatus | None) -> frozenset[str]:
 
 def _lives(component: schema.ComponentStatus) -> bool:
     return any(replica.state in _LIVING for replica in component.replicas)
-
-
-def _gave_up(component: schema.ComponentStatus) -> bool:
-    wanted = [r for r in component.replicas if r.replica < component.desired]
-    return any(r.state == "failed" and r.generation == component.generation for r in wanted)
-
-
-def _differs(before: schema.ComponentStatus, after: schema.ComponentStatus) -> bool:
-    return (before.generation, before.desired) != (after.generation, after.desired)

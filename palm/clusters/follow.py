@@ -1,10 +1,10 @@
-"""Output of a component as it comes, until the component is over."""
+"""Output of components as it comes, until they are over."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from palm.clusters.output import Line, LineReader
 from palm.registry_api import schema
@@ -21,57 +21,96 @@ _POLL = 0.02
 _OVER = ("stopped", "failed")
 
 
-def follow(cluster: Cluster, name: str, since: str, grep: str | None = None) -> Iterator[Line]:
-    """Yield the lines that a component, or one of its processes, writes after a cursor.
+def follow(
+    cluster: Cluster,
+    names: str | Sequence[str],
+    since: str,
+    grep: str | None = None,
+    stream: str | None = None,
+) -> Iterator[Line]:
+    """Yield the lines that components, or processes of theirs, write after a cursor.
 
-    Ends when it is over and all that it wrote was yielded; of lines in which the regular
-    expression ``grep`` is found, if one is given. What the registry leaves out, since it comes
-    faster than anybody reads, is told in a line.
+    Ends when all of them are over and all that they wrote was yielded; of lines in which the
+    regular expression ``grep`` is found, if one is given. No names: all of the cluster, until it
+    has ended. What the registry leaves out, since it comes faster than anybody reads, is told in
+    a line.
     """
     pattern = compile_pattern(grep)
-    for line in _all(cluster, name, since):
-        if pattern is None or pattern.search(line.text):
+    known = cluster.registry.components(cluster.name)
+    given = [names] if isinstance(names, str) else names
+    for line in _all(cluster, [_Followed(name, _owner(known, name)) for name in given], since):
+        wanted = stream in (None, line.stream)
+        if wanted and (pattern is None or pattern.search(line.text)):
             yield line
 
 
-def _all(cluster: Cluster, name: str, since: str) -> Iterator[Line]:
+class _Followed(NamedTuple):
+    """A component, or a process, whose lines are wanted."""
+
+    name: str
+    owner: str
+
+    def is_over(self, status: schema.ClusterStatus) -> bool:
+        return _is_over(_component(status, self.owner), self.name)
+
+
+def _all(cluster: Cluster, wanted: Sequence[_Followed], since: str) -> Iterator[Line]:
     reader = LineReader()
-    owner = _owner(cluster, name)
     cursor = since
-    with cluster.live(("status", "output"), since, components=[owner]) as feed:
+    owners = sorted({each.owner for each in wanted})
+    with cluster.live(("status", "output"), since, components=owners) as feed:
         for frame in feed:
             cursor = frame.cursor
             if frame.topic == "output":
-                yield from _lines(reader, frame.data, name)
+                yield from _lines(reader, frame.data, wanted)
             elif frame.topic == "skipped":
-                yield _skipped(name, frame.data)
-            elif frame.topic == "status" and _is_over(_component(frame.data, owner), name):
+                yield _skipped(", ".join(each.name for each in wanted) or "palm", frame.data)
+            elif frame.topic == "status" and _ends(frame.data, wanted):
                 break
-    yield from _last_words(cluster, owner, name, reader, cursor)
+    yield from _last_words(cluster, owners, wanted, reader, cursor)
+
+
+def _ends(status: schema.ClusterStatus, wanted: Sequence[_Followed]) -> bool:
+    return status.state == "ended" or (
+        bool(wanted) and all(each.is_over(status) for each in wanted)
+    )
 
 
 def _last_words(
-    cluster: Cluster, owner: str, name: str, reader: LineReader, cursor: str
+    cluster: Cluster,
+    owners: Sequence[str],
+    wanted: Sequence[_Followed],
+    reader: LineReader,
+    cursor: str,
 ) -> Iterator[Line]:
     deadline = time.monotonic() + _LAST_WORDS
-    replicas = _replicas(_component(cluster.registry.cluster_status(cluster.name), owner), name)
+    status = cluster.registry.cluster_status(cluster.name)
+    replicas = [
+        replica
+        for component in status.components
+        for replica in component.replicas
+        if _is_wanted(wanted, component.name, replica.name)
+    ]
     while True:
         # Looked at first: what is stored by then is in the page.
         complete = all(_is_stored(cluster, replica) for replica in replicas)
-        page = cluster.registry.output(cluster.name, owner, cursor=cursor)
+        page = cluster.registry.output(cluster.name, owners, cursor=cursor)
         cursor = page.cursor
-        yield from _lines(reader, page.records, name)
+        yield from _lines(reader, page.records, wanted)
         if not page.more and (complete or time.monotonic() > deadline):
             break
         time.sleep(_POLL)
     for replica in replicas:
         for stream, text in reader.rest(replica.instance):
-            yield Line(replica.name, stream, text, time.time(), replica.instance)
+            yield Line(replica.name, stream, text, time.time(), replica.instance, text)
 
 
-def _owner(cluster: Cluster, name: str) -> str:
+def _is_wanted(wanted: Sequence[_Followed], component: str, process: str) -> bool:
+    return not wanted or any(each.name in (component, process) for each in wanted)
+
+
+def _owner(components: Sequence[schema.ComponentStatus], name: str) -> str:
     """The component that has the name, or a process of that name."""
-    components = cluster.registry.components(cluster.name)
     for component in components:
         if component.name != name and any(r.name == name for r in component.replicas):
             return component.name
@@ -108,10 +147,12 @@ def _is_stored(cluster: Cluster, replica: schema.ReplicaStatus) -> bool:
     return True
 
 
-def _lines(reader: LineReader, records: list[schema.OutputRecord], name: str) -> Iterator[Line]:
+def _lines(
+    reader: LineReader, records: list[schema.OutputRecord], wanted: Sequence[_Followed]
+) -> Iterator[Line]:
     for record in records:
         for line in reader.read(record):
-            if name in (record.component, record.name):
+            if _is_wanted(wanted, record.component, record.name):
                 yield line
 
 

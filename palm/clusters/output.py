@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from palm.errors import ConfigError
@@ -27,13 +27,17 @@ LONGEST_LINE = 64 * 1024
 
 
 class Line(NamedTuple):
-    """A line that a process wrote, safe to show. ``instance`` is the life of it that did."""
+    """A line that a process wrote, safe to show. ``instance`` is the life of it that did.
+
+    ``raw`` is what it wrote, with what a terminal would obey.
+    """
 
     process: str
     stream: str
     text: str
     time: float
     instance: str = ""
+    raw: str = ""
 
 
 class LineReader:
@@ -101,34 +105,48 @@ def _shown(record: OutputRecord) -> str:
 
 
 class Selection(NamedTuple):
-    """Whose output is meant: that of a component, or else of one process."""
+    """Whose output is meant: that of a component, or else of one process of it; or else all."""
 
-    component: str | None = None
-    process: str | None = None
+    component: str = ""
+    process: str = ""
+
+    @property
+    def name(self) -> str:
+        """The name that was given for it."""
+        return self.process or self.component
+
+    def has(self, record: OutputRecord) -> bool:
+        """Whether a record is meant."""
+        return not self.name or self.name in (record.component, record.name)
 
 
 def select_output(client: RegistryClient, cluster: str, name: str) -> Selection | None:
     """Return what is meant by a name; None if nothing of that name ever wrote anything."""
     components = client.components(cluster)
     if any(each.name == name for each in components):
-        return Selection(component=name)
-    if any(replica.name == name for each in components for replica in each.replicas):
-        return Selection(process=name)
-    for selection in (Selection(component=name), Selection(process=name)):
-        if client.output(cluster, selection.component, name=selection.process, lines=1).records:
-            return selection
+        return Selection(name)
+    for each in components:
+        if any(replica.name == name for replica in each.replicas):
+            return Selection(each.name, name)
+    if client.output(cluster, name, lines=1).records:
+        return Selection(name)
+    for record in client.output(cluster, name=name, lines=1).records:
+        return Selection(record.component, name)
     return None
 
 
 def read_lines(
     client: RegistryClient,
     cluster: str,
-    selection: Selection,
+    selections: Sequence[Selection],
     n: int,
     stream: str | None = None,
     grep: str | None = None,
+    since: float | None = None,
 ) -> tuple[list[Line], str]:
-    """Return the last ``n`` lines, and the cursor from which the live feed goes on.
+    """Return the last ``n`` lines of all that is meant, and where the live feed goes on.
+
+    ``since`` is a time, before which lines do not count.
 
     Raises
     ------
@@ -138,15 +156,21 @@ def read_lines(
     if stream is not None and stream not in STREAMS:
         raise ConfigError(f"no such stream: {stream!r}", hint="stdout or stderr")
     compile_pattern(grep)  # before anything is read
-    page = client.output(
-        cluster,
-        selection.component,
-        name=selection.process,
-        stream=stream,
-        lines=n,
-        regex=grep,
-    )
-    return last_lines(page.records, n), page.cursor
+    one = selections[0].process if len(selections) == 1 else ""
+    owners = [] if one else sorted({each.component for each in selections} - {""})
+    found: list[OutputRecord] = []
+    page = None
+    cursor = ""
+    while page is None or (page.more and page.first and len(found) < n):
+        page = client.output(
+            cluster, owners, name=one, stream=stream, lines=n, regex=grep, since=since,
+            before="" if page is None else page.first,
+        )  # fmt: skip
+        cursor = cursor or page.cursor
+        # Of some components only a process is meant, which one question cannot say.
+        wanted = [r for r in page.records if any(each.has(r) for each in selections)]
+        found = [*wanted, *found]
+    return last_lines(found, n), cursor
 
 
 def shown(lines: Iterable[Line], *, tell_apart: bool) -> list[str]:
@@ -155,4 +179,5 @@ def shown(lines: Iterable[Line], *, tell_apart: bool) -> list[str]:
 
 
 def _line(record: OutputRecord, text: str) -> Line:
-    return Line(record.name, record.stream, printable(text), record.time, record.instance)
+    shown = printable(text)
+    return Line(record.name, record.stream, shown, record.time, record.instance, text)

@@ -407,7 +407,7 @@ class RegistryClient:
     def output(
         self,
         key: str,
-        component: str | None = None,
+        component: str | Sequence[str] | None = None,
         *,
         name: str | None = None,
         replica: int | None = None,
@@ -423,9 +423,10 @@ class RegistryClient:
     ) -> schema.OutputPage:
         """Return stored output after `cursor`; or, with `lines`, the last lines of it.
 
-        `component` and `name` (of one process) select; `since` and `until` are times. With `grep`
-        only lines that contain this text count, with `regex` those that this regular expression
-        (of RE2's) finds; a page of lines has ``more`` if there are others `before` its ``first``.
+        `component`, or several, and `name` (of one process) select; `since` and `until` are
+        times. With `grep` only lines that contain this text count, with `regex` those that this
+        regular expression (of RE2's) finds; a page of lines has ``more`` if there are others
+        `before` its ``first``.
         """
         query = {
             "component": component, "name": name, "replica": replica, "stream": stream,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from palm.errors import RegistryError
-from palm.runner.process import PRIVATE
+from palm.runner.process import own_variables_removed
 from palm.runtime.records import is_running, process_start_time
 
 __all__ = ["Background"]
@@ -75,7 +75,7 @@ class Background:
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:
     """Ours, but for what says that we are a component: what is left to itself is part of none."""
-    env = {key: value for key, value in os.environ.items() if key not in PRIVATE}
+    env = own_variables_removed(os.environ)
     return {**env, "PALM_INSTANCE": "", **more}
 
 

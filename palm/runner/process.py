@@ -19,18 +19,18 @@ from palm.runtime.records import is_running, process_identity, process_start_tim
 from palm.spec.process import ProcessSpec
 
 __all__ = [
-    "PRIVATE",
     "AdoptedProcess",
     "Process",
     "Watchable",
     "component_environment",
+    "own_variables_removed",
     "signal_name",
     "spawn",
 ]
 
 #: Never handed on: ours alone, or a tie of ipykernel to the notebook's kernel that would end a
 #: component (and that palm replaces by a tie of its own).
-PRIVATE = (
+_PRIVATE = (
     "JPY_PARENT_PID",
     "PALM_BIND",
     "PALM_COMPONENT",
@@ -48,7 +48,7 @@ def component_environment(
     base: Mapping[str, str], spec: ProcessSpec, instance: str
 ) -> dict[str, str]:
     """The environment of a component: ``base``, what the spec adds, and what palm says of it."""
-    env = {key: value for key, value in base.items() if key not in PRIVATE}
+    env = own_variables_removed(base)
     if "PALM_COMPONENT" in base:  # we are a component ourselves: our master is not the child's
         env.pop("PALM_MASTER", None)
     env |= {"PALM_COMPONENT": spec.name, "PALM_REPLICA": str(spec.replica)}
@@ -56,6 +56,11 @@ def component_environment(
     env |= {key: value for key, value in spec.env.items() if key != "JPY_PARENT_PID"}
     env["PALM_INSTANCE"] = instance
     return env
+
+
+def own_variables_removed(env: Mapping[str, str]) -> dict[str, str]:
+    """An environment without what makes one process that very component."""
+    return {key: value for key, value in env.items() if key not in _PRIVATE}
 
 
 _Exit = TypeVar("_Exit", covariant=True)

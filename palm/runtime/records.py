@@ -25,6 +25,7 @@ __all__ = [
     "last_record",
     "live_records",
     "process_environment",
+    "process_folder",
     "process_identity",
     "process_start_time",
     "publish_record",
@@ -169,6 +170,16 @@ def process_environment(pid: int) -> dict[str, str]:
 
 
 _HAS_PROC = os.path.exists("/proc/self/stat")
+
+
+def process_folder(pid: int) -> str:
+    """Return the folder that process `pid` of ours is in; "" if that cannot be told."""
+    import psutil  # slow to load, and few ask
+
+    try:
+        return str(psutil.Process(pid).cwd())
+    except psutil.Error:
+        return ""
 
 
 def _is_alive(record: ComponentRecord) -> bool:

@@ -37,7 +37,8 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "palm.engines": ("palm.clients", "palm.runner"),
     "palm.clusters": ("palm.clients", "palm.runner"),
     "palm.cli.parser": ("palm.spec",),
-    "palm.cli.arguments": ("palm.spec", "palm.cli.parser"),
+    "palm.cli.tree": ("palm.spec", "palm.cli.parser"),
+    "palm.cli.arguments": ("palm.cli.tree",),
     "palm.cli": (
         "palm.servers",
         "palm.gateways",
@@ -112,6 +113,8 @@ LIGHT = {"zmq", "msgspec"}
 LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
     "cryptography": ("palm_registry.certificate",),
+    "jupyter_client": ("palm.cli.kernels",),
+    "pyarrow": ("palm.cli.items",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
     "palm.cli.background": (
         "palm.cli.commands.hub",
@@ -126,14 +129,23 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.runtime.journal": ("palm.servers.listening",),
     "palm.servers.picture": ("palm.servers.topology",),
     "palm.runtime.sqlitecache": ("palm.runtime.cache",),
-    "palm.registry_api.live": ("palm.cli.commands.logs", "palm.registry_api.client"),
+    "palm.registry_api.live": (
+        "palm.cli.commands.events",
+        "palm.cli.commands.logs",
+        "palm.registry_api.client",
+    ),
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
     "psycopg": ("palm_registry.store.postgresql",),
     "pandas": ("palm.clusters.load", "palm.clusters.status"),
     "psutil": ("palm.runtime.usage", "palm.runtime.records", "palm.runtime.processes"),
     "prometheus_client": ("palm_registry.exposition",),
-    "rich": ("palm.cli.commands.top", "palm.cli.tables"),
+    "rich": (
+        "palm.cli.clusterfiles",
+        "palm.cli.commands.top",
+        "palm.cli.progress",
+        "palm.cli.tables",
+    ),
 }
 
 

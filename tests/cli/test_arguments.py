@@ -31,8 +31,27 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("status", {"json": False}),
         ("--cluster c status", {"cluster": "c"}),
         ("status --cluster c", {"cluster": "c"}),
-        ("logs foo", {"name": "foo", "n": 100, "grep": None, "follow": False}),
+        ("logs foo", {"names": ["foo"], "n": None, "grep": None, "follow": False}),
         ("logs foo -n 5 --grep x -f", {"n": 5, "grep": "x", "follow": True}),
+        ("logs --all --stream stderr --raw", {"all": True, "stream": "stderr", "raw": True}),
+        ("logs foo bar --since 2000-01-01T00:00+00:00", {"since": 946684800.0}),
+        ("apply c.toml", {"file": "c.toml", "dry_run": False, "timeout": 60.0, "note": ""}),
+        ("rollback 3 --dry-run --no-wait", {"version": 3, "dry_run": True, "no_wait": True}),
+        ("diff", {"what": None, "other": None, "unified": False}),
+        ("diff 1 2 -u", {"what": "1", "other": 2, "unified": True}),
+        ("history -n 5", {"version": None, "n": 5}),
+        ("check -", {"file": "-", "strict": False}),
+        ("nodes", {"action": None}),
+        ("nodes remove n1 --yes", {"action": "remove", "name": "n1", "yes": True}),
+        ("scale w 3", {"name": "w", "replicas": 3, "timeout": 30.0}),
+        ("start a b", {"names": ["a", "b"], "no_wait": False}),
+        ("exec w -- ls -la -- -c x", {"name": "w", "program": ["ls", "-la", "--", "-c", "x"]}),
+        ("exec w --replica 1 -- sh", {"replica": 1, "program": ["sh"], "code": None}),
+        ("exec w -c x", {"code": "x", "program": []}),
+        ("exec --json w -- ls --json --cluster c", {"json": True, "cluster": None}),
+        ("events -f --since 0", {"follow": True, "n": None}),
+        ("job foo.f a.csv", {"function": "foo.f", "file": "a.csv", "errors": "skip", "retries": 0}),
+        ("job foo.f --item 1 --item 2", {"item": ["1", "2"], "file": None}),
         ("stop a b", {"names": ["a", "b"], "all": False, "grace": 5.0}),
         ("stop --all --grace 0.5", {"names": [], "all": True, "grace": 0.5}),
         ("version", {"command": "version"}),
@@ -91,6 +110,7 @@ def test_what_a_shell_may_say(line: str, expected: dict[str, object]) -> None:
         ("attach other", {"name": "other"}),
         ("restart foo", {"name": "foo"}),
         ("signal foo usr1 --replica 2", {"name": "foo", "signal": "SIGUSR1", "replica": 2}),
+        ("scale w 3", {"name": "w", "replicas": 3}),
         ("server s.py --name a -o s", {"target": "s.py", "out": "s", "replace": False}),
         ("pipeline s.py --name b --previous a", {"previous": "a", "to_client": None}),
         ("sink s.py --name c --previous a,b", {"previous": "a,b"}),
@@ -131,6 +151,23 @@ def test_what_a_notebook_may_say(line: str, expected: dict[str, object]) -> None
         ("token add ci --scope viewr", r"no such value: viewr; did you mean viewer\?"),
         ("token add ci --scope viewer --expires soon", r"'soon' is not a duration"),
         ("token", r"required: ACTION"),
+        ("logs", r"give either names or --all"),
+        ("logs foo --all", r"give either names or --all"),
+        ("logs foo --since soon", r"'soon' is no time that is over, as 90s, 5m"),
+        ("logs foo --stream stdeer", r"no such value: stdeer; did you mean stderr\?"),
+        ("exec foo", r"give either a program, behind --, or -c CODE"),
+        ("exec foo -c x -- ls", r"give either a program, behind --, or -c CODE"),
+        ("exec foo ls", r"unexpected argument: ls"),
+        ("exec -- ls", r"required: NAME \(see palm exec --help"),
+        ("scale foo many", r"'many' is not a whole number"),
+        ("rollback 0", r"it must be 1 or more"),
+        ("diff 1 x", r"'x' is not a whole number"),
+        ("job foo.f a.json --item 1", r"--item is in place of a file"),
+        ("job foo.f --lines --format csv", r"--lines and --format do not agree"),
+        ("job foo.f --errors retrun", r"no such value: retrun; did you mean return\?"),
+        ("job foo.f --csv --errors return", r"an error has no columns"),
+        ("job foo.f --timeout 0", r"a call needs more than no time"),
+        ("nodes remvoe", r"no such value: remvoe; did you mean remove\?"),
     ],
 )
 def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -> None:
@@ -139,7 +176,10 @@ def test_what_cannot_be_understood_is_said_in_a_sentence(line: str, text: str) -
     assert isinstance(caught.value, ConfigError)
 
 
-@pytest.mark.parametrize("line", ["worker w.py", "master --name foo -d", "ps", "version"])
+@pytest.mark.parametrize(
+    "line",
+    ["worker w.py", "master --name foo -d", "ps", "version", "scale w 3 --no-wait", "job foo.f"],
+)
 def test_notebook_has_a_subset(line: str) -> None:
     with pytest.raises(ArgumentsError):
         parse(line, notebook=True)

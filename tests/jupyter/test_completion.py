@@ -30,10 +30,11 @@ def complete(line: str) -> list[str]:
     ("line", "expected"),
     [
         ("%palm ", ["--help", "attach", "down", "help", "hub", "logs", "master", "pipeline",
-                    "restart", "server", "sink", "status", "stop", "top", "up"]),
+                    "restart", "scale", "server", "sink", "status", "stop", "top", "up"]),
         ("%palm st", ["status", "stop"]),
         ("x = %palm st", ["status", "stop"]),
         ("%palm stop ", ["--all", "--everyone", "--help", "foo", "foo-worker", "foo-worker-0"]),
+        ("%palm scale ", ["--help", "foo", "foo-worker", "foo-worker-0"]),
         ("%palm stop foo foo-", ["foo-worker", "foo-worker-0"]),
         ("%palm logs foo --g", ["--grep"]),
         ("%palm logs foo -n ", []),

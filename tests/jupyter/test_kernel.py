@@ -202,6 +202,15 @@ def test_component_in_a_kernel_is_shown_and_its_change_said(cluster: Kernel) -> 
     assert "is ready" in cluster.ok("%palm restart live").bundles[-1]["text/plain"]
 
 
+def test_scale_runs_another_number_of_processes(cluster: Kernel) -> None:
+    cluster.ok("c = %palm scale foo-worker 3")
+    cluster.ok("assert (c.replicas, len(c.pids)) == (3, 3), c.pids\nold = c.pids[:2]")
+    cluster.ok("c = %palm scale foo-worker 2")
+    cluster.ok("assert c.replicas == 2 and c.pids[:2] == old, 'what stays is not touched'")
+    result = cluster.run("%palm scale foo-wroker 2")
+    assert result.error is not None and "did you mean 'foo-worker'?" in str(result.error)
+
+
 def test_following_shows_lines_as_they_come_and_ends_at_an_interrupt(cluster: Kernel) -> None:
     running = cluster.start("%palm logs foo -f -n 1")
     wait_for_output(cluster, "joined")

@@ -1,0 +1,113 @@
+"""``palm nodes``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from palm.cli.attach import known
+from palm.cli.failures import FAILED, OK, USAGE, CommandFailed, no_such_name
+from palm.cli.tables import duration, show_table
+from palm.clusters import Cluster
+from palm.registry_api.schema import ClusterStatus, NodeInfo
+
+__all__ = ["run"]
+
+_HEAD = ("NAME", "STATE", "CORES", "LABELS", "CPU%", "PROCESSES", "ADDRESS", "HEARD")
+_NUMBERS = ("CORES", "CPU%", "PROCESSES")
+#: States of a process that is gone.
+_GONE = ("stopped", "failed")
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node and what it has to do; ``cpu`` is 1 for a core that is busy, None: not known."""
+
+    info: NodeInfo
+    processes: int
+    cpu: float | None
+
+    @property
+    def state(self) -> str:
+        return "ready" if self.info.alive else "lost"
+
+    def values(self) -> dict[str, Any]:
+        values: dict[str, Any] = msgspec.to_builtins(self.info)
+        return values | {"state": self.state, "processes": self.processes, "cpu": self.cpu}
+
+
+def run(arguments: Namespace) -> int:
+    """Show the nodes of the cluster, or remove one."""
+    with known() as cluster:
+        nodes = _nodes(cluster)
+        if arguments.action == "remove":
+            return _remove(cluster, nodes, arguments)
+        if arguments.json:
+            print(json.dumps({"cluster": cluster.name, "nodes": [n.values() for n in nodes]}))
+        elif nodes:
+            show_table(_HEAD, [_row(node, time.time()) for node in nodes], _NUMBERS)
+        else:
+            print(f"no node is in cluster {cluster.name!r}: palm up starts a runner here")
+    return OK
+
+
+def _nodes(cluster: Cluster) -> list[_Node]:
+    status = cluster.registry.cluster_status(cluster.name)
+    cpu: dict[str, float] = {}
+    for sample in cluster.registry.metrics(cluster.name).samples:
+        if sample.cpu is not None:
+            cpu[sample.node] = cpu.get(sample.node, 0.0) + sample.cpu
+    running = _running(status)
+    # Asked by themselves: in a status it is as old as the latest change.
+    nodes = sorted(cluster.registry.nodes(cluster.name), key=lambda each: each.name)
+    return [_Node(info, running[info.name], cpu.get(info.name)) for info in nodes]
+
+
+def _running(status: ClusterStatus) -> Counter[str]:
+    return Counter(
+        replica.node
+        for component in status.components
+        for replica in component.replicas
+        if replica.state not in _GONE
+    )
+
+
+def _row(node: _Node, now: float) -> tuple[str, ...]:
+    info = node.info
+    labels = ", ".join(f"{key}={value}" for key, value in sorted(info.labels.items()))
+    cpu = "" if node.cpu is None else f"{100 * node.cpu:.0f}"
+    heard = f"{duration(now - info.seen)} ago" if info.seen else ""
+    cores = str(info.cores or "")
+    return (info.name, node.state, cores, labels, cpu, str(node.processes), info.address, heard)
+
+
+def _remove(cluster: Cluster, nodes: list[_Node], arguments: Namespace) -> int:
+    chosen = next((node for node in nodes if node.info.name == arguments.name), None)
+    if chosen is None:
+        names = [node.info.name for node in nodes]
+        raise no_such_name(arguments.name, names, cluster.name, "node")
+    if chosen.processes and not arguments.yes:
+        _confirm(chosen)
+    cluster.registry.leave(cluster.name, chosen.info.id)
+    if arguments.json:
+        found = {"removed": chosen.info.name, "processes": chosen.processes}
+        print(json.dumps({"cluster": cluster.name, **found}))
+    else:
+        print(f"removed {chosen.info.name}: its runner ends what it runs, and itself")
+    return OK
+
+
+def _confirm(node: _Node) -> None:
+    runs = f"{node.info.name} runs {node.processes} process{'es' * (node.processes > 1)}"
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"{runs}; to remove it all the same: --yes", USAGE)
+    print(f"{runs}. Remove it? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise CommandFailed("nothing was removed", FAILED)

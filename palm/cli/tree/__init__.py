@@ -1,0 +1,1 @@
+"""The argument tree of ``palm``, by what the commands are for."""

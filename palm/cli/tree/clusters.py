@@ -1,0 +1,142 @@
+"""Arguments of the commands that change a cluster or its components."""
+
+from __future__ import annotations
+
+import argparse
+
+from palm.cli.parser import Parser, read_duration, read_number, read_seconds, read_signal
+from palm.cli.tree.base import Tree
+
+__all__ = [
+    "add_attach",
+    "add_down",
+    "add_nodes",
+    "add_restart",
+    "add_runner",
+    "add_scale",
+    "add_signal",
+    "add_start",
+    "add_stop",
+    "add_up",
+]
+
+
+def add_up(tree: Tree) -> None:
+    """``palm up``."""
+    parser = tree.add("up", "start the cluster, in the background, if it does not run")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="a cluster file to put in force")
+    parser.add_argument(
+        "--linger", metavar="TIME", type=read_duration, default=None,
+        help="how long it goes on after the last notebook that used it: 0, 90s, 2m, forever"
+        + (" (2m)" if tree.notebook else " (a new one: forever)"),
+    )  # fmt: skip
+    parser.add_argument(
+        "--timeout", metavar="S", type=read_seconds, default=60.0,
+        help="with FILE: seconds in which all must be ready (60)",
+    )  # fmt: skip
+
+
+def add_down(tree: Tree) -> None:
+    """``palm down``."""
+    tree.add("down", "end the cluster: its components, its runner and, if it was the last, the"
+             " registry")  # fmt: skip
+
+
+def add_attach(tree: Tree) -> None:
+    """``palm attach``."""
+    parser = tree.add("attach", "use a cluster that runs")
+    parser.add_argument("name", metavar="CLUSTER", nargs="?", help="its name (the only one)")
+
+
+def add_runner(tree: Tree) -> None:
+    """``palm runner``."""
+    parser = tree.add("runner", "run what a registry assigns to this machine")
+    parser.add_argument("--name", metavar="NODE", help="name as a node (that of the machine)")
+    parser.add_argument("--config", metavar="FILE", help="what this machine is, a node.toml")
+    parser.add_argument("--address", metavar="HOST", help="where other nodes reach this one")
+    parser.add_argument(
+        "--ports", metavar="FIRST-LAST", help="ports for sockets of components (any free ones)"
+    )
+    # For a registry and a cluster that are being made by whoever started this one.
+    parser.add_argument("--patience", type=read_seconds, default=0.0, help=argparse.SUPPRESS)
+
+
+def add_restart(tree: Tree) -> None:
+    """``palm restart``."""
+    parser = tree.add("restart", "replace the processes of a component by new ones")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument(
+        "--timeout", metavar="S", type=read_seconds, default=30.0,
+        help="seconds in which it must be ready (30)",
+    )  # fmt: skip
+
+
+def add_scale(tree: Tree) -> None:
+    """``palm scale``."""
+    parser = tree.add("scale", "run another number of processes of a component")
+    parser.epilog = f"Example: {parser.prog} foo-worker 4"
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument("replicas", metavar="N", type=read_number, help="how many processes")
+    if not tree.notebook:
+        _add_wait(parser)
+
+
+def add_start(tree: Tree) -> None:
+    """``palm start``."""
+    parser = tree.add("start", "start components that were stopped, as they were")
+    parser.epilog = "Example: palm stop foo-worker; palm start foo-worker"
+    parser.add_argument("names", metavar="NAME", nargs="+", help="names of the components")
+    _add_wait(parser)
+
+
+def _add_wait(parser: Parser) -> None:
+    parser.add_argument(
+        "--timeout", metavar="S", type=read_seconds, default=30.0,
+        help="seconds in which all must be ready (30)",
+    )  # fmt: skip
+    parser.add_argument("--no-wait", action="store_true", help="do not wait until all is ready")
+
+
+def add_nodes(tree: Tree) -> None:
+    """``palm nodes``."""
+    actions = tree.actions(
+        tree.add("nodes", "show the machines of the cluster, or remove one"), required=False
+    )
+    actions.add("list", "show the nodes, and what they have to do")
+    each = actions.add("remove", "forget a node: what it ran goes to others, its runner ends")
+    each.add_argument("name", metavar="NAME", help="name of the node")
+    each.add_argument("--yes", action="store_true", help="do not ask, also if it runs something")
+
+
+def add_stop(tree: Tree) -> None:
+    """``palm stop``."""
+    parser = tree.add("stop", "end components")
+    parser.add_argument("names", metavar="NAME", nargs="*", help="names of the components")
+    what = "all that this notebook started" if tree.notebook else "all of the cluster"
+    parser.add_argument("--all", action="store_true", help=what)
+    if tree.notebook:
+        parser.add_argument(
+            "--everyone", action="store_true", help="with --all: what others started, too"
+        )
+    else:
+        parser.add_argument(
+            "--grace", metavar="S", type=read_seconds, default=5.0, help="seconds before a kill (5)"
+        )
+    parser.check = lambda found: _check_stop(parser, found)
+
+
+def _check_stop(parser: Parser, found: argparse.Namespace) -> None:
+    if bool(found.names) == found.all:
+        parser.error("give either names or --all")
+    if getattr(found, "everyone", False) and not found.all:
+        parser.error("--everyone belongs to --all")
+
+
+def add_signal(tree: Tree) -> None:
+    """``palm signal``."""
+    parser = tree.add("signal", "send a signal to the processes of a component")
+    parser.add_argument("name", metavar="NAME", help="name of the component")
+    parser.add_argument("signal", metavar="SIGNAL", type=read_signal, help="as HUP, or SIGHUP")
+    parser.add_argument(
+        "--replica", metavar="N", type=read_number, help="only to this one, from 0 (to all)"
+    )
