@@ -21,9 +21,9 @@ __all__ = ["main"]
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "dead-letters", "down", "gateway", "hub", "jobs", "logs", "master", "ps", "registry",
-        "restart", "runner", "status", "stop", "tap", "token", "top", "ui", "up", "user",
-        "version", "worker",
+        "completion", "dead-letters", "doctor", "down", "gateway", "gc", "hub", "jobs", "logs",
+        "master", "ps", "registry", "restart", "runner", "status", "stop", "tap", "token", "top",
+        "ui", "up", "user", "version", "worker",
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
 _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the command's name
@@ -42,6 +42,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["complete"]:  # for shells alone, and so in no help
+        complete: Callable[[Sequence[str]], int] = import_module("palm.cli.completing").run
+        return complete(words[2:] if words[1:2] == ["--"] else words[1:])
     try:
         arguments = build_parser().parse_args(argv)
     except HelpRequested as requested:

@@ -10,6 +10,7 @@ import argparse
 from typing import Any, NoReturn
 
 from palm._version import __version__
+from palm.cli.overview import arrange
 from palm.cli.parser import (
     ArgumentsError,
     HelpRequested,
@@ -22,6 +23,7 @@ from palm.cli.parser import (
     read_size,
     read_size_or_none,
 )
+from palm.cli.upkeep import add_installation, add_upkeep, check_installation
 
 __all__ = [
     "ArgumentsError",
@@ -97,8 +99,11 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
         _add_token(tree)
         _add_user(tree)
         tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
-        tree.add("version", "show the version")
+        add_upkeep(tree)
+        tree.add("version", "show the versions of palm, and of what runs of it")
     parser.check = lambda found: _explain(parser, commands, found)
+    if not notebook:
+        arrange(parser, commands)
     return parser
 
 
@@ -168,6 +173,9 @@ def _add_up(tree: _Tree) -> None:
         "--timeout", metavar="S", type=read_seconds, default=60.0,
         help="with FILE: seconds in which all must be ready (60)",
     )  # fmt: skip
+    if not tree.notebook:
+        add_installation(parser)
+        parser.check = lambda found: check_installation(parser, found)
 
 
 def _add_down(tree: _Tree) -> None:

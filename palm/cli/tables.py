@@ -1,11 +1,33 @@
-"""Tables: aligned text for programs and pipes, a little nicer on a terminal."""
+"""Tables: aligned text for programs and pipes, a little nicer on a terminal.
+
+On a terminal states have a colour and a shape, so that neither is needed to tell them apart; the
+word is always there. ``NO_COLOR`` and ``TERM=dumb`` are respected.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
 
-__all__ = ["duration", "show_table"]
+if TYPE_CHECKING:
+    from rich.text import Text
+
+__all__ = ["duration", "show_table", "size"]
+
+#: Columns that hold a state.
+_STATES = ("STATE",)
+#: States by how they are: shape, the same in ASCII, and style.
+_LOOKS: Final = (
+    (("ready", "ok", "alive", "done", "running"), "●", "*", "green"),
+    (
+        ("starting", "stopping", "backing-off", "waiting", "warning", "paused", "lingering"),
+        "◐", "~", "yellow",
+    ),
+    (("failed", "problem", "lost", "unknown", "gone"), "✗", "x", "bold red"),
+    (("stopped", "ended", "cancelled", "exited"), "○", "-", "dim"),
+)  # fmt: skip
+_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def show_table(
@@ -17,21 +39,41 @@ def show_table(
         return
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     for row in (head, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = (
+            cell.rjust(width) if title in right else cell.ljust(width)
+            for title, cell, width in zip(head, row, widths, strict=True)
+        )
         print("  ".join(cells).rstrip())
 
 
 def _show_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
     from rich.console import Console  # slow to load, and of use on a terminal only
     from rich.table import Table
+
+    console = Console(highlight=False)
+    plain = "utf" not in (console.encoding or "").lower()
+    table = Table(box=None, header_style="bold", pad_edge=False, safe_box=plain)
+    for number, title in enumerate(head):
+        # Names are looked for and copied: the text at the end of a row gives way first.
+        table.add_column(
+            title,
+            justify="right" if title in right else "left",
+            no_wrap=number == 0 or title in right or title in _STATES,
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(_cell(title, cell, plain) for title, cell in zip(head, row, strict=True)))
+    console.print(table)
+
+
+def _cell(title: str, cell: str, plain: bool) -> Text:
+    """A cell as text, never as markup: users choose names."""
     from rich.text import Text
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in head:
-        table.add_column(title, justify="right" if title in right else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))  # names are text, never markup
-    Console().print(table)
+    for states, shape, ascii_shape, style in _LOOKS:
+        if title in _STATES and cell.partition(" ")[0] in states:
+            return Text(f"{ascii_shape if plain else shape} {cell}", style=style)
+    return Text(cell)
 
 
 def duration(seconds: float) -> str:
@@ -42,3 +84,11 @@ def duration(seconds: float) -> str:
     if hours < 1:
         return f"{minutes:.0f} min"
     return f"{hours:.0f} h" if days < 2 else f"{days:.0f} d"
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them; units are powers of 1,024."""
+    step = 0
+    while count >= 1024 and step < len(_UNITS) - 1:
+        count, step = count / 1024, step + 1
+    return f"{count:.0f} {_UNITS[step]}" if not step or count >= 10 else f"{count:.1f} {_UNITS[step]}"

@@ -14,6 +14,7 @@ from palm.clusters.cluster import Cluster, Diff
 from palm.clusters.component import Change, Component
 from palm.clusters.finding import attach, clusters, connect, up
 from palm.clusters.follow import follow
+from palm.clusters.leftovers import ClusterState, Leftover, Leftovers
 from palm.clusters.load import ComponentLoad, EdgeLoad, FunctionLoad, Load, Observer
 from palm.clusters.output import Line, LineReader
 from palm.clusters.source import CellSource
@@ -26,12 +27,15 @@ __all__ = [
     "CellSource",
     "Change",
     "Cluster",
+    "ClusterState",
     "Component",
     "ComponentLoad",
     "ComponentStatus",
     "Diff",
     "EdgeLoad",
     "FunctionLoad",
+    "Leftover",
+    "Leftovers",
     "Line",
     "LineReader",
     "Load",

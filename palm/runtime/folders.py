@@ -38,15 +38,33 @@ class Folders:
             Naming the variable to set or the command to run: the folder cannot be made, is not
             ours, or is open to others.
         """
+        found = cls.locate(environ, cluster)
+        found.check()
+        return found
+
+    @classmethod
+    def locate(
+        cls, environ: Mapping[str, str] | None = None, cluster: str | None = None
+    ) -> Folders:
+        """Say where the folders of `cluster` are, or would be; nothing is made or looked at.
+
+        Raises
+        ------
+        ConfigError
+            The name is none, or a variable has no absolute path.
+        """
         env = os.environ if environ is None else environ
         name = check_name(cluster or env.get("PALM_CLUSTER") or "default")
         state = _from_environment(env, "PALM_STATE_DIR") or _default_state()
         run = _from_environment(env, "PALM_RUN_DIR") or _default_run()
-        _check_ancestors(state, "PALM_STATE_DIR")
-        _check_ancestors(run, "PALM_RUN_DIR")
-        private_folder(state, "PALM_STATE_DIR")
-        private_folder(run, "PALM_RUN_DIR")
         return cls(run, state, name)
+
+    def check(self) -> None:
+        """Make both folders, unless they are there; raise as `find` does."""
+        _check_ancestors(self.state, "PALM_STATE_DIR")
+        _check_ancestors(self.run, "PALM_RUN_DIR")
+        private_folder(self.state, "PALM_STATE_DIR")
+        private_folder(self.run, "PALM_RUN_DIR")
 
     @property
     def components(self) -> Path:

@@ -35,6 +35,8 @@ __all__ = [
     "check_ipc_server",
     "check_libzmq",
     "ensure_keys",
+    "is_listening",
+    "libzmq_version",
     "load_key",
     "secure_connect",
     "secure_ipc_bind",
@@ -82,6 +84,11 @@ def check_libzmq() -> None:
             "this libzmq was built without CURVE, so nothing could be kept private: "
             "pip install -U --force-reinstall pyzmq"
         )
+
+
+def libzmq_version() -> str:
+    """The version of the libzmq that pyzmq has loaded."""
+    return zmq.zmq_version()
 
 
 # -- socket options ---------------------------------------------------------------------------
@@ -149,14 +156,15 @@ def check_ipc_bind(path: Path) -> None:
             f"{path} is there and not a socket, and would be lost",
             hint="give an address where no file is",
         )
-    if _is_listening(path):
+    if is_listening(path):
         raise ConfigError(
             f"something listens at ipc://{path} already",
             hint="stop it, or give another address",
         )
 
 
-def _is_listening(path: Path) -> bool:
+def is_listening(path: Path) -> bool:
+    """Say whether anybody listens at an ipc socket."""
     import socket  # slow to load, and needed only where a dead component left its socket behind
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
