@@ -14,6 +14,7 @@ from pathlib import Path
 
 from palm.cli.arguments import build_parser
 from palm.errors import PalmError
+from palm.runtime.folders import Folders
 
 __all__ = ["candidates", "run"]
 
@@ -139,8 +140,6 @@ def _positionals(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 
 def _run_folder() -> Path:
-    from palm.runtime.folders import Folders  # few completions need it
-
     return Folders.locate().run
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rich.text import Text
 
-__all__ = ["duration", "show_table", "size"]
+__all__ = ["duration", "show_table"]
 
 #: Columns that hold a state.
 _STATES = ("STATE",)
@@ -27,7 +27,6 @@ _LOOKS: Final = (
     (("failed", "problem", "lost", "unknown", "gone"), "✗", "x", "bold red"),
     (("stopped", "ended", "cancelled", "exited"), "○", "-", "dim"),
 )  # fmt: skip
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def show_table(
@@ -84,11 +83,3 @@ def duration(seconds: float) -> str:
     if hours < 1:
         return f"{minutes:.0f} min"
     return f"{hours:.0f} h" if days < 2 else f"{days:.0f} d"
-
-
-def size(count: float) -> str:
-    """Bytes as a person reads them; units are powers of 1,024."""
-    step = 0
-    while count >= 1024 and step < len(_UNITS) - 1:
-        count, step = count / 1024, step + 1
-    return f"{count:.0f} {_UNITS[step]}" if not step or count >= 10 else f"{count:.1f} {_UNITS[step]}"

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -69,6 +69,8 @@ class Node:
         Seconds for which the registry may hold back an answer.
     config
         What there is to say of this machine; by default all is found out.
+    ready
+        Called once, when the registry has said for the first time what is to run.
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Node:
         *,
         wait: float = WAIT,
         config: NodeConfig | None = None,
+        ready: Callable[[], None] | None = None,
     ) -> None:
         config = config or NodeConfig()
         self.name = check_name(name or config.name or node_name())
@@ -115,6 +118,7 @@ class Node:
         self._orders: deque[tuple[Assignments, bool]] = deque()
         self._dismissal: tuple[str, bool] | None = None
         self._stopping = False
+        self._ready = ready
 
     def run(self) -> None:
         """Be the node until the cluster ends, or `stop`.
@@ -211,6 +215,9 @@ class Node:
             self._sockets.take(assignments)
         if orders:
             self._check_adopted()
+            if self._ready is not None:
+                self._ready, ready = None, self._ready
+                ready()
         self._converge()
         if any(fresh for _, fresh in orders):
             self._membership.report_all(list(self._all_statuses()))

@@ -38,6 +38,7 @@ __all__ = [
     "is_listening",
     "libzmq_version",
     "load_key",
+    "read_keyring",
     "secure_connect",
     "secure_ipc_bind",
     "secure_tcp_bind",
@@ -222,11 +223,11 @@ def ensure_keys(folder: Path) -> Keyring:
         A key file is damaged, or cannot be written.
     """
     if all((folder / f"{role}.json").exists() for role in ROLES):
-        return _read_keyring(folder)
+        return read_keyring(folder)
     try:
         with privatefile.locked(folder / ".lock"):
             _make_missing(folder)
-            return _read_keyring(folder)
+            return read_keyring(folder)
     except OSError as error:
         raise ConfigError(
             f"no keys can be made in {folder}: {error.strerror}",
@@ -262,7 +263,8 @@ def _check_pair(key: RoleKey) -> None:
         raise ValueError("curve_publickey and curve_secretkey do not belong together")
 
 
-def _read_keyring(folder: Path) -> Keyring:
+def read_keyring(folder: Path) -> Keyring:
+    """Read the keys in `folder`, and make none; raise as `ensure_keys` does."""
     owner, client, worker = (load_key(folder / f"{role}.json") for role in ROLES)
     for role, key in zip(ROLES, (owner, client, worker), strict=True):
         if key.role != role or key.server_publickey != owner.curve_publickey:

@@ -117,6 +117,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
     "cryptography": ("palm_registry.certificate",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
+    "palm.cli.completing": ("palm.cli.__init__",),
     "palm.cli.background": (
         "palm.cli.commands.hub",
         "palm.cli.commands.master",

@@ -19,7 +19,7 @@ from palm.runner.local import runner_pid
 from palm.runner.registry import find_registry
 from palm.runner.spool import list_spools
 from palm.runtime.folders import Folders, socket_path
-from palm.runtime.records import is_running, last_record, process_start_time
+from palm.runtime.records import is_running, last_record, process_start_time, read_record
 from tests.cli.conftest import WORK, Shell, wait_for_line
 from tests.support.cluster import until
 
@@ -55,6 +55,7 @@ def test_what_a_killed_component_left_goes_and_its_neighbour_stays(shell: Shell)
     dead, alive = shell.start("master", "--name", "dead"), shell.start("master", "--name", "alive")
     for process in (dead, alive):
         wait_for_line(process, "ready")
+    until(lambda: read_record(folders, "dead") and read_record(folders, "alive"))
     sockets = [socket_path(folders, name, "") for name in ("dead", "alive")]
     dead.kill()
     dead.wait(10)

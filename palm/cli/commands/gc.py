@@ -9,10 +9,11 @@ from dataclasses import asdict
 
 from palm.cli.attach import past
 from palm.cli.failures import FAILED, OK
-from palm.cli.states import cluster_states
-from palm.cli.tables import show_table, size
+from palm.cli.tables import show_table
 from palm.clusters import Leftover, Leftovers
+from palm.clusters.states import cluster_states
 from palm.runtime.folders import Folders
+from palm.spec.size import readable_size
 
 __all__ = ["run"]
 
@@ -61,15 +62,15 @@ def _print(
         show_table(_HEAD, [_row(each) for each in gone], right=("SIZE",))
     did = "would be removed" if arguments.dry_run else "removed"
     things = "1 thing" if len(gone) == 1 else f"{len(gone)} things"
-    total = size(sum(each.size for each in gone))
+    total = readable_size(sum(each.size for each in gone))
     print(f"{did}: {things}, {total}" if gone else "nothing is left of the dead")
     for each in kept:
         print(f"kept, it is in use again or cannot be removed: {each.kind} {each.name}")
     if unstored:
-        left = size(sum(each.size for each in unstored))
+        left = readable_size(sum(each.size for each in unstored))
         print(f"kept: output of {len(unstored)} processes, {left}, that no registry has stored")
 
 
 def _row(each: Leftover) -> tuple[str, ...]:
     name = f"{each.name} (pid {each.pid})" if each.pid else each.name
-    return (each.kind, each.cluster, name, size(each.size) if each.path else "", each.why)
+    return (each.kind, each.cluster, name, readable_size(each.size) if each.path else "", each.why)

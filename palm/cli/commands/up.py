@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from pathlib import Path
 
+from palm.cli.commands.installing import install, run_foreground, uninstall
 from palm.cli.commands.status import show
 from palm.cli.failures import FAILED, NOT_READY, OK, CommandFailed
 from palm.clusters import Cluster, Status, up
@@ -23,6 +24,9 @@ _POLL = 0.05
 def run(arguments: Namespace) -> int:
     """Start the cluster, if need be; with a file, put it in force and wait for all of it."""
     name = None if arguments.file is None else _check(arguments.file)
+    for way in ("install", "uninstall", "foreground"):
+        if vars(arguments)[way]:
+            return _WAYS[way](arguments, name)
     # Who starts a cluster from a shell expects it to be there until it is ended.
     with up(arguments.linger, cluster=name, hold=False, default_linger=None) as cluster:
         if arguments.file is None:
@@ -36,6 +40,9 @@ def run(arguments: Namespace) -> int:
         if not status.ready:
             raise _incomplete(cluster, status)
     return OK
+
+
+_WAYS = {"install": install, "uninstall": uninstall, "foreground": run_foreground}
 
 
 def _check(file: str) -> str | None:

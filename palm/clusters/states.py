@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from palm.clusters import ClusterState
+from palm.clusters.leftovers import ClusterState
 from palm.errors import PalmError
 from palm.runner.registry import find_registry
 from palm.runtime.folders import Folders
