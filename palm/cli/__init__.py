@@ -7,14 +7,16 @@ only looks at the cluster loads no sockets.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from palm.cli.arguments import ArgumentsError, HelpRequested, build_parser
 from palm.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
-from palm.errors import PalmError
+from palm.errors import PalmError, RegistryError
 
 __all__ = ["main"]
 
@@ -31,6 +33,9 @@ _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that it lacks ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _main(argv)
         sys.stdout.flush()
@@ -58,14 +63,39 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.registry:
         os.environ["PALM_REGISTRY"] = arguments.registry
     try:
-        run: Callable[[Namespace], int] = import_module(_COMMANDS[arguments.command]).run
-        return run(arguments)
+        return _load(arguments.command)(arguments)
     except CommandFailed as error:
         return _complain(f"palm: {error}", error.code)
+    except RegistryError as error:
+        return _complain(f"palm: {error}{_way_out(error)}", FAILED)
     except PalmError as error:
         return _complain(f"palm: {error}", FAILED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a disk that is full or read-only, a file that is not there
+        place = f": {error.filename}" if error.filename else ""
+        return _complain(f"palm: {error.strerror or error}{place}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _way_out(error: RegistryError) -> str:
+    """Say who knows more, unless the error says it itself, or shows a log."""
+    known = getattr(error, "hint", "") or "\n" in str(error)
+    return "" if known else "; palm doctor looks for the reason"
+
+
+def _load(command: str) -> Callable[[Namespace], int]:
+    """Load the module of a command; a Ctrl-C counts once that is done.
+
+    Libraries that are interrupted while they are loaded have ended the process by SIGSEGV.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        run: Callable[[Namespace], int] = import_module(_COMMANDS[command]).run
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return run
 
 
 def _complain(text: str, code: int) -> int:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["duration", "show_table"]
 
+#: Blanks between columns, and the least room for the last one.
+_GAP = 2
+_LEAST = 20
 #: Columns that hold a state.
 _STATES = ("STATE",)
 #: States by how they are: shape, the same in ASCII, and style.
@@ -46,23 +49,37 @@ def show_table(
 
 
 def _show_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collection[str]) -> None:
+    """Print rows; the last column is wrapped, below its row if there is no room beside it.
+
+    Names are looked for and copied, so all other columns stay whole.
+    """
     from rich.console import Console  # slow to load, and of use on a terminal only
-    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False)
     plain = "utf" not in (console.encoding or "").lower()
-    table = Table(box=None, header_style="bold", pad_edge=False, safe_box=plain)
-    for number, title in enumerate(head):
-        # Names are looked for and copied: the text at the end of a row gives way first.
-        table.add_column(
-            title,
-            justify="right" if title in right else "left",
-            no_wrap=number == 0 or title in right or title in _STATES,
-            overflow="fold",
-        )
-    for row in rows:
-        table.add_row(*(_cell(title, cell, plain) for title, cell in zip(head, row, strict=True)))
-    console.print(table)
+    table = [[Text(title, style="bold") for title in head]]
+    table += [[_cell(title, cell, plain) for title, cell in zip(head, row, strict=True)]
+              for row in rows]  # fmt: skip
+    widths = [max(row[i].cell_len for row in table) for i in range(len(head))]
+    indent = sum(widths[:-1]) + _GAP * (len(head) - 1)
+    beside = console.width - indent >= min(widths[-1], _LEAST)
+    if not beside:
+        indent = _GAP
+    lines: list[Text]
+    for number, row in enumerate(table):
+        line = Text()
+        for title, cell, width in zip(head[:-1], row, widths, strict=False):
+            cell.align("right" if title in right else "left", width)
+            line.append_text(cell).append(" " * _GAP)
+        lines = row[-1].wrap(console, max(_LEAST, console.width - indent)) if row[-1] else []
+        if beside and lines:
+            line.append_text(lines.pop(0))
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+        for more in lines if beside or number else ():
+            more.rstrip()
+            console.print(Text(" " * indent).append_text(more), soft_wrap=True)
 
 
 def _cell(title: str, cell: str, plain: bool) -> Text:

@@ -686,6 +686,11 @@ class _Site:
         return cls(url + slash, https, parts.hostname, parts.port, path, token, trust)
 
 
+def check_url(url: str) -> None:
+    """Raise ConfigError unless a registry could be at an address."""
+    _Site.parse(url, "", Trust())
+
+
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)

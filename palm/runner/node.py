@@ -216,7 +216,7 @@ class Node:
         if orders:
             self._check_adopted()
             if self._ready is not None:
-                self._ready, ready = None, self._ready
+                ready, self._ready = self._ready, None
                 ready()
         self._converge()
         if any(fresh for _, fresh in orders):

@@ -167,6 +167,8 @@ def _make(path: Path) -> None:
     except FileExistsError:
         pass
     except FileNotFoundError:
+        if path.parent.exists():  # where the system makes all there is, as in /proc
+            raise
         _make(path.parent)
         _make(path)
     else:

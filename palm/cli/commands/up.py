@@ -12,6 +12,7 @@ from pathlib import Path
 from palm.cli.commands.installing import install, run_foreground, uninstall
 from palm.cli.commands.status import show
 from palm.cli.failures import FAILED, NOT_READY, OK, CommandFailed
+from palm.cli.foreground import log_level
 from palm.clusters import Cluster, Status, up
 from palm.errors import ConfigError
 from palm.spec.cluster import check_cluster
@@ -23,6 +24,7 @@ _POLL = 0.05
 
 def run(arguments: Namespace) -> int:
     """Start the cluster, if need be; with a file, put it in force and wait for all of it."""
+    log_level()  # before anything is started with it
     name = None if arguments.file is None else _check(arguments.file)
     for way in ("install", "uninstall", "foreground"):
         if vars(arguments)[way]:
