@@ -13,13 +13,18 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from palm._version import __version__
 from palm.doctor import CHECKS, Finding, Patient, examine, files
@@ -280,8 +285,9 @@ class _Late(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = json.dumps({"status": "ok", "version": "0.0.9", "api": 2, "api_oldest": 1}).encode()
-        body = body if self.path == "/health" else b"[]"
-        self.send_response_only(200)
+        bodies = {"/health": body, "/": b'<script src="static/gone.js"></script>'}
+        body = bodies.get(self.path, b"[]")
+        self.send_response_only(404 if self.path.startswith("/static/") else 200)
         self.send_header("Date", formatdate(time.time() - 3600, usegmt=True))
         self.send_header("Palm-Api", "2")
         self.send_header("Content-Type", "application/json")
@@ -314,6 +320,74 @@ def test_clock_and_version_that_differ_from_the_registrys_are_found(shell: Shell
     assert "timedatectl" in only(found, "clock")["advice"]
     each = only(found, "versions that run")
     assert each["found"] == f"the registry is palm 0.0.9, this is {__version__}"
+
+
+@pytest.mark.slow
+def test_certificate_that_ends_soon_is_told(shell: Shell) -> None:
+    folders = Folders.find()
+    for days, state in ((800, "ok"), (5, "warning")):
+        pem = certificate(shell.folder, days)
+        registry = shell.start(
+            "registry", "--json", "--certfile", str(pem), "--keyfile", str(pem.with_suffix(".key"))
+        )
+        wait_for_line(registry, "url")
+        each = only(doctor(shell), "certificate")
+        assert each["state"] == state
+        assert f"good for {days - 1} more days" in each["found"]
+        registry.terminate()
+        registry.wait(30)
+    assert read_registry(folders) is None
+
+
+def certificate(folder: Path, days: int) -> Path:
+    """A certificate for this machine, good for so many days, and its key next to it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    names = x509.SubjectAlternativeName(
+        [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
+    )
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=days))
+        .add_extension(names, critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / f"{days}.pem"
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    private = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    privatefile.replace(path.with_suffix(".key"), private)
+    return path
+
+
+def test_page_that_lacks_a_part_is_found(shell: Shell) -> None:
+    privatefile.create(shell.folder / "token", b"palm_" + b"t" * 43)
+    shell.env["PALM_TOKEN_FILE"] = str(shell.folder / "token")
+    with late_registry() as url:
+        each = only(doctor(shell, "--registry", url, code=1), "page")
+    assert each["found"] == "the page lacks parts: static/gone.js answers 404"
+
+
+@pytest.mark.slow
+def test_registry_that_all_can_read_along_with_is_found(shell: Shell) -> None:
+    registry = shell.start(
+        "registry", "--json", "--host", "0.0.0.0", "--i-understand-this-exposes-code-execution"
+    )
+    wait_for_line(registry, "url")
+    each = only(doctor(shell, code=1), "addresses")
+    assert "without TLS" in each["found"]
+    assert "--tls" in each["advice"]
+    registry.terminate()
+    registry.wait(30)
 
 
 def test_component_of_another_version_is_found(shell: Shell) -> None:
