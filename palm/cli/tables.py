@@ -72,7 +72,7 @@ def _show_rich(head: Sequence[str], rows: Sequence[Sequence[str]], right: Collec
         for title, cell, width in zip(head[:-1], row, widths, strict=False):
             cell.align("right" if title in right else "left", width)
             line.append_text(cell).append(" " * _GAP)
-        lines = row[-1].wrap(console, max(_LEAST, console.width - indent)) if row[-1] else []
+        lines = list(row[-1].wrap(console, max(_LEAST, console.width - indent)))
         if beside and lines:
             line.append_text(lines.pop(0))
         line.rstrip()

@@ -7,10 +7,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
+
+import psutil
 
 from palm.doctor.finding import Finding, ok, problem, warning
-from palm.doctor.patient import Patient, without_password
+from palm.doctor.patient import Patient
 from palm.doctor.running import command_of
 from palm.errors import ConfigError
 from palm.spec.endpoint import Endpoint, parse_address
@@ -114,22 +115,44 @@ def _ours(patient: Patient) -> set[int]:
 
 def check_bound(patient: Patient) -> Iterator[Finding]:
     """Who listens beyond this machine?"""
-    found = sorted(
-        {
-            f"{name} at {endpoint.host}:{endpoint.port}, with CURVE"
-            for name, endpoint in _endpoints(patient)
-            if endpoint.host not in _LOOPBACK
-        }
-    )
-    parts = urlsplit(patient.url if patient.answers and not patient.is_remote else "")
-    if parts.hostname and parts.hostname not in _LOOPBACK:
-        shown = without_password(patient.url)
-        if parts.scheme != "https":
-            yield problem(
-                f"the registry at {shown} listens beyond this machine without TLS: who reads along"
-                " can start programs as you",
+    curve = {
+        (name, f"{endpoint.host}:{endpoint.port}")
+        for name, endpoint in _endpoints(patient)
+        if endpoint.host not in _LOOPBACK
+    }
+    ports = {where.rpartition(":")[2] for _, where in curve}
+    # What a user's own code has opened is not in its record.
+    own = {
+        (record.name, where)
+        for record in patient.all_components()
+        for where in _beyond(record.pid)
+        if where.rpartition(":")[2] not in ports
+    }
+    found = [f"{name} at {where}, with CURVE" for name, where in sorted(curve)]
+    found += [f"{name} at {where}, by code of its own" for name, where in sorted(own)]
+    record = patient.record
+    for where in sorted(_beyond(record.pid)) if record is not None and record.is_running else ():
+        if record is not None and record.url.startswith("https:"):
+            found.append(f"the registry at {where}, with TLS")
+        else:
+            yield warning(
+                f"the registry listens at {where} without TLS: who reads along can start programs"
+                " as you",
                 "end it, and start it with --tls: palm registry --tls",
             )
-        else:
-            found.append(f"the registry at {shown}, with TLS")
-    yield ok("; ".join(found) if found else "nothing listens beyond this machine")
+    yield ok("; ".join(found) if found else "nothing else listens beyond this machine")
+
+
+def _beyond(pid: int) -> set[str]:
+    """Where a process listens that other machines can reach."""
+    try:
+        process = psutil.Process(pid)
+        ask = getattr(process, "net_connections", None) or process.connections
+        sockets = ask(kind="tcp")
+    except (psutil.Error, OSError):  # gone by now, or the system does not say
+        return set()
+    return {
+        f"{each.laddr.ip}:{each.laddr.port}"
+        for each in sockets
+        if each.status == psutil.CONN_LISTEN and each.laddr.ip not in _LOOPBACK
+    }

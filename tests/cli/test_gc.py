@@ -6,13 +6,15 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from palm.clusters import attach, leftovers
+from palm.clients import Client
+from palm.clusters import Leftovers, attach, leftovers
 from palm.clusters.leftovers import YOUNG, remove_socket
 from palm.registry_api import RegistryClient
 from palm.runner.local import runner_pid
@@ -21,7 +23,7 @@ from palm.runner.spool import list_spools
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.records import is_running, last_record, process_start_time, read_record
 from tests.cli.conftest import WORK, Shell, wait_for_line
-from tests.support.cluster import until
+from tests.support.cluster import ThreadCluster, until
 
 
 def age(folder: Path) -> None:
@@ -143,6 +145,60 @@ def test_files_of_an_ended_cluster_go_and_those_of_one_that_goes_on_stay(shell: 
     assert [each["path"] for each in found["log"]] == [str(old)]
     assert not files["one"].exists()
     assert files["two"].exists()
+
+
+@pytest.mark.slow
+@pytest.mark.no_leak_check("processes")
+def test_files_of_a_killed_kernel_go_and_those_of_one_that_runs_stay(shell: Shell) -> None:
+    shell.palm("master", "--name", "dead", "--kernel", "-d")
+    shell.palm("master", "--name", "alive", "--kernel", "-d")
+    folders = Folders.find()
+    runner, pid = runner_pid(folders), shell.processes()["dead"]["pid"]
+    assert runner is not None
+    start = process_start_time(pid) or 0.0
+    os.kill(runner, signal.SIGKILL)  # it would clear them away itself
+    until(lambda: runner_pid(folders) is None)
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not is_running(pid, start))
+    age(folders.run)
+    assert [each["name"] for each in removed(shell)["kernel"]] == ["dead.json"]
+    kernels = folders.run / "default" / "kernels"
+    assert [path.name for path in kernels.iterdir()] == ["alive.json"]
+    shell.palm("up")
+    until(lambda: shell.processes()["alive"]["state"] == "ready", within=60)
+
+
+def test_clearing_away_all_the_time_disturbs_nobody(palm_home: Path) -> None:
+    cluster, over, errors = ThreadCluster(), threading.Event(), []
+    dead = cluster.folders.sockets / "dead"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(dead))
+
+    def clear() -> None:
+        leftovers = Leftovers(cluster.folders, lambda _: "ended", young=0.05)
+        while not over.is_set():
+            try:
+                leftovers.clear(leftovers.find())
+            except Exception as error:  # noqa: BLE001 - the test looks at it
+                errors.append(error)
+
+    threads = [threading.Thread(target=clear) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        for number in range(12):
+            master = cluster.master("foo")
+            with Client("foo", connect_timeout=20) as client:
+                client.set(number, "number")
+                assert client.get("number") == number
+            master.stop()
+        until(lambda: not dead.exists())
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join(30)
+        cluster.close()
+    assert errors == []
 
 
 def test_socket_that_is_bound_at_the_moment_of_its_removal_stays(

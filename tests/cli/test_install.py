@@ -111,6 +111,13 @@ def test_without_systemd_it_says_what_else_there_is(shell: Shell) -> None:
     assert "ExecStart=" in shell.palm("up", "--install", "--print").stdout
 
 
+def test_cluster_of_another_registry_is_not_installed(shell: Shell, unit: Path) -> None:
+    for way in ("--install", "--foreground"):
+        done = shell.palm("up", way, "--registry", "https://head:8443/", code=1)
+        assert "palm runner" in done.stderr
+    assert not unit.exists()
+
+
 @pytest.mark.parametrize(
     "options",
     [

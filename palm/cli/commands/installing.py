@@ -15,6 +15,7 @@ from pathlib import Path
 
 from palm.cli.commands.runner import be_runner
 from palm.cli.failures import FAILED, OK, CommandFailed
+from palm.errors import ConfigError
 from palm.registry_api import RegistryClient
 from palm.runner.local import runner_pid
 from palm.runner.registry import ensure_registry
@@ -34,6 +35,7 @@ _POLL = 0.02
 
 def install(arguments: Namespace, cluster: str | None) -> int:
     """Write the unit, and say what to do next, or do it."""
+    _refuse_elsewhere()
     folders = Folders.find(cluster=cluster)
     file = UnitFile(folders.cluster)
     text = unit_text(folders, _command(arguments, folders), _environment())
@@ -106,6 +108,15 @@ def _need_systemd() -> None:
         )
 
 
+def _refuse_elsewhere() -> None:
+    if url := os.environ.get("PALM_REGISTRY"):
+        raise ConfigError(
+            f"the registry is elsewhere ({url}), and the cluster is started there",
+            key="PALM_REGISTRY",
+            hint="have the supervisor of this machine run palm runner",
+        )
+
+
 def _command(arguments: Namespace, folders: Folders) -> list[str]:
     command = [sys.executable, "-m", "palm", "--cluster", folders.cluster, "up", "--foreground"]
     if arguments.linger is not None:
@@ -127,6 +138,7 @@ def run_foreground(arguments: Namespace, cluster: str | None) -> int:
 
     A signal ends the runner alone: what it runs goes on, and the next one adopts it.
     """
+    _refuse_elsewhere()
     notifier = Notifier.take(os.environ)
     folders = Folders.find(cluster=cluster)
     os.environ["PALM_CLUSTER"] = folders.cluster
