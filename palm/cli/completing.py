@@ -38,7 +38,9 @@ def run(words: Sequence[str]) -> int:
 
 def candidates(words: Sequence[str]) -> list[str]:
     """Return what the last word may become."""
-    *before, last = words
+    # bash takes --option=value for three words.
+    *before, last = ["" if word == "=" else word for word in words]
+    before = [word for word, given in zip(before, words, strict=False) if given != "="]
     line = _Line(build_parser(), before)
     option, sign, begun = last.partition("=")
     if sign and last.startswith("--"):

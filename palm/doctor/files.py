@@ -12,7 +12,7 @@ from typing import Final
 from palm.doctor.finding import Finding, ok, problem, warning
 from palm.doctor.patient import Patient
 from palm.errors import ConfigError
-from palm.runtime.folders import Folders
+from palm.runtime.folders import check_folder
 from palm.spec.endpoint import MAX_IPC_PATH
 
 __all__ = ["check_modes", "check_run", "check_socket_paths", "check_state", "filesystem_of"]
@@ -30,22 +30,20 @@ _SOCKET = 13
 
 def check_run(patient: Patient) -> Iterator[Finding]:
     """Is the run folder ours alone, and on a disk that can hold sockets?"""
-    yield from _check_folder(patient, patient.folders.run, "PALM_RUN_DIR")
+    yield from _check_place(patient.folders.run, "PALM_RUN_DIR")
 
 
 def check_state(patient: Patient) -> Iterator[Finding]:
     """Is the state folder ours alone, and on a disk that can hold a database?"""
-    yield from _check_folder(patient, patient.folders.state, "PALM_STATE_DIR")
+    yield from _check_place(patient.folders.state, "PALM_STATE_DIR")
 
 
-def _check_folder(patient: Patient, path: Path, variable: str) -> Iterator[Finding]:
+def _check_place(path: Path, variable: str) -> Iterator[Finding]:
     if not path.exists():
         yield ok(f"{path} is not there yet; the first start makes it")
         return
-    folders = patient.folders
     try:
-        # Only what is there is checked: with one folder for both, nothing else is made.
-        Folders(path, path, folders.cluster).check()
+        check_folder(path, variable)
     except ConfigError as error:
         yield problem(str(error.args[0]), _without_run(error.hint) or f"set {variable}")
         return

@@ -17,7 +17,7 @@ from palm.errors import ConfigError
 from palm.spec.endpoint import MAX_IPC_PATH
 from palm.spec.names import check_name
 
-__all__ = ["Folders", "cache_path", "journal_path", "private_folder", "socket_path"]
+__all__ = ["Folders", "cache_path", "check_folder", "journal_path", "private_folder", "socket_path"]
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,17 @@ def private_folder(path: Path, variable: str) -> Path:
             hint=f"set {variable} to a folder that you may write to",
         ) from error
     return path
+
+
+def check_folder(path: Path, variable: str) -> None:
+    """Raise as `Folders.find` does, unless a folder is ours alone; it is not made."""
+    _check_ancestors(path, variable)
+    try:
+        _check(path, variable)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {path} cannot be used: {error.strerror}", key=variable
+        ) from error
 
 
 def _make(path: Path) -> None:
