@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from palm.cli import main
-
 if __name__ == "__main__":  # a worker's processes (multiprocessing) import this module again
-    raise SystemExit(main())
+    try:
+        from palm.cli import main
+
+        code = main()
+    except KeyboardInterrupt:  # while modules are loaded
+        code = 130
+    raise SystemExit(code)

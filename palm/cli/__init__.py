@@ -7,24 +7,26 @@ only looks at the cluster loads no sockets.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from palm.cli.arguments import ArgumentsError, HelpRequested, build_parser
 from palm.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
-from palm.errors import PalmError
+from palm.errors import PalmError, RegistryError
 
 __all__ = ["main"]
 
 _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
-        "apply", "check", "dead-letters", "diff", "down", "events", "exec", "gateway", "history",
-        "hub", "job", "jobs", "logs", "master", "nodes", "ps", "registry", "restart", "rollback",
-        "runner", "scale", "start", "status", "stop", "tap", "token", "top", "ui", "up", "user",
-        "version", "worker",
+        "apply", "check", "completion", "dead-letters", "diff", "doctor", "down", "events", "exec",
+        "gateway", "gc", "history", "hub", "job", "jobs", "logs", "master", "nodes", "ps",
+        "registry", "restart", "rollback", "runner", "scale", "start", "status", "stop", "tap",
+        "token", "top", "ui", "up", "user", "version", "worker",
     )
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
 _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the command's name
@@ -33,6 +35,9 @@ _COMMANDS["signal"] = "palm.cli.commands.signal_"  # nor that of a module of Pyt
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that it lacks ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = _main(argv)
         sys.stdout.flush()
@@ -44,7 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _main(argv: Sequence[str] | None) -> int:
-    given = sys.argv[1:] if argv is None else argv
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given[:1] == ["complete"]:  # for shells alone, and so in no help
+        complete: Callable[[Sequence[str]], int] = import_module("palm.cli.completing").run
+        return complete(given[2:] if given[1:2] == ["--"] else given[1:])
     only = given[0] if given and given[0] in _COMMANDS else ""
     try:
         arguments = build_parser(only=only).parse_args(given)
@@ -58,14 +66,39 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.registry:
         os.environ["PALM_REGISTRY"] = arguments.registry
     try:
-        run: Callable[[Namespace], int] = import_module(_COMMANDS[arguments.command]).run
-        return run(arguments)
+        return _load(arguments.command)(arguments)
     except CommandFailed as error:
         return _complain(f"palm: {error}", error.code)
+    except RegistryError as error:
+        return _complain(f"palm: {error}{_way_out(error)}", FAILED)
     except PalmError as error:
         return _complain(f"palm: {error}", FAILED)
+    except BrokenPipeError:
+        raise
+    except OSError as error:  # a disk that is full or read-only, a file that is not there
+        place = f": {error.filename}" if error.filename else ""
+        return _complain(f"palm: {error.strerror or error}{place}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _way_out(error: RegistryError) -> str:
+    """Say who knows more, unless the error says it itself, or shows a log."""
+    known = getattr(error, "hint", "") or "\n" in str(error)
+    return "" if known else "; palm doctor looks for the reason"
+
+
+def _load(command: str) -> Callable[[Namespace], int]:
+    """Load the module of a command; a Ctrl-C counts once that is done.
+
+    Libraries that are interrupted while they are loaded have ended the process by SIGSEGV.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        run: Callable[[Namespace], int] = import_module(_COMMANDS[command]).run
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return run
 
 
 def _complain(text: str, code: int) -> int:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from palm._version import __version__
+from palm.cli.overview import arrange
 from palm.cli.parser import ArgumentsError, HelpRequested, Parser
-from palm.cli.tree import clusters, components, files, inside, jobs, looking, registry
+from palm.cli.tree import clusters, components, files, inside, jobs, looking, registry, upkeep
 from palm.cli.tree.base import Tree, add_common
 from palm.cli.tree.components import component_args, previous_names
 
@@ -49,6 +50,8 @@ def build_parser(prog: str = "palm", notebook: bool = False, only: str = "") -> 
         if where in ("", "notebook" if notebook else "shell") and only in ("", name):
             add(tree)
     parser.check = lambda found: _explain(parser, commands, found)
+    if not notebook:
+        arrange(parser, commands)
     return parser
 
 
@@ -72,7 +75,7 @@ def _add_ui(tree: Tree) -> None:
 
 
 def _add_version(tree: Tree) -> None:
-    tree.add("version", "show the version")
+    tree.add("version", "show the versions of palm, and of what runs of it")
 
 
 #: What makes each command, and where it is: in a shell, in a notebook, or in both ("").
@@ -113,6 +116,9 @@ _COMMANDS: dict[str, tuple[Callable[[Tree], None], str]] = {
     "registry": (registry.add_registry, "shell"),
     "token": (registry.add_token, "shell"),
     "user": (registry.add_user, "shell"),
+    "doctor": (upkeep.add_doctor, "shell"),
+    "gc": (upkeep.add_gc, "shell"),
+    "completion": (upkeep.add_completion, "shell"),
     "ui": (_add_ui, "shell"),
     "version": (_add_version, "shell"),
     "help": (_add_help, "notebook"),

@@ -56,6 +56,28 @@ class Parser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action=_HelpAction, nargs=0, help="show this text")
         #: Looks at the values together, where one alone cannot be wrong.
         self.check: Callable[[argparse.Namespace], None] | None = None
+        #: Titles, each with names and summaries: how help lists commands, if not all in a row.
+        self.commands: Sequence[tuple[str, Sequence[tuple[str, str]]]] = ()
+
+    def format_help(self) -> str:
+        """Return the text of ``--help``."""
+        return super().format_help() if not self.commands else self._overview()
+
+    def _overview(self) -> str:
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        for title, entries in self.commands:
+            formatter.start_section(title)
+            formatter.add_arguments(
+                [argparse.Action([], name, help=summary, metavar=name) for name, summary in entries]
+            )
+            formatter.end_section()
+        formatter.start_section("options")
+        formatter.add_arguments([each for each in self._actions if each.option_strings])
+        formatter.end_section()
+        formatter.add_text(self.epilog)
+        return formatter.format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise; `argparse` calls this."""

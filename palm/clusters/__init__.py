@@ -15,6 +15,7 @@ from palm.clusters.component import Change, Component
 from palm.clusters.files import ClusterFile, Diff
 from palm.clusters.finding import attach, clusters, connect, up
 from palm.clusters.follow import follow
+from palm.clusters.leftovers import ClusterState, Leftover, Leftovers
 from palm.clusters.load import ComponentLoad, EdgeLoad, FunctionLoad, Load, Observer
 from palm.clusters.output import Line, LineReader
 from palm.clusters.source import CellSource
@@ -28,12 +29,15 @@ __all__ = [
     "Change",
     "Cluster",
     "ClusterFile",
+    "ClusterState",
     "Component",
     "ComponentLoad",
     "ComponentStatus",
     "Diff",
     "EdgeLoad",
     "FunctionLoad",
+    "Leftover",
+    "Leftovers",
     "Line",
     "LineReader",
     "Load",

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
 import msgspec
 
@@ -685,13 +685,34 @@ class _Site:
 
     @classmethod
     def parse(cls, url: str, token: str, trust: Trust) -> _Site:
-        parts = urlsplit(url)
+        parts = _split(url)
+        if parts.username is not None or parts.password is not None:
+            raise ConfigError(
+                f"the address of the registry at {parts.hostname} has a user or a password in it",
+                hint="leave them out; who you are is told by the token in PALM_TOKEN_FILE",
+            )
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ConfigError(f"{url!r} is not the address of a registry", hint="http://HOST:PORT/")
         slash = "" if url.endswith("/") else "/"
         path = parts.path if parts.path.endswith("/") else f"{parts.path}/"
         https = parts.scheme == "https"
         return cls(url + slash, https, parts.hostname, parts.port, path, token, trust)
+
+
+def check_url(url: str) -> None:
+    """Raise ConfigError unless a registry could be at an address."""
+    _Site.parse(url, "", Trust())
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:
+        raise ConfigError(
+            f"{url!r} is not the address of a registry: {error}", hint="http://HOST:PORT/"
+        ) from error
+    return parts
 
 
 def _untrusted(site: _Site, error: ssl.SSLCertVerificationError) -> Untrusted:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from palm.errors import ConfigError
+from palm._version import __version__
+from palm.errors import ConfigError, PalmError
 from palm.runner.spool import Spool, SpoolState, list_spools
 from palm.runtime.folders import Folders
 from palm.runtime.records import process_identity, process_start_time
@@ -85,11 +86,19 @@ def _lock(fd: int) -> None:
             time.sleep(0.01)
 
 
+class _About(msgspec.Struct):
+    """What a runner says of itself, next to its lock."""
+
+    pid: int
+    version: str = ""
+
+
 class RunnerLock:
     """The right to be the runner of a node; the system frees it when its holder dies."""
 
     def __init__(self, folders: Folders, node: str) -> None:
         self._path = folders.components.parent / f"runner-{node}.lock"
+        self._about = self._path.with_suffix(".json")
         self._text = f"runner of cluster {folders.cluster!r}, node {node!r}"
         self._fd: int | None = None
 
@@ -114,6 +123,18 @@ class RunnerLock:
             os.close(fd)
             raise
         self._fd = fd
+        about = _About(os.getpid(), __version__)
+        privatefile.replace(self._about, msgspec.json.encode(about))
+
+    def version(self) -> str:
+        """The version of palm that the process has which has it; "" if none has, or says so."""
+        holder = self.holder()
+        try:
+            data = privatefile.read(self._about, "record of the runner", 4096)
+            about = msgspec.json.decode(data, type=_About)
+        except (PalmError, *privatefile.UNREADABLE):
+            return ""
+        return about.version if holder is not None and about.pid == holder else ""
 
     def holder(self) -> int | None:
         """The process that has it, if any has."""
@@ -131,5 +152,6 @@ class RunnerLock:
         """Give it back. The file stays: somebody may be about to lock it."""
         if self._fd is not None:
             fd, self._fd = self._fd, None
+            self._about.unlink(missing_ok=True)
             os.ftruncate(fd, 0)
             os.close(fd)

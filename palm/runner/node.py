@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -79,6 +79,8 @@ class Node:
         What there is to say of this machine; by default all is found out.
     forks
         What forks components of ours; whoever made it ends it.
+    ready
+        Called once, when the registry has said for the first time what is to run.
 
     Raises
     ------
@@ -95,6 +97,7 @@ class Node:
         wait: float = WAIT,
         config: NodeConfig | None = None,
         forks: ForkServer | None = None,
+        ready: Callable[[], None] | None = None,
     ) -> None:
         config = config or NodeConfig()
         self.name = check_name(name or config.name or node_name())
@@ -128,6 +131,7 @@ class Node:
         self._orders: deque[tuple[Assignments, bool]] = deque()
         self._dismissal: tuple[str, bool] | None = None
         self._stopping = False
+        self._ready = ready
 
     def run(self) -> None:
         """Be the node until the cluster ends, or `stop`.
@@ -227,6 +231,9 @@ class Node:
             self._take_signals(assignments.signals)
         if orders:
             self._check_adopted()
+            if self._ready is not None:
+                ready, self._ready = self._ready, None
+                ready()
         self._converge()
         if any(fresh for _, fresh in orders):
             self._membership.report_all(list(self._all_statuses()))

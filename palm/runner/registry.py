@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from palm.errors import ConfigError, PalmError, RegistryError
-from palm.registry_api.client import RETRY_FOR, RegistryClient, Whereabouts
+from palm.registry_api.client import RETRY_FOR, RegistryClient, Whereabouts, check_url
 from palm.registry_api.schema import (
     Assignments,
     Heartbeat,
@@ -122,6 +122,7 @@ def find_registry(
     record = read_registry(folders)
     ours = record is not None and (not url or _same(record.url, url))
     if url and not ours:
+        check_url(url)
         return RegistryClient(url, _read_token(folders, ""), retry=retry)
     if record is None or not (record.is_running or revive):
         return None
@@ -260,6 +261,13 @@ def _port(url: str) -> int:
 def _read_token(folders: Folders, token_file: str) -> str:
     path = os.environ.get("PALM_TOKEN_FILE") or token_file
     file = Path(path) if path else folders.state / "tokens" / "owner"
+    if not file.exists():
+        raise ConfigError(
+            f"there is no token for the registry: {file}",
+            key="PALM_TOKEN_FILE",
+            hint="name the file that has it; whoever runs the registry makes one with"
+            " palm token add NAME --out FILE",
+        )
     return privatefile.read(file, "token", _MAX_FILE).decode("ascii", "replace").strip()
 
 

@@ -17,7 +17,7 @@ from palm.errors import ConfigError
 from palm.spec.endpoint import MAX_IPC_PATH
 from palm.spec.names import check_name
 
-__all__ = ["Folders", "cache_path", "journal_path", "private_folder", "socket_path"]
+__all__ = ["Folders", "cache_path", "check_folder", "journal_path", "private_folder", "socket_path"]
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,33 @@ class Folders:
             Naming the variable to set or the command to run: the folder cannot be made, is not
             ours, or is open to others.
         """
+        found = cls.locate(environ, cluster)
+        found.check()
+        return found
+
+    @classmethod
+    def locate(
+        cls, environ: Mapping[str, str] | None = None, cluster: str | None = None
+    ) -> Folders:
+        """Say where the folders of `cluster` are, or would be; nothing is made or looked at.
+
+        Raises
+        ------
+        ConfigError
+            The name is none, or a variable has no absolute path.
+        """
         env = os.environ if environ is None else environ
         name = check_name(cluster or env.get("PALM_CLUSTER") or "default")
         state = _from_environment(env, "PALM_STATE_DIR") or _default_state()
         run = _from_environment(env, "PALM_RUN_DIR") or _default_run()
-        _check_ancestors(state, "PALM_STATE_DIR")
-        _check_ancestors(run, "PALM_RUN_DIR")
-        private_folder(state, "PALM_STATE_DIR")
-        private_folder(run, "PALM_RUN_DIR")
         return cls(run, state, name)
+
+    def check(self) -> None:
+        """Make both folders, unless they are there; raise as `find` does."""
+        _check_ancestors(self.state, "PALM_STATE_DIR")
+        _check_ancestors(self.run, "PALM_RUN_DIR")
+        private_folder(self.state, "PALM_STATE_DIR")
+        private_folder(self.run, "PALM_RUN_DIR")
 
     @property
     def components(self) -> Path:
@@ -143,12 +161,25 @@ def private_folder(path: Path, variable: str) -> Path:
     return path
 
 
+def check_folder(path: Path, variable: str) -> None:
+    """Raise as `Folders.find` does, unless a folder is ours alone; it is not made."""
+    _check_ancestors(path, variable)
+    try:
+        _check(path, variable)
+    except OSError as error:
+        raise ConfigError(
+            f"the folder {path} cannot be used: {error.strerror}", key=variable
+        ) from error
+
+
 def _make(path: Path) -> None:
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
         pass
     except FileNotFoundError:
+        if path.parent.exists():  # where the system makes all there is, as in /proc
+            raise
         _make(path.parent)
         _make(path)
     else:

@@ -24,7 +24,7 @@ from palm.runtime.records import is_running, process_identity, process_start_tim
 from palm.spec.names import check_name
 from palm.transport import privatefile
 
-__all__ = ["EVERY", "Metrics", "Reporter", "read_metrics"]
+__all__ = ["EVERY", "Metrics", "Reporter", "prune_metrics", "read_metrics"]
 
 #: Seconds between two snapshots of a component that is busy; more if it has so many jobs that to
 #: look at them takes more than a part of its time, but no more than `RARELY`.
@@ -173,11 +173,11 @@ def read_metrics(folders: Folders) -> list[Metrics]:
             if metrics is not None and _is_alive(metrics):
                 found.append(metrics)
             else:
-                _prune(path)
+                prune_metrics(path)
     return found
 
 
-def _prune(path: Path) -> None:
+def prune_metrics(path: Path) -> None:
     """Remove a snapshot, unless another process has taken its place meanwhile.
 
     One that comes at this very moment is lost, and comes again with the next change.

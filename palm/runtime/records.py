@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -28,9 +29,11 @@ __all__ = [
     "process_folder",
     "process_identity",
     "process_start_time",
+    "prune_records",
     "publish_record",
     "read_record",
     "remove_record",
+    "sort_records",
 ]
 
 #: Bytes; far more than a record of thousands of functions has.
@@ -100,6 +103,14 @@ def last_record(folders: Folders, name: str) -> ComponentRecord | None:
 def live_records(folders: Folders) -> list[ComponentRecord]:
     """Return the records of all running components by name, and remove those of dead ones."""
     components = folders.components
+    alive, dead = sort_records(components)
+    if dead:
+        prune_records(components, dead)
+    return alive
+
+
+def sort_records(components: Path) -> tuple[list[ComponentRecord], list[Path]]:
+    """Return the records of running components by name, and the files that dead ones left."""
     alive, dead = [], []
     for entry in sorted(os.listdir(components)):
         if entry.endswith(".tmp"):
@@ -110,12 +121,11 @@ def live_records(folders: Folders) -> list[ComponentRecord]:
                 alive.append(record)
             else:
                 dead.append(components / entry)
-    if dead:
-        _prune(components, dead)
-    return alive
+    return alive, dead
 
 
-def _prune(components: Path, paths: list[Path]) -> None:
+def prune_records(components: Path, paths: Iterable[Path]) -> None:
+    """Remove files that dead components left, unless somebody uses the name by now."""
     with _lock(components):
         for path in paths:
             # Looked at again, now that nobody can be writing: by now the name may be in use

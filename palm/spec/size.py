@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from palm.errors import ConfigError
 
-__all__ = ["format_size", "parse_size"]
+__all__ = ["format_size", "parse_size", "readable_size"]
 
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_READABLE = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def parse_size(text: str) -> int | None:
@@ -39,3 +40,12 @@ def format_size(size: int | None) -> str:
         if size >= count and size % count == 0:
             return f"{size // count}{unit}"
     return str(size)
+
+
+def readable_size(count: float) -> str:
+    """Return bytes as a person reads them: ``12 bytes``, ``3.4 MB``."""
+    step = 0
+    while count >= 1024 and step < len(_READABLE) - 1:
+        count, step = count / 1024, step + 1
+    digits = 1 if step and count < 10 else 0
+    return f"{count:.{digits}f} {_READABLE[step]}"

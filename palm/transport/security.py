@@ -35,7 +35,10 @@ __all__ = [
     "check_ipc_server",
     "check_libzmq",
     "ensure_keys",
+    "is_listening",
+    "libzmq_version",
     "load_key",
+    "read_keyring",
     "secure_connect",
     "secure_ipc_bind",
     "secure_tcp_bind",
@@ -82,6 +85,11 @@ def check_libzmq() -> None:
             "this libzmq was built without CURVE, so nothing could be kept private: "
             "pip install -U --force-reinstall pyzmq"
         )
+
+
+def libzmq_version() -> str:
+    """The version of the libzmq that pyzmq has loaded."""
+    return zmq.zmq_version()
 
 
 # -- socket options ---------------------------------------------------------------------------
@@ -149,14 +157,15 @@ def check_ipc_bind(path: Path) -> None:
             f"{path} is there and not a socket, and would be lost",
             hint="give an address where no file is",
         )
-    if _is_listening(path):
+    if is_listening(path):
         raise ConfigError(
             f"something listens at ipc://{path} already",
             hint="stop it, or give another address",
         )
 
 
-def _is_listening(path: Path) -> bool:
+def is_listening(path: Path) -> bool:
+    """Say whether anybody listens at an ipc socket."""
     import socket  # slow to load, and needed only where a dead component left its socket behind
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
@@ -214,11 +223,11 @@ def ensure_keys(folder: Path) -> Keyring:
         A key file is damaged, or cannot be written.
     """
     if all((folder / f"{role}.json").exists() for role in ROLES):
-        return _read_keyring(folder)
+        return read_keyring(folder)
     try:
         with privatefile.locked(folder / ".lock"):
             _make_missing(folder)
-            return _read_keyring(folder)
+            return read_keyring(folder)
     except OSError as error:
         raise ConfigError(
             f"no keys can be made in {folder}: {error.strerror}",
@@ -254,7 +263,8 @@ def _check_pair(key: RoleKey) -> None:
         raise ValueError("curve_publickey and curve_secretkey do not belong together")
 
 
-def _read_keyring(folder: Path) -> Keyring:
+def read_keyring(folder: Path) -> Keyring:
+    """Read the keys in `folder`, and make none; raise as `ensure_keys` does."""
     owner, client, worker = (load_key(folder / f"{role}.json") for role in ROLES)
     for role, key in zip(ROLES, (owner, client, worker), strict=True):
         if key.role != role or key.server_publickey != owner.curve_publickey:

@@ -11,7 +11,7 @@ import socket
 import sys
 from collections.abc import Sequence
 
-from palm.errors import PalmError
+from palm.errors import ConfigError, PalmError
 from palm_registry import restart
 from palm_registry.app import Registry
 from palm_registry.settings import Orders, parse
@@ -19,13 +19,15 @@ from palm_registry.store.backup import back_up
 
 __all__ = ["main"]
 
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a registry; 0 when it was stopped, 1 when it could not start."""
     os.umask(0o077)  # the database makes files of its own
-    _set_up_log()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        _set_up_log()
         orders = parse(given, os.environ)
         if orders.check:
             return 0
@@ -41,10 +43,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _set_up_log() -> None:
+    level = os.environ.get("PALM_LOG_LEVEL", "").strip().upper() or "INFO"
+    if level not in _LEVELS:
+        hint = f"one of {', '.join(_LEVELS)}"
+        raise ConfigError(f"no such level: {level!r}", key="PALM_LOG_LEVEL", hint=hint)
     logging.basicConfig(
         stream=sys.stderr,
         format="%(asctime)s - registry - %(levelname)s - %(message)s",
-        level=os.environ.get("PALM_LOG_LEVEL", "INFO"),
+        level=level,
     )
     # Anybody on the machine can send what makes no sense, as often as he likes.
     for name in ("tornado.general", "tornado.access"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import pty
 import signal
 import subprocess
@@ -23,9 +24,20 @@ from tests.support.cluster import until
 
 
 def test_version(shell: Shell) -> None:
-    assert shell.palm("version").stdout == f"palm {__version__}\n"
+    assert shell.palm("version").stdout.splitlines()[0].split() == ["palm", __version__]
     assert shell.palm("--version").stdout == f"palm {__version__}\n"
-    assert json.loads(shell.palm("--json", "version").stdout) == {"palm": __version__}
+    found = json.loads(shell.palm("--json", "version").stdout)
+    assert list(found) == ["palm", "python", "pyzmq", "libzmq", "registry", "runner"]
+    assert (found["palm"], found["python"]) == (__version__, platform.python_version())
+    assert (found["registry"], found["runner"]) == ("", "")
+
+
+@pytest.mark.slow
+def test_version_tells_those_that_run(shell: Shell) -> None:
+    shell.palm("up")
+    until(lambda: runner_pid(Folders.find()))
+    found = json.loads(shell.palm("version", "--json").stdout)
+    assert (found["registry"], found["runner"]) == (__version__, __version__)
 
 
 def test_usage_errors_are_one_sentence(shell: Shell) -> None:

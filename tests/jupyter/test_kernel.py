@@ -106,6 +106,42 @@ def test_second_notebook_finds_them_and_they_end_after_the_last_one(
     until(lambda: runner_pid(folders) is None, within=60)
 
 
+def test_f14_all_of_a_killed_kernel_is_accounted_for_and_ends_with_its_lease(
+    cluster: Kernel, cluster_name: str, home: Path
+) -> None:
+    folders = Folders.find()
+    cluster.ok("%palm up --linger 0")
+    os.kill(cluster.pid, signal.SIGKILL)
+    found = attach()
+    assert found is not None
+    with found:
+        # The registry knows every process that the kernel left, and nobody else's.
+        known = {process.pid for each in found.status().components for process in each.processes}
+        assert known == {process.pid for process in components(home)}
+        assert len(known) == 3
+        assert found.registry.view_cluster(cluster_name).holders, "its lease runs on for a while"
+        other = make_kernel()
+        try:
+            other.ok("%load_ext palm_jupyter\n%palm attach")
+            other.ok("from palm import Client\nassert Client('foo').eval('foo.double', 4) == 8")
+            (dead,) = (
+                holder
+                for holder in found.registry.view_cluster(cluster_name).holders
+                if f"(pid {cluster.pid}" in holder
+            )
+            until(
+                lambda: dead not in found.registry.view_cluster(cluster_name).holders,
+                within=60,
+                what="the lease of the dead kernel is over",
+            )
+            assert known == {process.pid for process in components(home)}, "another one holds it"
+        finally:
+            other.close()
+        until(lambda: not components(home), within=60, what="all ends with the last lease")
+        until(lambda: runner_pid(folders) is None, within=60)
+        until(lambda: found.registry.view_cluster(cluster_name).state == "ended", within=60)
+
+
 def test_interrupt_of_a_job_reaches_no_component_and_keeps_what_was_done(
     cluster: Kernel, home: Path
 ) -> None:

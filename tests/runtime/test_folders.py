@@ -95,6 +95,19 @@ def test_a_folder_that_cannot_be_made_is_a_config_error(tmp_path: Path) -> None:
     assert "set PALM_STATE_DIR" in str(caught.value)
 
 
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="there is no /proc")
+def test_a_folder_where_none_can_be_made_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be used"):
+        Folders.find(environ(tmp_path, PALM_STATE_DIR="/proc/palm"))
+
+
+def test_located_folders_are_not_made(tmp_path: Path) -> None:
+    found = Folders.locate(environ(tmp_path))
+    assert not found.run.exists()
+    assert Folders.find(environ(tmp_path)) == found
+    assert found.run.is_dir()
+
+
 def test_a_relative_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="absolute") as caught:
         Folders.find(environ(tmp_path, PALM_RUN_DIR="build/run"))

@@ -184,13 +184,13 @@ def test_pruning_spares_the_record_that_took_the_place(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish_record(folders, dead_record())
-    prune = records._prune
+    prune = records.prune_records
 
     def prune_late(components: Path, paths: list[Path]) -> None:
         publish_record(folders, record(instance="new"))  # between the look and the removal
         prune(components, paths)
 
-    monkeypatch.setattr(records, "_prune", prune_late)
+    monkeypatch.setattr(records, "prune_records", prune_late)
     assert live_records(folders) == []
     found = read_record(folders, "foo")
     assert found is not None

@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -22,32 +23,44 @@ from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
-__all__ = ["node_config", "run"]
+__all__ = ["be_runner", "node_config", "run"]
 
 _POLL = 0.01
 
 
 def run(arguments: Namespace) -> int:
     """Be the runner of a node until the cluster ends; a signal ends the runner alone."""
+    be_runner(Folders.find(), node_config(arguments), patience=arguments.patience)
+    return OK
+
+
+def be_runner(
+    folders: Folders,
+    config: NodeConfig,
+    ready: Callable[[], None] | None = None,
+    *,
+    patience: float = 0.0,
+) -> None:
+    """Be the runner of a node; ``ready`` is called once it knows what to run.
+
+    The registry, and the cluster, may come within ``patience`` seconds.
+    """
     logging.basicConfig(
         stream=sys.stderr,
         format="%(asctime)s - runner - %(levelname)s - %(message)s",
         level=log_level(),
     )
-    folders = Folders.find()
-    config = node_config(arguments)
     with closing(ForkServer()) as forks:
         if os.environ.get("PALM_FORK") != "0":
             forks.start()  # it loads while we wait for the registry
         else:
             forks.close()
-        client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), arguments.patience)
+        client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
-            node = Node(folders, client, config=config, forks=forks)
+            node = Node(folders, client, config=config, forks=forks, ready=ready)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: node.stop())
             node.run()
-    return OK
 
 
 def node_config(arguments: Namespace) -> NodeConfig:

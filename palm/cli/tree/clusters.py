@@ -6,6 +6,7 @@ import argparse
 
 from palm.cli.parser import Parser, read_duration, read_number, read_seconds, read_signal
 from palm.cli.tree.base import Tree
+from palm.cli.tree.upkeep import add_installation, check_installation
 
 __all__ = [
     "add_attach",
@@ -34,6 +35,9 @@ def add_up(tree: Tree) -> None:
         "--timeout", metavar="S", type=read_seconds, default=60.0,
         help="with FILE: seconds in which all must be ready (60)",
     )  # fmt: skip
+    if not tree.notebook:
+        add_installation(parser)
+        parser.check = lambda found: check_installation(parser, found)
 
 
 def add_down(tree: Tree) -> None:
