@@ -78,7 +78,6 @@ def add_restart(tree: Tree) -> None:
 def add_scale(tree: Tree) -> None:
     """``palm scale``."""
     parser = tree.add("scale", "run another number of processes of a component")
-    parser.epilog = f"Example: {parser.prog} foo-worker 4"
     parser.add_argument("name", metavar="NAME", help="name of the component")
     parser.add_argument("replicas", metavar="N", type=read_number, help="how many processes")
     if not tree.notebook:
@@ -88,7 +87,6 @@ def add_scale(tree: Tree) -> None:
 def add_start(tree: Tree) -> None:
     """``palm start``."""
     parser = tree.add("start", "start components that were stopped, as they were")
-    parser.epilog = "Example: palm stop foo-worker; palm start foo-worker"
     parser.add_argument("names", metavar="NAME", nargs="+", help="names of the components")
     _add_wait(parser)
 

@@ -16,7 +16,6 @@ _FILE = "a cluster file; - is stdin"
 def add_check(tree: Tree) -> None:
     """``palm check``."""
     parser = tree.add("check", "say what is wrong with a cluster file, or what it would start")
-    parser.epilog = "Example: palm check cluster.toml && palm apply cluster.toml"
     parser.add_argument("file", metavar="FILE", help=_FILE)
     parser.add_argument(
         "--strict", action="store_true", help="fail also if something it names is not found here"
@@ -38,16 +37,14 @@ def add_diff(tree: Tree) -> None:
     parser.add_argument(
         "-u", "--unified", action="store_true", help="show the difference of the texts, too"
     )
-    parser.epilog = (
-        "Exit code: 0 nothing changes, 1 something does, 2 it cannot be told. Examples: palm diff"
-        " cluster.toml; palm diff 3; palm diff 2 3 -u"
+    parser.description = (
+        f"{parser.description} Exit code: 0 nothing changes, 1 something does, 2 it cannot be told."
     )
 
 
 def add_apply(tree: Tree) -> None:
     """``palm apply``."""
     parser = tree.add("apply", "put a cluster file in force, and wait until all of it is ready")
-    parser.epilog = "Example: palm apply cluster.toml --note 'more workers'"
     parser.add_argument("file", metavar="FILE", help=_FILE)
     _add_convergence(parser)
 
@@ -55,7 +52,6 @@ def add_apply(tree: Tree) -> None:
 def add_rollback(tree: Tree) -> None:
     """``palm rollback``."""
     parser = tree.add("rollback", "put an older version of the cluster file in force again")
-    parser.epilog = "Example: palm rollback --dry-run; palm rollback"
     parser.add_argument(
         "version", metavar="N", nargs="?", type=read_positive, help="which (the one before)"
     )
@@ -75,7 +71,6 @@ def _add_convergence(parser: Parser) -> None:
 def add_history(tree: Tree) -> None:
     """``palm history``."""
     parser = tree.add("history", "list the versions of the cluster file, or print one")
-    parser.epilog = "Example: palm history 3 > cluster.toml"
     parser.add_argument(
         "version", metavar="N", nargs="?", type=read_positive, help="print this version"
     )

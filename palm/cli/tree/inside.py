@@ -38,9 +38,6 @@ def add_exec(tree: Tree) -> None:
         f"{parser.prog} [options] NAME [--replica N] -- PROGRAM [ARGUMENT ...]\n"
         f"       {parser.prog} [options] NAME [--replica N] -c CODE"
     )
-    parser.epilog = (
-        "Examples: palm exec foo-worker -- python -i; palm exec foo-worker -c 'cache.keys()'"
-    )
     parser.add_argument("name", metavar="NAME", help="name of the component, or of a process")
     parser.add_argument(
         "--replica",

@@ -24,10 +24,6 @@ _ERRORS = ("skip", "return", "raise")
 def add_job(tree: Tree) -> None:
     """``palm job``."""
     parser = tree.add("job", "call a function with each item of a file, and print the results")
-    parser.epilog = (
-        "Examples: palm job foo.count texts.csv --csv -o counts.csv; "
-        "ls *.txt | palm job foo.count --lines; palm job foo.add --item '[1, 2]'"
-    )
     parser.add_argument("function", metavar="FUNCTION", help="which one: server.name")
     parser.add_argument(
         "file", metavar="FILE", nargs="?",

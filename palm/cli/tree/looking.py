@@ -60,9 +60,6 @@ def add_logs(tree: Tree) -> None:
         _add_logs_of_one(tree)
         return
     parser = tree.add("logs", "show what components wrote")
-    parser.epilog = (
-        "Examples: palm logs foo-worker -f; palm logs --all --since 5m --grep 'Error|Warning'"
-    )
     parser.add_argument(
         "names", metavar="NAME", nargs="*", help="names of components, or of their processes"
     )
@@ -104,7 +101,6 @@ def _add_logs_of_one(tree: Tree) -> None:
 def add_events(tree: Tree) -> None:
     """``palm events``."""
     parser = tree.add("events", "show what happened in the cluster: starts, ends, changes")
-    parser.epilog = "Example: palm events --since 1h"
     parser.add_argument(
         "-n", metavar="N", type=read_number, help="the last so many (100; with --since all)"
     )
