@@ -39,7 +39,7 @@ def names(palm_home: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("sta", {"status"}),
+        ("stat", {"status"}),
         ("--clu", {"--cluster"}),
         ("--cluster ", {"default", "night"}),
         ("--cluster=n", {"--cluster=night"}),
@@ -119,7 +119,7 @@ try() {
     printf '%s\n' "${COMPREPLY[@]}"
 }
 complete -p palm
-try palm sta
+try palm stat
 echo --
 try palm logs fo
 echo --
