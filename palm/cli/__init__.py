@@ -31,6 +31,12 @@ _COMMANDS = {
 } | dict.fromkeys(("pipeline", "server", "sink"), "palm.cli.commands.serving")  # fmt: skip
 _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the command's name
 _COMMANDS["signal"] = "palm.cli.commands.signal_"  # nor that of a module of Python's
+#: About a cluster that is there; the others begin something, or are about no cluster.
+_ABOUT_WHAT_RUNS = (
+    "dead-letters", "diff", "down", "events", "exec", "gateway", "history", "job", "jobs", "logs",
+    "nodes", "ps", "restart", "rollback", "scale", "signal", "start", "status", "stop", "tap",
+    "top",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,6 +72,7 @@ def _main(argv: Sequence[str] | None) -> int:
     if arguments.registry:
         os.environ["PALM_REGISTRY"] = arguments.registry
     try:
+        _choose(arguments)
         return _load(arguments.command)(arguments)
     except CommandFailed as error:
         return _complain(f"palm: {error}", error.code)
@@ -80,6 +87,14 @@ def _main(argv: Sequence[str] | None) -> int:
         return _complain(f"palm: {error.strerror or error}{place}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _choose(arguments: Namespace) -> None:
+    """Have what is about a cluster that runs be about the only one, if none was named."""
+    # A file that is compared names its cluster.
+    names_one = arguments.command == "diff" and not (arguments.what or "0").isdecimal()
+    if arguments.command in _ABOUT_WHAT_RUNS and not names_one:
+        os.environ["PALM_CLUSTER"] = import_module("palm.cli.choosing").choose_cluster()
 
 
 def _way_out(error: RegistryError) -> str:

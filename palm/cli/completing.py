@@ -15,6 +15,7 @@ from pathlib import Path
 from palm.cli.arguments import build_parser
 from palm.errors import PalmError
 from palm.runtime.folders import Folders
+from palm.runtime.presence import clusters_here
 
 __all__ = ["candidates", "run"]
 
@@ -57,7 +58,7 @@ class _Line:
         self._parser = parser
         self._given: list[str] = []
         self._waiting: argparse.Action | None = None
-        self._cluster = os.environ.get("PALM_CLUSTER") or "default"
+        self._cluster = _only_cluster() or "default"
         self.command = ""
         self._positionals = _positionals(parser)
         for word in words:
@@ -143,6 +144,13 @@ def _positionals(parser: argparse.ArgumentParser) -> list[argparse.Action]:
 
 def _run_folder() -> Path:
     return Folders.locate().run
+
+
+def _only_cluster() -> str:
+    if named := os.environ.get("PALM_CLUSTER", ""):
+        return named
+    here = clusters_here(Folders.locate())
+    return here[0] if len(here) == 1 else ""
 
 
 def _clusters() -> list[str]:
