@@ -352,7 +352,7 @@ args = ["master", "--name", "foo"]
 [components.w]
 role = "worker"
 module = "palm"
-args = ["worker", "work.py", "--master", "foo", "--name", "${{name}}"]
+args = ["worker", "work.py", "--master", "foo"]
 replicas = {replicas}
 needs = ["foo"]
 """
@@ -367,6 +367,7 @@ def test_cluster_file_is_put_in_force_and_awaited(cluster_shell: Shell) -> None:
     assert done.stdout.splitlines()[-1].split()[:4] == ["w", "worker", "ready", "2/2"]
     pids = {name: process["pid"] for name, process in cluster_shell.processes().items()}
     assert sorted(pids) == ["foo", "w-0", "w-1"]
+    until(lambda: " - w-0 - INFO - " in cluster_shell.palm("logs", "w-0").stdout)  # its own name
     assert "nothing changed" in cluster_shell.palm("up", "cluster.toml").stdout
     cluster_shell.write("cluster.toml", CLUSTER.format(replicas=1))
     assert "changed w" in cluster_shell.palm("up", "cluster.toml").stdout

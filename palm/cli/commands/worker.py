@@ -23,7 +23,7 @@ def run(arguments: Namespace) -> int:
     if arguments.http:
         return _post(arguments)
     check_target(arguments)
-    name = arguments.name or _make_name(arguments.target)
+    name = _name(arguments) or _make_name(arguments.target)
     if arguments.detach:
         return _detach(arguments, name)
     tie()
@@ -39,7 +39,7 @@ def run(arguments: Namespace) -> int:
 
 def _post(arguments: Namespace) -> int:
     """Be a worker whose functions are behind a URL."""
-    name = arguments.name or f"http-{os.urandom(2).hex()}"
+    name = _name(arguments) or f"http-{os.urandom(2).hex()}"
     if arguments.detach:
         return _detach(arguments, name)
     from palm.gateways.httpworker import HttpWorker  # loads what other workers do not need
@@ -66,6 +66,12 @@ def _make(offer: type[Worker] | Functions, name: str, arguments: Namespace) -> W
         more["functions"] = offer
         offer = Worker
     return offer(name, master=arguments.master, log_level=log_level(), **more)
+
+
+def _name(arguments: Namespace) -> str:
+    """Return the name that was given, be it by the runner that started us as a component."""
+    ours = "" if arguments.detach else os.environ.get("PALM_COMPONENT", "")
+    return arguments.name or ours
 
 
 def _make_name(target: str) -> str:
