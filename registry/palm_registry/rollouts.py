@@ -30,11 +30,9 @@ class RolloutState:
         return bool(self.keep and self.failed)
 
     def __str__(self) -> str:
-        if not self.keep:
+        if not self.halted:
             return ""
         still = f"{len(self.keep)} of {self.desired} still run the version before"
-        if not self.failed:
-            return f"rollout: {still}"
         first = self.failed[0]
         return f"rollout halted: new version of {first.name} {_said(first)}; {still}"
 

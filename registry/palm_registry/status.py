@@ -161,7 +161,7 @@ class _Look:
         return "; ".join(self.missing) or self._resting(state, done)
 
     def _conditions(self, done: int) -> list[str]:
-        found = [str(self._rollout)] if self._rollout.keep else []
+        found = [str(self._rollout)] if self._rollout.halted else []
         found += [f"{count} missing: {why}" for why, count in self.missing.items()]
         if done:
             found.append(f"{done} done: ended with exit code 0")

@@ -42,7 +42,7 @@ def test_others_wait_until_the_one_before_is_ready(
     (told,) = answer.components
     assert (told.numbers, told.keep) == ([0, 1, 2, 3], [1, 2, 3])
     status = client.component("c", "x")
-    assert "rollout: 3 of 4 still run the version before" in status.conditions
+    assert "3 missing: runs the version before, until its turn" in status.conditions
     assert not client.cluster_status("c").ready
     for number, left in enumerate(([2, 3], [3], [], [])):
         during = rolling.become(answer, number, "starting")
