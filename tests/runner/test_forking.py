@@ -19,6 +19,7 @@ import pytest
 
 from palm.clients import Client
 from palm.registry_api.schema import ComponentSpec
+from palm.runner import forking
 from palm.runner.adoption import left_behind
 from palm.runner.forkable import early, is_forkable, pack, unpack
 from palm.runner.forking import ForkServer
@@ -31,6 +32,18 @@ from tests.support.leaks import processes_of
 from tests.support.nodes import House
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux's")
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests are about does not depend on how busy the machine is."""
+    monkeypatch.setattr(forking, "PATIENCE", 20.0)
+
+
+@pytest.fixture
+def no_patience(monkeypatch: pytest.MonkeyPatch, patience: None) -> None:
+    """As it is for users."""
+    monkeypatch.setattr(forking, "PATIENCE", 0.25)
 
 
 @pytest.fixture
@@ -355,6 +368,7 @@ def test_changed_code_has_the_server_replaced(
 # The server's own faults
 
 
+@pytest.mark.usefixtures("no_patience")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_server_that_is_lost_while_many_start_costs_none_of_them(
     service: ProcessSupervisor, forks: CountingForks, number: int
@@ -362,7 +376,8 @@ def test_server_that_is_lost_while_many_start_costs_none_of_them(
     for i in range(20):
         service.start(palm(f"foo-{i}", "master"))
         if i == 7:
-            assert eventually(lambda: len(forks.forked) >= 4)
+            assert eventually(lambda: len(forks.forked) + forks.started >= 4)
+            forks.await_ready()
             assert forks.pid is not None
             os.kill(forks.pid, number)
     for i in range(20):
@@ -392,6 +407,7 @@ def test_server_that_was_lost_is_there_again(
     assert len(forks.forked) == 1
 
 
+@pytest.mark.usefixtures("no_patience")
 def test_hung_server_holds_a_start_up_for_a_moment_only(
     service: ProcessSupervisor, forks: CountingForks
 ) -> None:
