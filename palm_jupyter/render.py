@@ -12,7 +12,16 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["card_html", "panel_html", "panel_text", "summary", "uptime", "why"]
+__all__ = [
+    "card_html",
+    "job_html",
+    "job_text",
+    "panel_html",
+    "panel_text",
+    "summary",
+    "uptime",
+    "why",
+]
 
 Snapshot = Mapping[str, Any]
 
@@ -26,6 +35,13 @@ _COLOURS = {
     "failed": "#d9484a",
 }
 _SHAPES = {"stopped": "○", "failed": "✕", "starting": "◌", "stopping": "◌"}
+_JOB_STATES = {
+    "running": "starting",
+    "paused": "backing-off",
+    "done": "ready",
+    "cancelled": "stopped",
+    "failed": "failed",
+}
 _LINE = "border-bottom:1px solid rgba(128,128,128,.25)"
 _FONT = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif;font-size:13px;line-height:1.5"
 _MUTED = "opacity:.7"
@@ -83,6 +99,44 @@ def card_html(state: str, text: str, detail: str = "") -> str:
     """One line: a dot, what happened, and something muted."""
     more = f' &nbsp;<span style="{_MUTED}">{escape(detail)}</span>' if detail else ""
     return f'<div style="{_FONT}">{_dot(state)}&nbsp; {escape(text)}{more}</div>'
+
+
+def job_text(job: Snapshot) -> str:
+    """A job as one line."""
+    total = "" if job["total"] is None else f"/{job['total']:,}"
+    failed = f", {job['failed']:,} failed" if job["failed"] else ""
+    text = f"job {job['function']}: {job['state']}, {job['done']:,}{total} done{failed}"
+    return f"{text}, {job['rate']:,.0f}/s"
+
+
+def job_html(job: Snapshot) -> str:
+    """A job as of the time that it says."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job["time"]))
+    state = _JOB_STATES.get(job["state"], "starting")
+    total = job["total"]
+    done = f"{job['done']:,}" if total is None else f"{job['done']:,} of {total:,}"
+    retried = f", {job['retried']:,} retried" if job["retried"] else ""
+    facts = f"{done} done, {job['failed']:,} failed{retried}, {job['rate']:,.0f}/s"
+    head = (
+        f"<strong>Job {escape(job['function'])}</strong> &nbsp;{_dot(state)}&nbsp; "
+        f"{escape(job['state'])} &nbsp;{facts} &nbsp;<span style=\"{_MUTED}\">as of {when}</span>"
+    )
+    error = f'<div style="color:{_COLOURS["failed"]}">{escape(job["error"])}</div>'
+    return (
+        f'<div class="palm-snapshot" style="{_FONT}">{head}{_bar(job)}'
+        f"{error if job['error'] else ''}</div>"
+    )
+
+
+def _bar(job: Snapshot) -> str:
+    if not job["total"]:
+        return ""
+    share = min(1.0, job["done"] / job["total"])
+    return (
+        '<div style="max-width:36em;height:4px;margin-top:4px;background:rgba(128,128,128,.25)">'
+        f'<div style="width:{100 * share:.1f}%;height:4px;background:{_COLOURS["ready"]}"></div>'
+        "</div>"
+    )
 
 
 def panel_text(snapshot: Snapshot) -> str:

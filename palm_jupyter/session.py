@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from palm.clients import Job
 from palm.clusters import (
     CellSource,
     Change,
@@ -29,6 +31,7 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name, nearest
 from palm_jupyter import cellcode
 from palm_jupyter.feed import Feed, components_of
+from palm_jupyter.jobs import JobWatch, describe
 from palm_jupyter.render import panel_html, panel_text
 from palm_jupyter.viewmodels import ClusterView, Frozen
 
@@ -68,11 +71,27 @@ class Panel(Protocol):
         """Leave it as it is."""
 
 
+class JobCard(Protocol):
+    """The card of a job, as `palm_jupyter.panels.job.JobPanel`."""
+
+    def show(self) -> None:
+        """Put it into the output of the running cell."""
+
+    def update(self, job: Mapping[str, Any]) -> None:
+        """Show how far it is."""
+
+    def freeze(self) -> None:
+        """Leave it as it is."""
+
+
 class Canvas(Protocol):
     """How to show things: the module `palm_jupyter.panels.cluster`, or a test's double."""
 
-    def ClusterPanel(self, view: ClusterView) -> Panel:  # noqa: N802 - a class
+    def ClusterPanel(self, source: Feed, chosen: str = "") -> Panel:  # noqa: N802 - a class
         """A panel that shows a view model."""
+
+    def JobPanel(self, newest: Callable[[], Mapping[str, Any]]) -> JobCard:  # noqa: N802 - a class
+        """A card that shows how far a job is."""
 
     def show_card(self, state: str, text: str, detail: str) -> None:
         """One line with a dot."""
@@ -129,6 +148,7 @@ class Session:
         self._canvas = canvas
         self._cluster: Cluster | None = None
         self._live: tuple[Panel, Feed] | None = None
+        self._cards: dict[str, tuple[JobCard, JobWatch]] = {}
         self._took: dict[str, float] = {}
 
     @property
@@ -283,23 +303,46 @@ class Session:
 
     # Showing
 
-    def show(self, value: Component | Cluster | Status) -> None:
+    def show(self, value: Component | Cluster | Status | Job) -> None:
         """Show something in the output of the running cell; see the class."""
-        if isinstance(value, Status) and time.time() - value.time > PRESENT:
+        if isinstance(value, Job):
+            self._show_job(value)
+        elif isinstance(value, Status) and time.time() - value.time > PRESENT:
             self._show_still(value)
         elif isinstance(value, Component) and value.role == "worker" and self._live is not None:
             self._show_card(value)
+        elif isinstance(value, Component):
+            self._show_live(value.cluster, "" if self._is_fresh(value) else value.name)
         else:
-            self._show_live(value.cluster if isinstance(value, Component) else self.cluster)
+            self._show_live(value if isinstance(value, Cluster) else self.cluster)
 
-    def _show_live(self, cluster: Cluster) -> None:
+    def _is_fresh(self, component: Component) -> bool:
+        """Whether it is the last that was started: that is chosen by itself."""
+        return component.change.kind != "kept"
+
+    def _show_live(self, cluster: Cluster, chosen: str = "") -> None:
         self.freeze()
-        view = ClusterView(cluster.name)
-        feed = Feed(cluster, view)
+        feed = Feed(cluster, ClusterView(cluster.name))
         feed.start()
-        panel = self._canvas().ClusterPanel(view)
+        panel = self._canvas().ClusterPanel(feed, chosen)
         self._live = (panel, feed)
         panel.show()
+
+    def _show_job(self, job: Job) -> None:
+        """A card, live until the job has ended; an earlier one of the same job freezes."""
+        self._freeze_card(job.id)
+        card = self._canvas().JobPanel(partial(describe, job))
+        card.show()
+        watch = JobWatch(job, card.update)
+        self._cards = {i: c for i, c in self._cards.items() if not c[1].job.has_ended}
+        self._cards[job.id] = (card, watch)
+        watch.start()
+
+    def _freeze_card(self, job: str) -> None:
+        if job in self._cards:
+            card, watch = self._cards.pop(job)
+            watch.close()
+            card.freeze()
 
     def headline(self, component: Component) -> str:
         """The line that says what the latest start did: what was kept, came and went."""
@@ -339,6 +382,8 @@ class Session:
         """Let go of the cluster, which goes on for as long as it lingers. Idempotent."""
         try:
             self.freeze()
+            for job in list(self._cards):
+                self._freeze_card(job)
         finally:
             cluster, self._cluster = self._cluster, None
             if cluster is not None:

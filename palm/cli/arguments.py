@@ -76,6 +76,7 @@ def build_parser(prog: str = "palm", notebook: bool = False) -> Parser:
     _add_sink(tree)
     if notebook:
         _add_attach(tree)
+        tree.add("dashboard", "show the live panel here")
     else:
         _add_runner(tree)
     _add_status(tree)

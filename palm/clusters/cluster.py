@@ -428,6 +428,14 @@ class Cluster:
         component.change = Change("started")
         component.generation, component.over = now.generation, _over(now)
 
+    def resume(self, name: str) -> None:
+        """Start a component that was stopped, as it was declared; does not wait for it."""
+        component = self[name]
+        self._ensure_alive()
+        now = self.registry.start(self.name, name)
+        component.change = Change("started")
+        component.generation, component.over = now.generation, _over(now)
+
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
         self._ensure_alive()

@@ -29,7 +29,7 @@ def complete(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("%palm ", ["--help", "attach", "down", "help", "hub", "logs", "master", "pipeline",
+        ("%palm ", ["--help", "attach", "dashboard", "down", "help", "hub", "logs", "master", "pipeline",
                     "restart", "server", "sink", "status", "stop", "top", "up"]),
         ("%palm st", ["status", "stop"]),
         ("x = %palm st", ["status", "stop"]),
