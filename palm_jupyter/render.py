@@ -119,7 +119,7 @@ def job_html(job: Snapshot) -> str:
     facts = f"{done} done, {job['failed']:,} failed{retried}, {job['rate']:,.0f}/s"
     head = (
         f"<strong>Job {escape(job['function'])}</strong> &nbsp;{_dot(state)}&nbsp; "
-        f"{escape(job['state'])} &nbsp;{facts} &nbsp;<span style=\"{_MUTED}\">as of {when}</span>"
+        f'{escape(job["state"])} &nbsp;{facts} &nbsp;<span style="{_MUTED}">as of {when}</span>'
     )
     error = f'<div style="color:{_COLOURS["failed"]}">{escape(job["error"])}</div>'
     return (

@@ -90,7 +90,8 @@ def _vendored(path: Path, text: str) -> str:
     if name is None:
         raise JoinError(f"{path.name} does not end with an export")
     script = _DEFAULT.sub("", text).strip()
-    return f"// ---- {path.name}\n\nconst {name[1]} = (() => {{\n{script}\nreturn {name[1]};\n}})();\n"
+    scope = f"const {name[1]} = (() => {{\n{script}\nreturn {name[1]};\n}})();\n"
+    return f"// ---- {path.name}\n\n{scope}"
 
 
 def join_styles(main: Path) -> str:

@@ -36,13 +36,15 @@ window.model = {{
   }},
 }};
 window.emit = (message, value) => {{
-  const buffers = value === undefined ? [] : [new DataView(encoder.encode(JSON.stringify(value)).buffer)];
+  const encode = (v) => new DataView(encoder.encode(JSON.stringify(v)).buffer);
+  const buffers = value === undefined ? [] : [encode(value)];
   for (const handler of handlers['msg:custom'] ?? []) handler(message, buffers);
 }};
 window.frames_ = (frames, more) =>
   emit({{ type: 'frames', time: 1000, live: true, note: '', ...more }}, frames);
 window.answer = ({{ request, action }}) => {{
-  if (action.do === 'history') return emit({{ type: 'reply', request }}, {{ time: 0, samples: [] }});
+  const reply = {{ type: 'reply', request }};
+  if (action.do === 'history') return emit(reply, {{ time: 0, samples: [] }});
   if (action.do !== 'output') return;
   let records = window.output[action.name ?? action.component] ?? [];
   if (action.grep) records = records.filter((r) => r.text.includes(action.grep));
@@ -334,7 +336,7 @@ def test_why_it_died_is_told_with_its_last_lines(page: Any) -> None:
     bad = component("w", "failed")
     bad["processes"][0] |= {
         "reason": "ended with exit code 1", "exit": 1, "restarts": 5,
-        "last_lines": "Traceback (most recent call last):\nModuleNotFoundError: No module named 'np'",
+        "last_lines": "Traceback:\nModuleNotFoundError: No module named 'np'",
     }  # fmt: skip
     panel = show(page, component("a", "ready"), bad)
     card = panel.get_by_role("region", name="Why it ended")
@@ -422,6 +424,7 @@ def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Pat
     # It could be scrolled to, but a reader should not have to.
     assert panel.locator(".palm-scroll").evaluate("(n) => n.scrollWidth - n.clientWidth") <= 0
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert panel.locator("tbody th").first.bounding_box()["width"] >= 140
 
 
 # Elements whose text does not fit and cannot be scrolled to.
@@ -453,6 +456,7 @@ CONTRASTS = """() => {
   };
   const all = (selector, property) =>
     [...panel.querySelectorAll(selector)].map((n) => ratio(getComputedStyle(n)[property]));
-  const text = all('th, td, .palm-age, .palm-quiet, .palm-tab, .palm-chosen-facts, .palm-why-title', 'color');
+  const text = all(
+    'th, td, .palm-age, .palm-quiet, .palm-tab, .palm-chosen-facts, .palm-why-title', 'color');
   return { text, dots: all('.palm-dot', 'borderTopColor') };
 }"""

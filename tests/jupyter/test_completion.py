@@ -29,8 +29,8 @@ def complete(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("%palm ", ["--help", "attach", "dashboard", "down", "help", "hub", "logs", "master", "pipeline",
-                    "restart", "server", "sink", "status", "stop", "top", "up"]),
+        ("%palm ", ["--help", "attach", "dashboard", "down", "help", "hub", "logs", "master",
+                    "pipeline", "restart", "server", "sink", "status", "stop", "top", "up"]),
         ("%palm st", ["status", "stop"]),
         ("x = %palm st", ["status", "stop"]),
         ("%palm stop ", ["--all", "--everyone", "--help", "foo", "foo-worker", "foo-worker-0"]),

@@ -34,7 +34,7 @@ def test_modules_do_what_they_should() -> None:
 def test_joined_module_gives_what_its_parts_export(tmp_path: Path) -> None:
     main = modules(
         tmp_path,
-        one='export const LIMIT = 3;\n\nexport async function twice(n) {\n  return 2 * n;\n}\n',
+        one="export const LIMIT = 3;\n\nexport async function twice(n) {\n  return 2 * n;\n}\n",
         two='import { LIMIT } from "./one.js";\nexport class Box {\n  size = LIMIT;\n}\n',
         main='import {\n  twice,\n} from "./one.js";\nimport { Box } from "./two.js";\n'
         "\nexport { Box };\nexport default twice;\n",
@@ -42,7 +42,8 @@ def test_joined_module_gives_what_its_parts_export(tmp_path: Path) -> None:
     (tmp_path / "joined.mjs").write_text(join_script(main))
     (tmp_path / "use.mjs").write_text(
         'import twice, { Box } from "./joined.mjs";\n'
-        "console.log(await twice(new Box().size), Object.keys(await import('./joined.mjs')).join());"
+        "const names = Object.keys(await import('./joined.mjs')).join();\n"
+        "console.log(await twice(new Box().size), names);"
     )
     done = subprocess.run(["node", tmp_path / "use.mjs"], capture_output=True, text=True)
     assert done.stdout == "6 Box,default\n", done.stderr
@@ -82,7 +83,8 @@ def test_what_cannot_be_joined_safely_is_refused(
 def test_what_others_wrote_keeps_its_names_for_itself(tmp_path: Path) -> None:
     main = modules(tmp_path, main='import lib from "../vendor/lib.js";\nconst inner = lib;\n')
     (tmp_path / "vendor").mkdir()
-    (tmp_path / "vendor" / "lib.js").write_text("const inner = 1;\nvar lib = inner;\nexport default lib;\n")
+    script = "const inner = 1;\nvar lib = inner;\nexport default lib;\n"
+    (tmp_path / "vendor" / "lib.js").write_text(script)
     text = join_script(main)
     assert "const lib = (() => {\nconst inner = 1;" in text
     assert text.count("export") == 0

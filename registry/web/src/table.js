@@ -217,10 +217,10 @@ function createBelow(store) {
   };
 }
 
+// It does not span columns: those that there is no room for would then take some.
 function wide(className) {
-  const cell = element("td");
-  cell.colSpan = COLUMNS.length;
-  return { row: element("tr", `palm-below ${className}`, cell), cell };
+  const cell = element("div");
+  return { row: element("tr", `palm-below ${className}`, element("td", "", cell)), cell };
 }
 
 function said(line, node, text) {
