@@ -31,9 +31,9 @@ PERIOD = 0.2
 #: Seconds between two looks at what was started in shells, of which the registry knows nothing,
 #: and after which a panel is told that we are there.
 SLOW_PERIOD = 2.0
-#: Bytes of output in one update: Jupyter stops passing on what comes faster than a megabyte a
-#: second.
-ROUND_BYTES = 100_000
+#: Bytes of output in one update, and of one part of it: Jupyter stops passing on what comes faster
+#: than a megabyte a second.
+ROUND_BYTES, PART_BYTES = 80_000, 20_000
 #: Bytes of output that we may be behind; if it is more, the panel is told how much it was.
 BACKLOG = 256 * 1024
 #: Components of which a saved notebook shows the last lines, and how many.
@@ -126,7 +126,7 @@ class _Follower:
         elif frame.topic == "output":
             for record in frame.data:
                 if not self._name or record.name == self._name:
-                    self._records.extend(parts_of(record, ROUND_BYTES // 2))
+                    self._records.extend(parts_of(record, PART_BYTES))
         return True
 
 

@@ -119,15 +119,28 @@ def output_frame(records: Sequence[OutputRecord]) -> dict[str, Any]:
 
 
 def parts_of(record: OutputRecord, most: int) -> Iterator[OutputRecord]:
-    """Yield a record in parts of so many bytes at most, each a record by itself."""
+    """Yield a record in parts of so many bytes at most, each a record by itself.
+
+    They end with lines where that can be, so that they are text, as which they are shortest.
+    """
     data = record.raw
     if len(data) <= most:
         yield record
         return
-    for start in range(0, len(data), most):
-        yield msgspec.structs.replace(
-            record, offset=record.offset + start, text=None, data=data[start : start + most]
-        )
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + most) + 1
+        part = data[start : end or start + most]
+        yield _part(record, start, part)
+        start += len(part)
+
+
+def _part(record: OutputRecord, start: int, data: bytes) -> OutputRecord:
+    offset = record.offset + start
+    try:
+        return msgspec.structs.replace(record, offset=offset, text=data.decode(), data=None)
+    except UnicodeDecodeError:
+        return msgspec.structs.replace(record, offset=offset, text=None, data=data)
 
 
 def _some(value: msgspec.Struct, names: Iterable[str]) -> dict[str, Any]:

@@ -217,4 +217,4 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _canvas() -> Any:
-    return import_module("palm_jupyter.panels.cluster")  # loads ipywidgets: a third of a second
+    return import_module("palm_jupyter.panels.canvas")  # loads ipywidgets: a third of a second

@@ -12,10 +12,13 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from palm.spec.text import printable
+
 __all__ = [
     "card_html",
     "job_html",
     "job_text",
+    "last_lines_html",
     "panel_html",
     "panel_text",
     "summary",
@@ -53,6 +56,11 @@ _OUTPUT_LINES = 12
 _HIDE_ERROR = (
     "<style>.jp-OutputArea:has(.palm-snapshot) .jupyter-widgets:not(:has(*)){display:none}</style>"
 )
+#: A live one of plain HTML stands in the place of its snapshot.
+_HIDE_STILL = (
+    "<style>.jp-OutputArea:has(.palm-live) .jp-OutputArea-child:has(.palm-snapshot)"
+    "{display:none}</style>"
+)
 #: Ends that need no explanation.
 _PLAIN = ("was stopped", "ended with exit code 0")
 _NONE = "\u2013"  # an en dash
@@ -83,22 +91,31 @@ def uptime(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def panel_html(snapshot: Snapshot) -> str:
-    """The whole panel, as of the snapshot's time."""
+def panel_html(snapshot: Snapshot, *, live: bool = False) -> str:
+    """The whole panel, as of the snapshot's time; or ``live``, to be drawn again and again."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot["time"]))
     head = (
         f'<div style="padding:2px 0 8px"><strong>Cluster {escape(snapshot["cluster"])}</strong>'
-        f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">as of {when}</span></div>'
+        f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">'
+        f"{'live' if live else f'as of {when}'}</span></div>"
     )
     body = _table(snapshot) if snapshot["components"] else _empty()
-    inner = f"{head}{body}{_outputs(snapshot)}{_HIDE_ERROR}"
-    return f'<div class="palm-snapshot" style="{_FONT};max-width:72em">{inner}</div>'
+    kind, style = ("palm-live", _HIDE_STILL) if live else ("palm-snapshot", _HIDE_ERROR)
+    inner = f"{head}{body}{_outputs(snapshot)}{style}"
+    return f'<div class="{kind}" style="{_FONT};max-width:72em">{inner}</div>'
 
 
 def card_html(state: str, text: str, detail: str = "") -> str:
     """One line: a dot, what happened, and something muted."""
     more = f' &nbsp;<span style="{_MUTED}">{escape(detail)}</span>' if detail else ""
     return f'<div style="{_FONT}">{_dot(state)}&nbsp; {escape(text)}{more}</div>'
+
+
+def last_lines_html(lines: Sequence[str]) -> str:
+    """Lines of output."""
+    text = "\n".join(escape(printable(line)) for line in lines)
+    style = "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;line-height:1.5"
+    return f'<pre style="{style}">{text}</pre>'
 
 
 def job_text(job: Snapshot) -> str:
@@ -109,8 +126,8 @@ def job_text(job: Snapshot) -> str:
     return f"{text}, {job['rate']:,.0f}/s"
 
 
-def job_html(job: Snapshot) -> str:
-    """A job as of the time that it says."""
+def job_html(job: Snapshot, *, live: bool = False) -> str:
+    """A job as of the time that it says; or ``live``, to be drawn again and again."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job["time"]))
     state = _JOB_STATES.get(job["state"], "starting")
     total = job["total"]
@@ -122,10 +139,9 @@ def job_html(job: Snapshot) -> str:
         f'{escape(job["state"])} &nbsp;{facts} &nbsp;<span style="{_MUTED}">as of {when}</span>'
     )
     error = f'<div style="color:{_COLOURS["failed"]}">{escape(job["error"])}</div>'
-    return (
-        f'<div class="palm-snapshot" style="{_FONT}">{head}{_bar(job)}'
-        f"{error if job['error'] else ''}</div>"
-    )
+    kind, style = ("palm-live", _HIDE_STILL) if live else ("palm-snapshot", _HIDE_ERROR)
+    more = f"{error if job['error'] else ''}{style}"
+    return f'<div class="{kind}" style="{_FONT}">{head}{_bar(job)}{more}</div>'
 
 
 def _bar(job: Snapshot) -> str:

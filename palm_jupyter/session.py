@@ -85,7 +85,7 @@ class JobCard(Protocol):
 
 
 class Canvas(Protocol):
-    """How to show things: the module `palm_jupyter.panels.cluster`, or a test's double."""
+    """How to show things: the module `palm_jupyter.panels.canvas`, or a test's double."""
 
     def ClusterPanel(self, source: Feed, chosen: str = "") -> Panel:  # noqa: N802 - a class
         """A panel that shows a view model."""

@@ -5,35 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
-from typing import Any, Protocol
+from typing import Any
 
 import anywidget
 import msgspec
 import traitlets
-from IPython.display import display
 
 from palm.errors import PalmError
-from palm_jupyter.panels.job import JobPanel
 from palm_jupyter.panels.outputs import Outputs, asset, in_its_own_shell
-from palm_jupyter.render import card_html, panel_html, panel_text
-from palm_jupyter.viewmodels import ClusterView, Frames, Frozen, Update
+from palm_jupyter.panels.source import Source
+from palm_jupyter.render import panel_html, panel_text
+from palm_jupyter.viewmodels import Frames, Frozen, Update
 
-__all__ = ["ClusterPanel", "JobPanel", "Source", "show_card", "show_html"]
+__all__ = ["ClusterPanel"]
 
 #: Actions that are done at the same time; a stop may take as long as its grace.
 AT_ONCE = 4
-
-
-class Source(Protocol):
-    """Whom a panel asks."""
-
-    view: ClusterView
-
-    def select(self, selection: Mapping[str, Any] | None) -> None:
-        """Follow some output."""
-
-    def perform(self, action: Mapping[str, Any]) -> Any:
-        """Do what the panel asks for."""
 
 
 @cache
@@ -136,14 +123,3 @@ class ClusterPanel:
             self.widget.send({**reply, "error": {"text": str(error), "hint": ""}})
         else:
             self.widget.send(reply, [msgspec.json.encode(result)])
-
-
-def show_card(state: str, text: str, detail: str) -> None:
-    """One line with a dot."""
-    plain = f"{text} ({detail})" if detail else text
-    display({"text/plain": plain, "text/html": card_html(state, text, detail)}, raw=True)
-
-
-def show_html(html: str, text: str) -> None:
-    """Something that does not change."""
-    display({"text/plain": text, "text/html": html}, raw=True)

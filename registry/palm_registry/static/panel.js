@@ -43,6 +43,25 @@ function arrange(parent, nodes) {
   });
 }
 
+// Call back when the colours of the page change: what is drawn on a canvas does not follow them.
+function watchTheme(callback) {
+  const watched = new MutationObserver(callback);
+  const options = { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-theme"] };
+  watched.observe(document.body, options);
+  watched.observe(document.documentElement, options);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", callback);
+  return () => {
+    watched.disconnect();
+    dark.removeEventListener("change", callback);
+  };
+}
+
+// A name and its value; not a list of definitions, which notebooks give a look of their own.
+function fact(name, value) {
+  return element("div", "palm-fact", element("span", "palm-fact-name", name), " ", value);
+}
+
 function button(className, label, onClick, ...children) {
   const node = element("button", className, ...children);
   node.type = "button";
@@ -148,6 +167,11 @@ function plural(count, one, many = `${one}s`) {
   return `${grouped(count)} ${count === 1 ? one : many}`;
 }
 
+// To a tenth: of a pixel, mostly.
+function round(value) {
+  return Math.round(value * 10) / 10;
+}
+
 function significant(value) {
   return value < 9.95 ? value.toFixed(1) : String(Math.round(value));
 }
@@ -174,10 +198,6 @@ function paths(values, { width = WIDTH, height = HEIGHT, least = 0 } = {}) {
     .map(([x, value]) => [round(x), round(height - 1.5 - (value / top) * (height - 3))]);
   const line = at.map(([x, y], i) => `${i ? "L" : "M"}${x} ${y}`).join("");
   return { line, area: `${line}L${at[at.length - 1][0]} ${height}L${at[0][0]} ${height}Z` };
-}
-
-function round(value) {
-  return Math.round(value * 10) / 10;
 }
 
 function createSparkline(kind) {
@@ -256,7 +276,7 @@ function createJobCard(root) {
   bar.setAttribute("aria-valuemin", 0);
   bar.setAttribute("aria-valuemax", 100);
   bar.setAttribute("aria-label", "Done");
-  const facts = element("dl", "palm-facts");
+  const facts = element("div", "palm-facts");
   const workers = element("div", "palm-shares");
   workers.setAttribute("role", "list");
   workers.setAttribute("aria-label", "Per worker");
@@ -273,7 +293,7 @@ function createJobCard(root) {
     setText(words, job.state);
     setText(age, job.live ? "live" : `as of ${clock(job.time)}`);
     drawBar(job);
-    arrange(facts, factsOf(job).map(([name, value]) => fact(name, value, job)));
+    arrange(facts, factsOf(job).map(([name, value]) => drawFact(name, value, job)));
     if (job.state === "running" && job.recent !== null) curve.push(job.recent);
     if (curve.length > CURVE) curve.shift();
     spark.update(curve, 1);
@@ -291,10 +311,10 @@ function createJobCard(root) {
     setAttribute(bar, "aria-valuenow", parts ? Math.round(100 * (share.good + share.bad)) : null);
   }
 
-  function fact(name, value, job) {
+  function drawFact(name, value, job) {
     if (!cells.has(name)) {
-      const text = element("dd");
-      cells.set(name, { text, node: element("div", "", element("dt", "", name), text) });
+      const text = element("span", "palm-fact-value");
+      cells.set(name, { text, node: fact(name, text) });
     }
     const cell = cells.get(name);
     setText(cell.text, value);
@@ -603,7 +623,7 @@ function options(node, kind, width) {
     cursor: { show: false },
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
     axes: [
-      { ...axis, space: 70, grid: { show: false } },
+      { ...axis, space: 80, grid: { show: false }, values: (_plot, ticks) => ticks.map(clock) },
       { ...axis, size: AXIS, space: 28, values: (_plot, ticks) => ticks.map((tick) => TEXTS[kind](tick)) },
     ],
     series: [{}, { stroke: curve, width: 1.5, points: { show: false }, spanGaps: true }],
@@ -1443,6 +1463,7 @@ function moveFocus(body, event) {
 
 
 const CLIENTS = "clients";
+const INSIDE = " (inside)"; // what a component that runs its own functions calls that part of it
 const BOX = { width: 148, height: 44, across: 96, down: 20, margin: 12 };
 
 // {nodes, edges} of a state: a node each component, an edge each pair that exchanges messages, and
@@ -1450,8 +1471,10 @@ const BOX = { width: 148, height: 44, across: 96, down: 20, margin: 12 };
 function graphOf(state) {
   const owner = new Map();
   for (const c of state.components) {
-    owner.set(c.name, c.name);
-    for (const p of c.processes) owner.set(p.name, c.name);
+    for (const name of [c.name, ...c.processes.map((p) => p.name)]) {
+      owner.set(name, c.name);
+      owner.set(`${name}${INSIDE}`, c.name);
+    }
   }
   const edges = new Map();
   const edge = (source, target) => {
@@ -1510,6 +1533,7 @@ function layout({ nodes, edges }) {
   const columns = [];
   for (const node of nodes) (columns[depth.get(node.name)] ??= []).push(node);
   const filled = columns.filter(Boolean);
+  untangle(filled, edges);
   const tallest = Math.max(1, ...filled.map((column) => column.length));
   const height = tallest * (BOX.height + BOX.down) - BOX.down;
   const places = new Map();
@@ -1524,6 +1548,22 @@ function layout({ nodes, edges }) {
   });
   const width = filled.length * (BOX.width + BOX.across) - BOX.across;
   return { places, width: Math.max(width, 0) + 2 * BOX.margin, height: height + 2 * BOX.margin };
+}
+
+// Put nodes of a column in the order of those that they get messages from, so that few links cross.
+function untangle(columns, edges) {
+  const rank = new Map();
+  for (const column of columns) {
+    const wish = new Map(
+      column.map(({ name }, i) => {
+        const before = edges.filter((e) => e.target === name && rank.has(e.source));
+        const sum = before.reduce((n, e) => n + rank.get(e.source), 0);
+        return [name, before.length ? sum / before.length : i / column.length];
+      }),
+    );
+    column.sort((a, b) => wish.get(a.name) - wish.get(b.name));
+    column.forEach(({ name }, i) => rank.set(name, (i + 0.5) / column.length));
+  }
 }
 
 function createTopology(store) {
@@ -1599,13 +1639,20 @@ function createLink() {
       const bend = back ? BOX.across : Math.max(24, (x2 - x1) / 2);
       setAttribute(path, "d", `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`);
       setAttribute(tip, "d", `M${x2 + 6} ${y2}l-8 -4v8z`);
-      setAttribute(label, "x", (x1 + x2) / 2);
-      setAttribute(label, "y", (y1 + y2) / 2 - 6);
+      // Nearer to its end, where links of one source are apart.
+      setAttribute(label, "x", round(curveAt(x1, x1 + bend, x2 - bend, x2)));
+      setAttribute(label, "y", round(curveAt(y1, y1, y2, y2)) - 6);
       setText(label, edge.counted ? rate(edge.rate) : "");
       setAttribute(node, "class", edge.rate > 0 ? "palm-edge palm-flows" : "palm-edge");
       return node;
     },
   };
+}
+
+// A cubic curve at the place of its label.
+function curveAt(a, b, c, d, t = 0.68) {
+  const u = 1 - t;
+  return u * u * u * a + 3 * u * u * t * b + 3 * u * t * t * c + t * t * t * d;
 }
 
 function shortened(text, most) {
@@ -1650,7 +1697,7 @@ function ending(exit) {
 }
 
 function advice(component, process, lines) {
-  const last = lines[lines.length - 1] ?? "";
+  const last = lines.slice(-4).join("\n"); // the error itself, and what palm says of it
   const missing = /No module named '?([\w.]+)'?/.exec(last);
   if (missing) {
     return `The interpreter of ${component.name} has no ${missing[1]}: install it there, or import it in the cell that it serves.`;
@@ -1669,7 +1716,7 @@ function advice(component, process, lines) {
 // A card of it: update({component, process}) or update(null).
 function createWhy(act) {
   const title = element("strong", "palm-why-title");
-  const facts = element("dl", "palm-facts");
+  const facts = element("div", "palm-facts");
   const lines = element("pre", "palm-last");
   lines.tabIndex = 0;
   lines.setAttribute("aria-label", "Last lines of its error output");
@@ -1692,11 +1739,7 @@ function createWhy(act) {
       if (text === shown) return; // whoever selects text in it keeps that
       shown = text;
       title.textContent = `${found.process.name}: ${told.title}`;
-      facts.replaceChildren(
-        ...told.facts.map(([name, value]) =>
-          element("div", "", element("dt", "", name), element("dd", "", value)),
-        ),
-      );
+      facts.replaceChildren(...told.facts.map(([name, value]) => fact(name, value)));
       lines.hidden = !told.lines.length;
       lines.textContent = told.lines.join("\n");
       hint.textContent = told.advice;
@@ -1763,6 +1806,7 @@ function createPanel(root, store) {
     if (what === "log") details.update("output");
     else later();
   });
+  const unwatch = watchTheme(later);
   const timer = setInterval(() => {
     store.look();
     table.tick();
@@ -1773,6 +1817,7 @@ function createPanel(root, store) {
   return {
     destroy() {
       clearInterval(timer);
+      unwatch();
       unsubscribe();
       details.close();
       panel.remove();

@@ -2,7 +2,7 @@
 
 import uPlot from "../vendor/uPlot.js";
 import { element, setText } from "./dom.js";
-import { bytes, percent, rate, short } from "./format.js";
+import { bytes, clock, percent, rate, short } from "./format.js";
 import { KINDS, together } from "./series.js";
 import { processNamed, seriesOf } from "./state.js";
 
@@ -86,7 +86,7 @@ function options(node, kind, width) {
     cursor: { show: false },
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(high ?? 0, 1) * 1.1] } },
     axes: [
-      { ...axis, space: 70, grid: { show: false } },
+      { ...axis, space: 80, grid: { show: false }, values: (_plot, ticks) => ticks.map(clock) },
       { ...axis, size: AXIS, space: 28, values: (_plot, ticks) => ticks.map((tick) => TEXTS[kind](tick)) },
     ],
     series: [{}, { stroke: curve, width: 1.5, points: { show: false }, spanGaps: true }],

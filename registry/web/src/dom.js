@@ -39,6 +39,25 @@ export function arrange(parent, nodes) {
   });
 }
 
+// Call back when the colours of the page change: what is drawn on a canvas does not follow them.
+export function watchTheme(callback) {
+  const watched = new MutationObserver(callback);
+  const options = { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-theme"] };
+  watched.observe(document.body, options);
+  watched.observe(document.documentElement, options);
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  dark.addEventListener("change", callback);
+  return () => {
+    watched.disconnect();
+    dark.removeEventListener("change", callback);
+  };
+}
+
+// A name and its value; not a list of definitions, which notebooks give a look of their own.
+export function fact(name, value) {
+  return element("div", "palm-fact", element("span", "palm-fact-name", name), " ", value);
+}
+
 export function button(className, label, onClick, ...children) {
   const node = element("button", className, ...children);
   node.type = "button";

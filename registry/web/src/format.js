@@ -76,6 +76,11 @@ export function plural(count, one, many = `${one}s`) {
   return `${grouped(count)} ${count === 1 ? one : many}`;
 }
 
+// To a tenth: of a pixel, mostly.
+export function round(value) {
+  return Math.round(value * 10) / 10;
+}
+
 function significant(value) {
   return value < 9.95 ? value.toFixed(1) : String(Math.round(value));
 }

@@ -1,6 +1,6 @@
 // How far a job is: done, failed, retried, rate, remaining time, and what each worker does.
 
-import { arrange, element, setAttribute, setClass, setText, svg } from "./dom.js";
+import { arrange, element, fact, setAttribute, setClass, setText, svg } from "./dom.js";
 import { NONE, clock, duration, grouped, rate, span } from "./format.js";
 import { createSparkline } from "./sparkline.js";
 
@@ -56,7 +56,7 @@ export function createJobCard(root) {
   bar.setAttribute("aria-valuemin", 0);
   bar.setAttribute("aria-valuemax", 100);
   bar.setAttribute("aria-label", "Done");
-  const facts = element("dl", "palm-facts");
+  const facts = element("div", "palm-facts");
   const workers = element("div", "palm-shares");
   workers.setAttribute("role", "list");
   workers.setAttribute("aria-label", "Per worker");
@@ -73,7 +73,7 @@ export function createJobCard(root) {
     setText(words, job.state);
     setText(age, job.live ? "live" : `as of ${clock(job.time)}`);
     drawBar(job);
-    arrange(facts, factsOf(job).map(([name, value]) => fact(name, value, job)));
+    arrange(facts, factsOf(job).map(([name, value]) => drawFact(name, value, job)));
     if (job.state === "running" && job.recent !== null) curve.push(job.recent);
     if (curve.length > CURVE) curve.shift();
     spark.update(curve, 1);
@@ -91,10 +91,10 @@ export function createJobCard(root) {
     setAttribute(bar, "aria-valuenow", parts ? Math.round(100 * (share.good + share.bad)) : null);
   }
 
-  function fact(name, value, job) {
+  function drawFact(name, value, job) {
     if (!cells.has(name)) {
-      const text = element("dd");
-      cells.set(name, { text, node: element("div", "", element("dt", "", name), text) });
+      const text = element("span", "palm-fact-value");
+      cells.set(name, { text, node: fact(name, text) });
     }
     const cell = cells.get(name);
     setText(cell.text, value);

@@ -1,6 +1,6 @@
 // The panel of a cluster: how it is, its components, and what is known of the chosen one.
 
-import { button, element, setAttribute, setClass, setText } from "./dom.js";
+import { button, element, setAttribute, setClass, setText, watchTheme } from "./dom.js";
 import { clock } from "./format.js";
 import { createCharts } from "./chart.js";
 import { createEvents } from "./events.js";
@@ -65,6 +65,7 @@ export function createPanel(root, store) {
     if (what === "log") details.update("output");
     else later();
   });
+  const unwatch = watchTheme(later);
   const timer = setInterval(() => {
     store.look();
     table.tick();
@@ -75,6 +76,7 @@ export function createPanel(root, store) {
   return {
     destroy() {
       clearInterval(timer);
+      unwatch();
       unsubscribe();
       details.close();
       panel.remove();

@@ -1,6 +1,7 @@
 // A curve the size of a word. Hundreds of them are drawn, so it is one path and nothing else.
 
 import { setAttribute, svg } from "./dom.js";
+import { round } from "./format.js";
 
 export const WIDTH = 48;
 export const HEIGHT = 16;
@@ -19,10 +20,6 @@ export function paths(values, { width = WIDTH, height = HEIGHT, least = 0 } = {}
     .map(([x, value]) => [round(x), round(height - 1.5 - (value / top) * (height - 3))]);
   const line = at.map(([x, y], i) => `${i ? "L" : "M"}${x} ${y}`).join("");
   return { line, area: `${line}L${at[at.length - 1][0]} ${height}L${at[0][0]} ${height}Z` };
-}
-
-function round(value) {
-  return Math.round(value * 10) / 10;
 }
 
 export function createSparkline(kind) {

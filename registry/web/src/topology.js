@@ -1,11 +1,12 @@
 // Components and the messages between them, as a graph from left to right.
 
 import { arrange, element, setAttribute, setText, svg } from "./dom.js";
-import { rate, short } from "./format.js";
+import { rate, round, short } from "./format.js";
 import { total } from "./series.js";
 import { STATES } from "./rows.js";
 
 const CLIENTS = "clients";
+const INSIDE = " (inside)"; // what a component that runs its own functions calls that part of it
 export const BOX = { width: 148, height: 44, across: 96, down: 20, margin: 12 };
 
 // {nodes, edges} of a state: a node each component, an edge each pair that exchanges messages, and
@@ -13,8 +14,10 @@ export const BOX = { width: 148, height: 44, across: 96, down: 20, margin: 12 };
 export function graphOf(state) {
   const owner = new Map();
   for (const c of state.components) {
-    owner.set(c.name, c.name);
-    for (const p of c.processes) owner.set(p.name, c.name);
+    for (const name of [c.name, ...c.processes.map((p) => p.name)]) {
+      owner.set(name, c.name);
+      owner.set(`${name}${INSIDE}`, c.name);
+    }
   }
   const edges = new Map();
   const edge = (source, target) => {
@@ -73,6 +76,7 @@ export function layout({ nodes, edges }) {
   const columns = [];
   for (const node of nodes) (columns[depth.get(node.name)] ??= []).push(node);
   const filled = columns.filter(Boolean);
+  untangle(filled, edges);
   const tallest = Math.max(1, ...filled.map((column) => column.length));
   const height = tallest * (BOX.height + BOX.down) - BOX.down;
   const places = new Map();
@@ -87,6 +91,22 @@ export function layout({ nodes, edges }) {
   });
   const width = filled.length * (BOX.width + BOX.across) - BOX.across;
   return { places, width: Math.max(width, 0) + 2 * BOX.margin, height: height + 2 * BOX.margin };
+}
+
+// Put nodes of a column in the order of those that they get messages from, so that few links cross.
+function untangle(columns, edges) {
+  const rank = new Map();
+  for (const column of columns) {
+    const wish = new Map(
+      column.map(({ name }, i) => {
+        const before = edges.filter((e) => e.target === name && rank.has(e.source));
+        const sum = before.reduce((n, e) => n + rank.get(e.source), 0);
+        return [name, before.length ? sum / before.length : i / column.length];
+      }),
+    );
+    column.sort((a, b) => wish.get(a.name) - wish.get(b.name));
+    column.forEach(({ name }, i) => rank.set(name, (i + 0.5) / column.length));
+  }
 }
 
 export function createTopology(store) {
@@ -162,13 +182,20 @@ function createLink() {
       const bend = back ? BOX.across : Math.max(24, (x2 - x1) / 2);
       setAttribute(path, "d", `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`);
       setAttribute(tip, "d", `M${x2 + 6} ${y2}l-8 -4v8z`);
-      setAttribute(label, "x", (x1 + x2) / 2);
-      setAttribute(label, "y", (y1 + y2) / 2 - 6);
+      // Nearer to its end, where links of one source are apart.
+      setAttribute(label, "x", round(curveAt(x1, x1 + bend, x2 - bend, x2)));
+      setAttribute(label, "y", round(curveAt(y1, y1, y2, y2)) - 6);
       setText(label, edge.counted ? rate(edge.rate) : "");
       setAttribute(node, "class", edge.rate > 0 ? "palm-edge palm-flows" : "palm-edge");
       return node;
     },
   };
+}
+
+// A cubic curve at the place of its label.
+function curveAt(a, b, c, d, t = 0.68) {
+  const u = 1 - t;
+  return u * u * u * a + 3 * u * u * t * b + 3 * u * t * t * c + t * t * t * d;
 }
 
 function shortened(text, most) {

@@ -1,6 +1,6 @@
 // Why a process ended: what is known, and what may be done.
 
-import { button, element } from "./dom.js";
+import { button, element, fact } from "./dom.js";
 import { plain } from "./ansi.js";
 import { plural } from "./format.js";
 
@@ -37,7 +37,7 @@ export function ending(exit) {
 }
 
 function advice(component, process, lines) {
-  const last = lines[lines.length - 1] ?? "";
+  const last = lines.slice(-4).join("\n"); // the error itself, and what palm says of it
   const missing = /No module named '?([\w.]+)'?/.exec(last);
   if (missing) {
     return `The interpreter of ${component.name} has no ${missing[1]}: install it there, or import it in the cell that it serves.`;
@@ -56,7 +56,7 @@ function advice(component, process, lines) {
 // A card of it: update({component, process}) or update(null).
 export function createWhy(act) {
   const title = element("strong", "palm-why-title");
-  const facts = element("dl", "palm-facts");
+  const facts = element("div", "palm-facts");
   const lines = element("pre", "palm-last");
   lines.tabIndex = 0;
   lines.setAttribute("aria-label", "Last lines of its error output");
@@ -79,11 +79,7 @@ export function createWhy(act) {
       if (text === shown) return; // whoever selects text in it keeps that
       shown = text;
       title.textContent = `${found.process.name}: ${told.title}`;
-      facts.replaceChildren(
-        ...told.facts.map(([name, value]) =>
-          element("div", "", element("dt", "", name), element("dd", "", value)),
-        ),
-      );
+      facts.replaceChildren(...told.facts.map(([name, value]) => fact(name, value)));
       lines.hidden = !told.lines.length;
       lines.textContent = told.lines.join("\n");
       hint.textContent = told.advice;
