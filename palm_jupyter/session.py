@@ -6,16 +6,16 @@ IPython; the panel is drawn by what `Session` is given.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from palm.clients import Job
 from palm.clusters import (
     CellSource,
-    Change,
     Cluster,
     Component,
     ComponentStatus,
@@ -25,12 +25,14 @@ from palm.clusters import (
     follow,
     up,
 )
-from palm.errors import ConfigError
+from palm.errors import ConfigError, PalmError
 from palm.spec.component import SINGLE_ROLES
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name, nearest
 from palm_jupyter import cellcode
+from palm_jupyter.canvas import Canvas, JobCard, Panel
 from palm_jupyter.feed import Feed, components_of
+from palm_jupyter.happened import happened
 from palm_jupyter.jobs import JobWatch, describe
 from palm_jupyter.render import panel_html, panel_text
 from palm_jupyter.viewmodels import ClusterView, Frozen
@@ -38,10 +40,12 @@ from palm_jupyter.viewmodels import ClusterView, Frozen
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Canvas", "LogText", "Panel", "Session", "WorkerOptions"]
+__all__ = ["LogText", "Session", "WorkerOptions"]
 
 #: Seconds a start may take before it is given up.
 START_TIMEOUT = 30.0
+#: Seconds that who completes a name waits for the registry.
+PROMPT = 0.025
 #: Seconds for which a status is the present one, and shown live.
 PRESENT = 5.0
 
@@ -56,48 +60,6 @@ class LogText(str):
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
-
-
-class Panel(Protocol):
-    """A live panel, as `palm_jupyter.panels.cluster.ClusterPanel`."""
-
-    def show(self) -> None:
-        """Put it into the output of the running cell."""
-
-    def refresh(self) -> None:
-        """Bring what is saved in the notebook up to date."""
-
-    def freeze(self) -> None:
-        """Leave it as it is."""
-
-
-class JobCard(Protocol):
-    """The card of a job, as `palm_jupyter.panels.job.JobPanel`."""
-
-    def show(self) -> None:
-        """Put it into the output of the running cell."""
-
-    def update(self, job: Mapping[str, Any]) -> None:
-        """Show how far it is."""
-
-    def freeze(self) -> None:
-        """Leave it as it is."""
-
-
-class Canvas(Protocol):
-    """How to show things: the module `palm_jupyter.panels.canvas`, or a test's double."""
-
-    def ClusterPanel(self, source: Feed, chosen: str = "") -> Panel:  # noqa: N802 - a class
-        """A panel that shows a view model."""
-
-    def JobPanel(self, newest: Callable[[], Mapping[str, Any]]) -> JobCard:  # noqa: N802 - a class
-        """A card that shows how far a job is."""
-
-    def show_card(self, state: str, text: str, detail: str) -> None:
-        """One line with a dot."""
-
-    def show_html(self, html: str, text: str) -> None:
-        """Something that does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +112,7 @@ class Session:
         self._live: tuple[Panel, Feed] | None = None
         self._cards: dict[str, tuple[JobCard, JobWatch]] = {}
         self._took: dict[str, float] = {}
+        self._seen: Sequence[Mapping[str, Any]] = ()
 
     @property
     def cluster(self) -> Cluster:
@@ -293,13 +256,27 @@ class Session:
         """Names of those that workers may have, for completion."""
         return [c["name"] for c in self._components() if c["role"] in ("master", "hub")]
 
+    def functions(self) -> list[str]:
+        """Names of functions that are served, ``server.name``, for completion."""
+        return sorted(
+            {f"{c['master'] or c['name']}.{f}" for c in self._components() for f in c["functions"]}
+        )
+
     def _components(self) -> Sequence[Mapping[str, Any]]:
-        """The components as last seen: who completes a name must not wait for a registry."""
+        """The components as last seen: who completes a name does not wait for a registry."""
         if self._live is not None:
             return list(self._live[1].view.snapshot(0)["components"])
-        if self._cluster is None:
-            return []
-        return components_of(self._cluster.status()).components
+        if self._cluster is not None:
+            look = threading.Thread(target=self._look, args=(self._cluster,), daemon=True)
+            look.start()
+            look.join(PROMPT)
+        return self._seen
+
+    def _look(self, cluster: Cluster) -> None:
+        try:
+            self._seen = components_of(cluster.status()).components
+        except PalmError:
+            return  # it is away: what was seen before has to do
 
     # Showing
 
@@ -346,7 +323,7 @@ class Session:
 
     def headline(self, component: Component) -> str:
         """The line that says what the latest start did: what was kept, came and went."""
-        return f"{component.name} {_happened(component.change, component, component.status())}"
+        return f"{component.name} {happened(component.change, component, component.status())}"
 
     def _show_card(self, component: Component) -> None:
         status = component.status()
@@ -451,47 +428,3 @@ class Session:
         else:
             hint = start
         raise ConfigError(f"no {what} named {name!r} runs", hint=hint)
-
-
-def _happened(change: Change, component: Component, status: ComponentStatus) -> str:
-    """The line that says what a start did."""
-    if change.kind == "kept":
-        return "runs already, unchanged"
-    if change.kind != "replaced":
-        return f"is {status.state}"
-    differences = _differences(change, component, status)
-    text = "was stopped and started anew"
-    before, after = set(change.functions), set(status.functions)
-    if change.replicas != status.desired and before == after and not _is_other(change, component):
-        text = "was scaled"
-    return f"{text}: {differences}" if differences else text
-
-
-def _is_other(change: Change, component: Component) -> bool:
-    """Whether something but the number of replicas is different."""
-    now = component.declared
-    return (
-        change.before is None or now is None or replace(change.before, replicas=now.replicas) != now
-    )
-
-
-def _differences(change: Change, component: Component, status: ComponentStatus) -> str:
-    before, after = set(change.functions), set(status.functions)
-    parts = [f"+ {name}" for name in sorted(after - before)]
-    parts += [f"\N{MINUS SIGN} {name}" for name in sorted(before - after)]
-    old = change.before.target if change.before is not None else None
-    new = component.declared.target if component.declared is not None else None
-    if isinstance(old, CellSource) and isinstance(new, CellSource):
-        changed = cellcode.changes(old.source, new.source, sorted(before & after))
-        parts += [f"changed {name}" for name in changed]
-        if not parts and old.source != new.source:
-            parts.append("another cell, the same functions")
-        if old.pushed != new.pushed:
-            parts.append("other values pushed")
-    if change.replicas != status.desired:
-        parts.append(f"{change.replicas} to {status.desired} replicas")
-    if change.before is not None and component.declared is not None:
-        kernel = {True: "in a kernel", False: "as a process"}
-        if change.before.kernel is not component.declared.kernel:
-            parts.append(f"now {kernel[component.declared.kernel]}")
-    return ", ".join(parts)
