@@ -401,7 +401,7 @@ def test_states_are_told_by_words_and_contrast_suffices(page: Any) -> None:
     assert min(ratios["dots"]) >= 3.0, ratios
 
 
-@pytest.mark.parametrize("width", [420, 700, 980, 1280])
+@pytest.mark.parametrize("width", [420, 700, 900, 1100, 1280])
 @pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
 def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Path) -> None:
     page.set_viewport_size({"width": width, "height": 900})
@@ -418,15 +418,21 @@ def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Pat
     theme = "dark" if page.evaluate("document.body.dataset.jpThemeLight") == "false" else "light"
     panel.get_by_role("button", name="foo-0").click()
     wait_for_line(page, "x" * 300)
+    for time in range(1000, 1100, 2):
+        load = {"cpu": 99.6, "rss": 999e6, "rate_out": 12345, "queued": 99999, "running": 1}
+        samples = [{"name": name, "component": "w", **load} for name in NAMES]
+        tell(page, {"topic": "metrics", "cursor": "c", "data": {"time": time, "samples": samples}})
+    page.wait_for_function("document.querySelector('.palm-value').textContent === '100 %'")
     page.screenshot(path=str(screenshots / f"panel-{theme}-{width}.png"))
     assert panel.bounding_box()["width"] <= width - 32
     assert page.evaluate(CLIPPED) == []
     # It could be scrolled to, but a reader should not have to.
     assert panel.locator(".palm-scroll").evaluate("(n) => n.scrollWidth - n.clientWidth") <= 0
     assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert panel.locator("tbody th").first.bounding_box()["width"] >= 140
+    assert panel.locator("tbody th").first.bounding_box()["width"] >= 150
 
 
+NAMES = ["foo-0", "a-rather-long-name-of-a-worker-0", "a-rather-long-name-of-a-worker-1"]
 # Elements whose text does not fit and cannot be scrolled to.
 CLIPPED = """() => [...document.querySelectorAll('.palm-panel *')].filter((node) => {
   if (!node.offsetParent || node.closest('.palm-hidden, .palm-log, svg')) return false;
