@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from palm.clusters import Cluster, ComponentStatus, Status
+from palm.clusters.output import last_lines
 from palm.errors import PalmError
 from palm.registry_api.live import LiveFeed
 from palm.registry_api.schema import ClusterStatus, Frame, OutputRecord
@@ -196,7 +197,10 @@ class Feed:
         found = self._found.components[:LAST_COMPONENTS] if self._found is not None else []
         for component in found:
             if component.replicas:
-                lines, _ = self.cluster.lines(component.name, LAST_LINES)
+                page = self.cluster.registry.output(
+                    self.cluster.name, component.name, lines=LAST_LINES
+                )
+                lines = last_lines(page.records, LAST_LINES)
                 self._show_lines([(line.process, line.stream, line.text) for line in lines])
 
     def _show_lines(self, lines: list[tuple[str, str, str]]) -> None:

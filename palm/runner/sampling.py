@@ -40,6 +40,8 @@ MAX_ALL_FUNCTIONS = 8192
 #: Seconds until a registry is asked again that does not know what samples are.
 TOO_OLD = 60.0
 OTHERS = "(others)"
+#: Characters of a neighbour's name: it is what another process calls itself.
+LONGEST_NAME = 200
 
 _BOUNDS = [upper for _, upper in bounds()[:-1]]
 _log = logging.getLogger("palm.runner")
@@ -172,8 +174,8 @@ def _edges(seen: Seen) -> list[EdgeSample]:
     before = {(each.source, each.target, each.role): each.messages for each in counted}
     return [
         EdgeSample(
-            source=each.source,
-            target=each.target,
+            source=each.source[:LONGEST_NAME],
+            target=each.target[:LONGEST_NAME],
             role=each.role,
             rate=seen.rate(each.messages, before.get((each.source, each.target, each.role), 0)),
             messages=each.messages,
