@@ -230,11 +230,11 @@ def test_flood_is_followed_and_can_be_read_from_its_beginning(lab: Lab, chromium
         assert notebook.page.locator(".palm-line").count() < 150
         # All of it is there: 100,000 lines, found by looking for some of them.
         panel.get_by_role("searchbox").fill("flood 0777")
-        panel.locator('.palm-text:text-is("flood 077799")').wait_for()
+        panel.locator('.palm-text:has-text("flood 077799")').wait_for()
         found = panel.locator(".palm-log").evaluate("(n) => n.firstChild.clientHeight / 18")
         assert round(found) == 100
         panel.locator(".palm-log").evaluate("(n) => { n.scrollTop = 0; }")
-        panel.locator('.palm-text:text-is("flood 077700")').wait_for()
+        panel.locator('.palm-text:has-text("flood 077700")').wait_for()
         assert notebook.errors() == []
     finally:
         notebook.close()

@@ -218,19 +218,6 @@ def test_last_lines_of_each_process_are_kept_for_a_saved_notebook(foo: Written, 
     assert kept[-1] == ["stderr", "red"] and kept[-2] == ["stdout", "99"]
 
 
-def test_actions_do_what_they_say(foo: Written, seen: Seen) -> None:
-    foo.client.declare("default", spec("w", role="worker"))
-    seen.feed.perform({"do": "scale", "component": "w", "replicas": 3})
-    assert foo.client.component("default", "w").desired == 3
-    foo.client.stop("default", "w")
-    assert foo.client.component("default", "w").desired == 0
-    seen.feed.perform({"do": "start", "component": "w"})
-    assert foo.client.component("default", "w").desired == 3
-    before = foo.client.component("default", "w").generation
-    seen.feed.perform({"do": "restart", "component": "w"})
-    assert foo.client.component("default", "w").generation > before
-
-
 @pytest.mark.parametrize(
     ("action", "why"),
     [
