@@ -3,6 +3,7 @@
 import { plain, runs } from "./ansi.js";
 import { button, element, setAttribute, setClass, setText } from "./dom.js";
 import { bytes, grouped, timestamp } from "./format.js";
+import { textOf } from "./lines.js";
 
 export const LINE = 18; // pixels
 const AROUND = 20; // lines above and below that are drawn, too
@@ -290,8 +291,7 @@ async function allOutput({ log, transport }) {
     } catch {
       return { text: null, whole: false };
     }
-    const text = (record) => record.text ?? new TextDecoder().decode(Uint8Array.from(atob(record.bytes), (c) => c.charCodeAt(0)));
-    parts.unshift(page.records.map((record) => text(record).replace(/\n?$/, "\n")).join(""));
+    parts.unshift(page.records.map((record) => textOf(record).replace(/\n?$/, "\n")).join(""));
     before = page.first;
     if (!page.more || !before) return { text: parts.join(""), whole: true };
   }
