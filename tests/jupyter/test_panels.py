@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from palm.errors import ConfigError
-from palm_jupyter.panels import cluster, plain
+from palm_jupyter.panels import canvas, cluster, plain
 from palm_jupyter.panels.job import JobPanel
 from palm_jupyter.panels.outputs import in_its_own_shell
 from palm_jupyter.viewmodels import ClusterView, Components, Frames, Frozen
@@ -155,6 +156,19 @@ def test_card_of_a_job_is_told_to_a_new_view() -> None:
 
 
 # Without anywidget
+
+
+def test_session_draws_with_plain_widgets_where_anywidget_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert canvas.ClusterPanel is cluster.ClusterPanel
+    with monkeypatch.context() as missing:
+        missing.setattr("importlib.util.find_spec", lambda name: None)
+        importlib.reload(canvas)
+        assert canvas.ClusterPanel is plain.ClusterPanel
+        assert canvas.JobPanel is plain.JobPanel
+    importlib.reload(canvas)
+    assert canvas.JobPanel is JobPanel
 
 
 @pytest.fixture
