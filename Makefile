@@ -3,7 +3,7 @@
 #   make test     the tests; ARGS="-k name" picks some
 #   make lab      the quickstart notebook in JupyterLab
 #   make bench    palm against its neighbours
-#   make check    lint, types and import rules
+#   make check    lint, types, import rules, and that the panel is joined
 #   make docs     the links and code samples of the documentation
 #   make clean    remove what the others built, except the virtual environment
 # PYTHON= and VENV= may be given.
@@ -45,6 +45,7 @@ check: dev-env
 	@$(IN_VENV) -m ruff check .
 	@$(IN_VENV) -m ruff format --check .
 	@$(IN_VENV) -m mypy
+	@$(IN_VENV) tools/join_panel.py --check
 	@$(IN_VENV) -m pytest -q tests/arch
 
 docs: dev-env

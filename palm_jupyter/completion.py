@@ -1,8 +1,12 @@
-"""Completion of ``%palm`` and ``%%palm_worker``: commands, options, names of components."""
+"""Completion of ``%palm`` and ``%%palm_worker``, and of functions in ``client.job("...``.
+
+Commands, options, names of components and of what they serve.
+"""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,7 +19,14 @@ from palm_jupyter.session import Session
 __all__ = ["Completer", "candidates"]
 
 _LINE = re.compile(r"(?:^|=\s*)(?P<magic>%palm|%%palm_worker)\s(?P<rest>.*)$", re.DOTALL)
+#: A string that names a function, as far as it is typed.
+_CALL = re.compile(r"\.(?:job|eval)\(\s*\[?\s*[\"'](?P<token>[A-Za-z0-9_.-]*)$")
 _HOOK = r"(.*=\s*)?%%?palm(_worker)?\s.*"
+
+
+# Made once: it takes longer than all the rest.
+_palm_parser = functools.cache(palm_parser)
+_cell_parser = functools.cache(cell_parser)
 
 
 def candidates(line: str, session: Session, variables: Callable[[], Iterable[str]]) -> list[str]:
@@ -23,6 +34,8 @@ def candidates(line: str, session: Session, variables: Callable[[], Iterable[str
 
     ``line`` is the text up to the cursor.
     """
+    if call := _CALL.search(line):
+        return [name for name in session.functions() if name.startswith(call["token"])]
     found = _LINE.search(line)
     if not found:
         return []
@@ -38,7 +51,7 @@ def candidates(line: str, session: Session, variables: Callable[[], Iterable[str
 def _worker(
     words: list[str], token: str, session: Session, variables: Callable[[], Iterable[str]]
 ) -> list[str]:
-    parser = cell_parser()
+    parser = _cell_parser()
     if words and words[-1] == "--push":
         done, comma, _ = token.rpartition(",")
         return [f"{done}{comma}{name}" for name in variables() if not name.startswith("_")]
@@ -50,7 +63,7 @@ def _worker(
 
 
 def _palm(words: list[str], session: Session) -> list[str]:
-    parser = palm_parser()
+    parser = _palm_parser()
     commands = _commands(parser)
     chosen = next((word for word in words if word in commands), None)
     if chosen is None:
@@ -123,13 +136,15 @@ def _matcher(complete: Callable[[str], list[str]]) -> Any:
     @context_matcher(identifier="palm", priority=200)
     def palm_matcher(context: Any) -> dict[str, Any]:
         line = context.line_with_cursor[: context.cursor_position]
-        if not _LINE.search(line):
+        call = _CALL.search(line)
+        if not call and not _LINE.search(line):
             return {"completions": [], "suppress": False}
-        token = re.search(r"\S*$", line)
+        found = [SimpleCompletion(text, type="palm") for text in complete(line)]
+        # A string that names no function of ours may be an argument of somebody else's method.
         return {
-            "completions": [SimpleCompletion(text, type="palm") for text in complete(line)],
-            "suppress": True,
-            "matched_fragment": token[0] if token else "",
+            "completions": found,
+            "suppress": bool(found) or not call,
+            "matched_fragment": call["token"] if call else re.split(r"\s", line)[-1],
         }
 
     return palm_matcher

@@ -3,35 +3,42 @@
 What there is comes from the registry's live feed, so it comes while a cell runs, and again from
 the start in a kernel that was restarted. The thread only turns it into updates; it never prints
 (the output of a thread lands in whatever cell ran last) and never calls into widgets itself.
+
+Output is followed of one component at a time, the one that the panel shows; what more is written
+than a panel can take stays with the registry, and costs nothing here.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
-from palm.clusters import Cluster, ComponentStatus, LineReader, Status
+from palm.clusters import Cluster, ComponentStatus, Status
+from palm.clusters.output import last_lines
 from palm.errors import PalmError
 from palm.registry_api.live import LiveFeed
-from palm.registry_api.schema import Frame, OutputRecord
-from palm_jupyter.viewmodels import ClusterView, Components, Frozen, Lines, Output
-from palm_jupyter.viewmodels.cluster import LINE_LIMIT, UNCOUNTED
+from palm.registry_api.schema import ClusterStatus, Frame, OutputRecord
+from palm_jupyter.actions import perform
+from palm_jupyter.frames import event_frame, metrics_frame, output_frame, parts_of, status_frame
+from palm_jupyter.viewmodels import ClusterView, Components, Frames, Frozen, Lines, Output
 
 __all__ = ["Feed", "components_of"]
 
 #: Seconds between two updates: at most five a second are sent.
 PERIOD = 0.2
-#: Seconds between two looks at what was started in shells, of which the registry knows nothing.
+#: Seconds between two looks at what was started in shells, of which the registry knows nothing,
+#: and after which a panel is told that we are there.
 SLOW_PERIOD = 2.0
-#: Lines of one process in one update; more than a person reads in that time.
-BATCH_LINES = 300
-#: Characters of all processes in one update: Jupyter stops passing on what comes faster than
-#: a megabyte a second.
-ROUND_CHARACTERS = 100_000
-#: Bytes of output that are shown at first of what was written before, and that we may be behind.
-BACKLOG = 1024 * 1024
+#: Bytes of output in one update, and of one part of it: Jupyter stops passing on what comes faster
+#: than a megabyte a second.
+ROUND_BYTES, PART_BYTES = 80_000, 20_000
+#: Bytes of output that we may be behind; if it is more, the panel is told how much it was.
+BACKLOG = 256 * 1024
+#: Components of which a saved notebook shows the last lines, and how many.
+LAST_COMPONENTS, LAST_LINES = 16, 12
 
 
 def components_of(status: Status) -> Components:
@@ -66,88 +73,98 @@ def _component(status: ComponentStatus) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
-class _Written:
-    """What a process wrote to one stream since the last update."""
+class _Follower:
+    """Follows the output of what a panel shows, no faster than it can show it."""
 
-    lines: list[str] = field(default_factory=list)
-    fresh: bool = False
-    skipped: int = 0
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._live: LiveFeed | None = None
+        self._name = ""
+        self._records: deque[OutputRecord] = deque()
 
-    def add(self, line: str) -> None:
-        self.lines.append(line)
-        if len(self.lines) > BATCH_LINES:
-            del self.lines[0]
-            self.skip(1)
+    def begin(self, selection: Mapping[str, Any] | None) -> None:
+        """Follow ``{component, name, since}``, or nothing, from now on."""
+        self.close()
+        if selection is None:
+            return
+        self._name = str(selection.get("name") or "")
+        self._live = self._cluster.live(
+            ("output",),
+            str(selection.get("since") or ""),
+            components=[str(selection["component"])],
+            backlog=BACKLOG,
+        )
 
-    def skip(self, count: int) -> None:
-        uncounted = UNCOUNTED in (count, self.skipped)
-        self.skipped = UNCOUNTED if uncounted else self.skipped + count
+    def close(self) -> None:
+        """Follow nothing."""
+        live, self._live = self._live, None
+        self._records.clear()
+        if live is not None:
+            live.close()
 
+    def take(self) -> list[dict[str, Any]]:
+        """Return what came, as much as fits into one update."""
+        frames: list[dict[str, Any]] = []
+        records: list[OutputRecord] = []
+        room = ROUND_BYTES
+        while room > 0:
+            if not self._records and not self._fetch(frames):
+                break
+            if self._records:
+                records.append(self._records.popleft())
+                room -= len(records[-1].raw)
+        if records:
+            frames.append(output_frame(records))
+        return frames
 
-class _Collector:
-    """Collects output until it is time to show it."""
-
-    def __init__(self) -> None:
-        self._reader = LineReader()
-        self._instances: dict[str, str] = {}
-        self._written: dict[tuple[str, str], _Written] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._written)
-
-    def add(self, record: OutputRecord) -> None:
-        """Take what a process wrote."""
-        if self._instances.get(record.name, record.instance) != record.instance:
-            # What it wrote in an earlier life is no longer shown.
-            self._written = {k: w for k, w in self._written.items() if k[0] != record.name}
-            self._of(record).fresh = True
-        self._instances[record.name] = record.instance
-        if self._reader.skips(record):
-            self._of(record).skip(UNCOUNTED)
-        for line in self._reader.read(record):
-            self._of(record).add(line.text)
-
-    def _of(self, record: OutputRecord) -> _Written:
-        return self._written.setdefault((record.name, record.stream), _Written())
-
-    def take(self) -> list[Lines]:
-        """Return what there is, and begin anew."""
-        written, self._written = self._written, {}
-        entries = [
-            Lines(process, stream, each.lines, each.fresh, each.skipped)
-            for (process, stream), each in written.items()
-        ]
-        # The first entry of a new life clears what was before; others come after it.
-        entries.sort(key=lambda entry: not entry.fresh)
-        return entries
+    def _fetch(self, frames: list[dict[str, Any]]) -> bool:
+        """Take one frame of the feed; return whether there was one."""
+        frame = self._live.next_frame(0) if self._live is not None else None
+        if frame is None:
+            return False
+        if frame.topic == "skipped":
+            frames.append(event_frame(frame))
+        elif frame.topic == "output":
+            for record in frame.data:
+                if not self._name or record.name == self._name:
+                    self._records.extend(parts_of(record, PART_BYTES))
+        return True
 
 
 class Feed:
     """Watches a cluster for a view until it is closed."""
 
     def __init__(self, cluster: Cluster, view: ClusterView) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self.view = view
         self._closed = threading.Event()
-        self._collector = _Collector()
         self._lock = threading.Lock()
-        #: Processes that there are, and those that are known not to be there any more.
-        self._present: set[str] = set()
-        self._gone: set[str] = set()
+        self._follower = _Follower(cluster)
+        #: What the panel wants to follow from now on, if that is new.
+        self._wanted: deque[Mapping[str, Any] | None] = deque(maxlen=1)
+        self._found: ClusterStatus | None = None
         self._live: LiveFeed | None = None
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Bring the view up to date, and keep it so from now on."""
         self.refresh()
-        self._live = self._cluster.live(since="start", backlog=BACKLOG)
+        self._live = self.cluster.live(("status", "metrics", "events"), since="start")
         self._thread = threading.Thread(target=self._serve, name="palm-panel", daemon=True)
         self._thread.start()
 
     def refresh(self) -> None:
-        """Look at the components now."""
-        self._show(self._cluster.status())
+        """Look at the components, and at their last lines, now."""
+        self._show(self.cluster.registry.cluster_status(self.cluster.name))
+        self._show_last_lines()
+
+    def select(self, selection: Mapping[str, Any] | None) -> None:
+        """Follow the output of ``{component, name, since}``, or of nothing."""
+        self._wanted.append(selection)
+
+    def perform(self, action: Mapping[str, Any]) -> Any:
+        """Do what a panel asks for; see `palm_jupyter.actions`."""
+        return perform(self.cluster, action)
 
     def close(self) -> None:
         """Freeze the view as it is and end the thread. Idempotent."""
@@ -158,7 +175,7 @@ class Feed:
             self._live.close()
         if self._thread is not None:
             self._thread.join()
-        self._flush()
+        self._follower.close()
         self._freeze()
 
     def _freeze(self) -> None:
@@ -169,11 +186,31 @@ class Feed:
             reason = str(error)
         self.view.apply(Frozen(time.time(), reason))
 
-    def _show(self, status: Status) -> None:
+    def _show(self, found: ClusterStatus) -> None:
         with self._lock:
-            self._present = {p.name for c in status.components for p in c.processes}
-            self._gone -= self._present
+            self._found = found
+            status = self.cluster.status_of(found)
             self.view.apply(components_of(status))
+            self.view.apply(Frames(time.time(), [status_frame(found, status)]))
+
+    def _show_last_lines(self) -> None:
+        found = self._found.components[:LAST_COMPONENTS] if self._found is not None else []
+        for component in found:
+            if component.replicas:
+                page = self.cluster.registry.output(
+                    self.cluster.name, component.name, lines=LAST_LINES
+                )
+                lines = last_lines(page.records, LAST_LINES)
+                self._show_lines([(line.process, line.stream, line.text) for line in lines])
+
+    def _show_lines(self, lines: list[tuple[str, str, str]]) -> None:
+        fresh: set[str] = set()
+        entries = []
+        for process, stream, text in lines:
+            entries.append(Lines(process, stream, [text], fresh=process not in fresh))
+            fresh.add(process)
+        with self._lock:
+            self.view.apply(Output(entries))
 
     # In the thread
 
@@ -185,63 +222,46 @@ class Feed:
                 self.view.apply(Frozen(time.time(), f"cannot be watched any more: {error}"))
 
     def _follow(self) -> None:
-        live = self._live
-        assert live is not None  # noqa: S101 - for the type checker
-        flushed = looked = time.monotonic()
-        while not self._closed.is_set():
-            frame = live.next_frame(PERIOD if self._collector else SLOW_PERIOD / 2)
-            if frame is not None:
-                self._take(frame)
+        told = looked = time.monotonic()
+        while not self._closed.wait(PERIOD):
             now = time.monotonic()
-            if self._collector and now - flushed >= PERIOD:
-                self._flush()
-                flushed = now
+            frames = self._news()
             if now - looked >= SLOW_PERIOD:
-                self._look()
                 looked = now
+                frames += self._look()
+            if frames or now - told >= SLOW_PERIOD:
+                told = now
+                self.view.apply(Frames(time.time(), frames))
 
-    def _take(self, frame: Frame) -> None:
-        if frame.topic == "status":
-            self._show(self._cluster.status_of(frame.data))
-        elif frame.topic == "output":
-            for record in frame.data:
-                if self._is_there(record.name):
-                    self._collector.add(record)
+    def _news(self) -> list[dict[str, Any]]:
+        """What came since the last update; of what says how things are, the newest only."""
+        newest: dict[str, Frame] = {}
+        frames: list[dict[str, Any]] = []
+        assert self._live is not None  # noqa: S101 - for the type checker
+        while (frame := self._live.next_frame(0)) is not None:
+            if frame.topic in ("status", "metrics"):
+                newest[frame.topic] = frame
+            else:
+                frames.append(event_frame(frame))
+        if "status" in newest:
+            frames.append(self._status(newest["status"].data))
+        if "metrics" in newest:
+            frames.append(metrics_frame(newest["metrics"].data, newest["metrics"].cursor))
+        if self._wanted:
+            self._follower.begin(self._wanted.popleft())
+        return frames + self._follower.take()
 
-    def _is_there(self, process: str) -> bool:
-        """Whether a process that has written something is one of those shown."""
-        if process not in self._present and process not in self._gone:
-            self._look()  # its first words may be faster than the news of its start
-            if process not in self._present:
-                self._gone.add(process)
-        return process in self._present
-
-    def _look(self) -> None:
-        try:
-            self.refresh()
-        except PalmError:
-            return  # the registry is away: that nothing comes is what the panel shows
-
-    def _flush(self) -> None:
+    def _status(self, found: ClusterStatus) -> dict[str, Any]:
         with self._lock:
-            self.view.apply(Output(_limited(self._collector.take())))
+            self._found = found
+            status = self.cluster.status_of(found)
+            self.view.apply(components_of(status))
+            return status_frame(found, status)
 
-
-def _limited(entries: list[Lines]) -> list[Lines]:
-    """As much of the entries as can be sent, each with an equal share."""
-    share = ROUND_CHARACTERS // max(1, len(entries))
-    return [_shortened(entry, share) for entry in entries]
-
-
-def _shortened(entry: Lines, share: int) -> Lines:
-    kept = 0
-    for line in reversed(entry.lines):
-        share -= min(len(line), LINE_LIMIT) + 1
-        if share < 0 and kept:
-            break
-        kept += 1
-    dropped = len(entry.lines) - kept
-    if not dropped:
-        return entry
-    skipped = UNCOUNTED if entry.skipped == UNCOUNTED else entry.skipped + dropped
-    return replace(entry, lines=entry.lines[dropped:], skipped=skipped)
+    def _look(self) -> list[dict[str, Any]]:
+        """Look for components that came or went in shells."""
+        if self._found is None:
+            return []
+        before = self.view.snapshot(0)["components"]
+        frame = self._status(self._found)
+        return [frame] if self.view.snapshot(0)["components"] != before else []

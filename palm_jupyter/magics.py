@@ -20,6 +20,7 @@ from palm.cli.arguments import (
     component_args,
     previous_names,
 )
+from palm.clients import Job
 from palm.clusters import Cluster, Component, Status
 from palm.errors import PalmError
 from palm_jupyter import arguments, completion
@@ -32,7 +33,7 @@ __all__ = ["PalmMagics", "load", "unload"]
 
 #: Where a shell keeps what was loaded into it.
 _ATTRIBUTE = "_palm_extension"
-_SHOWN = (Component, Cluster, Status)
+_SHOWN = (Component, Cluster, Status, Job)
 
 
 def _short(magic: Callable[..., Any]) -> Callable[..., Any]:
@@ -120,6 +121,9 @@ class PalmMagics(Magics):
 
     def _attach(self, options: argparse.Namespace) -> Cluster:
         return self.session.attach(options.name)
+
+    def _dashboard(self, options: argparse.Namespace) -> Cluster:
+        return self.session.cluster  # shown, it is the panel
 
     def _restart(self, options: argparse.Namespace) -> Component:
         return self.session.restart(options.name)
@@ -220,4 +224,4 @@ def unload(shell: InteractiveShell) -> None:
 
 
 def _canvas() -> Any:
-    return import_module("palm_jupyter.panels.cluster")  # loads ipywidgets: a third of a second
+    return import_module("palm_jupyter.panels.canvas")  # loads ipywidgets: a third of a second

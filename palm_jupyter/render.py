@@ -12,7 +12,19 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-__all__ = ["card_html", "panel_html", "panel_text", "summary", "uptime", "why"]
+from palm.spec.text import printable
+
+__all__ = [
+    "card_html",
+    "job_html",
+    "job_text",
+    "last_lines_html",
+    "panel_html",
+    "panel_text",
+    "summary",
+    "uptime",
+    "why",
+]
 
 Snapshot = Mapping[str, Any]
 
@@ -26,6 +38,13 @@ _COLOURS = {
     "failed": "#d9484a",
 }
 _SHAPES = {"stopped": "○", "failed": "✕", "starting": "◌", "stopping": "◌"}
+_JOB_STATES = {
+    "running": "starting",
+    "paused": "backing-off",
+    "done": "ready",
+    "cancelled": "stopped",
+    "failed": "failed",
+}
 _LINE = "border-bottom:1px solid rgba(128,128,128,.25)"
 _FONT = "font-family:system-ui,-apple-system,'Segoe UI',sans-serif;font-size:13px;line-height:1.5"
 _MUTED = "opacity:.7"
@@ -36,6 +55,11 @@ _OUTPUT_LINES = 12
 #: that box has no elements in it, unlike every widget.
 _HIDE_ERROR = (
     "<style>.jp-OutputArea:has(.palm-snapshot) .jupyter-widgets:not(:has(*)){display:none}</style>"
+)
+#: A live one of plain HTML stands in the place of its snapshot.
+_HIDE_STILL = (
+    "<style>.jp-OutputArea:has(.palm-live) .jp-OutputArea-child:has(.palm-snapshot)"
+    "{display:none}</style>"
 )
 #: Ends that need no explanation.
 _PLAIN = ("was stopped", "ended with exit code 0")
@@ -67,22 +91,68 @@ def uptime(seconds: float) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
-def panel_html(snapshot: Snapshot) -> str:
-    """The whole panel, as of the snapshot's time."""
+def panel_html(snapshot: Snapshot, *, live: bool = False) -> str:
+    """The whole panel, as of the snapshot's time; or ``live``, to be drawn again and again."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(snapshot["time"]))
     head = (
         f'<div style="padding:2px 0 8px"><strong>Cluster {escape(snapshot["cluster"])}</strong>'
-        f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">as of {when}</span></div>'
+        f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">'
+        f"{'live' if live else f'as of {when}'}</span></div>"
     )
     body = _table(snapshot) if snapshot["components"] else _empty()
-    inner = f"{head}{body}{_outputs(snapshot)}{_HIDE_ERROR}"
-    return f'<div class="palm-snapshot" style="{_FONT};max-width:72em">{inner}</div>'
+    kind, style = ("palm-live", _HIDE_STILL) if live else ("palm-snapshot", _HIDE_ERROR)
+    inner = f"{head}{body}{_outputs(snapshot)}{style}"
+    return f'<div class="{kind}" style="{_FONT};max-width:72em">{inner}</div>'
 
 
 def card_html(state: str, text: str, detail: str = "") -> str:
     """One line: a dot, what happened, and something muted."""
     more = f' &nbsp;<span style="{_MUTED}">{escape(detail)}</span>' if detail else ""
     return f'<div style="{_FONT}">{_dot(state)}&nbsp; {escape(text)}{more}</div>'
+
+
+def last_lines_html(lines: Sequence[str]) -> str:
+    """Lines of output."""
+    text = "\n".join(escape(printable(line)) for line in lines)
+    style = "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font-size:12px;line-height:1.5"
+    return f'<pre style="{style}">{text}</pre>'
+
+
+def job_text(job: Snapshot) -> str:
+    """A job as one line."""
+    total = "" if job["total"] is None else f"/{job['total']:,}"
+    failed = f", {job['failed']:,} failed" if job["failed"] else ""
+    text = f"job {job['function']}: {job['state']}, {job['done']:,}{total} done{failed}"
+    return f"{text}, {job['rate']:,.0f}/s"
+
+
+def job_html(job: Snapshot, *, live: bool = False) -> str:
+    """A job as of the time that it says; or ``live``, to be drawn again and again."""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job["time"]))
+    state = _JOB_STATES.get(job["state"], "starting")
+    total = job["total"]
+    done = f"{job['done']:,}" if total is None else f"{job['done']:,} of {total:,}"
+    retried = f", {job['retried']:,} retried" if job["retried"] else ""
+    facts = f"{done} done, {job['failed']:,} failed{retried}, {job['rate']:,.0f}/s"
+    head = (
+        f"<strong>Job {escape(job['function'])}</strong> &nbsp;{_dot(state)}&nbsp; "
+        f'{escape(job["state"])} &nbsp;{facts} &nbsp;<span style="{_MUTED}">as of {when}</span>'
+    )
+    error = f'<div style="color:{_COLOURS["failed"]}">{escape(job["error"])}</div>'
+    kind, style = ("palm-live", _HIDE_STILL) if live else ("palm-snapshot", _HIDE_ERROR)
+    more = f"{error if job['error'] else ''}{style}"
+    return f'<div class="{kind}" style="{_FONT}">{head}{_bar(job)}{more}</div>'
+
+
+def _bar(job: Snapshot) -> str:
+    if not job["total"]:
+        return ""
+    share = min(1.0, job["done"] / job["total"])
+    return (
+        '<div style="max-width:36em;height:4px;margin-top:4px;background:rgba(128,128,128,.25)">'
+        f'<div style="width:{100 * share:.1f}%;height:4px;background:{_COLOURS["ready"]}"></div>'
+        "</div>"
+    )
 
 
 def panel_text(snapshot: Snapshot) -> str:

@@ -6,14 +6,16 @@ IPython; the panel is drawn by what `Session` is given.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from palm.clients import Job
 from palm.clusters import (
     CellSource,
-    Change,
     Cluster,
     Component,
     ComponentStatus,
@@ -23,22 +25,27 @@ from palm.clusters import (
     follow,
     up,
 )
-from palm.errors import ConfigError
+from palm.errors import ConfigError, PalmError
 from palm.spec.component import SINGLE_ROLES
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name, nearest
 from palm_jupyter import cellcode
+from palm_jupyter.canvas import Canvas, JobCard, Panel
 from palm_jupyter.feed import Feed, components_of
+from palm_jupyter.happened import happened
+from palm_jupyter.jobs import JobWatch, describe
 from palm_jupyter.render import panel_html, panel_text
 from palm_jupyter.viewmodels import ClusterView, Frozen
 
 if TYPE_CHECKING:
     import pandas
 
-__all__ = ["Canvas", "LogText", "Panel", "Session", "WorkerOptions"]
+__all__ = ["LogText", "Session", "WorkerOptions"]
 
 #: Seconds a start may take before it is given up.
 START_TIMEOUT = 30.0
+#: Seconds that who completes a name waits for the registry.
+PROMPT = 0.025
 #: Seconds for which a status is the present one, and shown live.
 PRESENT = 5.0
 
@@ -53,32 +60,6 @@ class LogText(str):
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
-
-
-class Panel(Protocol):
-    """A live panel, as `palm_jupyter.panels.cluster.ClusterPanel`."""
-
-    def show(self) -> None:
-        """Put it into the output of the running cell."""
-
-    def refresh(self) -> None:
-        """Bring what is saved in the notebook up to date."""
-
-    def freeze(self) -> None:
-        """Leave it as it is."""
-
-
-class Canvas(Protocol):
-    """How to show things: the module `palm_jupyter.panels.cluster`, or a test's double."""
-
-    def ClusterPanel(self, view: ClusterView) -> Panel:  # noqa: N802 - a class
-        """A panel that shows a view model."""
-
-    def show_card(self, state: str, text: str, detail: str) -> None:
-        """One line with a dot."""
-
-    def show_html(self, html: str, text: str) -> None:
-        """Something that does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +110,9 @@ class Session:
         self._canvas = canvas
         self._cluster: Cluster | None = None
         self._live: tuple[Panel, Feed] | None = None
+        self._cards: dict[str, tuple[JobCard, JobWatch]] = {}
         self._took: dict[str, float] = {}
+        self._seen: Sequence[Mapping[str, Any]] = ()
 
     @property
     def cluster(self) -> Cluster:
@@ -285,37 +268,74 @@ class Session:
         """Names of those that workers may have, for completion."""
         return [c["name"] for c in self._components() if c["role"] in ("master", "hub")]
 
+    def functions(self) -> list[str]:
+        """Names of functions that are served, ``server.name``, for completion."""
+        return sorted(
+            {f"{c['master'] or c['name']}.{f}" for c in self._components() for f in c["functions"]}
+        )
+
     def _components(self) -> Sequence[Mapping[str, Any]]:
-        """The components as last seen: who completes a name must not wait for a registry."""
+        """The components as last seen: who completes a name does not wait for a registry."""
         if self._live is not None:
             return list(self._live[1].view.snapshot(0)["components"])
-        if self._cluster is None:
-            return []
-        return components_of(self._cluster.status()).components
+        if self._cluster is not None:
+            look = threading.Thread(target=self._look, args=(self._cluster,), daemon=True)
+            look.start()
+            look.join(PROMPT)
+        return self._seen
+
+    def _look(self, cluster: Cluster) -> None:
+        try:
+            self._seen = components_of(cluster.status()).components
+        except PalmError:
+            return  # it is away: what was seen before has to do
 
     # Showing
 
-    def show(self, value: Component | Cluster | Status) -> None:
+    def show(self, value: Component | Cluster | Status | Job) -> None:
         """Show something in the output of the running cell; see the class."""
-        if isinstance(value, Status) and time.time() - value.time > PRESENT:
+        if isinstance(value, Job):
+            self._show_job(value)
+        elif isinstance(value, Status) and time.time() - value.time > PRESENT:
             self._show_still(value)
         elif isinstance(value, Component) and value.role == "worker" and self._live is not None:
             self._show_card(value)
+        elif isinstance(value, Component):
+            self._show_live(value.cluster, "" if self._is_fresh(value) else value.name)
         else:
-            self._show_live(value.cluster if isinstance(value, Component) else self.cluster)
+            self._show_live(value if isinstance(value, Cluster) else self.cluster)
 
-    def _show_live(self, cluster: Cluster) -> None:
+    def _is_fresh(self, component: Component) -> bool:
+        """Whether it is the last that was started: that is chosen by itself."""
+        return component.change.kind != "kept"
+
+    def _show_live(self, cluster: Cluster, chosen: str = "") -> None:
         self.freeze()
-        view = ClusterView(cluster.name)
-        feed = Feed(cluster, view)
+        feed = Feed(cluster, ClusterView(cluster.name))
         feed.start()
-        panel = self._canvas().ClusterPanel(view)
+        panel = self._canvas().ClusterPanel(feed, chosen)
         self._live = (panel, feed)
         panel.show()
 
+    def _show_job(self, job: Job) -> None:
+        """A card, live until the job has ended; an earlier one of the same job freezes."""
+        self._freeze_card(job.id)
+        card = self._canvas().JobPanel(partial(describe, job))
+        card.show()
+        watch = JobWatch(job, card.update)
+        self._cards = {i: c for i, c in self._cards.items() if not c[1].job.has_ended}
+        self._cards[job.id] = (card, watch)
+        watch.start()
+
+    def _freeze_card(self, job: str) -> None:
+        if job in self._cards:
+            card, watch = self._cards.pop(job)
+            watch.close()
+            card.freeze()
+
     def headline(self, component: Component) -> str:
         """The line that says what the latest start did: what was kept, came and went."""
-        return f"{component.name} {_happened(component.change, component, component.status())}"
+        return f"{component.name} {happened(component.change, component, component.status())}"
 
     def _show_card(self, component: Component) -> None:
         status = component.status()
@@ -351,6 +371,8 @@ class Session:
         """Let go of the cluster, which goes on for as long as it lingers. Idempotent."""
         try:
             self.freeze()
+            for job in list(self._cards):
+                self._freeze_card(job)
         finally:
             cluster, self._cluster = self._cluster, None
             if cluster is not None:
@@ -418,47 +440,3 @@ class Session:
         else:
             hint = start
         raise ConfigError(f"no {what} named {name!r} runs", hint=hint)
-
-
-def _happened(change: Change, component: Component, status: ComponentStatus) -> str:
-    """The line that says what a start did."""
-    if change.kind == "kept":
-        return "runs already, unchanged"
-    if change.kind != "replaced":
-        return f"is {status.state}"
-    differences = _differences(change, component, status)
-    text = "was stopped and started anew"
-    before, after = set(change.functions), set(status.functions)
-    if change.replicas != status.desired and before == after and not _is_other(change, component):
-        text = "was scaled"
-    return f"{text}: {differences}" if differences else text
-
-
-def _is_other(change: Change, component: Component) -> bool:
-    """Whether something but the number of replicas is different."""
-    now = component.declared
-    return (
-        change.before is None or now is None or replace(change.before, replicas=now.replicas) != now
-    )
-
-
-def _differences(change: Change, component: Component, status: ComponentStatus) -> str:
-    before, after = set(change.functions), set(status.functions)
-    parts = [f"+ {name}" for name in sorted(after - before)]
-    parts += [f"\N{MINUS SIGN} {name}" for name in sorted(before - after)]
-    old = change.before.target if change.before is not None else None
-    new = component.declared.target if component.declared is not None else None
-    if isinstance(old, CellSource) and isinstance(new, CellSource):
-        changed = cellcode.changes(old.source, new.source, sorted(before & after))
-        parts += [f"changed {name}" for name in changed]
-        if not parts and old.source != new.source:
-            parts.append("another cell, the same functions")
-        if old.pushed != new.pushed:
-            parts.append("other values pushed")
-    if change.replicas != status.desired:
-        parts.append(f"{change.replicas} to {status.desired} replicas")
-    if change.before is not None and component.declared is not None:
-        kernel = {True: "in a kernel", False: "as a process"}
-        if change.before.kernel is not component.declared.kernel:
-            parts.append(f"now {kernel[component.declared.kernel]}")
-    return ", ".join(parts)

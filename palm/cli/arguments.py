@@ -70,6 +70,10 @@ def _add_help(tree: Tree) -> None:
     parser.add_argument("topic", metavar="COMMAND", nargs="?", choices=known, help="the command")
 
 
+def _add_dashboard(tree: Tree) -> None:
+    tree.add("dashboard", "show the live panel here")
+
+
 def _add_ui(tree: Tree) -> None:
     tree.add("ui", "print an address that opens the registry's page, once, for half a minute")
 
@@ -89,6 +93,7 @@ _COMMANDS: dict[str, tuple[Callable[[Tree], None], str]] = {
     "pipeline": (components.add_pipeline, ""),
     "sink": (components.add_sink, ""),
     "attach": (clusters.add_attach, "notebook"),
+    "dashboard": (_add_dashboard, "notebook"),
     "runner": (clusters.add_runner, "shell"),
     "status": (looking.add_status, ""),
     "ps": (looking.add_ps, "shell"),

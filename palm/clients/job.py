@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,7 +22,7 @@ from palm.wire.outcome import Failure, Kind, encode_failure
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ERRORS", "Job", "Progress", "check_errors"]
+__all__ = ["ERRORS", "Job", "Progress", "Share", "check_errors"]
 
 #: What `errors=` may be.
 ERRORS: Final = ("raise", "return", "coerce")
@@ -47,6 +48,15 @@ class Progress(NamedTuple):
     total: int | None
     rate: float
     remaining: float | None
+
+
+@dataclass(slots=True)
+class Share:
+    """What one worker did of a job: outcomes, those without a result, seconds its calls took."""
+
+    done: int = 0
+    failed: int = 0
+    seconds: float = 0.0
 
 
 class Job:
@@ -125,6 +135,7 @@ class Job:
         self._told_pause = False
         self._failed = 0
         self._retried = 0
+        self._shares: dict[str, Share] = {}
         self._started = time.monotonic()
         self._ended: float | None = None
         self._callbacks: deque[Callable[[Job], object]] = deque()
@@ -163,6 +174,23 @@ class Job:
             rate = done / max(end - self._started, 1e-9)
             left = None if total is None or not rate else max(total - done, 0) / rate
             return Progress(done, self._failed, self._retried, total, rate, left)
+
+    @property
+    def shares(self) -> dict[str, Share]:
+        """What each worker has done of it, by the worker's name."""
+        with self._changed:
+            return {name: replace(share) for name, share in self._shares.items()}
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since its start, or that it took."""
+        end = self._ended
+        return (end if end is not None else time.monotonic()) - self._started
+
+    @property
+    def error(self) -> BaseException | None:
+        """Why it failed as a whole, if it did."""
+        return self._error
 
     def __bool__(self) -> bool:
         return True  # also when its length is not known
@@ -368,6 +396,7 @@ class Job:
             self._failed += chunk.failed
             if chunk.outcome.attempt > 1:
                 self._retried += chunk.n
+            self._share_out(chunk)
             self._kept.append(chunk)
             if self.limit is not None:
                 self.limit.found(chunk)
@@ -392,6 +421,12 @@ class Job:
         if ends:  # nobody wants what is under way
             self._tell_cancel(self.key, False)
         self._tell_end()
+
+    def _share_out(self, chunk: Chunk) -> None:
+        share = self._shares.setdefault(chunk.outcome.worker, Share())
+        share.done += chunk.n
+        share.failed += chunk.failed
+        share.seconds += sum(memoryview(chunk.outcome.durations).cast("f"))
 
     def _put(self, chunk: Chunk) -> None:
         """Let the caller have outcomes."""

@@ -42,6 +42,7 @@ __all__ = [
     "ConfigRollback",
     "ConfigText",
     "ConfigVersion",
+    "EdgeSample",
     "ErrorBody",
     "ErrorDetail",
     "Event",
@@ -112,6 +113,8 @@ Large = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Measure = Annotated[float, msgspec.Meta(ge=0, le=1e18)]
 #: Of one report: samples, functions of each, and buckets of a histogram.
 MAX_SAMPLES, MAX_FUNCTIONS, MAX_BUCKETS = 1024, 65, 64
+#: Likewise: neighbours of one process that are told.
+MAX_EDGES = 64
 #: What a token may do: read; change clusters, too; what runners call; everything.
 Scope = Literal["viewer", "operator", "runner", "admin"]
 
@@ -547,13 +550,28 @@ class FunctionSample(_Counted, kw_only=True):
     part: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
+class EdgeSample(_Value):
+    """Messages from one component or process to the next: to a worker, or to a later stage.
+
+    ``role`` is that of the end that did not count them: "client", "worker", "stage", "stage
+    before". ``rate`` is messages a second, None: not known yet; ``open`` have no outcome.
+    """
+
+    source: Annotated[str, msgspec.Meta(max_length=200)]
+    target: Annotated[str, msgspec.Meta(max_length=200)]
+    role: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    rate: Measure | None = None
+    messages: Large = 0
+    open: Large = 0
+
+
 class Sample(_Counted, kw_only=True):
     """One process at one ``time``: what it uses, and what its functions did, all together.
 
     ``cpu`` is in percent of a processor, ``cpu_seconds`` since its start, ``rss`` in bytes,
     ``files`` counts all that is open, sockets too; None: not known. ``latency`` counts outcomes by
     the time since arrival, in the buckets of `ClusterMetrics`. ``functions`` are those with most
-    messages; others are counted together as "(others)".
+    messages; others are counted together as "(others)". ``edges`` are its busiest neighbours.
     """
 
     name: str
@@ -572,6 +590,7 @@ class Sample(_Counted, kw_only=True):
     restarts: Count = 0
     latency: Annotated[list[Large], msgspec.Meta(max_length=MAX_BUCKETS)] = []
     functions: Annotated[list[FunctionSample], msgspec.Meta(max_length=MAX_FUNCTIONS)] = []
+    edges: Annotated[list[EdgeSample], msgspec.Meta(max_length=MAX_EDGES)] = []
 
 
 class NodeSamples(_Value):

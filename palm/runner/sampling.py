@@ -15,7 +15,15 @@ from collections.abc import Callable, Iterable, Sequence
 from palm.errors import PalmError
 from palm.protocol.meter import FunctionCounts, bounds
 from palm.registry_api.client import Refused
-from palm.registry_api.schema import MAX_FUNCTIONS, MAX_SAMPLES, FunctionSample, NodeSamples, Sample
+from palm.registry_api.schema import (
+    MAX_EDGES,
+    MAX_FUNCTIONS,
+    MAX_SAMPLES,
+    EdgeSample,
+    FunctionSample,
+    NodeSamples,
+    Sample,
+)
 from palm.runner.registry import Registry
 from palm.runtime.folders import Folders
 from palm.runtime.metrics import Metrics, read_metrics
@@ -32,6 +40,8 @@ MAX_ALL_FUNCTIONS = 8192
 #: Seconds until a registry is asked again that does not know what samples are.
 TOO_OLD = 60.0
 OTHERS = "(others)"
+#: Characters of a neighbour's name: it is what another process calls itself.
+LONGEST_NAME = 200
 
 _BOUNDS = [upper for _, upper in bounds()[:-1]]
 _log = logging.getLogger("palm.runner")
@@ -137,6 +147,8 @@ class Sampler:
             seen = self._rates.seen[part.name, part.instance]
             _add(sample, seen)
             sample.functions += _functions(part.name if len(parts) > 1 else "", seen)
+            sample.edges += _edges(seen)
+        sample.edges = sorted(sample.edges, key=lambda each: -each.messages)[:MAX_EDGES]
         sample.functions = _busiest(sample.functions, most)
         return sample
 
@@ -154,6 +166,24 @@ def _add(sample: Sample, seen: Seen) -> None:
     for name in ("mean", "p50", "p99"):
         # Of several components in one process, the slowest: it is the one to look at.
         setattr(sample, name, _largest(getattr(sample, name), getattr(load, name)))
+
+
+def _edges(seen: Seen) -> list[EdgeSample]:
+    """Return what was counted of each neighbour; of two ends that count, the first is enough."""
+    counted = seen.before.edges if seen.before is not None else []
+    before = {(each.source, each.target, each.role): each.messages for each in counted}
+    return [
+        EdgeSample(
+            source=each.source[:LONGEST_NAME],
+            target=each.target[:LONGEST_NAME],
+            role=each.role,
+            rate=seen.rate(each.messages, before.get((each.source, each.target, each.role), 0)),
+            messages=each.messages,
+            open=each.open,
+        )
+        for each in seen.counts.edges
+        if each.role != "nobody" and (each.messages or each.role != "client")
+    ]
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

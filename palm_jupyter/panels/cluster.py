@@ -2,39 +2,37 @@
 
 from __future__ import annotations
 
-from functools import cache
-from importlib.resources import files
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
 from typing import Any
-from uuid import uuid4
 
 import anywidget
+import msgspec
 import traitlets
-from IPython.display import display
 
-from palm_jupyter.render import card_html, panel_html, panel_text
-from palm_jupyter.viewmodels import ClusterView, Output, Unchanged, Update
-from palm_jupyter.viewmodels.cluster import KEPT_LINES
+from palm.errors import PalmError
+from palm_jupyter.panels.outputs import Outputs, asset, in_its_own_shell
+from palm_jupyter.panels.source import Source
+from palm_jupyter.render import panel_html, panel_text
+from palm_jupyter.viewmodels import Frames, Frozen, Update
 
-__all__ = ["ClusterPanel", "show_card", "show_html"]
+__all__ = ["ClusterPanel"]
 
-_VIEW = "application/vnd.jupyter.widget-view+json"
-_NOTHING = {"text/html": "", "text/plain": ""}
-
-
-@cache
-def _asset(name: str) -> str:
-    return (files("palm_registry") / "static" / name).read_text("utf-8")
+#: Actions that are done at the same time; a stop may take as long as its grace.
+AT_ONCE = 4
 
 
 @cache
 def _widget_class() -> type[anywidget.AnyWidget]:
     # Made when first shown: the module's text becomes part of the class.
     class PalmPanel(anywidget.AnyWidget):
-        """Model of the panel: everything in ``snapshot``, new output in messages."""
+        """Model of the panel; what it begins with is asked of the view whenever it is sent."""
 
-        _esm = _asset("panel.js")
-        _css = _asset("panel.css")
-        snapshot = traitlets.Dict().tag(sync=True)
+        _esm = asset("panel.js")
+        _css = asset("panel.css")
+        kind = traitlets.Unicode("cluster").tag(sync=True)
+        snapshot = traitlets.Any().tag(sync=True, to_json=lambda value, _widget: value())
 
     return PalmPanel
 
@@ -42,71 +40,86 @@ def _widget_class() -> type[anywidget.AnyWidget]:
 class ClusterPanel:
     """Shows a view model in one cell's output, live until it is frozen.
 
-    There are two outputs. One is a snapshot as HTML and text, which a saved notebook keeps and
-    shows anywhere; the other is the widget, whose style sheet hides the first. Both in one output
-    would do while the kernel lives. But JupyterLab then takes the widget, and shows an error in
-    its place in a notebook that is opened again. A frozen panel is its snapshot alone.
+    A frozen panel is its snapshot alone. Parameters: whom to ask, and the name of the component, or
+    process, that is chosen to begin with.
     """
 
-    def __init__(self, view: ClusterView) -> None:
-        self.view = view
-        self.widget = _widget_class()(snapshot=view.snapshot())
+    def __init__(self, source: Source, chosen: str = "") -> None:
+        self.view = source.view
+        self._source = source
+        self._chosen = chosen
+        self._actions = ThreadPoolExecutor(AT_ONCE, "palm-action")
+        self.widget = _widget_class()(snapshot=self._begin)
+        in_its_own_shell(self.widget)
         self.widget.on_msg(self._on_message)
-        self._unsubscribe = view.subscribe(self._on_update)
-        self._still = f"palm-{uuid4().hex}"
-        self._live = f"palm-{uuid4().hex}"
+        self._unsubscribe = self.view.subscribe(self._on_update)
+        self._outputs = Outputs()
         self._shown: list[dict[str, Any]] | None = None
 
     def show(self) -> None:
         """Put the panel into the output of the running cell."""
-        self._show_still(update=False)
-        view = {"version_major": 2, "version_minor": 0, "model_id": self.widget.model_id}
-        display({_VIEW: view, "text/plain": ""}, raw=True, display_id=self._live)
+        snapshot = self.view.snapshot()
+        self._shown = snapshot["components"]
+        self._outputs.show(self.widget.model_id, panel_html(snapshot), panel_text(snapshot))
 
     def refresh(self) -> None:
         """Bring the snapshot up to date, if components have changed."""
         if self._shown is not None and self.view.snapshot(0)["components"] != self._shown:
-            self._show_still(update=True)
+            self._show_still()
 
     def freeze(self) -> None:
         """Leave the state as it is now, for good."""
         self._unsubscribe()
+        self._actions.shutdown(wait=False, cancel_futures=True)
         if self._shown is not None:
-            self._show_still(update=True)
-            display(_NOTHING, raw=True, display_id=self._live, update=True)
+            self._show_still()
+            self._outputs.end_live()
             self._shown = None
         self.widget.close()
 
-    def _show_still(self, *, update: bool) -> None:
+    def _show_still(self) -> None:
         snapshot = self.view.snapshot()
         self._shown = snapshot["components"]
-        bundle = {"text/plain": panel_text(snapshot), "text/html": panel_html(snapshot)}
-        display(bundle, raw=True, display_id=self._still, update=update)
+        self._outputs.show_still(panel_html(snapshot), panel_text(snapshot))
+
+    # To the page
+
+    def _begin(self) -> dict[str, Any]:
+        return {**self._link(), "frames": self.view.frames(), "chosen": self._chosen}
+
+    def _link(self) -> dict[str, Any]:
+        return {"time": self.view.time, "live": self.view.live, "note": self.view.note}
 
     def _on_update(self, update: Update) -> None:
-        if isinstance(update, Output):
-            entries = [
-                {"process": entry.process, "fresh": entry.fresh, "lines": entry.shown()}
-                for entry in update.entries
-            ]
-            self.widget.send({"type": "output", "entries": entries})
-        elif isinstance(update, Unchanged):
-            self.widget.send({"type": "alive", "time": update.time})
-        else:
-            self.widget.snapshot = self.view.snapshot()
+        if isinstance(update, Frames | Frozen):
+            self._send_frames(update.frames if isinstance(update, Frames) else ())
+
+    def _send_frames(self, frames: Any) -> None:
+        # In a buffer they are encoded once, and by fast code.
+        message = {"type": "frames", **self._link()}
+        self.widget.send(message, [msgspec.json.encode(frames)])
+
+    # From the page
 
     def _on_message(self, widget: Any, content: dict[str, Any], buffers: Any) -> None:
-        # A new view, as after the page was loaded again: it missed the messages.
-        if content.get("type") == "ready":
-            widget.send({"type": "reset", "snapshot": self.view.snapshot(KEPT_LINES)})
+        match content.get("type"):
+            case "ready":  # a new view, as after the page was loaded again: it missed the messages
+                self._send_frames(self.view.frames())
+            case "select":
+                self._source.select(content.get("selection"))
+            case "request":
+                self._take_request(str(content.get("request")), content.get("action") or {})
 
+    def _take_request(self, request: str, action: Mapping[str, Any]) -> None:
+        self.widget.send({"type": "accepted", "request": request})
+        work = partial(self._source.perform, action)
+        self._actions.submit(self._answer, request, work)
 
-def show_card(state: str, text: str, detail: str) -> None:
-    """One line with a dot."""
-    plain = f"{text} ({detail})" if detail else text
-    display({"text/plain": plain, "text/html": card_html(state, text, detail)}, raw=True)
-
-
-def show_html(html: str, text: str) -> None:
-    """Something that does not change."""
-    display({"text/plain": text, "text/html": html}, raw=True)
+    def _answer(self, request: str, work: Callable[[], Any]) -> None:
+        reply: dict[str, Any] = {"type": "reply", "request": request}
+        try:
+            result = work()
+        except (PalmError, OSError) as error:
+            self.widget.send({**reply, "error": {"text": str(error), "hint": ""}})
+        else:
+            self.widget.send(reply, [msgspec.json.encode(result)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from palm_jupyter.viewmodels.cluster import (
     ClusterView,
     Components,
+    Frames,
     Frozen,
     Lines,
     Output,
@@ -12,4 +13,13 @@ from palm_jupyter.viewmodels.cluster import (
     Update,
 )
 
-__all__ = ["ClusterView", "Components", "Frozen", "Lines", "Output", "Unchanged", "Update"]
+__all__ = [
+    "ClusterView",
+    "Components",
+    "Frames",
+    "Frozen",
+    "Lines",
+    "Output",
+    "Unchanged",
+    "Update",
+]

@@ -15,7 +15,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ClusterView", "Components", "Frozen", "Lines", "Output", "Unchanged", "Update"]
+__all__ = [
+    "ClusterView",
+    "Components",
+    "Frames",
+    "Frozen",
+    "Lines",
+    "Output",
+    "Unchanged",
+    "Update",
+]
 
 #: Lines kept for each process: what a reader scrolls back to before opening the whole log.
 KEPT_LINES = 500
@@ -23,6 +32,8 @@ KEPT_LINES = 500
 LINE_LIMIT = 2000
 #: That lines were skipped, and nobody knows how many.
 UNCOUNTED = -1
+#: Events that a new panel begins with.
+KEPT_EVENTS = 200
 #: Lines for each process in a snapshot: it is sent with every change, and saved in the notebook.
 SNAPSHOT_LINES = 12
 
@@ -79,7 +90,18 @@ class Frozen:
     reason: str = ""
 
 
-Update = Components | Unchanged | Output | Frozen
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Frames of the registry's feed, as the panel takes them; ``time`` is when they are sent.
+
+    Of frames that say how things are now, the view keeps the newest; of events, some.
+    """
+
+    time: float
+    frames: Sequence[Mapping[str, Any]] = ()
+
+
+Update = Components | Unchanged | Output | Frozen | Frames
 Subscriber = Callable[[Update], None]
 
 
@@ -93,6 +115,8 @@ class ClusterView:
         self.note = ""
         self._components: list[dict[str, Any]] = []
         self._output: dict[str, deque[tuple[str, str]]] = {}
+        self._newest: dict[str, Mapping[str, Any]] = {}
+        self._events: deque[Mapping[str, Any]] = deque(maxlen=KEPT_EVENTS)
         self._subscribers: list[Subscriber] = []
 
     def snapshot(self, lines: int = SNAPSHOT_LINES) -> dict[str, Any]:
@@ -111,6 +135,10 @@ class ClusterView:
             },
         }
 
+    def frames(self) -> list[Mapping[str, Any]]:
+        """What a panel needs that has seen none of it."""
+        return [*self._newest.values(), *self._events]
+
     def apply(self, update: Update) -> None:
         """Take in one update and tell the subscribers; those are how a view knows it is live."""
         if not self.live:
@@ -122,6 +150,8 @@ class ClusterView:
         elif isinstance(update, Output):
             if not self._append(update):
                 return
+        elif isinstance(update, Frames):
+            self._keep(update)
         elif isinstance(update, Frozen):
             self.live, self.note = False, update.reason
         for subscriber in list(self._subscribers):
@@ -146,6 +176,13 @@ class ClusterView:
         for gone in set(self._output) - present:
             del self._output[gone]
         return True
+
+    def _keep(self, update: Frames) -> None:
+        for frame in update.frames:
+            if frame["topic"] == "events":
+                self._events.append(frame)
+            elif frame["topic"] in ("status", "metrics"):
+                self._newest[frame["topic"]] = frame
 
     def _append(self, update: Output) -> bool:
         for entry in update.entries:

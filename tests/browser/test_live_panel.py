@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -27,14 +28,21 @@ CELLS = [
     "%palm master --name foo -o master",
     """%%palm_worker foo --replicas 3 -o workers
 import sys
+import time
 
 def say(text):
+    time.sleep(0.01)
     print(text, flush=True)
     return text
 
 def complain(text):
     print(text, file=sys.stderr, flush=True)
     return text
+
+def flood(n):
+    for i in range(n):
+        print(f"flood {i:06}")
+    print("the last of the flood", flush=True)
 """,
     """from palm import Client
 client = Client("foo")
@@ -52,6 +60,15 @@ time.sleep(3)
     """client.job("foo.say", ["said while the cell runs"] * 12).collect()
 time.sleep(3)
 """,
+    'print("asleep")\nimport time\ntime.sleep(120)',
+    """from palm import Client
+client = Client("foo")
+job = client.job("foo.say", ["step"] * 600)
+job""",
+    """from palm import Client
+client = Client("foo")
+client.job("foo.flood", [100_000]).collect();""",
+    "%palm dashboard",
 ]
 
 
@@ -85,6 +102,16 @@ def wait_for_cell(notebook: Notebook, number: int) -> None:
     )
 
 
+def prompt_of(notebook: Notebook, number: int) -> str:
+    return str(
+        notebook.root.locator(".jp-Cell").nth(number).locator(".jp-InputPrompt").inner_text()
+    )
+
+
+def rows(panel: Any) -> Any:
+    return panel.locator("tbody tr[data-kind]")
+
+
 def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Path) -> None:
     notebook = Notebook(chromium, lab, "live.ipynb")
     try:
@@ -95,14 +122,15 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
         panel.locator('.palm-summary:has-text("4 processes ready")').wait_for()
         panel.get_by_role("button", name="foo-worker-2").click()
         panel.locator('.palm-text:has-text("<img src=x onerror=alert(1)> red")').first.wait_for()
+        assert panel.locator('.palm-fg-1:text-is("red")').count()
         panel.locator('.palm-stderr:has-text("it is  odd")').first.wait_for()
+        panel.locator('.palm-measure-rss:has-text("MB")').first.wait_for()
         notebook.pictures(screenshots, "live", "ready")
         assert panel.locator("img").count() == 0
 
         run_cell(notebook, 4, wait=False)  # blocks the kernel's main thread
         panel.locator('.palm-noted:has-text("1")').first.wait_for()
-        prompt = notebook.root.locator(".jp-Cell").nth(4).locator(".jp-InputPrompt")
-        assert prompt.inner_text() == "[*]:", "the panel tells of the restart while the cell runs"
+        assert prompt_of(notebook, 4) == "[*]:", "the panel tells of the restart meanwhile"
         panel.get_by_role("button", name="foo-worker-0").click()
         notebook.pictures(screenshots, "live", "busy")
         wait_for_cell(notebook, 4)
@@ -115,8 +143,7 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
 
         run_cell(notebook, 6, wait=False)  # blocks for as long as the output does not come
         panel.locator('.palm-text:has-text("said while the cell runs")').first.wait_for()
-        prompt = notebook.root.locator(".jp-Cell").nth(6).locator(".jp-InputPrompt")
-        assert prompt.inner_text() == "[*]:", "output arrives while a cell runs, after a reload too"
+        assert prompt_of(notebook, 6) == "[*]:", "output arrives while a cell runs, after a reload"
         wait_for_cell(notebook, 6)
 
         run_cell(notebook, 5)
@@ -127,5 +154,108 @@ def test_panel_lives_through_everything(lab: Lab, chromium: Any, screenshots: Pa
         notebook.pictures(screenshots, "live", "frozen")
         assert notebook.errors() == []
         assert notebook.outside == []
+    finally:
+        notebook.close()
+
+
+def test_buttons_act_while_a_cell_blocks_the_kernel(
+    lab: Lab, chromium: Any, screenshots: Path
+) -> None:
+    notebook = Notebook(chromium, lab, "live.ipynb")
+    try:
+        for number in range(3):
+            run_cell(notebook, number)
+        panel = notebook.root.locator(".palm-panel")
+        panel.locator('.palm-summary:has-text("4 processes ready")').wait_for()
+        run_cell(notebook, 7, wait=False)
+        notebook.root.locator('.jp-OutputArea-output:has-text("asleep")').wait_for()
+        panel.get_by_role("button", name="One process less of foo-worker").click()
+        panel.locator('.palm-words:text-is("2 of 2 ready")').wait_for()
+        panel.get_by_role("button", name="Stop foo-worker").click()
+        panel.locator('tr[data-kind=group] .palm-words:text-is("stopped")').wait_for()
+        panel.get_by_role("button", name="Start foo-worker", exact=True).click()
+        panel.locator('.palm-words:text-is("2 of 2 ready")').wait_for()
+        # What cannot be done is said where it was asked for.
+        panel.get_by_role("button", name="One process more of foo-worker").evaluate(
+            "(n) => { for (let i = 0; i < 2; i += 1) n.click(); }"
+        )
+        panel.locator('.palm-words:text-is("3 of 3 ready")').wait_for()
+        assert prompt_of(notebook, 7) == "[*]:", "all that while the cell slept"
+        # The topology has the link to the workers.
+        panel.get_by_role("tab", name="Topology").click()
+        assert panel.locator(".palm-node").count() >= 2
+        assert panel.locator(".palm-edge").count() >= 1
+        notebook.pictures(screenshots, "live", "topology")
+        notebook.command("notebook:interrupt-kernel")
+        wait_for_cell(notebook, 7)
+    finally:
+        notebook.close()
+
+
+def test_job_has_a_card_that_goes_on_while_nothing_runs(
+    lab: Lab, chromium: Any, screenshots: Path
+) -> None:
+    notebook = Notebook(chromium, lab, "live.ipynb")
+    try:
+        for number in range(3):
+            run_cell(notebook, number)
+        run_cell(notebook, 8)
+        card = notebook.root.locator(".palm-job")
+        card.locator('.palm-state:has-text("running")').wait_for()
+        card.locator(".palm-share").nth(2).wait_for()
+        notebook.page.screenshot(path=str(screenshots / "job-running.png"))
+        card.locator('.palm-state:has-text("done")').wait_for()
+        text = card.inner_text()
+        assert "600 of 600" in text and "foo-worker-2" in text and "Took" in text
+        assert re.search(r"\d/s", text)
+        notebook.page.screenshot(path=str(screenshots / "job-done.png"))
+        notebook.reload()
+        card.locator('.palm-state:has-text("done")').wait_for()
+        assert notebook.errors() == []
+    finally:
+        notebook.close()
+
+
+def test_flood_is_followed_and_can_be_read_from_its_beginning(lab: Lab, chromium: Any) -> None:
+    notebook = Notebook(chromium, lab, "live.ipynb")
+    try:
+        for number in range(3):
+            run_cell(notebook, number)
+        panel = notebook.root.locator(".palm-panel")
+        # Any of the workers may have it: all of their output, in one.
+        panel.get_by_role("button", name="foo-worker", exact=True).click()
+        panel.locator('.palm-whose:text-is("foo-worker-2")').first.wait_for()
+        run_cell(notebook, 9)
+        panel.locator('.palm-text:has-text("the last of the flood")').first.wait_for()
+        assert notebook.page.locator(".palm-line").count() < 150
+        # All of it is there: 100,000 lines, found by looking for some of them.
+        panel.get_by_role("searchbox").fill("flood 0777")
+        panel.locator('.palm-text:has-text("flood 077799")').wait_for()
+        found = panel.locator(".palm-log").evaluate("(n) => n.firstChild.clientHeight / 18")
+        assert round(found) == 100
+        panel.locator(".palm-log").evaluate("(n) => { n.scrollTop = 0; }")
+        panel.locator('.palm-text:has-text("flood 077700")').wait_for()
+        assert notebook.errors() == []
+    finally:
+        notebook.close()
+
+
+def test_restarted_kernel_takes_its_cluster_up_again(lab: Lab, chromium: Any) -> None:
+    notebook = Notebook(chromium, lab, "live.ipynb")
+    try:
+        for number in range(3):
+            run_cell(notebook, number)
+        panel = notebook.root.locator(".palm-panel")
+        panel.locator('.palm-summary:has-text("4 processes ready")').wait_for()
+        notebook.command("kernelmenu:restart")
+        notebook.page.locator(".jp-Dialog .jp-mod-accept").click()
+        panel.locator(".palm-age", has_text=re.compile("no news since")).wait_for()
+        notebook.wait_until_idle()
+        run_cell(notebook, 0)
+        run_cell(notebook, 10)
+        again = notebook.root.locator(".jp-Cell").nth(10).locator(".palm-panel")
+        again.locator('.palm-summary:has-text("4 processes ready")').wait_for()
+        assert rows(again).count() == 5
+        assert again.locator(".palm-age").inner_text() == "live"
     finally:
         notebook.close()

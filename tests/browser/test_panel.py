@@ -16,20 +16,45 @@ from tests.jupyter.builders import component
 pytestmark = [pytest.mark.browser, pytest.mark.no_leak_check("threads", "descriptors")]
 
 EVIL = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>'
-PAGE = """<!doctype html><html><head><link rel=stylesheet href=/panel.css>
-<style>body {{ margin: 16px; {style} }}</style></head><body {attributes}><div id=root></div>
+PAGE = """<!doctype html><html lang=en><head><title>palm</title>
+<link rel=stylesheet href=/panel.css>
+<style>body {{ margin: 16px; {style} }}</style></head><body {attributes}><main id=root></main>
 <script type=module>
-import widget, {{ createPanel }} from '/panel.js';
+import widget from '/panel.js';
 const handlers = {{}};
+const encoder = new TextEncoder();
 window.sent = [];
+window.output = {{}}; // component -> lines that the registry has of it
 window.model = {{
-  state: {{}},
+  state: {{ kind: 'cluster' }},
   get: (name) => window.model.state[name],
   on: (name, handler) => (handlers[name] ??= []).push(handler),
-  send: (message) => window.sent.push(message),
+  off: () => {{}},
+  send: (message) => {{
+    window.sent.push(message);
+    if (message.type === 'request') queueMicrotask(() => window.answer(message));
+  }},
 }};
-window.emit = (name, value) => (handlers[name] ?? []).forEach((handler) => handler(value));
-window.set = (snapshot) => {{ model.state.snapshot = snapshot; emit('change:snapshot'); }};
+window.emit = (message, value) => {{
+  const encode = (v) => new DataView(encoder.encode(JSON.stringify(v)).buffer);
+  const buffers = value === undefined ? [] : [encode(value)];
+  for (const handler of handlers['msg:custom'] ?? []) handler(message, buffers);
+}};
+window.frames_ = (frames, more) =>
+  emit({{ type: 'frames', time: 1000, live: true, note: '', ...more }}, frames);
+window.answer = ({{ request, action }}) => {{
+  const reply = {{ type: 'reply', request }};
+  if (action.do === 'history') return emit(reply, {{ time: 0, samples: [] }});
+  if (action.do !== 'output') return;
+  let records = window.output[action.name ?? action.component] ?? [];
+  if (action.grep) records = records.filter((r) => r.text.includes(action.grep));
+  if (action.stream) records = records.filter((r) => r.stream === action.stream);
+  if (action.before) records = records.slice(0, Number(action.before));
+  const found = records.slice(-action.lines);
+  const first = String(records.length - found.length);
+  emit({{ type: 'reply', request }},
+    {{ records: found, cursor: 'c', more: found.length < records.length, first }});
+}};
 window.render = () => widget.render({{ model, el: document.getElementById('root') }});
 widget.initialize({{ model }});
 window.loaded = true;
@@ -42,17 +67,37 @@ DARK = {
 }
 
 
-def snapshot(*components: dict[str, Any], live: bool = True, **output: list[str]) -> dict[str, Any]:
-    lines = {name.replace("_", "-"): [["stdout", t] for t in o] for name, o in output.items()}
-    return {
-        "version": 1,
+def status(*components: dict[str, Any], missing: list[dict[str, Any]] | None = None) -> Any:
+    """A frame of the registry's feed, of components as `builders.component` makes them."""
+    data = {
         "cluster": "default",
         "time": 1000.0,
-        "live": live,
-        "note": "",
-        "components": list(components),
-        "output": lines,
+        "state": "alive",
+        "missing": missing or [],
+        "components": [
+            {**c, "actual": c["ready"], "replicas": [{**p} for p in c["processes"]]}
+            for c in components
+        ],
     }
+    return {"topic": "status", "cursor": "c", "data": data}
+
+
+def records(name: str, lines: list[str], start: int = 0, stream: str = "stdout") -> list[Any]:
+    """Records of whole lines, each of ten bytes as far as offsets go."""
+    component = name.rpartition("-")[0] or name
+    return [
+        {
+            "component": component,
+            "name": name,
+            "instance": f"{name}.1",
+            "stream": stream,
+            "offset": 10 * (start + i),
+            "time": 1000.0 + i,
+            "cursor": "c",
+            "text": f"{line}\n",
+        }
+        for i, line in enumerate(lines)
+    ]
 
 
 @pytest.fixture
@@ -80,31 +125,67 @@ def page(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Any]:
     assert errors == []
 
 
-def show(page: Any, *args: Any, **kwargs: Any) -> Any:
-    page.evaluate("(s) => { set(s); window.render(); }", snapshot(*args, **kwargs))
+def show(page: Any, *components: dict[str, Any], **output: list[str]) -> Any:
+    """Draw a panel of components, of whose processes there is output."""
+    written = {name.replace("_", "-"): lines for name, lines in output.items()}
+    page.evaluate("(o) => { window.output = o; }", {n: records(n, o) for n, o in written.items()})
+    page.evaluate("(f) => { frames_(f); render(); }", [status(*components)])
     return page.locator(".palm-panel")
 
 
-def output(process: str, lines: list[list[str]]) -> dict[str, Any]:
-    entry = {"process": process, "fresh": False, "lines": lines}
-    return {"type": "output", "entries": [entry]}
+def tell(page: Any, *frames: Any, **link: Any) -> None:
+    page.evaluate("([f, link]) => frames_(f, link)", [list(frames), link])
+
+
+def write(page: Any, name: str, *lines: str, start: int = 0, stream: str = "stdout") -> None:
+    """Have new output come."""
+    data = records(name, [], stream=stream)
+    text = "".join(f"{line}\n" for line in lines)
+    data = [{**records(name, [""], stream=stream)[0], "offset": start, "text": text}]
+    tell(page, {"topic": "output", "cursor": "c", "data": data})
 
 
 def log_lines(page: Any) -> list[str]:
     return list(page.locator(".palm-log .palm-text").all_text_contents())
 
 
+def wait_for_line(page: Any, text: str) -> None:
+    page.wait_for_function(
+        "(text) => [...document.querySelectorAll('.palm-text')].at(-1)?.textContent === text",
+        arg=text,
+    )
+
+
+def asked(page: Any, what: str) -> list[Any]:
+    sent = page.evaluate("sent")
+    return [m["action"] for m in sent if m["type"] == "request" and m["action"]["do"] == what]
+
+
 def test_nothing_that_a_component_says_becomes_markup(page: Any) -> None:
     evil = component("w", "failed", functions=[EVIL], master=EVIL)
-    evil["processes"][0] |= {"name": EVIL, "reason": EVIL}
-    panel = show(page, evil)
-    message = output(EVIL, [["stderr", EVIL]])
-    page.evaluate("(m) => emit('msg:custom', m)", message)
-    page.wait_for_function("document.querySelector('.palm-log .palm-text')")
-    assert log_lines(page) == [EVIL]
-    assert panel.locator("img, script").count() == 0
+    evil["processes"][0] |= {"name": EVIL, "reason": EVIL, "last_lines": EVIL, "node": EVIL}
+    frame = status(evil, missing=[{"component": EVIL, "count": 1, "why": EVIL}])
+    event = {"seq": 1, "time": 1.0, "kind": "x", "text": EVIL}
+    edge = {"source": EVIL, "target": EVIL + "2", "role": EVIL, "rate": 1}
+    sample = {"name": EVIL, "component": "w", "edges": [edge]}
+    frames = [
+        frame,
+        {"topic": "events", "cursor": "c", "data": event},
+        {"topic": "metrics", "cursor": "c", "data": {"time": 1000, "samples": [sample]}},
+    ]
+    line = {**records("w-0", [EVIL], stream="stderr")[0], "name": EVIL}
+    page.evaluate("([name, line]) => { window.output[name] = [line]; }", ["w", line])
+    page.evaluate("(f) => { frames_(f, { note: f[1].data.text, live: false }); render(); }", frames)
+    panel = page.locator(".palm-panel")
+    wait_for_line(page, EVIL)
+    for tab in ("Load", "Topology", "Events"):
+        panel.get_by_role("tab", name=tab).click()
+        assert panel.locator("img, script").count() == 0
     assert page.evaluate("window.hacked") is None
-    assert EVIL in panel.locator(".palm-why").inner_text()
+    assert EVIL in panel.locator(".palm-why td").inner_text()
+    assert EVIL in panel.locator(".palm-last").inner_text()
+    assert EVIL in panel.locator(".palm-events").inner_text()
+    page.wait_for_function("document.querySelectorAll('.palm-node').length === 3")
 
 
 def test_empty_cluster_says_how_to_begin(page: Any) -> None:
@@ -117,17 +198,19 @@ def test_empty_cluster_says_how_to_begin(page: Any) -> None:
 def test_replicas_stand_below_their_component_and_fold(page: Any) -> None:
     panel = show(page, component("w", "ready", "starting"))
     assert "1 of 2 ready, starting" in panel.inner_text()
-    assert panel.locator(".palm-replica .palm-name").count() == 2
-    fold = panel.get_by_role("button", name="w", exact=True)
+    assert panel.locator("tr.palm-replica .palm-name").count() == 2
+    fold = panel.get_by_role("button", name="Processes of w", exact=True)
     fold.click()
-    assert panel.locator(".palm-replica .palm-name").count() == 0
-    assert panel.locator(".palm-fold").get_attribute("aria-expanded") == "false"
+    page.wait_for_function("!document.querySelector('tr.palm-replica')")
+    assert fold.get_attribute("aria-expanded") == "false"
 
 
 def test_table_is_one_for_assistive_tools(page: Any) -> None:
+    page.set_viewport_size({"width": 1400, "height": 700})
     panel = show(page, component("w", "ready"))
     headings = panel.get_by_role("columnheader").all_text_contents()
-    assert headings == ["Name", "Role", "State", "PID", "Restarts", "Uptime", "Functions"]
+    expected = "Name Role State CPU Memory Rate Queue Restarts Uptime Actions"
+    assert headings == expected.split()
     assert panel.get_by_role("table", name="Components of the cluster").count() == 1
     assert panel.get_by_role("rowheader").all_text_contents() == ["w-0"]
     assert panel.get_by_role("log").count() == 1
@@ -136,57 +219,149 @@ def test_table_is_one_for_assistive_tools(page: Any) -> None:
 
 def test_output_of_the_chosen_process_by_click_and_by_key(page: Any) -> None:
     panel = show(page, component("w", "ready", "ready"), w_0=["from zero"], w_1=["from one"])
-    assert log_lines(page) == ["from one"]
+    wait_for_line(page, "from one")
     panel.get_by_role("button", name="w-0").click()
-    assert log_lines(page) == ["from zero"]
+    wait_for_line(page, "from zero")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    assert log_lines(page) == ["from one"]
-    assert panel.locator(".palm-output-title").inner_text() == "Output of w-1"
+    wait_for_line(page, "from one")
+    assert panel.locator(".palm-chosen strong").inner_text() == "w-1"
     assert panel.get_by_role("button", name="w-1").get_attribute("aria-pressed") == "true"
 
 
-def test_focus_survives_an_update(page: Any) -> None:
+def test_rows_and_focus_survive_an_update(page: Any) -> None:
     panel = show(page, component("w", "ready", "ready"))
     panel.get_by_role("button", name="w-0").focus()
-    page.evaluate("(s) => set(s)", snapshot(component("w", "ready", "failed")))
+    page.evaluate("() => { window.row = document.activeElement.closest('tr'); }")
+    tell(page, status(component("a", "ready"), component("w", "ready", "failed")))
+    panel.locator('.palm-words:text-is("failed")').wait_for()
     assert page.evaluate("document.activeElement.textContent") == "w-0"
+    assert page.evaluate("window.row.isConnected && window.row.contains(document.activeElement)")
 
 
-def test_lines_are_kept_in_a_ring_and_follow_the_end(page: Any) -> None:
+def test_a_long_log_costs_a_few_lines_and_follows_its_end(page: Any) -> None:
     panel = show(page, component("w", "ready"))
-    for start in range(0, 1200, 300):
-        lines = [["stdout", f"line {n}"] for n in range(start, start + 300)]
-        message = output("w-0", lines)
-        page.evaluate("(m) => emit('msg:custom', m)", message)
-    page.wait_for_function(
-        "[...document.querySelectorAll('.palm-text')].at(-1)?.textContent === 'line 1199'"
-    )
-    assert log_lines(page) == [f"line {n}" for n in range(700, 1200)]
+    page.wait_for_function("sent.some((m) => m.type === 'select' && m.selection)")
+    offset = 0
+    for start in range(0, 12000, 3000):
+        lines = [f"line {n}" for n in range(start, start + 3000)]
+        write(page, "w-0", *lines, start=offset)
+        offset += sum(len(line) + 1 for line in lines)
+    wait_for_line(page, "line 11999")
+    assert page.locator(".palm-line").count() < 100
     log = panel.locator(".palm-log")
     at_end = "(n) => n.scrollHeight - n.scrollTop - n.clientHeight"
     assert log.evaluate(at_end) < 2
     assert not panel.locator(".palm-latest").is_visible()
-    log.evaluate("(n) => { n.scrollTop = 0; }")
+    log.evaluate("(n) => { n.scrollTop = 18 * 5000; }")
+    panel.locator('.palm-text:text-is("line 5000")').wait_for()
     panel.locator(".palm-latest").wait_for(state="visible")
-    more = output("w-0", [["stdout", "more"]])
-    page.evaluate("(m) => emit('msg:custom', m)", more)
-    page.wait_for_function(
-        "[...document.querySelectorAll('.palm-text')].at(-1)?.textContent === 'more'"
-    )
-    assert log.evaluate("(n) => n.scrollTop") == 0
+    write(page, "w-0", "more", start=offset)
+    panel.locator('.palm-latest:has-text("1 new lines")').wait_for()
+    assert log.evaluate("(n) => n.scrollTop") == 18 * 5000
     panel.locator(".palm-latest").click()
+    wait_for_line(page, "more")
     assert log.evaluate(at_end) < 2
 
 
-def test_second_view_shows_the_lines_that_came_before_it(page: Any) -> None:
-    show(page, component("w", "ready"))
-    message = output("w-0", [["stdout", "early"]])
-    page.evaluate("(m) => emit('msg:custom', m)", message)
-    page.wait_for_function("document.querySelector('.palm-text')")
+def test_scrolling_up_fetches_earlier_lines_and_keeps_the_place(page: Any) -> None:
+    panel = show(page, component("w", "ready"), w=[f"line {n}" for n in range(1200)])
+    wait_for_line(page, "line 1199")
+    log = panel.locator(".palm-log")
+    log.evaluate("(n) => { n.scrollTop = 0; }")
+    page.wait_for_function("document.querySelector('.palm-log').scrollTop >= 18 * 500")
+    panel.locator('.palm-text:text-is("line 700")').wait_for()
+    assert [a.get("before") for a in asked(page, "output")] == [None, "700"]
+    log.evaluate("(n) => { n.scrollTop = 0; }")
+    panel.locator('.palm-text:text-is("line 200")').wait_for()
+
+
+def test_search_looks_through_all_output_and_marks_what_it_found(page: Any) -> None:
+    panel = show(page, component("w", "ready"), w=[f"line {n}" for n in range(1200)])
+    wait_for_line(page, "line 1199")
+    panel.get_by_role("searchbox").fill("line 77")
+    wait_for_line(page, "line 779")
+    assert log_lines(page) == ["line 77", *(f"line {n}" for n in range(770, 780))]
+    assert panel.locator("mark").first.inner_text() == "line 77"
+    panel.get_by_role("searchbox").fill("nothing like it")
+    panel.locator('.palm-quiet:text-is("No line is like that.")').wait_for()
+
+
+def test_colours_streams_and_times_of_output(page: Any) -> None:
+    panel = show(page, component("w", "ready"))
+    page.wait_for_function("sent.some((m) => m.type === 'select' && m.selection)")
+    write(page, "w-0", "\x1b[31mred\x1b[0m and \x1b[38;2;1;2;3mblue\x1b[0m \u202e")
+    wait_for_line(page, "red and blue \u27e8U+202E\u27e9")
+    assert panel.locator(".palm-fg-1").inner_text() == "red"
+    blue = panel.locator('.palm-text span:text-is("blue")')
+    assert blue.evaluate("(n) => getComputedStyle(n).color") == "rgb(1, 2, 3)"
+    write(page, "w-0", "oops", stream="stderr")
+    panel.locator('.palm-stderr:has-text("oops")').wait_for()
+    panel.get_by_role("button", name="Times").click()
+    time = panel.locator(".palm-time").first
+    assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}", time.inner_text())
+    panel.get_by_label("Streams").select_option("stderr")
+    page.wait_for_function("sent.some((m) => m.action?.stream === 'stderr')")
+
+
+def test_second_view_shows_what_there_is(page: Any) -> None:
+    show(page, component("w", "ready"), w=["early"])
+    wait_for_line(page, "early")
     page.evaluate("() => { document.getElementById('root').replaceChildren(); window.render(); }")
-    assert log_lines(page) == ["early"]
-    assert page.evaluate("sent") == [{"type": "ready"}, {"type": "ready"}]
+    wait_for_line(page, "early")
+    assert [m for m in page.evaluate("sent") if m["type"] == "ready"] == [{"type": "ready"}] * 2
+
+
+def test_buttons_act_are_disabled_meanwhile_and_say_what_went_wrong(page: Any) -> None:
+    panel = show(page, component("w", "ready", "ready"))
+    stop = panel.get_by_role("button", name="Stop w", exact=True)
+    stop.click()
+    panel.locator('.palm-doing:has-text("Stopping")').wait_for()
+    assert stop.is_disabled()
+    assert asked(page, "stop") == [{"do": "stop", "component": "w"}]
+    request = page.evaluate("sent.find((m) => m.action?.do === 'stop').request")
+    error = {"text": f"w did not end {EVIL}", "hint": "try again"}
+    page.evaluate("(m) => emit(m)", {"type": "reply", "request": request, "error": error})
+    alert = panel.get_by_role("alert")
+    alert.wait_for()
+    assert alert.inner_text() == f"w did not end {EVIL} (try again)"
+    assert not stop.is_disabled()
+    panel.get_by_role("button", name="Dismiss").click()
+    page.wait_for_function("!document.querySelector('.palm-failed')")
+    panel.get_by_role("button", name="One process more of w").click()
+    assert asked(page, "scale") == [{"do": "scale", "component": "w", "replicas": 3}]
+
+
+def test_why_it_died_is_told_with_its_last_lines(page: Any) -> None:
+    bad = component("w", "failed")
+    bad["processes"][0] |= {
+        "reason": "ended with exit code 1", "exit": 1, "restarts": 5,
+        "last_lines": "Traceback:\nModuleNotFoundError: No module named 'np'",
+    }  # fmt: skip
+    panel = show(page, component("a", "ready"), bad)
+    card = panel.get_by_role("region", name="Why it ended")
+    text = card.inner_text()
+    assert "w-0: It ended with exit code 1." in text and "code 1" in text
+    assert "No module named 'np'" in text and "has no np: install it" in text
+    card.get_by_role("button", name="Restart").click()
+    assert asked(page, "restart") == [{"do": "restart", "component": "w"}]
+    panel.get_by_role("button", name="a-0").click()
+    page.wait_for_function("document.querySelector('.palm-trouble').hidden")
+
+
+def test_load_has_curves_and_they_follow_the_newest_sample(page: Any) -> None:
+    panel = show(page, component("w", "ready"))
+    for time in (1000, 1002, 1004):
+        sample = {"name": "w-0", "component": "w", "cpu": time - 1000, "rss": 5e6, "rate_out": 3}
+        data = {"time": time, "samples": [sample]}
+        tell(page, {"topic": "metrics", "cursor": "c", "data": data})
+    row = panel.locator("tr[data-selects=w-0]").first
+    assert "4 %" in row.inner_text() and "5.0 MB" in row.inner_text() and "3/s" in row.inner_text()
+    panel.get_by_role("tab", name="Load").click()
+    panel.locator(".palm-chart-cpu canvas").wait_for()
+    assert panel.locator(".palm-chart canvas").count() == 4
+    page.keyboard.press("ArrowRight")
+    assert panel.get_by_role("tab", name="Topology").get_attribute("aria-selected") == "true"
 
 
 def test_uptime_runs_by_the_kernels_clock_and_stands_still_when_frozen(page: Any) -> None:
@@ -196,8 +371,8 @@ def test_uptime_runs_by_the_kernels_clock_and_stands_still_when_frozen(page: Any
     cell = panel.locator("[data-started]")
     assert re.fullmatch(r"1:2[34]", cell.inner_text())
     page.wait_for_function("document.querySelector('[data-started]').textContent > '1:24'")
-    page.evaluate("(s) => set(s)", snapshot(process, live=False))
-    assert cell.inner_text() == "1:23"
+    tell(page, live=False)
+    page.wait_for_function("document.querySelector('[data-started]').textContent === '1:23'")
     assert panel.locator(".palm-age").inner_text().startswith("as of ")
 
 
@@ -206,29 +381,30 @@ def test_silence_of_the_kernel_is_told(page: Any) -> None:
     panel = show(page, component("w", "ready"))
     age = panel.locator(".palm-age")
     page.clock.run_for(5000)
-    page.evaluate("emit('msg:custom', { type: 'alive', time: 1005 })")
+    tell(page, time=1005)
     page.clock.run_for(5000)
     assert age.inner_text() == "live"
     page.clock.run_for(5000)
     assert age.inner_text().startswith("no news since ")
-    page.evaluate("emit('msg:custom', { type: 'alive', time: 1015 })")
+    tell(page, time=1015)
+    page.clock.run_for(1000)
     assert age.inner_text() == "live"
 
 
 @pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
 def test_states_are_told_by_words_and_contrast_suffices(page: Any) -> None:
     panel = show(page, component("w", "ready", "failed", "backing-off", "stopped", "starting"))
-    words = panel.locator(".palm-replica .palm-state").all_inner_texts()
+    words = panel.locator("tr.palm-replica .palm-state").all_inner_texts()
     assert words == ["ready", "failed", "backing off", "stopped", "starting"]
     ratios = page.evaluate(CONTRASTS)
     assert min(ratios["text"]) >= 4.5, ratios
     assert min(ratios["dots"]) >= 3.0, ratios
 
 
-@pytest.mark.parametrize("width", [420, 700, 1400])
+@pytest.mark.parametrize("width", [420, 700, 900, 1100, 1280])
 @pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
 def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Path) -> None:
-    page.set_viewport_size({"width": width, "height": 700})
+    page.set_viewport_size({"width": width, "height": 900})
     long = component("a-rather-long-name-of-a-worker", "ready", "backing-off")
     long["functions"] = [f"function_number_{i}" for i in range(12)]
     long["processes"][1] |= {
@@ -238,18 +414,28 @@ def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Pat
         "started": None,
     }
     lines = ["2026-01-01 10:00:00,000 - foo - INFO - ready", "x" * 300]
-    panel = show(page, component("foo", "ready", role="master"), long, foo_0=lines)
+    panel = show(page, component("foo", "ready", role="master"), long, foo=lines)
     theme = "dark" if page.evaluate("document.body.dataset.jpThemeLight") == "false" else "light"
+    panel.get_by_role("button", name="foo-0").click()
+    wait_for_line(page, "x" * 300)
+    for time in range(1000, 1100, 2):
+        load = {"cpu": 99.6, "rss": 999e6, "rate_out": 12345, "queued": 99999, "running": 1}
+        samples = [{"name": name, "component": "w", **load} for name in NAMES]
+        tell(page, {"topic": "metrics", "cursor": "c", "data": {"time": time, "samples": samples}})
+    page.wait_for_function("document.querySelector('.palm-value').textContent === '100 %'")
     page.screenshot(path=str(screenshots / f"panel-{theme}-{width}.png"))
     assert panel.bounding_box()["width"] <= width - 32
     assert page.evaluate(CLIPPED) == []
     # It could be scrolled to, but a reader should not have to.
     assert panel.locator(".palm-scroll").evaluate("(n) => n.scrollWidth - n.clientWidth") <= 0
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert panel.locator("tbody th").first.bounding_box()["width"] >= 150
 
 
+NAMES = ["foo-0", "a-rather-long-name-of-a-worker-0", "a-rather-long-name-of-a-worker-1"]
 # Elements whose text does not fit and cannot be scrolled to.
 CLIPPED = """() => [...document.querySelectorAll('.palm-panel *')].filter((node) => {
-  if (!node.offsetParent || node.closest('.palm-hidden')) return false;
+  if (!node.offsetParent || node.closest('.palm-hidden, .palm-log, svg')) return false;
   const style = getComputedStyle(node);
   const hides = style.overflowX === 'hidden' || style.textOverflow === 'ellipsis';
   return hides && node.scrollWidth > node.clientWidth + 1;
@@ -276,6 +462,7 @@ CONTRASTS = """() => {
   };
   const all = (selector, property) =>
     [...panel.querySelectorAll(selector)].map((n) => ratio(getComputedStyle(n)[property]));
-  const text = all('th, td, .palm-age, .palm-quiet', 'color');
+  const text = all(
+    'th, td, .palm-age, .palm-quiet, .palm-tab, .palm-chosen-facts, .palm-why-title', 'color');
   return { text, dots: all('.palm-dot', 'borderTopColor') };
 }"""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import warnings
 from typing import Any
 
 import pytest
 
+from palm.errors import PalmError
 from palm_jupyter.completion import Completer, candidates
 from tests.jupyter.conftest import Shell
+from tests.support.cluster import until
 
 
 class Cluster:
@@ -16,6 +20,9 @@ class Cluster:
 
     def names(self) -> list[str]:
         return ["foo", "foo-worker", "foo-worker-0"]
+
+    def functions(self) -> list[str]:
+        return ["foo.clean", "foo.measure", "store.add"]
 
     def masters(self) -> list[str]:
         return ["foo"]
@@ -29,8 +36,9 @@ def complete(line: str) -> list[str]:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("%palm ", ["--help", "attach", "down", "help", "hub", "logs", "master", "pipeline",
-                    "restart", "scale", "server", "sink", "status", "stop", "top", "up"]),
+        ("%palm ", ["--help", "attach", "dashboard", "down", "help", "hub", "logs", "master",
+                    "pipeline", "restart", "scale", "server", "signal", "sink", "status", "stop",
+                    "top", "up"]),
         ("%palm st", ["status", "stop"]),
         ("x = %palm st", ["status", "stop"]),
         ("%palm stop ", ["--all", "--everyone", "--help", "foo", "foo-worker", "foo-worker-0"]),
@@ -51,6 +59,10 @@ def complete(line: str) -> list[str]:
         ("%%palm_worker foo --replicas ", []),
         ("%%palm_worker foo --push L", ["LIMIT"]),
         ("%%palm_worker foo --push LIMIT,l", ["LIMIT,lines"]),
+        ("r = client.job('", ["foo.clean", "foo.measure", "store.add"]),
+        ("client.eval( \"foo.m", ["foo.measure"]),
+        ("client.job(['store.", ["store.add"]),
+        ("client.job('foo.clean', '", []),
         ("palm st", []),
         ("print('%palm st", []),
         ("%palmistry st", []),
@@ -64,9 +76,39 @@ def test_shell_offers_them_and_nothing_else(shell: Shell) -> None:
     shell.ok("%load_ext palm_jupyter\n%palm master --name foo;")
     completer = shell.shell.Completer
     assert texts(completer, "%palm st") == {"status", "stop"}
-    assert texts(completer, "%palm stop f") == {"foo"}
+    until(lambda: texts(completer, "%palm stop f") == {"foo"})
     assert texts(completer, "%%palm_worker ") >= {"foo", "--replicas"}
     assert "upper" in texts(completer, "'a'.upp") or ".upper" in texts(completer, "'a'.upp")
+
+
+def test_functions_are_offered_where_they_are_called(shell: Shell) -> None:
+    shell.ok("%load_ext palm_jupyter\n%palm master --name foo")
+    shell.ok("%%palm_worker foo\ndef measure(x):\n    return x\n")
+    completer = shell.shell.Completer
+    until(lambda: texts(completer, "client.job('foo.m") == {"foo.measure"})
+    assert not texts(completer, "open('foo.m") & {"foo.measure"}
+
+
+def test_completion_is_prompt_also_while_the_registry_is_away(shell: Shell) -> None:
+    shell.ok("%load_ext palm_jupyter\n%palm master --name foo;")
+    magics = shell.shell.magics_manager.registry["PalmMagics"]
+    session = magics.session
+    until(lambda: session.names() == ["foo"])
+    times = []
+
+    def away() -> None:
+        threading.Event().wait(0.5)
+        raise PalmError("the registry does not answer")
+
+    session.cluster.status = away
+    try:
+        for _ in range(5):
+            began = time.perf_counter()
+            assert candidates("%palm logs f", session, list) == ["foo"]
+            times.append(time.perf_counter() - began)
+    finally:
+        del session.cluster.status
+    assert min(times) < 0.05, times
 
 
 def texts(completer: Any, line: str) -> set[str]:

@@ -191,6 +191,17 @@ def test_master_shows_the_panel_and_workers_a_line(kernel: Kernel) -> None:
     assert "foo-worker is ready" in card["text/html"]
     assert card["text/plain"].startswith("foo-worker is ready (2 replicas")
     assert len(kernel.ok("%palm status").bundles) == 2
+    assert len(kernel.ok("%palm dashboard").bundles) == 2
+
+
+def test_job_at_the_end_of_a_cell_has_a_card_and_a_snapshot(cluster: Kernel) -> None:
+    shown = cluster.ok("job = client.job('foo.double', range(100)).collect()\njob")
+    (still, live) = shown.bundles
+    assert "palm-snapshot" in still["text/html"]
+    assert "job foo.double: done, 100/100 done" in still["text/plain"]
+    assert "application/vnd.jupyter.widget-view+json" in live
+    assert len(cluster.ok("job").bundles) == 2  # it moves here
+    cluster.ok("%unload_ext palm_jupyter")
 
 
 def test_classes_of_a_cell_come_back_as_results(cluster: Kernel) -> None:

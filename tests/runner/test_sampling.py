@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 import msgspec
 import pytest
 
-from palm.protocol.meter import FunctionCounts
-from palm.registry_api.schema import Sample
+from palm.protocol.meter import EdgeCounts, FunctionCounts
+from palm.registry_api.schema import MAX_EDGES, Sample
 from palm.runner import sampling
 from palm.runner.sampling import Running, Sampler
 from palm.runtime.folders import Folders
@@ -29,12 +30,18 @@ def running(instance: str = "foo.1", **more: object) -> Running:
     return spec, ProcessState(**(values | more))  # type: ignore[arg-type]
 
 
-def write_counts(folders: Folders, name: str, time: float, **functions: FunctionCounts) -> None:
+def write_counts(
+    folders: Folders,
+    name: str,
+    time: float,
+    edges: Sequence[EdgeCounts] = (),
+    **functions: FunctionCounts,
+) -> None:
     pid = os.getpid()
     counts = Metrics(
         name=name, role="worker", instance="foo.1", pid=pid,
         start_time=process_start_time(pid) or 0.0, identity=process_identity(pid), time=time,
-        functions=functions,
+        functions=functions, edges=list(edges),
     )  # fmt: skip
     privatefile.replace(folders.metrics / f"{name}.json", msgspec.json.encode(counts))
 
@@ -82,6 +89,35 @@ def test_counts_become_rates(folders: Folders) -> None:
     assert found.latency == latency
     (function,) = found.functions
     assert (function.name, function.part, function.rate_in) == ("f", "", 11.0)
+
+
+def test_neighbours_are_told_with_their_rates(folders: Folders) -> None:
+    looks = sampler(folders, running())
+    before = [
+        EdgeCounts(source="foo", target="w-0", role="worker", messages=10),
+        EdgeCounts(source="clients", target="foo", role="client"),
+    ]
+    write_counts(folders, "foo", 100.0, before, f=FunctionCounts(received=10))
+    looks.look(100.0)
+    after = [
+        EdgeCounts(source="foo", target="w-0", role="worker", messages=30, open=3),
+        EdgeCounts(source="foo", target="w" * 300, role="worker"),
+        EdgeCounts(source="foo", target="(nobody for x)", role="nobody", open=7),
+        EdgeCounts(source="clients", target="foo", role="client"),
+    ]
+    write_counts(folders, "foo", 102.0, after, f=FunctionCounts(received=30))
+    (found,) = looks.look(102.0)
+    first, second = found.edges  # what nobody takes, or sends, is no neighbour
+    assert (first.source, first.target, first.role) == ("foo", "w-0", "worker")
+    assert (first.rate, first.messages, first.open) == (10.0, 30, 3)
+    assert second.target == "w" * 200  # a longer one would have all samples refused
+
+
+def test_of_many_neighbours_the_busiest_are_told(folders: Folders) -> None:
+    edges = [EdgeCounts(source="foo", target=f"w-{n}", messages=n + 1) for n in range(100)]
+    write_counts(folders, "foo", 100.0, edges, f=FunctionCounts())
+    (found,) = sampler(folders, running()).look(100.0)
+    assert [each.messages for each in found.edges] == list(range(100, 100 - MAX_EDGES, -1))
 
 
 def test_components_of_one_process_are_told_apart(folders: Folders) -> None:

@@ -28,6 +28,17 @@ def missing_chromium() -> str | None:
     return None
 
 
+def missing_node() -> str | None:
+    """Why the panel's modules cannot be run, or None."""
+    if shutil.which("node") is None:
+        return "there is no node (apt-get install nodejs, version 20 or later)"
+    made = subprocess.run(["node", "--version"], capture_output=True, text=True, check=False)
+    major = made.stdout.lstrip("v").partition(".")[0]
+    if not major.isdecimal() or int(major) < 20:
+        return f"node is {made.stdout.strip() or 'broken'}: version 20 or later is needed"
+    return None
+
+
 def missing_root() -> str | None:
     """Why this process cannot act as another user, or None."""
     return None if os.geteuid() == 0 else "it acts as another user, which needs root"
@@ -77,6 +88,7 @@ def missing_postgres() -> str | None:
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "browser": missing_chromium,
     "netns": missing_netns,
+    "node": missing_node,
     "postgres": missing_postgres,
     "root": missing_root,
     "tmpfs": missing_tmpfs,

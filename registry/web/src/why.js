@@ -1,0 +1,88 @@
+// Why a process ended: what is known, and what may be done.
+
+import { button, element, fact } from "./dom.js";
+import { plain } from "./ansi.js";
+import { plural } from "./format.js";
+
+const SIGNALS = {
+  1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
+  9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM",
+};
+
+// Whether there is something to be explained.
+export function isInTrouble(process) {
+  if (process.state === "failed" || process.state === "backing-off") return true;
+  return process.restarts > 0 && (process.exit ?? 0) !== 0;
+}
+
+// {title, facts, lines, advice} of a process in trouble.
+export function explain(component, process) {
+  const facts = [];
+  if (process.exit !== null) facts.push(["Exit", ending(process.exit)]);
+  facts.push(["Restarts", process.restarts ? plural(process.restarts, "time", "times") : "none"]);
+  if (process.node) facts.push(["Node", process.node]);
+  const lines = process.lastLines.split("\n").map(plain);
+  while (lines.length && !lines[lines.length - 1].trim()) lines.pop();
+  return {
+    title: process.reason ? `It ${process.reason}.` : `It is ${process.state}.`,
+    facts,
+    lines,
+    advice: advice(component, process, lines),
+  };
+}
+
+export function ending(exit) {
+  if (exit >= 0) return `code ${exit}`;
+  return `killed by ${SIGNALS[-exit] ?? `signal ${-exit}`}`;
+}
+
+function advice(component, process, lines) {
+  const last = lines.slice(-4).join("\n"); // the error itself, and what palm says of it
+  const missing = /No module named '?([\w.]+)'?/.exec(last);
+  if (missing) {
+    return `The interpreter of ${component.name} has no ${missing[1]}: install it there, or import it in the cell that it serves.`;
+  }
+  if (/SyntaxError|NameError|ImportError/.test(last)) return "Mend the cell or the file, and start it again.";
+  if (/Address already in use/.test(last)) return "Another process has its port: stop that one, or give it another.";
+  if (process.exit === -9) {
+    return "Nobody asked palm for this: somebody used kill -9, or the machine ran out of memory (see the kernel's log).";
+  }
+  if (process.exit === -11 || process.exit === -7) return "A library crashed, not Python: try without its native code, or another version.";
+  if (process.state === "failed") return "palm has given up. Mend what its last lines say, then restart it.";
+  if (process.state === "backing-off") return "palm tries again by itself, with longer and longer pauses.";
+  return "It runs again. If that happens often, its last lines say more.";
+}
+
+// A card of it: update({component, process}) or update(null).
+export function createWhy(act) {
+  const title = element("strong", "palm-why-title");
+  const facts = element("div", "palm-facts");
+  const lines = element("pre", "palm-last");
+  lines.tabIndex = 0;
+  lines.setAttribute("aria-label", "Last lines of its error output");
+  const hint = element("p", "palm-advice");
+  const again = button("palm-button", "", () => act({ do: "restart", component: again.dataset.component }), "Restart");
+  const foot = element("div", "palm-why-foot", hint, again);
+  const node = element("section", "palm-card palm-trouble", title, facts, lines, foot);
+  node.setAttribute("aria-label", "Why it ended");
+  node.hidden = true;
+  let shown = "";
+  return {
+    node,
+    update(found) {
+      node.hidden = !found;
+      if (!found) return;
+      const told = explain(found.component, found.process);
+      again.dataset.component = found.component.name;
+      again.hidden = !found.component.own;
+      const text = JSON.stringify([found.process.name, told]);
+      if (text === shown) return; // whoever selects text in it keeps that
+      shown = text;
+      title.textContent = `${found.process.name}: ${told.title}`;
+      facts.replaceChildren(...told.facts.map(([name, value]) => fact(name, value)));
+      lines.hidden = !told.lines.length;
+      lines.textContent = told.lines.join("\n");
+      hint.textContent = told.advice;
+    },
+  };
+}

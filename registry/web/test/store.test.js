@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Store } from "../src/store.js";
+import { Failure, ModelTransport, PageTransport } from "../src/transport.js";
+import { component, replica, status } from "./records.js";
+
+// A widget's model; `emit` is what the kernel sends.
+class Model {
+  constructor() {
+    this.sent = [];
+    this.handlers = [];
+  }
+
+  on(_name, handler) {
+    this.handlers.push(handler);
+  }
+
+  send(message) {
+    this.sent.push(message);
+  }
+
+  emit(message, value) {
+    const buffers = value === undefined ? [] : [new DataView(new TextEncoder().encode(JSON.stringify(value)).buffer)];
+    for (const handler of this.handlers) handler(message, buffers);
+  }
+}
+
+function lab() {
+  const model = new Model();
+  const clock = { now: 0 };
+  const store = new Store(new ModelTransport(model), { now: () => clock.now });
+  const frames = (list, more = {}) => model.emit({ type: "frames", time: 200, live: true, note: "", ...more }, list);
+  const requests = () => model.sent.filter((m) => m.type === "request");
+  return { model, clock, store, frames, requests };
+}
+
+const two = () => status(component("foo", [replica("foo")], { role: "master" }), component("w", [replica("w-0"), replica("w-1")], { master: "foo" }));
+const settled = () => new Promise((resolve) => setImmediate(resolve));
+
+test("the output of what is chosen is asked for, and followed from where it ended", async () => {
+  const { model, store, frames, requests } = lab();
+  frames([two()]);
+  assert.deepEqual(requests()[0].action, { do: "output", component: "w", name: "w-1", lines: 500 });
+  model.emit({ type: "reply", request: requests()[0].request }, { records: [], cursor: "c7", more: false, first: "" });
+  await settled();
+  assert.deepEqual(model.sent.at(-1), { type: "select", selection: { component: "w", name: "w-1", since: "c7" } });
+  store.select("w");
+  assert.deepEqual(requests()[1].action, { do: "output", component: "w", lines: 500 });
+  store.select("w");
+  assert.equal(requests().length, 2);
+});
+
+test("of what was started in a shell there is no output to ask for", () => {
+  const { frames, requests, store } = lab();
+  frames([status(component("foo", [replica("foo")], { own: false, desired: 0 }))]);
+  assert.equal(requests().length, 0);
+  assert.equal(store.log.selection, null);
+});
+
+test("an action is under way until it is answered, and is not begun twice", async () => {
+  const { model, store, frames, requests } = lab();
+  frames([two()]);
+  const done = store.act({ do: "stop", component: "w" });
+  store.act({ do: "stop", component: "w" });
+  assert.equal(store.pending.get("w"), "Stopping ...");
+  const stops = requests().filter((m) => m.action.do === "stop");
+  assert.equal(stops.length, 1);
+  model.emit({ type: "reply", request: stops[0].request }, null);
+  await done;
+  assert.equal(store.pending.size + store.notes.size, 0);
+});
+
+test("what could not be done is told where it was asked for, until it is dismissed", async () => {
+  const { model, store, frames, requests } = lab();
+  frames([two()]);
+  const done = store.act({ do: "scale", component: "w", replicas: 3 });
+  const { request } = requests().at(-1);
+  model.emit({ type: "reply", request, error: { text: "no node has room", hint: "add one" } });
+  await done;
+  assert.deepEqual(store.notes.get("w"), { text: "no node has room", hint: "add one" });
+  store.dismiss("w");
+  assert.equal(store.notes.size, 0);
+});
+
+test("a kernel that does not listen yet is told of", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { model, store, frames, requests } = lab();
+  frames([two()]);
+  store.act({ do: "stop", component: "w" });
+  t.mock.timers.tick(2000);
+  assert.match(store.pending.get("w"), /busy with a cell/);
+  store.act({ do: "stop", component: "foo" });
+  model.emit({ type: "accepted", request: requests().at(-1).request });
+  t.mock.timers.tick(2000);
+  assert.equal(store.pending.get("foo"), "Stopping ...");
+});
+
+test("silence is told, and a word ends it", () => {
+  const { clock, store, frames } = lab();
+  frames([two()]);
+  clock.now = 5000;
+  store.look();
+  assert.equal(store.time, 205);
+  assert.ok(store.isLive);
+  clock.now = 8000;
+  store.look();
+  assert.ok(!store.isLive);
+  frames([]);
+  assert.ok(store.isLive);
+});
+
+test("a frozen panel says so", () => {
+  const { store, frames } = lab();
+  frames([two()], { live: false, note: "the cluster has ended" });
+  assert.deepEqual([store.isLive, store.state.note], [false, "the cluster has ended"]);
+});
+
+test("who looks again asks again", () => {
+  const { store, frames, requests, model } = lab();
+  frames([two()]);
+  store.sleep();
+  assert.equal(model.sent.at(-1).selection, null);
+  const before = requests().filter((m) => m.action.do === "output").length;
+  store.wake();
+  assert.equal(requests().filter((m) => m.action.do === "output").length, before + 1);
+});
+
+// ---- over HTTP
+
+class Socket {
+  static made = [];
+
+  constructor(url) {
+    this.url = url.href;
+    Socket.made.push(this);
+  }
+
+  close() {
+    this.closed = true;
+  }
+}
+
+function page(answers) {
+  Socket.made = [];
+  const asked = [];
+  globalThis.fetch = async (url, options = {}) => {
+    asked.push([options.method ?? "GET", String(url), options]);
+    const [code, value] = answers(String(url));
+    return { ok: code < 400, status: code, json: async () => value };
+  };
+  const transport = new PageTransport("a/b", {
+    address: (path) => new URL(path, "http://palm.test/x/"),
+    headers: () => ({ "X-XSRF-Token": "t" }),
+    socket: (url) => new Socket(url),
+  });
+  return { transport, asked };
+}
+
+test("a page reads frames from a socket, and goes on after a break", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { transport } = page(() => [200, {}]);
+  const heard = [];
+  transport.subscribe({ frames: (list) => heard.push(...list), link: (link) => heard.push(link.live) });
+  const [first] = Socket.made;
+  assert.equal(first.url, "ws://palm.test/x/api/clusters/a%2Fb/live?topics=status%2Cmetrics%2Cevents&since=start");
+  first.onopen();
+  first.onmessage({ data: JSON.stringify({ topic: "events", cursor: "c5", data: {} }) });
+  first.onclose();
+  assert.deepEqual(heard.map((each) => each.topic ?? each), [true, "events", false]);
+  t.mock.timers.tick(300);
+  assert.match(Socket.made[1].url, /since=c5$/);
+});
+
+test("a page follows one output at a time", () => {
+  const { transport } = page(() => [200, {}]);
+  transport.select({ component: "w", since: "c1" });
+  transport.select({ component: "x", since: "c2" });
+  assert.ok(Socket.made[0].closed);
+  assert.match(Socket.made[1].url, /topics=output&component=x&since=c2/);
+  transport.select(null);
+  assert.ok(Socket.made[1].closed);
+});
+
+test("a page's actions are requests, and their refusals failures with a hint", async () => {
+  const { transport, asked } = page((url) => (url.includes("/scale") ? [400, { error: { text: "too many", hint: "fewer" } }] : [200, {}]));
+  await transport.request({ do: "stop", component: "w 1" });
+  const [method, url, options] = asked[0];
+  assert.deepEqual([method, url], ["POST", "http://palm.test/x/api/clusters/a%2Fb/components/w%201/stop"]);
+  assert.equal(options.headers["X-XSRF-Token"], "t");
+  const refused = transport.request({ do: "scale", component: "w", replicas: 9 });
+  await assert.rejects(refused, (error) => error instanceof Failure && error.hint === "fewer");
+  await transport.request({ do: "output", component: "w", name: "", lines: 5 });
+  assert.equal(asked.at(-1)[1], "http://palm.test/x/api/clusters/a%2Fb/output?component=w&lines=5");
+});
