@@ -13,6 +13,7 @@ from argparse import Namespace
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
+from types import ModuleType
 
 from palm.cli.arguments import ArgumentsError, HelpRequested, build_parser
 from palm.cli.failures import FAILED, INTERRUPTED, OK, USAGE, CommandFailed
@@ -73,7 +74,8 @@ def _main(argv: Sequence[str] | None) -> int:
         os.environ["PALM_REGISTRY"] = arguments.registry
     try:
         _choose(arguments)
-        return _load(arguments.command)(arguments)
+        run: Callable[[Namespace], int] = _load(_COMMANDS[arguments.command]).run
+        return run(arguments)
     except CommandFailed as error:
         return _complain(f"palm: {error}", error.code)
     except RegistryError as error:
@@ -94,7 +96,7 @@ def _choose(arguments: Namespace) -> None:
     # A file that is compared names its cluster.
     names_one = arguments.command == "diff" and not (arguments.what or "0").isdecimal()
     if arguments.command in _ABOUT_WHAT_RUNS and not names_one:
-        os.environ["PALM_CLUSTER"] = import_module("palm.cli.choosing").choose_cluster()
+        os.environ["PALM_CLUSTER"] = _load("palm.cli.choosing").choose_cluster()
 
 
 def _way_out(error: RegistryError) -> str:
@@ -103,17 +105,16 @@ def _way_out(error: RegistryError) -> str:
     return "" if known else "; palm doctor looks for the reason"
 
 
-def _load(command: str) -> Callable[[Namespace], int]:
-    """Load the module of a command; a Ctrl-C counts once that is done.
+def _load(module: str) -> ModuleType:
+    """Load a module of a command; a Ctrl-C counts once that is done.
 
     Libraries that are interrupted while they are loaded have ended the process by SIGSEGV.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
-        run: Callable[[Namespace], int] = import_module(_COMMANDS[command]).run
+        return import_module(module)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return run
 
 
 def _complain(text: str, code: int) -> int:
