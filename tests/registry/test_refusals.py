@@ -95,6 +95,7 @@ PATHS = [
     ("PUT", "/api/clusters/c/components/foo"),
     ("DELETE", "/api/clusters/c/components/foo"),
     ("POST", "/api/clusters/c/components/foo/start"),
+    ("POST", "/api/clusters/c/components/foo/signal"),
     ("GET", "/api/clusters/c/nodes"),
     ("POST", "/api/clusters/c/nodes"),
     ("DELETE", "/api/clusters/c/nodes/here"),
