@@ -261,14 +261,18 @@ def _port(url: str) -> int:
 def _read_token(folders: Folders, token_file: str) -> str:
     path = os.environ.get("PALM_TOKEN_FILE") or token_file
     file = Path(path) if path else folders.state / "tokens" / "owner"
-    if not file.exists():
+    try:
+        data = privatefile.read(file, "token", _MAX_FILE)
+    except ConfigError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise ConfigError(
             f"there is no token for the registry: {file}",
             key="PALM_TOKEN_FILE",
             hint="name the file that has it; whoever runs the registry makes one with"
             " palm token add NAME --out FILE",
-        )
-    return privatefile.read(file, "token", _MAX_FILE).decode("ascii", "replace").strip()
+        ) from error
+    return data.decode("ascii", "replace").strip()
 
 
 def _whereabouts(folders: Folders, record: RegistryRecord) -> Whereabouts:
