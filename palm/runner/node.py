@@ -36,13 +36,13 @@ from palm.runner.registry import Registry
 from palm.runner.sampling import Running, Sampler
 from palm.runner.service import ProcessSupervisor
 from palm.runner.signalbook import SignalBook
-from palm.runner.sockets import Sockets, own_keys, own_sockets
-from palm.runner.spool import STREAMS, Spool
+from palm.runner.sockets import Sockets, own_keys
+from palm.runner.statuses import Statuses
 from palm.runner.upload import Uploader
 from palm.runner.wanted import NodePlan, NodeProcess, stand_in, unstarted
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.metrics import Metrics, read_metrics
-from palm.runtime.records import ComponentRecord, last_record, live_records
+from palm.runtime.records import live_records
 from palm.spec.component import ComponentSpec
 from palm.spec.names import check_name
 from palm.spec.node import NodeConfig
@@ -122,9 +122,7 @@ class Node:
         self._processes: dict[str, NodeProcess] = {}
         #: What is said of processes that cannot start yet.
         self._waiting: dict[str, ReplicaStatus] = {}
-        self._records: dict[str, ComponentRecord] = {}
-        #: All records, if they were read in this round.
-        self._by_instance: dict[str, ComponentRecord] | None = None
+        self._statuses = Statuses(folders, self.name)
         # What other threads tell this one, under the condition.
         self._told = threading.Condition()
         self._states: deque[ProcessState] = deque()
@@ -220,7 +218,7 @@ class Node:
             states, self._states = self._states, deque()
             orders, self._orders = self._orders, deque()
             dismissal, self._dismissal = self._dismissal, None
-        self._by_instance = None
+        self._statuses.begin_round()
         if dismissal is not None:
             self._plan.dismiss(*dismissal)
         for state in states:
@@ -413,7 +411,7 @@ class Node:
     def _forget(self, name: str) -> None:
         process = self._processes.pop(name)
         self._finish(process)
-        self._records.pop(name, None)
+        self._statuses.forget(name)
         if process.failure is None:
             self._supervisor.discard(name)
 
@@ -421,7 +419,7 @@ class Node:
         """Tell the last of a process that is over, and clear away what it may have left."""
         name = process.spec.name
         if process.failure is None and process.is_news:
-            self._membership.report(self._status(process.spec, self._supervisor.state(name)))
+            self._membership.report(self._statuses.of(process, self._supervisor.state(name)))
         self._uploader.over(process.instance)
         if process.spec.kernel_file:
             sockets = socket_path(self.folders, name, "kernel")
@@ -440,7 +438,7 @@ class Node:
             elif state.state == "ready":
                 process.last_lines = ""
             process.is_news = True
-            self._membership.report(self._status(process.spec, state))
+            self._membership.report(self._statuses.of(process, state))
 
     def _look_at_ports(self, spec: ProcessSpec) -> None:
         """Find other ports for a process that has ended, if somebody else has its own."""
@@ -453,7 +451,7 @@ class Node:
             if process.failure is not None:
                 yield process.failure
             elif name in states:
-                yield self._status(process.spec, states[name])
+                yield self._statuses.of(process, states[name])
         yield from self._waiting.values()
 
     def _refresh(self) -> None:
@@ -461,74 +459,11 @@ class Node:
         for state in self._supervisor.states():
             process = self._processes.get(state.name)
             if process is not None and state.state == "ready":
-                before = self._records.get(state.name)
-                status = self._status(process.spec, state)
-                after = self._records.get(state.name)
-                if _offer(before) != _offer(after):
+                status = self._statuses.changed(process, state)
+                if status is not None:
                     self._membership.report(status)
-
-    def _status(self, spec: ProcessSpec, state: ProcessState) -> ReplicaStatus:
-        record = self._record(state) if state.state == "ready" else None
-        return ReplicaStatus(
-            name=state.name,
-            component=spec.component or spec.name,
-            replica=spec.replica,
-            node=self.name,
-            instance=state.instance,
-            generation=spec.generation,
-            state=state.state,
-            pid=state.pid,
-            restarts=state.restarts,
-            exit=state.exit,
-            reason=state.reason,
-            started=state.started,
-            functions=record.functions if record else [],
-            endpoints=record.endpoints if record else {},
-            master=record.master if record else "",
-            kernel_file=spec.kernel_file if state.state == "ready" else "",
-            written=_written(state),
-            last_lines=self._last_lines(state),
-            sockets=own_sockets(spec.component, spec.replica, spec.sockets),
-            updated=time.time(),
-        )
-
-    def _last_lines(self, state: ProcessState) -> str:
-        process = self._processes.get(state.name)
-        known = process is not None and process.instance == state.instance
-        return process.last_lines if known and process is not None else ""
-
-    def _record(self, state: ProcessState) -> ComponentRecord | None:
-        try:
-            record = self._find_record(state.name, state.instance)
-        except (OSError, PalmError) as error:  # a run folder in disorder ends no component
-            _log.warning("nothing can be known of %s: %s", state.name, error)
-            return None
-        if record is not None:
-            self._records[state.name] = record
-        return record
-
-    def _find_record(self, name: str, instance: str) -> ComponentRecord | None:
-        """What a process says of itself; a script may have given its component another name."""
-        record = last_record(self.folders, name)
-        if record is not None and record.instance == instance:
-            return record
-        if self._by_instance is None:
-            self._by_instance = {each.instance: each for each in live_records(self.folders)}
-        return self._by_instance.get(instance)
-
-
-def _written(state: ProcessState) -> dict[str, int]:
-    """How much a process wrote that is gone."""
-    if state.pid is not None or not state.spool:
-        return {}
-    spool = Spool(Path(state.spool))
-    return {stream: spool.size(stream) for stream in STREAMS}
 
 
 def _same(one: ProcessSpec, other: ProcessSpec) -> bool:
     # Whichever Python a runner happens to be run by.
     return replace(one, argv=("", *one.argv[1:])) == replace(other, argv=("", *other.argv[1:]))
-
-
-def _offer(record: ComponentRecord | None) -> object:
-    return None if record is None else (record.functions, record.endpoints)

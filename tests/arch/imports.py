@@ -119,7 +119,6 @@ LATE: dict[str, tuple[str, ...]] = {
     "jupyter_client": ("palm.cli.kernels",),
     "pyarrow": ("palm.cli.items",),
     "cloudpickle": ("palm.clusters.source", "palm.runtime.targets", "palm.wire.codec"),
-    "palm.cli.choosing": ("palm.cli.__init__",),
     "palm.cli.completing": ("palm.cli.__init__",),
     "palm.cli.background": (
         "palm.cli.commands.hub",
