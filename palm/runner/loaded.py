@@ -86,8 +86,9 @@ def _file(module: ModuleType) -> str:
 
 
 def _home(module: ModuleType) -> str:
-    folder = os.path.dirname(_file(module))
-    return os.path.dirname(folder) if hasattr(module, "__path__") else folder
+    # Not by `__path__`: single files have one as well, if they make up modules, as six does.
+    folder, name = os.path.split(_file(module))
+    return os.path.dirname(folder) if name.partition(".")[0] == "__init__" else folder
 
 
 def _mark(file: str) -> tuple[int, int, int] | None:

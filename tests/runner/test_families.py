@@ -36,8 +36,10 @@ SLEEP = "import time; time.sleep(60)"
 
 def daemon_of(service: ProcessSupervisor, name: str) -> int:
     """The pid that a daemon wrote into the output of its component."""
-    assert eventually(lambda: "daemon" in service.spool(name).tail("stdout", 1))
-    return int(service.spool(name).tail("stdout", 1).split()[1])
+    spool = service.spool(name)
+    # Its output is unbuffered, and `print` writes a line in pieces.
+    assert eventually(lambda: spool.read("stdout", 0, 1000).endswith(b"\n"))
+    return int(spool.tail("stdout", 1).removeprefix("daemon "))
 
 
 def runs(pid: int) -> bool:

@@ -53,6 +53,21 @@ def test_folder_that_comes_first_hides(home: Path, tmp_path: Path) -> None:
     assert loaded.hidden([str(other), *sys.path]) == ""
 
 
+@pytest.mark.parametrize("name", ["palm_lone.py", "palm_lone/__init__.py"])
+def test_home_of_a_module_is_where_it_was_found_even_if_it_says_that_it_is_a_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """As six does: a file with a ``__path__``, for the modules that it makes up."""
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("__path__ = []\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "palm_lone", raising=False)
+    module = importlib.import_module("palm_lone")
+    monkeypatch.setitem(sys.modules, "palm_lone", module)
+    assert Loaded().hidden(sys.path) == ""
+    assert Loaded().hidden(sys.path[1:]) == "palm_lone"
+
+
 def test_module_that_is_not_found_any_more_is_named(home: Path) -> None:
     places = [place for place in sys.path if place != str(home)]
     assert Loaded().hidden(places) == "palm_probe"
