@@ -17,6 +17,7 @@ from palm.cli.commands import apply
 from palm.cli.failures import CommandFailed
 from palm.clusters import ClusterFile, attach
 from palm.spec.diff import Diff
+from palm.transport import privatefile
 from tests.cli.conftest import WORK, Shell
 from tests.support.cluster import until
 
@@ -185,6 +186,9 @@ def test_registry_that_does_not_answer_is_told_in_a_line(
     shell: Shell, words: str, code: int
 ) -> None:
     shell.write("c.toml", IDLE.format(replicas=1))
+    # Without a token, that is what is told: nobody is asked then.
+    privatefile.create(shell.folder / "token", b"palm_" + b"t" * 43)
+    shell.env["PALM_TOKEN_FILE"] = str(shell.folder / "token")
     done = shell.palm("--registry", "http://127.0.0.1:9/", *words.split(), code=code)
     assert done.stderr.startswith("palm: the registry at http://127.0.0.1:9/ does not answer: ")
     assert done.stderr.count("\n") == 1

@@ -171,6 +171,7 @@ def test_name_in_use_is_refused(cluster_shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_clusters_are_apart(shell: Shell) -> None:
+    shell.env["PALM_CLUSTER"] = "default"  # with none named, the only one that runs is meant
     shell.palm("--cluster", "one", "master", "--name", "foo", "-d")
     assert shell.palm("status").stdout == "nothing runs in cluster 'default'\n"
     assert "foo" in shell.palm("status", "--cluster", "one").stdout

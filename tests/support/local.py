@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from palm.clusters import Cluster, attach, up
@@ -69,15 +70,25 @@ class SharedRegistry:
             environment.delenv("PYTEST_CURRENT_TEST", raising=False)
             yield
             with up(hold=False) as cluster:
-                pids = [self._pid, runner_pid(cluster.folders)]
+                pids = [self._pid]
                 for component in cluster:
                     if component.name in kept:
                         pids += component.pids
                     else:
                         component.stop(grace=1.0)
                         cluster.remove(component.name)
+                pids += self._runner_pids(cluster.folders)
             check = LeakCheck(self.home, shared=pids)
             _fail_for(check, ("processes",))
+
+    def _runner_pids(self, folders: Folders) -> list[int]:
+        """The runner of a cluster, and the one fork server that it has as long as it runs."""
+        runner = runner_pid(folders)
+        if runner is None:
+            return []
+        children = [child.pid for child in psutil.Process(runner).children()]
+        servers = {*running(self.home, "palm.runner.forkserver")} & {*children}
+        return [runner, *sorted(servers)[:1]]
 
     def close(self) -> None:
         """End it."""
