@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterable, Sequence
 
+from palm.runtime.processes import let_go_on
 from palm.runtime.records import ComponentRecord, is_running
 
 __all__ = ["end_processes"]
@@ -52,8 +53,8 @@ def _deliver(record: ComponentRecord, number: signal.Signals, fd: int) -> None:
     if number == signal.SIGKILL and os.getpgid(record.pid) == record.pid:
         os.killpg(record.pid, number)
     else:
+        let_go_on(record.pid, lambda: signal.pidfd_send_signal(fd, signal.SIGCONT))
         signal.pidfd_send_signal(fd, number)
-        signal.pidfd_send_signal(fd, signal.SIGCONT)  # it may be suspended
 
 
 def _wait(records: Sequence[ComponentRecord], seconds: float) -> list[ComponentRecord]:

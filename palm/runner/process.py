@@ -15,6 +15,7 @@ from palm.runner.forking import Forked, ForkServer
 from palm.runner.limiting import limited
 from palm.runner.spool import Spool, SpoolState
 from palm.runtime.lifeline import READY_VARIABLE, TIE_VARIABLE
+from palm.runtime.processes import let_go_on
 from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.process import ProcessSpec
 
@@ -216,9 +217,9 @@ class AdoptedProcess:
 
 def _signal_group(group: int, name: str) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
+        if name == "SIGTERM":
+            let_go_on(group, lambda: os.killpg(group, signal.SIGCONT))
         os.killpg(group, signal.Signals[name])
-        if name == "SIGTERM":  # who is suspended hears of it when it goes on
-            os.killpg(group, signal.SIGCONT)
 
 
 def spawn(

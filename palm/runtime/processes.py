@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = [
     "Row",
     "environment_value",
     "kill",
+    "let_go_on",
     "lives",
     "read_processes",
     "trees",
@@ -24,6 +27,8 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Bytes of one file of /proc; an environment may have more than a page.
 _PART = 64 * 1024
+#: Seconds in which the main thread of a process that goes on has run, and sleeps again.
+_AWAKE = 0.25
 
 
 @dataclass(slots=True)
@@ -104,6 +109,33 @@ def lives(row: Row) -> bool:
     """Whether that very process is still there, and no zombie."""
     now = _row(row.pid) if _HAS_PROC else _foreign_processes().get(row.pid)
     return now is not None and now.start == row.start and not now.zombie
+
+
+def let_go_on(pid: int, resume: Callable[[], None]) -> None:
+    """Call what sends SIGCONT; if `pid` was suspended, return once its main thread has run.
+
+    Until then the system would give the next signal to any other of its threads, and a Python that
+    sleeps in its main thread would not hear of it.
+    """
+    before = _switches(pid)
+    resume()
+    deadline = time.monotonic() + _AWAKE
+    while before is not None and _switches(pid, stopped=False) == before:
+        if time.monotonic() > deadline:  # it computes, and so it hears
+            return
+        time.sleep(0.001)
+
+
+def _switches(pid: int, *, stopped: bool = True) -> str | None:
+    """How often the main thread went to sleep; None if it is not suspended, or gone."""
+    try:
+        lines = Path(f"/proc/{pid}/task/{pid}/status").read_text("utf-8").splitlines()
+    except OSError:
+        return None
+    if stopped and not any(line.startswith("State:\tT") for line in lines):
+        return None
+    # Those in which another thread took its place say nothing: it may not have begun by then.
+    return "".join(line for line in lines if line.startswith("voluntary_ctxt_switches"))
 
 
 def kill(row: Row, number: signal.Signals) -> None:

@@ -22,6 +22,8 @@ ROOT: Final = Path(__file__).parents[2]
 
 #: Seconds after which a process that ended by itself is followed by another.
 _AGAIN: Final = 0.3
+#: Seconds in which what ends by itself is gone.
+_ENDING: Final = 5.0
 
 #: Makes the arguments of Python for the n-th process of a place.
 Command = Callable[[int], list[str]]
@@ -132,9 +134,13 @@ class Place:
                     yield process
 
     def end_rest(self) -> int:
-        """Kill what is left, and return how many that were."""
-        left = list(self.processes())
+        """Kill what is left, and return how many that were.
+
+        What is ending by itself, as the fork server of a runner that is gone, has the time for it.
+        """
+        _, left = psutil.wait_procs(list(self.processes()), timeout=_ENDING)
         for process in left:
+            print(f"left behind: {process}")
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
         psutil.wait_procs(left, timeout=5)

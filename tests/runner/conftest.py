@@ -15,10 +15,24 @@ from tests.support.nodes import FakeRegistry, House, RunningNode
 
 ROOT = str(Path(__file__).parents[2])
 
+# No event: one that is set in a handler may wait for itself, in whom the signal interrupted.
 PROLOGUE = """
 import os, signal, subprocess, sys, threading, time
 from palm.runtime.lifeline import notify_ready, tie_to_supervisor
-stop = threading.Event()
+class Stop:
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.lock.acquire()
+    def set(self):
+        if self.lock.locked():
+            self.lock.release()
+    def is_set(self):
+        return not self.lock.locked()
+    def wait(self, seconds):
+        if self.lock.acquire(timeout=seconds):
+            self.lock.release()
+        return self.is_set()
+stop = Stop()
 signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
 tie_to_supervisor(stop.set, grace=0.5)
 """
