@@ -88,7 +88,7 @@ def test_status_and_output_come_live_and_as_text(
     client.send_output("seed", [piece(6, b"cut \xc3", "foo.2")])
     client.send_output("seed", [piece(11, b"", "foo.2", lost=5_000_000, reason="disk")])
     client.send_output("seed", [piece(5_000_011, b"on\n", "foo.2")])
-    page.wait_for_function("document.querySelectorAll('#output > div').length >= 7")
+    page.locator("#output > div").nth(6).wait_for()
     lines = page.locator("#output > div").all_inner_texts()[-3:]
     assert [line.removeprefix("foo") for line in lines] == [
         "cut ",
