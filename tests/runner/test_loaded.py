@@ -28,9 +28,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_places_count_once_and_are_absolute() -> None:
     base = ["/lib/python.zip", "/lib/python", "/lib/site-packages"]
-    assert search_path("/work", "", base) == ["/work", *base]
-    found = search_path("/work", "/a:b::/lib/site-packages:/a", base)
-    assert found == ["/work", "/a", "/work/b", "/work", "/lib/site-packages", *base[:2]]
+    assert search_path("/project", "", base) == ["/project", *base]
+    found = search_path("/project", "/a:b::/lib/site-packages:/a", base)
+    assert found == ["/project", "/a", "/project/b", "/project", "/lib/site-packages", *base[:2]]
 
 
 def test_process_with_the_same_path_loads_the_same(home: Path) -> None:
