@@ -30,13 +30,16 @@ pytestmark = pytest.mark.slow
 MIB = 1024 * 1024
 LONG = 100.0
 
-#: Writes numbered lines until it has written enough, or is told to stop, and notes what it wrote.
+#: Writes numbered lines, once it may, until it has written enough or is told to stop, and notes
+#: what it wrote.
 WRITER = (
     PROLOGUE
     + """
 import hashlib
 digest, size, number = hashlib.sha256(), 0, 0
 notify_ready()
+while not os.path.exists(MAY_WRITE) and not stop.wait(0.005):
+    pass
 while size < LIMIT and not stop.wait(PAUSE):
     lines = b"".join(b"%s %09d %s\\n" % (NAME, number + i, b"x" * 80) for i in range(LINES))
     number += LINES
@@ -53,13 +56,30 @@ os.rename(NOTE + ".part", NOTE)
 
 
 def writer(
-    house: House, name: str, size: int, *, lines: int = 500, pause: float = 0.0, **spec: object
+    house: House,
+    name: str,
+    size: int,
+    *,
+    lines: int = 500,
+    pause: float = 0.0,
+    held: bool = False,
+    **spec: object,
 ) -> ComponentSpec:
-    """A component that writes so many bytes."""
+    """A component that writes so many bytes: `held`, none before `let_write`."""
     values = {"NAME": name.encode(), "LIMIT": size, "LINES": lines, "PAUSE": pause,
-              "NOTE": str(note(house, name))}  # fmt: skip
+              "NOTE": str(note(house, name)), "MAY_WRITE": str(permit(house, name))}  # fmt: skip
+    if not held:
+        let_write(house, name)
     source = "".join(f"{key} = {value!r}\n" for key, value in values.items()) + WRITER
     return component(name, source, restart="never", ready="delay:0", **spec)
+
+
+def permit(house: House, name: str) -> Path:
+    return house.runner.home / f"{name}.permit"
+
+
+def let_write(house: House, name: str) -> None:
+    permit(house, name).touch()
 
 
 def note(house: House, name: str) -> Path:
@@ -159,10 +179,11 @@ def test_component_waits_for_the_registry_and_loses_nothing(frozen: House) -> No
     """F26, F30 with "block"."""
     house = frozen
     house.runner.start()
-    house.client.declare("default", writer(house, "foo", 16 * MIB, spool_quota=4 * MIB))
+    house.client.declare("default", writer(house, "foo", 16 * MIB, held=True, spool_quota=4 * MIB))
     pid = pid_of(house, "foo")
     spool = spool_of(house, "foo")
     freeze(house)
+    let_write(house, "foo")
     assert eventually(lambda: is_stopped(pid))
     size = spool.size("stdout")
     assert size > 4 * MIB
@@ -185,11 +206,14 @@ def test_what_is_dropped_is_told_wherever_output_is_read(frozen: House) -> None:
     """F30 with "drop-oldest"."""
     house = frozen
     house.runner.start()
-    spec = writer(house, "foo", 24 * MIB, pause=0.01, spool="drop-oldest", spool_quota=4 * MIB)
+    spec = writer(
+        house, "foo", 24 * MIB, held=True, pause=0.01, spool="drop-oldest", spool_quota=4 * MIB
+    )
     house.client.declare("default", spec)
     pid_of(house, "foo")
     spool = spool_of(house, "foo")
     freeze(house)
+    let_write(house, "foo")
     size, _ = noted(house, "foo")  # it never waits
     assert spool.path("stdout").stat().st_blocks * 512 < 8 * MIB
     thaw(house)
@@ -226,9 +250,10 @@ def test_suspended_component_goes_on_though_its_runner_was_killed(frozen: House)
     """F15, F30: nobody stays suspended for ever."""
     house = frozen
     house.runner.start()
-    house.client.declare("default", writer(house, "foo", 12 * MIB, spool_quota=4 * MIB))
+    house.client.declare("default", writer(house, "foo", 12 * MIB, held=True, spool_quota=4 * MIB))
     pid = pid_of(house, "foo")
     freeze(house)
+    let_write(house, "foo")
     assert eventually(lambda: is_stopped(pid))
     house.runner.kill()
     thaw(house)
@@ -241,10 +266,13 @@ def test_suspended_component_goes_on_though_its_runner_was_killed(frozen: House)
 def test_suspended_component_goes_on_when_its_runner_ends(frozen: House) -> None:
     house = frozen
     house.runner.start()
-    spec = writer(house, "foo", 100 * MIB, lines=50, pause=0.002, spool_quota=2 * MIB, grace=60.0)
+    spec = writer(
+        house, "foo", 100 * MIB, held=True, lines=50, pause=0.002, spool_quota=2 * MIB, grace=60.0
+    )
     house.client.declare("default", spec)
     pid = pid_of(house, "foo")
     freeze(house)
+    let_write(house, "foo")
     assert eventually(lambda: is_stopped(pid))
     house.runner.terminate()
     assert house.runner.wait() == 0
@@ -437,9 +465,11 @@ def test_components_wait_before_the_disk_is_full(tight: tuple[House, Path]) -> N
     house.runner.start("--registry", url_of(house))
     house.client.declare("default", writer(house, "quiet", 100 * MIB, lines=1, pause=0.05))
     quiet = pid_of(house, "quiet")
-    house.client.declare("default", writer(house, "foo", 40 * MIB, lines=100, pause=0.001))
+    spec = writer(house, "foo", 40 * MIB, held=True, lines=100, pause=0.001)
+    house.client.declare("default", spec)
     pid = pid_of(house, "foo")
     freeze(house)
+    let_write(house, "foo")
     assert eventually(lambda: is_stopped(pid), LONG)
     assert free_of(disk) > 0
     size = spool_of_pid(quiet)
