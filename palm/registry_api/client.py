@@ -196,15 +196,18 @@ class RegistryClient:
         *,
         expected_version: int | None = None,
         note: str = "",
+        code: dict[str, schema.Code] | msgspec.UnsetType = msgspec.UNSET,
     ) -> schema.ConfigApplied:
         """Put a cluster file in force; relative paths in it begin at `folder`.
 
         With `expected_version` only if that version is in force (0: none is), else `Refused` has
-        the code "version".
+        the code "version". `code` are the files of its components, which `send_code` has handed
+        in; left out, it stays as it is.
         """
         request = schema.ConfigPut(
-            text=text, file=file, folder=folder, expected_version=expected_version, note=note
-        )
+            text=text, file=file, folder=folder, expected_version=expected_version, note=note,
+            code=code,
+        )  # fmt: skip
         return self._call("PUT", _of(key, "config"), schema.ConfigApplied, request)
 
     def check_config(
@@ -224,13 +227,14 @@ class RegistryClient:
         *,
         version: int | None = None,
         against: int | None = None,
+        code: dict[str, schema.Code] | msgspec.UnsetType = msgspec.UNSET,
     ) -> schema.ConfigDiff:
         """Say what a text, or else a version, would change of what is wanted now.
 
         With `against`, what it changes of that version. Nothing is done.
         """
         request = schema.ConfigCompare(
-            text=text, file=file, folder=folder, version=version, against=against
+            text=text, file=file, folder=folder, version=version, against=against, code=code
         )
         path = _of(key, "config", "diff")
         return self._call("POST", path, schema.ConfigDiff, request, repeat=True)
@@ -266,6 +270,19 @@ class RegistryClient:
     def cluster_config(self, key: str) -> schema.ConfigFile:
         """Return the cluster file that is in force."""
         return self._call("GET", _of(key, "config"), schema.ConfigFile)
+
+    def missing_code(self, key: str, digests: Sequence[str]) -> list[str]:
+        """Return which contents, by their SHA-256, the registry does not have."""
+        path = _of(key, "code", "missing")
+        return self._call("POST", path, list[str], list(digests), repeat=True)
+
+    def send_code(self, key: str, pieces: Sequence[schema.CodePiece]) -> None:
+        """Hand in contents of files; may be repeated."""
+        self._call("POST", _of(key, "code"), None, list(pieces), repeat=True, packed=True)
+
+    def fetch_code(self, key: str, digest: str) -> bytes:
+        """Return the content of a file, as the registry says; to be checked by who uses it."""
+        return self._call("GET", _of(key, "code", digest), schema.CodePiece, packed=True).data
 
     def file_schema(self) -> dict[str, Any]:
         """Return the JSON schema of a cluster file, for editors."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from palm.spec.component import ComponentSpec
+from palm.spec.component import Code, CodeFile, ComponentSpec
 from palm.spec.diff import Diff
 from palm.spec.process import State
 
@@ -31,6 +31,9 @@ __all__ = [
     "ClusterState",
     "ClusterStatus",
     "ClusterUpdate",
+    "Code",
+    "CodeFile",
+    "CodePiece",
     "ComponentSpec",
     "ComponentStatus",
     "ConfigApplied",
@@ -174,10 +177,13 @@ class ConfigPut(ConfigText):
     """PUT .../config. ``expected_version`` is the one in force that the caller has seen, 0: none.
 
     If another is in force, nothing is done, and the answer is 409 "version". ``note`` says why.
+    ``code`` are the files of its components, which POST .../code has taken before; who leaves it
+    out keeps those of the version in force.
     """
 
     expected_version: int | None = None
     note: str = ""
+    code: dict[str, Code] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ConfigRollback(_Value):
@@ -203,9 +209,10 @@ class ConfigVersion(_Value):
 
 
 class ConfigFile(ConfigVersion):
-    """A version of the cluster file with its text."""
+    """A version of the cluster file with its text, and the files of its components."""
 
     text: str = ""
+    code: dict[str, Code] = {}
 
 
 class ConfigApplied(ConfigFile):
@@ -230,6 +237,14 @@ class ConfigCompare(_Value):
     folder: str = ""
     version: int | None = None
     against: int | None = None
+    code: dict[str, Code] | msgspec.UnsetType = msgspec.UNSET
+
+
+class CodePiece(_Value):
+    """What is in one file of a component."""
+
+    sha256: str
+    data: bytes
 
 
 class ConfigDiff(_Value):

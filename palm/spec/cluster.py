@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from palm.errors import ConfigError
+from palm.spec.code import code_flaws, files_flaw
 from palm.spec.component import (
     MAX_REPLICAS,
     ROLES,
@@ -47,7 +48,6 @@ _READY_KINDS = ("palm", "tcp", "http", "log", "delay")
 #: Names that a hint lists at most.
 _SHOWN = 10
 _READY = re.compile(r"palm|tcp:\d{1,5}|http:https?://\S+|log:.+|delay:\d+(\.\d+)?")
-_LATER = ("files",)
 #: What to do about a role that takes no results of other components.
 _NO_STAGE = {
     "worker": "it takes messages from its master",
@@ -60,7 +60,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "rollout": ROLLOUTS,
 }
 #: Keys whose values are lists or tables of texts.
-_ELEMENTS = ("command", "args", "needs", "previous", "env", "labels")
+_ELEMENTS = ("command", "args", "needs", "previous", "env", "labels", "files")
 #: Types of values, as people call them.
 _TYPES = {
     "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false",
@@ -113,6 +113,10 @@ def component_flaws(
     yield from _number_flaws(spec)
     yield from _text_flaws(spec)
     yield from _node_flaws(spec)
+    yield from code_flaws(spec.code)
+    for number, pattern in enumerate(spec.files):
+        if flaw := files_flaw(pattern):
+            yield f"files.{number}", flaw, "paths begin at the folder of the cluster file"
     for name in Limits.__struct_fields__:
         if flaw := limits_flaw(name, getattr(spec.limits, name)):
             yield f"limits.{name}", flaw, None
@@ -400,10 +404,7 @@ class _Reader:
         for key in table.keys() - set(names):
             close = nearest(key, names)
             hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(names)}"
-            if key in _LATER:
-                self._add((*path, key), f"{key} is not supported yet", "take it out")
-            else:
-                self._add((*path, key), "there is no such key", hint)
+            self._add((*path, key), "there is no such key", hint)
 
     def _invalid(self, path: Path, key: str, value: Any, error: Exception) -> None:
         if key in _CHOICES and isinstance(value, str):

@@ -17,6 +17,8 @@ __all__ = [
     "SINGLE_ROLES",
     "STAGE_ROLES",
     "WAYS",
+    "Code",
+    "CodeFile",
     "ComponentSpec",
     "PalmRole",
     "Role",
@@ -38,6 +40,27 @@ WAYS = ("argv", "script", "module", "entry", "command")
 
 #: Replicas of one component; beyond it, a typing error is more likely.
 MAX_REPLICAS = 1024
+
+
+class CodeFile(msgspec.Struct, kw_only=True, frozen=True):
+    """One file, by its content; ``size`` is in bytes."""
+
+    sha256: str
+    size: int
+    executable: bool = False
+
+
+class Code(msgspec.Struct, kw_only=True):
+    """The files of a component, by their paths below ``folder``, where they were found.
+
+    ``place`` is that folder as the machine that has it knows it: where it is the same, the files
+    run where they
+    are, unless a component asks for copies.
+    """
+
+    folder: str
+    files: dict[str, CodeFile] = {}
+    place: str = ""
 
 
 class ComponentSpec(msgspec.Struct, kw_only=True):
@@ -62,6 +85,10 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
 
     It runs on nodes that have all of its ``labels``, and on the one called ``node`` if that is
     given.
+
+    ``files`` are patterns of files that it needs beside its script, ``code`` is what they were when
+    it was put in force. On a node that does not have them they are laid down in a folder of their
+    own; with ``copy`` on every node.
 
     ``limits`` say what each replica may use. ``rollout`` says whether another version takes the
     place of a few replicas at a time, or of all at once.
@@ -97,6 +124,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     stages: list[str] = []
     labels: dict[str, str] = {}
     node: str = ""
+    files: list[str] = []
+    copy: bool = False
+    code: Code | None = None
     limits: Limits = Limits()
     rollout: Rollout = "rolling"
     spool: SpoolPolicy = "block"

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
-from palm.spec.component import ComponentSpec
+from palm.spec.code import file_changes
+from palm.spec.component import Code, ComponentSpec
 
 __all__ = [
     "ComponentChange",
@@ -43,7 +44,8 @@ _MAX_LINES = 20_000
 class FieldChange(msgspec.Struct, kw_only=True):
     """A field that is different; a variable of the environment is a field ``env.NAME``.
 
-    None: it was, or is, not there.
+    A file of its code is a field ``code:PATH``, with the SHA-256 of its content. None: it was, or
+    is, not there.
     """
 
     field: str
@@ -139,6 +141,8 @@ def change_of(
         text = _count(after) + _once(after.needs) if after.replicas else "nothing is started"
         return ComponentChange(name=after.name, effect=effect, text=text, replaces=True)
     same = replace(after, generation=before.generation)
+    if _is_same_code(before.code, after.code):
+        same.code = before.code
     if same == before and running:
         return None
     free = {field: getattr(before, field) for field in _FREE}
@@ -151,6 +155,13 @@ def change_of(
         replaces=replaces,
         fields=list(_fields(before, after)),
     )
+
+
+def _is_same_code(before: Code | None, after: Code | None) -> bool:
+    """Whether files are the same, and at the same place; which machine said so is no matter."""
+    if before is None or after is None:
+        return before is after
+    return (before.folder, before.files) == (after.folder, after.files)
 
 
 def removal_of(before: ComponentSpec, *, running: bool = True) -> ComponentChange:
@@ -202,7 +213,9 @@ def _fields(before: ComponentSpec, after: ComponentSpec) -> Iterator[FieldChange
         old, new = getattr(before, field), getattr(after, field)
         if field in _HIDDEN or old == new:
             continue
-        if field == "env":
+        if field == "code":
+            yield from _files(old, new)
+        elif field == "env":
             yield from _variables(old, new, hide=bool(before.owner))
         else:
             yield FieldChange(field=field, old=old, new=new)
@@ -215,7 +228,20 @@ def _variables(old: dict[str, str], new: dict[str, str], *, hide: bool) -> Itera
             yield FieldChange(field=f"env.{name}", old=was, new=new.get(name))
 
 
+def _files(old: Code | None, new: Code | None) -> Iterator[FieldChange]:
+    for path, _ in file_changes(old, new):
+        was, now = (code.files.get(path) if code else None for code in (old, new))
+        yield FieldChange(
+            field=f"code:{path}",
+            old=was.sha256 if was else None,
+            new=now.sha256 if now else None,
+        )
+
+
 def _shown(field: FieldChange) -> str:
+    if field.field.startswith("code:"):
+        what = "added" if field.old is None else "removed" if field.new is None else "changed"
+        return f"{field.field.removeprefix('code:')} {what}"
     old, new = (
         "none" if value is None else msgspec.json.encode(value).decode()
         for value in (field.old, field.new)

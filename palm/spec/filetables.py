@@ -169,6 +169,15 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     node: Annotated[
         str, _key("The node that it runs on, and no other.", "north", pattern=_NAME)
     ] = ""
+    files: Annotated[
+        list[str],
+        _key("Files that it needs beside its script, on whichever node it runs: paths, folders or"
+             " patterns below the folder of this file.", ["lib/**/*.py", "data.csv"]),
+    ] = []  # fmt: skip
+    copy: Annotated[
+        bool, _key("Run from a copy also where the files are: what is in force, not what is"
+                   " being edited.", True),
+    ] = False  # fmt: skip
     spool: Annotated[
         SpoolPolicy | SpoolTable,
         _key(

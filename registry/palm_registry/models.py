@@ -21,11 +21,13 @@ from sqlalchemy import (
 __all__ = [
     "audit",
     "clusters",
+    "code",
     "components",
     "configs",
     "drops",
     "events",
     "instances",
+    "invitations",
     "leases",
     "meta",
     "metadata",
@@ -79,7 +81,8 @@ clusters = Table(
     Column("owner", String, nullable=False),
 )
 
-#: Versions of cluster files. Those of before schema 5 have no ``sha256`` and no ``size``.
+#: Versions of cluster files. Those of before schema 5 have no ``sha256`` and no ``size``. ``code``:
+#: the files of each component, by content.
 configs = Table(
     "configs",
     metadata,
@@ -93,6 +96,19 @@ configs = Table(
     Column("note", String, nullable=False),
     Column("size", Integer, nullable=False),
     Column("sha256", String, nullable=False),
+    Column("code", JSON, nullable=False, server_default="{}"),
+    _of_cluster(),
+)
+
+#: What is in the files of components: of each content once in a cluster.
+code = Table(
+    "code",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("sha256", String, primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("stored", Float, nullable=False),
+    Column("data", LargeBinary, nullable=False),
     _of_cluster(),
 )
 
@@ -282,7 +298,8 @@ users = Table(
 )
 
 #: Only hashes: who reads the database cannot use what is in it. ``owner``: the user who has it,
-#: ``creator``: the token by which it was made, ``cluster``: the only one it is for, or "".
+#: ``creator``: the token by which it was made, ``cluster``: the only one it is for, or "";
+#: ``node``: likewise.
 tokens = Table(
     "tokens",
     metadata,
@@ -295,8 +312,24 @@ tokens = Table(
     Column("expires", Float),
     Column("used", Float),
     Column("creator", String, nullable=False),
+    Column("node", String, nullable=False, server_default=""),
 )
 Index("ix_tokens_name", tokens.c.name, unique=True)
+
+#: What lets a node join, once; of the secret only a hash. ``node``: its name, "" for any.
+invitations = Table(
+    "invitations",
+    metadata,
+    Column("hash", String, primary_key=True),
+    Column("cluster", String, nullable=False),
+    Column("owner", String, nullable=False),
+    Column("node", String, nullable=False),
+    Column("created", Float, nullable=False),
+    Column("expires", Float, nullable=False),
+    Column("used", Float),
+    Column("creator", String, nullable=False),
+    _of_cluster(),
+)
 
 sessions = Table(
     "sessions",

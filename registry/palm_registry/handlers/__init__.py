@@ -7,6 +7,7 @@ from typing import Any
 from palm_registry.handlers import (
     accounts,
     clusters,
+    code,
     components,
     configs,
     document,
@@ -49,6 +50,9 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/config/rollback", configs.Rollback),
     (rf"{_CLUSTER}/config/versions", configs.Versions),
     (rf"{_CLUSTER}/config/versions/(?P<number>\d{{1,18}})", configs.Version),
+    (rf"{_CLUSTER}/code", code.Code),
+    (rf"{_CLUSTER}/code/missing", code.MissingCode),
+    (rf"{_CLUSTER}/code/(?P<digest>[0-9a-f]{{64}})", code.CodeFile),
     (rf"{_CLUSTER}/status", clusters.Status),
     (rf"{_CLUSTER}/lease", clusters.Lease),
     (rf"{_CLUSTER}/components", components.Components),

@@ -13,6 +13,7 @@ from palm.spec.component import MAX_REPLICAS, SINGLE_ROLES, ComponentSpec
 from palm.spec.diff import ComponentChange, change_of
 from palm.spec.names import nearest
 from palm_registry.failures import Conflict, Invalid, NotFound
+from palm_registry.service.code import check_code
 from palm_registry.service.core import Core, add_event, get_cluster, settle, status_of
 from palm_registry.service.signalling import put_signal
 from palm_registry.store import clusters as rows
@@ -49,6 +50,7 @@ class Components:
             for field, text, hint in component_flaws(spec, known):
                 raise Invalid("component", text, hint or "", key=field.partition(".")[0])
             _check_processes(connection, key, spec)
+            check_code(connection, key, [spec.code])
             if put_component(connection, key, spec):
                 add_event(
                     connection, key, "component.declared", f"{spec.name} is wanted",

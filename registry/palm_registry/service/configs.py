@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import posixpath
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from msgspec.structs import asdict
 
 from palm.errors import ConfigError
 from palm.registry_api.schema import (
+    Code,
     ConfigApplied,
     ConfigCheck,
     ConfigCompare,
@@ -29,6 +31,7 @@ from palm.spec.component import ComponentSpec
 from palm.spec.diff import ComponentChange, Diff, compare, removal_of, unified
 from palm_registry.failures import Conflict, Invalid, NotFound
 from palm_registry.service.clusters import revive
+from palm_registry.service.code import check_code, with_code
 from palm_registry.service.components import check_processes, put_component, remove_component
 from palm_registry.service.core import Core, add_event, get_cluster, settle
 from palm_registry.store import clusters as rows
@@ -52,6 +55,7 @@ class _Wish:
     """A file that somebody wants in force; ``of`` is the version that it was, if it was one.
 
     ``expected`` is the version that they have seen in force, ``digest`` how its sha256 begins.
+    ``code`` None: that of the version in force.
     """
 
     file: ConfigFile
@@ -59,6 +63,7 @@ class _Wish:
     expected: int | None = None
     of: int | None = None
     digest: str = ""
+    code: dict[str, Code] | None = None
 
 
 class Configs:
@@ -103,7 +108,8 @@ class Configs:
             by=by, note=request.note,
         )  # fmt: skip
         config = await asyncio.to_thread(_parsed, file)
-        wish = _Wish(file, config, request.expected_version, digest=digest)
+        code = None if isinstance(request.code, msgspec.UnsetType) else request.code
+        wish = _Wish(file, config, request.expected_version, digest=digest, code=code)
         return await self._apply(key, wish)
 
     async def rollback(
@@ -129,7 +135,9 @@ class Configs:
         # Which one is "the one before" holds only as long as nobody puts another in force.
         seen = force if request.version is None else None
         expected = seen if request.expected_version is None else request.expected_version
-        return await self._apply(key, _Wish(file, config, expected, old.version, digest))
+        return await self._apply(
+            key, _Wish(file, config, expected, old.version, digest, code=old.code)
+        )
 
     async def diff(self, key: str, request: ConfigCompare) -> ConfigDiff:
         """Say what putting a file in force would do; with ``against``, what it does after that."""
@@ -147,11 +155,15 @@ class Configs:
 def _put(connection: Connection, key: str, wish: _Wish) -> ConfigApplied:
     row = get_cluster(connection, key)
     force = _in_force(connection, row)
+    code = _kept(force, wish.file, wish.config) if wish.code is None else wish.code
+    with_code(wish.config, code)
+    wish.file.code = {name: each for name, each in code.items() if name in wish.config.components}
     same = force is not None and _is_same(force, wish.file)
     if not same:  # else an answer may have been lost, and the request come again
         _check_expected(row, force, wish)
     revive(connection, row)
     if force is None or not same:
+        check_code(connection, key, wish.file.code.values())
         force = config_rows.with_digest(wish.file)
         force.version, force.created = row.config_version + 1, time.time()
         config_rows.add_config(connection, key, force)
@@ -209,6 +221,10 @@ def _compared(
         config = _parsed(file)
     else:
         file = _given(request)
+        given = request.code
+        if isinstance(given, msgspec.UnsetType):
+            given = _kept(_in_force(connection, row), file, config)
+        with_code(config, given)
     if request.against is None:
         old = _in_force(connection, row)
         before = rows.all_components(connection, key)
@@ -263,7 +279,22 @@ def _in_force(connection: Connection, row: ClusterRow) -> ConfigFile | None:
 
 def _is_same(one: ConfigFile, other: ConfigFile) -> bool:
     # Relative paths begin at the folder; the name of the file is only for messages.
-    return (one.text, one.folder) == (other.text, other.folder)
+    codes = ({name: each.files for name, each in f.code.items()} for f in (one, other))
+    return (one.text, one.folder) == (other.text, other.folder) and next(codes) == next(codes)
+
+
+def _kept(
+    force: ConfigFile | None, file: ConfigFile, config: ClusterConfig
+) -> dict[str, Code]:
+    """The code in force, of components that can go on with it: the text alone has changed."""
+    if force is None or force.folder != file.folder:
+        return {}
+    return {
+        name: code
+        for name, code in force.code.items()
+        if (spec := config.components.get(name)) is not None
+        and (not spec.script or posixpath.relpath(spec.script, code.folder) in code.files)
+    }
 
 
 def _check_expected(row: ClusterRow, force: ConfigFile | None, wish: _Wish) -> None:
@@ -298,7 +329,7 @@ def _check_words(note: str, *paths: str) -> None:
 def _parsed(file: ConfigFile) -> ClusterConfig:
     config, errors = check_cluster(file.text, file.file, file.folder)
     if config is not None and not errors:
-        return config
+        return with_code(config, file.code)
     problems = [msgspec.to_builtins(each) for each in _problems(errors)]
     first = errors[0]
     raise Invalid("config", str(first.args[0]), first.hint or "", problems=problems)

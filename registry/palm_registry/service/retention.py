@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from palm_registry.service.code import KEPT
 from palm_registry.service.core import Core
 from palm_registry.store import retention as rows
 from palm_registry.store import space
+from palm_registry.store.code import drop_code
 from palm_registry.store.events import drop_events
 from palm_registry.store.retention import Oldest
 
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Retention", "too_much"]
 
-#: Seconds between two looks when nothing is to be done.
+#: Seconds between two looks when nothing is to be done, and between two at code.
 PERIOD = 30.0
+CODE_PERIOD = 600.0
 #: Rows, and bytes, that are dropped at once: others wait for the writer meanwhile.
 STEP_ROWS, STEP_BYTES = 1000, 16 * 1024 * 1024
 #: Bytes that a row takes beside its output.
@@ -42,6 +45,7 @@ class Retention:
         self._size = size
         self._age = age
         self._next = 0.0
+        self._next_code = 0.0
         self._seen = 0
         self._freed = False
         # How old something is, is reckoned from here on by the clock that only goes forward:
@@ -59,6 +63,10 @@ class Retention:
             return
         self._seen = taken
         more = await self._core.database.write(self._step)
+        if now >= self._next_code:
+            before = self._began + now - KEPT
+            await self._core.database.write(lambda c: drop_code(c, before))
+            self._next_code = now + CODE_PERIOD
         self._next = 0.0 if more else now + PERIOD
         if self._freed and not more:
             await self._core.database.checkpoint()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from palm_registry.feed import Feed
 from palm_registry.service.clusters import Clusters, end_cluster
+from palm_registry.service.code import CodeRules
 from palm_registry.service.components import Components
 from palm_registry.service.configs import Configs
 from palm_registry.service.core import Core, add_event
@@ -45,6 +46,7 @@ class Service:
         self.core = Core(database, nodes=Nodes(move_after))
         self.clusters = Clusters(self.core)
         self.configs = Configs(self.core)
+        self.code = CodeRules(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
         self.signalling = Signalling(self.core)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, case, insert, literal, select
 
 from palm.registry_api.schema import ConfigFile, ConfigVersion
@@ -32,16 +33,17 @@ def add_config(connection: Connection, key: str, config: ConfigFile) -> None:
     """Store a version of the cluster file, which is the one in force from now on."""
     columns = [column.name for column in _COLUMNS]
     values: dict[str, Any] = {name: getattr(config, name) for name in (*columns, "text")}
+    values["code"] = msgspec.to_builtins(config.code)
     connection.execute(insert(configs).values(cluster=key, **values))
     update_cluster(connection, key, config_version=config.version, updated=config.created)
 
 
 def get_config(connection: Connection, key: str, version: int) -> ConfigFile | None:
     """Return a version of the cluster file."""
-    query = select(*_COLUMNS, configs.c.text)
+    query = select(*_COLUMNS, configs.c.text, configs.c.code)
     query = query.where(configs.c.cluster == key, configs.c.version == version)
     row = fetch_one(connection, query)
-    return None if row is None else with_digest(ConfigFile(**row))
+    return None if row is None else with_digest(msgspec.convert(row, ConfigFile))
 
 
 def all_configs(
