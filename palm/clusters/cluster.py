@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
-from palm.clusters.files import ClusterFile, Diff, gave_up, try_again
+from palm.clusters.code import code_of_target, sending_code
+from palm.clusters.files import ClusterFile, Diff, gave_up, put_file, try_again
 from palm.clusters.lease import LeaseKeeper
 from palm.clusters.load import FIRST, Observer
 from palm.clusters.output import Line, read_lines, select_output, shown
@@ -152,7 +153,11 @@ class Cluster:
         spec = declared.spec(self.folders, self._owner, own_environment(self._runner()))
         self._clear_names(spec, before, replace)
         self._check_node(declared.node)
-        now = self.registry.declare(self.name, spec)
+        spec.code = code_of_target(declared, spec, self.folders.cells)
+        codes = {spec.name: spec.code} if spec.code else {}
+        now = sending_code(
+            self.registry, self.name, codes, lambda: self.registry.declare(self.name, spec)
+        )
         component = self._known.get(declared.name) or Component(self, spec.name, spec.role)
         component.change = self._change(component, before, now)
         if component.change.kind == "kept" and (replace or gave_up(now)):
@@ -462,12 +467,17 @@ class Cluster:
         the code "version". What gave up is started again, as with `start`.
         """
         self._ensure_alive()
-        applied = self.registry.set_cluster(
-            self.name, file.text, file.name, file.folder,
-            expected_version=expected_version, note=note,
-        )  # fmt: skip
+        applied = put_file(
+            self.registry, self.name, file, expected_version=expected_version, note=note
+        )
         try_again(self.registry, self.name)
         return applied
+
+    def compare(self, file: ClusterFile) -> schema.ConfigDiff:
+        """Say what putting a cluster file in force would do; nothing is done."""
+        return self.registry.diff_config(
+            self.name, file.text, file.name, file.folder, code=file.code()
+        )
 
     def rollback(
         self,

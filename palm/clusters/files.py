@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from palm.clusters.code import read_code, sending_code
 from palm.errors import ConfigError
 from palm.registry_api import schema
 from palm.registry_api.client import RegistryClient
-from palm.spec.cluster import ClusterConfig, check_cluster
+from palm.spec.cluster import ClusterConfig, check_cluster, parse_cluster
 
-__all__ = ["ClusterFile", "Diff", "gave_up", "try_again"]
+__all__ = ["ClusterFile", "Diff", "gave_up", "put_file", "try_again"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,11 @@ class ClusterFile:
     def check(self) -> tuple[ClusterConfig | None, list[ConfigError]]:
         """Return what it says, None if that can't be told, and all that is wrong with it."""
         return check_cluster(self.text, self.name, self.folder)
+
+    def code(self) -> dict[str, schema.Code]:
+        """Return the files of its components as they are now; raise as `parse_cluster` does."""
+        config = parse_cluster(self.text, self.name, self.folder)
+        return read_code(config, self.folder) if self.folder else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,27 @@ class Diff:
         parts += [f"changed {name}" for name in self.changed]
         parts += [f"\N{MINUS SIGN} {name}" for name in self.removed]
         return ", ".join(parts) or "nothing changed"
+
+
+def put_file(
+    registry: RegistryClient,
+    cluster: str,
+    file: ClusterFile,
+    *,
+    expected_version: int | None = None,
+    note: str = "",
+) -> schema.ConfigApplied:
+    """Put a cluster file in force, with the files of its components as they are now."""
+    code = file.code()
+    return sending_code(
+        registry,
+        cluster,
+        code,
+        lambda: registry.set_cluster(
+            cluster, file.text, file.name, file.folder,
+            expected_version=expected_version, note=note, code=code,
+        ),
+    )  # fmt: skip
 
 
 def try_again(registry: RegistryClient, cluster: str) -> list[schema.ComponentStatus]:

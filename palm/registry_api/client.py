@@ -271,11 +271,6 @@ class RegistryClient:
         """Return the cluster file that is in force."""
         return self._call("GET", _of(key, "config"), schema.ConfigFile)
 
-    def missing_code(self, key: str, digests: Sequence[str]) -> list[str]:
-        """Return which contents, by their SHA-256, the registry does not have."""
-        path = _of(key, "code", "missing")
-        return self._call("POST", path, list[str], list(digests), repeat=True)
-
     def send_code(self, key: str, pieces: Sequence[schema.CodePiece]) -> None:
         """Hand in contents of files; may be repeated."""
         self._call("POST", _of(key, "code"), None, list(pieces), repeat=True, packed=True)

@@ -27,6 +27,7 @@ from palm.registry_api.schema import (
     SignalOrder,
 )
 from palm.runner.adoption import RunnerLock, left_behind
+from palm.runner.code import CodeFolders
 from palm.runner.commands import process_spec, remove_kernel_files
 from palm.runner.forking import ForkServer
 from palm.runner.keeper import Keeper
@@ -119,6 +120,10 @@ class Node:
         self._sampler = Sampler(folders, registry, self._running, lambda: self._membership.place)
         self._signals = SignalBook(folders.state / cluster / f"signals-{self.name}.json")
         self._plan = NodePlan()
+        self._code = CodeFolders(
+            folders.state / cluster / f"code-{self.name}",
+            lambda digest: registry.fetch_code(cluster, digest),
+        )
         self._processes: dict[str, NodeProcess] = {}
         #: What is said of processes that cannot start yet.
         self._waiting: dict[str, ReplicaStatus] = {}
@@ -229,6 +234,7 @@ class Node:
             self._take_signals(assignments.signals)
         if orders:
             self._check_adopted()
+            self._clear_code()
             if self._ready is not None:
                 ready, self._ready = self._ready, None
                 ready()
@@ -276,10 +282,17 @@ class Node:
         if not self._uploader.flush(PARTING if plan.dismissed else LAST_OUTPUT):
             _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
         self._clear_cells()
+        self._code.keep()
         self._sockets.forget()
         if not plan.dismissed:
             self._membership.leave()
         _log.info("the runner ends with its cluster")
+
+    def _clear_code(self) -> None:
+        """Remove code that nothing here runs, or is to run, any more."""
+        wanted = [spec.code for spec in self._plan.specs.values() if spec.code is not None]
+        running = [text for p in self._processes.values() for text in (p.spec.cwd, *p.spec.argv)]
+        self._code.keep(wanted, running)
 
     def _clear_cells(self) -> None:
         """Remove what notebooks handed to their components: it may be large, or secret."""
@@ -318,8 +331,9 @@ class Node:
                 spec = self._plan.specs[wanted.component]
                 named = self._sockets.named_by(spec, wanted.number)
                 with suppress(PalmError):
+                    found = self._code.find(spec)
                     now = process_spec(
-                        spec, wanted.number, self.name, self.folders, named.addresses
+                        found, wanted.number, self.name, self.folders, named.addresses
                     )
                     if not named.waits and not _same(now, process.spec):
                         process.spec = replace(process.spec, generation=-1)
@@ -386,7 +400,8 @@ class Node:
             self._membership.report(unstarted(spec, wanted, "starting", named.waits, time.time()))
             return
         try:
-            process = process_spec(spec, wanted.number, self.name, self.folders, named.addresses)
+            ready = self._code.prepare(spec)
+            process = process_spec(ready, wanted.number, self.name, self.folders, named.addresses)
             instance = self._supervisor.start(process)
         except PalmError as error:  # it cannot ever run like this
             failure = unstarted(spec, wanted, "failed", f"cannot be started: {error}", time.time())

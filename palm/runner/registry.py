@@ -71,6 +71,9 @@ class Registry(Protocol):
     def send_metrics(self, key: str, node: str, report: NodeSamples) -> None:
         """Tell what the processes of a node use and do."""
 
+    def fetch_code(self, key: str, digest: str) -> bytes:
+        """Return the content of a file of a component."""
+
     def send_output(self, key: str, pieces: Sequence[OutputPiece]) -> list[OutputAck]:
         """Store output."""
 

@@ -366,4 +366,4 @@ def test_nothing_in_the_database_is_a_pickle() -> None:
         for column in table.columns
         if str(column.type) == "BLOB"
     ]
-    assert blobs == [("output_data", "data")]
+    assert blobs == [("code", "data"), ("output_data", "data")]

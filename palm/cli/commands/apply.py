@@ -16,7 +16,7 @@ def run(arguments: Namespace) -> int:
     file = read_file(arguments.file)
     name = chosen_cluster(parsed(file))
     with known(name, f"palm up {arguments.file}") as cluster:
-        found = cluster.registry.diff_config(cluster.name, file.text, file.name, file.folder)
+        found = cluster.compare(file)
         if not arguments.json:
             show_diff(found.diff)
         if arguments.dry_run:

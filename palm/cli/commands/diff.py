@@ -52,7 +52,7 @@ def _run(arguments: Namespace) -> int:
 
 
 def _of_file(cluster: Cluster, file: ClusterFile) -> ConfigDiff:
-    return cluster.registry.diff_config(cluster.name, file.text, file.name, file.folder)
+    return cluster.compare(file)
 
 
 def _of_versions(cluster: Cluster, first: str | None, second: int | None) -> ConfigDiff:

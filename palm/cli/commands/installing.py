@@ -15,6 +15,7 @@ from pathlib import Path
 
 from palm.cli.commands.runner import be_runner
 from palm.cli.failures import FAILED, OK, CommandFailed
+from palm.clusters.files import ClusterFile, put_file
 from palm.errors import ConfigError
 from palm.registry_api import RegistryClient
 from palm.runner.local import runner_pid
@@ -158,8 +159,7 @@ def _begin(client: RegistryClient, cluster: str, arguments: Namespace) -> None:
     elif cluster not in alive:
         client.create_cluster(cluster, None)
     if arguments.file is not None:
-        path = Path(arguments.file).absolute()
-        client.set_cluster(cluster, path.read_text("utf-8"), str(path), str(path.parent))
+        put_file(client, cluster, ClusterFile.read(Path(arguments.file).absolute()))
 
 
 def _take_over(folders: Folders) -> None:

@@ -51,7 +51,6 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/config/versions", configs.Versions),
     (rf"{_CLUSTER}/config/versions/(?P<number>\d{{1,18}})", configs.Version),
     (rf"{_CLUSTER}/code", code.Code),
-    (rf"{_CLUSTER}/code/missing", code.MissingCode),
     (rf"{_CLUSTER}/code/(?P<digest>[0-9a-f]{{64}})", code.CodeFile),
     (rf"{_CLUSTER}/status", clusters.Status),
     (rf"{_CLUSTER}/lease", clusters.Lease),

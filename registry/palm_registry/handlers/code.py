@@ -7,26 +7,9 @@ from palm_registry.description import describes
 from palm_registry.handlers.base import Base
 from palm_registry.scopes import ANY
 
-__all__ = ["Code", "CodeFile", "MissingCode"]
+__all__ = ["Code", "CodeFile"]
 
 _EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-
-
-class MissingCode(Base):
-    """What is still to be handed in."""
-
-    scopes = {"POST": "operator"}
-    audited = False
-
-    @describes(
-        body=list[str],
-        reply=list[str],
-        example=[_EMPTY],
-        summary="Say which contents of files, by their SHA-256, the registry does not have.",
-    )
-    async def post(self, key: str) -> None:
-        """Say so."""
-        self.answer(await self.service.code.missing(key, self.body(list[str])))
 
 
 class Code(Base):

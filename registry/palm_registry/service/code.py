@@ -32,17 +32,6 @@ class CodeRules:
     def __init__(self, core: Core) -> None:
         self._core = core
 
-    async def missing(self, key: str, digests: list[str]) -> list[str]:
-        """Return which of these contents the registry does not have."""
-        _check_digests(digests)
-
-        def read(connection: Connection) -> list[str]:
-            get_cluster(connection, key)
-            known = rows.known_code(connection, key, digests)
-            return [each for each in dict.fromkeys(digests) if each not in known]
-
-        return await self._core.database.read(read)
-
     async def put(self, key: str, pieces: list[CodePiece]) -> None:
         """Store contents; what is there already is left alone."""
         _check_digests([piece.sha256 for piece in pieces])
@@ -118,4 +107,4 @@ def check_code(connection: Connection, key: str, codes: Iterable[Code | None]) -
     missing = sorted(wanted - rows.known_code(connection, key, wanted))
     if missing:
         text = f"the registry does not have the content of {len(missing)} of the files"
-        raise Conflict("code-missing", text, "send it first: POST .../code", missing=missing[:100])
+        raise Conflict("code-missing", text, "send it first: POST .../code", missing=missing)

@@ -43,6 +43,7 @@ class TokenRow(msgspec.Struct, kw_only=True):
     expires: float | None = None
     used: float | None = None
     creator: str = ""
+    node: str = ""
 
 
 class UserRow(msgspec.Struct, kw_only=True):

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, case, insert, literal, select
 
-from palm.registry_api.schema import ConfigFile, ConfigVersion
+from palm.registry_api.schema import Code, ConfigFile, ConfigVersion
 from palm_registry.models import configs
 from palm_registry.store.clusters import update_cluster
 from palm_registry.store.database import fetch_all, fetch_one
@@ -43,7 +43,10 @@ def get_config(connection: Connection, key: str, version: int) -> ConfigFile | N
     query = select(*_COLUMNS, configs.c.text, configs.c.code)
     query = query.where(configs.c.cluster == key, configs.c.version == version)
     row = fetch_one(connection, query)
-    return None if row is None else with_digest(msgspec.convert(row, ConfigFile))
+    if row is None:
+        return None
+    code = msgspec.convert(row["code"], dict[str, Code])
+    return with_digest(ConfigFile(**{**row, "code": code}))
 
 
 def all_configs(
