@@ -100,7 +100,7 @@ def _clashes(paths: Iterable[str]) -> Iterator[tuple[str, str, str | None]]:
     known = set(paths)
     for path in known:
         parent = posixpath.dirname(path)
-        while parent:
+        while parent.strip("/"):
             if parent in known:
                 yield "code", f"{parent[:100]!r} is both a file and a folder", None
                 return
