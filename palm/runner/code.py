@@ -76,6 +76,10 @@ class CodeFolders:
             return spec
         return relocated(spec, str(self._folder(spec.code)), sys.executable)
 
+    def is_laid(self, spec: ComponentSpec) -> bool:
+        """Whether a component does not run where its files were found, but as they are fetched."""
+        return spec.code is not None and not self._is_in_place(spec)
+
     def keep(self, codes: Collection[Code] = (), texts: Collection[str] = ()) -> None:
         """Remove what was laid down, but for these codes and what one of the texts names."""
         kept = {self._folder(code).name for code in codes}

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import msgspec
 
-from palm.errors import PalmError
+from palm.errors import ConfigError, PalmError
 from palm.registry_api.schema import (
     Assignments,
     NodeJoin,
@@ -44,6 +44,7 @@ from palm.runner.wanted import NodePlan, NodeProcess, stand_in, unstarted
 from palm.runtime.folders import Folders, socket_path
 from palm.runtime.metrics import Metrics, read_metrics
 from palm.runtime.records import live_records
+from palm.spec.allow import refusal
 from palm.spec.component import ComponentSpec
 from palm.spec.names import check_name
 from palm.spec.node import NodeConfig
@@ -103,6 +104,7 @@ class Node:
         config = config or NodeConfig()
         self.name = check_name(name or config.name or node_name())
         self.folders = folders
+        self._allow = config.allow
         self._sockets = Sockets(folders, self.name, config)
         cluster = folders.cluster
         self._supervisor = ProcessSupervisor(folders.spool, cluster, self.name, forks=forks)
@@ -400,6 +402,7 @@ class Node:
             self._membership.report(unstarted(spec, wanted, "starting", named.waits, time.time()))
             return
         try:
+            self._check_allowed(spec)
             ready = self._code.prepare(spec)
             process = process_spec(ready, wanted.number, self.name, self.folders, named.addresses)
             instance = self._supervisor.start(process)
@@ -416,6 +419,10 @@ class Node:
         _log.info("starts %s", instance)
         self._processes[name] = NodeProcess(process, instance)
         self._uploader.add(self._supervisor.spool(name), process)
+
+    def _check_allowed(self, spec: ComponentSpec) -> None:
+        if why := refusal(spec, self._allow, laid=self._code.is_laid(spec)):
+            raise ConfigError(why, key="allow")
 
     def _stop_process(self, step: Step) -> None:
         process = self._processes[step.name]

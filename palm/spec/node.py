@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from palm.errors import ConfigError
+from palm.spec.allow import check_allow
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.lines import find_lines
 from palm.spec.names import check_labels, check_name, nearest
@@ -20,7 +21,6 @@ __all__ = ["MAX_CORES", "NodeConfig", "parse_node", "parse_ports"]
 MAX_FILE = 64 * 1024
 MAX_CORES = 65536
 
-_LATER = ("allow",)
 _PORTS = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?")
 
 
@@ -29,7 +29,8 @@ class NodeConfig:
     """A node; what is empty, or 0, is found out.
 
     ``address`` is a host name or an IP address by which other nodes reach it. ``ports`` are the
-    first and the last that it may give to sockets, None for any that is free.
+    first and the last that it may give to sockets, None for any that is free. ``allow`` is what its
+    owner lets run there (`palm.spec.allow`), None: anything.
     """
 
     name: str = ""
@@ -37,6 +38,7 @@ class NodeConfig:
     cores: int = 0
     ports: tuple[int, int] | None = None
     labels: dict[str, str] = field(default_factory=dict)
+    allow: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what no node can be, as a `ConfigError` with its key."""
@@ -96,8 +98,6 @@ def _table(text: str, file: str) -> dict[str, Any]:
 
 
 def _value(key: str, value: Any) -> Any:
-    if key in _LATER:
-        raise ConfigError(f"{key} is not supported yet", key=key, hint="take it out")
     if key not in _TYPES:
         close = nearest(key, _TYPES)
         hint = f"did you mean {close!r}?" if close else f"there are: {', '.join(_TYPES)}"
@@ -107,6 +107,8 @@ def _value(key: str, value: Any) -> Any:
     except msgspec.ValidationError as error:
         said = str(error).split(" - at ")[0].replace("`", "")
         raise ConfigError(said[0].lower() + said[1:], key=key) from error
+    if key == "allow":
+        return tuple(found)
     return parse_ports(found) if key == "ports" else found
 
 
@@ -116,6 +118,7 @@ _TYPES: dict[str, Any] = {
     "cores": int,
     "ports": str,
     "labels": dict[str, str],
+    "allow": list[str],
 }
 
 
@@ -150,4 +153,5 @@ _CHECKS: dict[str, Any] = {
     "cores": _check_cores,
     "ports": lambda ports: ports and parse_ports(f"{ports[0]}-{ports[1]}"),
     "labels": check_labels,
+    "allow": check_allow,
 }
