@@ -383,9 +383,29 @@ class RegistryClient:
         path = _of(key, "nodes", node, "metrics")
         self._call("POST", path, None, report, packed=True, timeout=CONNECT_TIMEOUT)
 
-    def leave(self, key: str, node: str) -> None:
-        """Be a node no more, or remove one."""
-        self._call("DELETE", _of(key, "nodes", node), None)
+    def leave(self, key: str, node: str, *, now: bool = False) -> None:
+        """Be a node no more, or remove one; `now`: its token is good no more from now on."""
+        query = {"now": "1" if now else ""}
+        self._call("DELETE", _of(key, "nodes", node, query=query), None)
+
+    def invite(self, key: str, ttl: float = 3600.0, node: str = "") -> schema.Invitation:
+        """Return what lets a node join, once, within `ttl` seconds."""
+        request = schema.InvitationCreate(ttl=ttl, node=node)
+        return self._call("POST", _of(key, "invitations"), schema.Invitation, request)
+
+    def accept(self, secret: str, node: str) -> schema.NodeAccepted:
+        """Return the token of a node, for the secret of an invitation. Not repeated."""
+        request = schema.NodeAccept(secret=secret, name=node)
+        return self._call("POST", "api/join", schema.NodeAccepted, request)
+
+    def node_keys(self, key: str, node: str) -> list[schema.KeyFile]:
+        """Return the keys of the cluster's components, for a node of it."""
+        path = _of(key, "nodes", node, "keys")
+        return self._call("POST", path, list[schema.KeyFile], repeat=True)
+
+    def keys_changed(self, key: str) -> None:
+        """Have the nodes of a cluster told that its keys are other ones."""
+        self._call("POST", _of(key, "keys"), None, repeat=True)
 
     # ---- metrics
 

@@ -54,10 +54,15 @@ __all__ = [
     "FunctionSample",
     "Health",
     "Heartbeat",
+    "Invitation",
+    "InvitationCreate",
+    "KeyFile",
     "Lease",
     "LeaseReply",
     "LoginCode",
     "Missing",
+    "NodeAccept",
+    "NodeAccepted",
     "NodeInfo",
     "NodeJoin",
     "NodeJoined",
@@ -458,6 +463,53 @@ class NodeJoined(_Value):
     lost_after: float = 5.0
 
 
+class InvitationCreate(_Value):
+    """POST .../invitations: who has the answer may join as a node, once.
+
+    ``ttl`` is in seconds; ``node`` is the name that it is to have, "" for any.
+    """
+
+    ttl: float = 3600.0
+    node: str = ""
+
+
+class Invitation(_Value):
+    """The only answer that has the ``secret``; with ``fingerprint``, of the certificate, it is TLS.
+
+    ``fingerprint`` is the SHA-256 of it, "" where the registry speaks no TLS.
+    """
+
+    secret: str
+    cluster: str
+    expires: float
+    url: str
+    node: str = ""
+    fingerprint: str = ""
+
+
+class NodeAccept(_Value):
+    """POST api/join: the secret of an invitation, for a token of a node of this ``name``."""
+
+    secret: str
+    name: str
+
+
+class KeyFile(_Value):
+    """A key file of a cluster, by the role whose it is; ``text`` is all that is in it."""
+
+    role: str
+    text: str
+
+
+class NodeAccepted(_Value):
+    """The only answer that has the ``token``; ``keys`` are those of the cluster's components."""
+
+    cluster: str
+    node: str
+    token: str
+    keys: list[KeyFile] = []
+
+
 class SignalOrder(_Value):
     """A signal for the process ``name``, if it still is of this ``instance``.
 
@@ -518,7 +570,8 @@ class Assignments(_Value):
     ``stop``: the cluster is at its end; stop everything, report once more, leave, and end.
     ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
     on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
-    other nodes, by name. ``signals`` are to be sent once.
+    other nodes, by name. ``signals`` are to be sent once. ``keys`` is another whenever the keys of
+    the cluster are, "" if the registry does not have them.
     """
 
     generation: int
@@ -527,6 +580,7 @@ class Assignments(_Value):
     sockets: dict[str, str] = {}
     peers: dict[str, str] = {}
     signals: list[SignalOrder] = []
+    keys: str = ""
 
 
 # ---- metrics
@@ -824,7 +878,8 @@ class TokenCreate(_Value):
 class TokenInfo(_Value):
     """What is known of a token, but for the token itself. ``used`` is right to a minute.
 
-    ``creator`` is the name of the token by which it was made. ``expires`` None: never.
+    ``creator`` is the name of the token by which it was made. ``expires`` None: never. ``node``:
+    the only node that it is for, "" for any.
     """
 
     name: str
@@ -835,6 +890,7 @@ class TokenInfo(_Value):
     expires: float | None = None
     used: float | None = None
     creator: str = ""
+    node: str = ""
 
 
 class TokenMade(TokenInfo, kw_only=True):

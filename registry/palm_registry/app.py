@@ -29,6 +29,7 @@ from palm_registry.server import BACKLOG, Server, most_connections, raise_descri
 from palm_registry.service import Service
 from palm_registry.service.accounts import Accounts
 from palm_registry.service.audit import Audit
+from palm_registry.service.invitations import Invitations
 from palm_registry.service.service import SWEEP
 from palm_registry.settings import Settings, is_loopback
 from palm_registry.store import Database, StoreError
@@ -137,6 +138,7 @@ class Registry:
             retain_size=settings.retain_size,
             retain_age=settings.retain_age,
             move_after=settings.move_after,
+            state=state,
         )
         await self.service.begin()
         access = Access(database)
@@ -146,8 +148,9 @@ class Registry:
         for stale in state.glob(f"{_COPY}*"):
             stale.unlink(missing_ok=True)
         self._context = Context(
-            self.service, access, Accounts(database, access), Audit(database), self
-        )
+            self.service, access, Accounts(database, access),
+            Invitations(self.service.core, access), Audit(database), self,
+        )  # fmt: skip
         self._listen(self._context)
         self._publish()
         stack.callback(self._withdraw)

@@ -15,7 +15,7 @@ __all__ = ["Connection", "Connections", "Principal"]
 class Principal:
     """Who asks: by which token, of which user, and for which cluster only ("": all of the user).
 
-    ``token`` is its name, ``digest`` its hash. For browsers, ``session`` is the hash of theirs
+    ``node`` is the only node that it is, "" for any. ``token`` is its name, ``digest`` its hash. For browsers, ``session`` is the hash of theirs
     and ``xsrf`` what they must send with each change; both are "" for tokens.
     """
 
@@ -24,6 +24,7 @@ class Principal:
     user: str
     cluster: str = ""
     digest: str = ""
+    node: str = ""
     session: str = ""
     xsrf: str = ""
 

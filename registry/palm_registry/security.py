@@ -192,6 +192,12 @@ class Access:
         """Let in who has a token that was stored."""
         self._tokens[row.hash] = row
 
+    def limit(self, digest: str, expires: float) -> None:
+        """Let whoever has a token go on only for so long, as it was stored."""
+        row = self._tokens.get(digest)
+        if row is not None:
+            row.expires = expires
+
     def expel(self, digests: Collection[str]) -> None:
         """Let nobody in any more who has one of these tokens, and end what goes on for them."""
         for digest in digests:
@@ -262,7 +268,7 @@ def _put_owner(connection: Connection, digest: str, now: float) -> None:
 
 
 def _principal(row: TokenRow) -> Principal:
-    return Principal(row.name, row.scope, row.owner, row.cluster, row.hash)
+    return Principal(row.name, row.scope, row.owner, row.cluster, row.hash, row.node)
 
 
 def _is_over(row: TokenRow, now: float) -> bool:

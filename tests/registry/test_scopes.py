@@ -25,7 +25,7 @@ PARTS = {"key": "c", "name": "absent", "node": "absent", "action": "start", "pat
          "digest": "0" * 64,
          "number": "1"}  # fmt: skip
 #: Where one knows a code or asks for nothing but a sign of life.
-OPEN = {("GET", "health"), ("GET", "login")}
+OPEN = {("GET", "health"), ("GET", "login"), ("POST", "api/join")}
 
 Asked = tuple[str, str, str]
 

@@ -47,6 +47,7 @@ from palm_registry.server import BODY_TIMEOUT, ENDLESS, MAX_BODY, REFUSED_TIMEOU
 from palm_registry.service import Service
 from palm_registry.service.accounts import Accounts
 from palm_registry.service.audit import Audit
+from palm_registry.service.invitations import Invitations
 from palm_registry.store import StoreError, Unstorable
 
 __all__ = ["MAX_NAME", "Base", "Context"]
@@ -105,6 +106,7 @@ class Context:
     service: Service
     access: Access
     accounts: Accounts
+    invitations: Invitations
     audit: Audit
     control: Control
     scheme: str = "http"
@@ -205,6 +207,7 @@ class Base(RequestHandler):
                 self._check_browser()
             self._check_scope()
             await self._check_cluster()
+            self.check_node(self.path_kwargs.get("node"))
         self._check_length()
         if self.request.method not in _READING and self._has_body():
             self._check_form()
@@ -332,6 +335,13 @@ class Base(RequestHandler):
             return
         key = self.path_kwargs["key"] = Key(key, owner)
         await self.service.clusters.check_reach(key, self.principal.cluster)
+
+    def check_node(self, node: str | None) -> None:
+        """Refuse who is one node to be another."""
+        mine = self.principal.node
+        if mine and node is not None and node != mine:
+            text = f"this token is for the node {mine!r} alone"
+            raise failures.Forbidden("node", text, "each node has one of its own")
 
     def note(self, status: int, code: str = "") -> None:
         """Put into the audit list what was asked for, by whom, and how it went."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from palm.registry_api import schema
-from palm_registry.description import describes
-from palm_registry.failures import Unauthorised
+from palm_registry.description import Query, describes
+from palm_registry.failures import NotFound, Unauthorised
 from palm_registry.handlers.base import MAX_NAME, Base, Context
 
-__all__ = ["Heartbeat", "Node", "Nodes"]
+__all__ = ["Heartbeat", "Invitations", "Join", "Keys", "Node", "NodeKeys", "Nodes"]
+
+#: Bytes of a request to join.
+_JOIN = 4096
 
 
 class Nodes(Base):
@@ -32,7 +35,9 @@ class Nodes(Base):
         """Let a runner join."""
         request = self.body(schema.NodeJoin)
         self.details = {"node": request.name[:MAX_NAME]}
-        self.answer(await self.service.nodes.join(key, request), 201)
+        self.check_node(request.name)
+        invited = bool(self.principal.node)
+        self.answer(await self.service.nodes.join(key, request, invited=invited), 201)
 
 
 class Node(Base):
@@ -40,10 +45,107 @@ class Node(Base):
 
     scopes = {"DELETE": "runner"}
 
-    @describes()
+    @describes(
+        Query("now", "1: whatever is said by its token ends at once, and not after a minute", "flag"),
+        summary="Let a node go; the token that is for it alone is good no more.",
+    )
     async def delete(self, key: str, node: str) -> None:
-        """Let it go."""
+        """Let it go; one that was removed by another may not come back by its token."""
         await self.service.nodes.leave(key, node)
+        if self.principal.node != node:
+            now = self.get_query_argument("now", "") == "1"
+            await self.context.invitations.revoke(key, node, now=now)
+        self.nothing()
+
+
+class Invitations(Base):
+    """What lets a node in, once."""
+
+    scopes = {"POST": "operator"}
+
+    @describes(
+        body=schema.InvitationCreate,
+        optional_body=True,
+        reply=schema.Invitation,
+        status=201,
+        errors=(409,),
+        summary="Make an invitation for a node; its secret is in this answer only.",
+    )
+    async def post(self, key: str) -> None:
+        """Make one."""
+        given = self.request.body
+        request = self.body(schema.InvitationCreate) if given else schema.InvitationCreate()
+        self.details = {"node": request.node[:MAX_NAME]} if request.node else {}
+        invitations = self.context.invitations
+        secret, expires = await invitations.add(key, request, self.principal)
+        info = self.context.control.info()
+        answer = schema.Invitation(
+            secret=secret, cluster=key, expires=expires, url=info.url, node=request.node,
+            fingerprint=info.fingerprint,
+        )  # fmt: skip
+        self.answer(answer, 201)
+
+
+class Join(Base):
+    """Where who was invited gets a token; open to all, as nobody has one before."""
+
+    open_to_all = True
+
+    @property
+    def _room(self) -> int:
+        return _JOIN
+
+    async def admit(self) -> None:
+        """Refuse what comes from elsewhere, or in another version."""
+        await super().admit()
+        self._check_version()
+
+    @describes(
+        body=schema.NodeAccept,
+        reply=schema.NodeAccepted,
+        status=201,
+        errors=(403, 404, 409),
+        open_to_all=True,
+        summary="Take the secret of an invitation, once, and give the token of a node.",
+    )
+    async def post(self) -> None:
+        """Give a token; who has no secret is counted, and sent away after a while."""
+        request = self.body(schema.NodeAccept)
+        self.details = {"node": request.name[:MAX_NAME]}
+        try:
+            accepted = await self.context.invitations.accept(request)
+        except NotFound:
+            self.note(404, "no-invitation")
+            self.fail()
+            raise
+        self.details["cluster"] = accepted.cluster
+        self.note(201)
+        self.answer(accepted, 201)
+
+
+class NodeKeys(Base):
+    """The keys of the components, for a node of the cluster."""
+
+    scopes = {"POST": "runner"}
+
+    @describes(
+        reply=list[schema.KeyFile],
+        summary="Hand the keys of the cluster's components to one of its nodes.",
+    )
+    async def post(self, key: str, node: str) -> None:
+        """Hand them over."""
+        self.answer(await self.context.invitations.keys(key))
+
+
+class Keys(Base):
+    """The keys of the components of a cluster."""
+
+    scopes = {"POST": "operator"}
+
+    @describes(summary="Tell the nodes of a cluster that its keys are other ones.")
+    async def post(self, key: str) -> None:
+        """Tell them."""
+        await self.context.invitations.keys_changed(key)
         self.nothing()
 
 

@@ -176,6 +176,7 @@ def _info(row: TokenRow) -> TokenInfo:
         expires=row.expires,
         used=row.used,
         creator=row.creator,
+        node=row.node,
     )
 
 

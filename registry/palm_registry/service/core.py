@@ -12,6 +12,7 @@ from palm.spec.placement import plan
 from palm_registry.cursor import Cursor
 from palm_registry.facts import Facts
 from palm_registry.failures import NotFound
+from palm_registry.keyfiles import KeyFiles
 from palm_registry.keys import owner_of
 from palm_registry.signals import Signals
 from palm_registry.status import cluster_status, demand_of, hosts_of, released
@@ -40,6 +41,7 @@ class Core:
     leases: Leases = field(default_factory=Leases)
     nodes: Nodes = field(default_factory=Nodes)
     tally: Tally = field(default_factory=Tally)
+    keys: KeyFiles = field(default_factory=lambda: KeyFiles(None))
     #: Whether anybody has asked for a cluster since the start.
     used: bool = False
 

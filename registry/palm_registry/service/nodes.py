@@ -75,8 +75,11 @@ class NodeRules:
             info.seen = time.time() - silence
         return info
 
-    async def join(self, key: str, request: NodeJoin) -> NodeJoined:
-        """Let a runner be a node; the runner that was it before gets no more answers."""
+    async def join(self, key: str, request: NodeJoin, *, invited: bool = False) -> NodeJoined:
+        """Let a runner be a node; the runner that was it before gets no more answers.
+
+        Who was `invited` and then removed is not let in again by the same token.
+        """
         try:
             node = check_name(request.name)
         except ConfigError as error:
@@ -98,6 +101,9 @@ class NodeRules:
             # One that is being deleted too: its runner has to hear that it is to stop.
             if cluster_rows.get_cluster(connection, key) is None:
                 get_cluster(connection, key)
+            before = rows.get_node(connection, key, node) if invited else None
+            if before is not None and before.removed:
+                raise _removed(node)
             rows.put_node(connection, row)
             add_event(connection, key, "node.joined", f"node {node} has joined", node=node)
             settle(connection, key, changed=True)
@@ -181,9 +187,7 @@ class NodeRules:
         signals, end = self._core.signals, self._core.now() + min(beat.wait, MAX_WAIT)
         while True:
             ticket = signals.versions(key, ["plan"])
-            answer = await self._core.database.read(
-                lambda c: _assignments(c, key, node, beat.session)
-            )
+            answer = await self._core.database.read(lambda c: self._orders(c, key, node, beat))
             left = end - self._core.now()
             if answer.generation != beat.known_generation or left <= 0 or signals.closed:
                 return answer
@@ -198,6 +202,11 @@ class NodeRules:
                 left_alone.cancel()
             if gone.is_set():
                 return answer
+
+    def _orders(self, connection: Connection, key: str, node: str, beat: Heartbeat) -> Assignments:
+        answer = _assignments(connection, key, node, beat.session)
+        answer.keys = self._core.keys.digest(key)
+        return answer
 
     async def check(self, key: str, node: str, session: str) -> None:
         """Refuse who is not the runner of a node, as `heartbeat` does."""
@@ -249,10 +258,14 @@ def _current(connection: Connection, key: str, node: str, session: str) -> NodeR
     if row is None:
         raise NotFound("no-such-node", f"there is no node {node!r}", "join again")
     if row.removed:
-        raise Gone("node-removed", f"the node {node!r} was removed", "stop all, and end")
+        raise _removed(node)
     if row.session != session:
         raise Conflict("replaced", f"another runner is the node {node!r} now", "end")
     return row
+
+
+def _removed(node: str) -> Gone:
+    return Gone("node-removed", f"the node {node!r} was removed", "stop all, and end")
 
 
 def _assignments(connection: Connection, key: str, node: str, session: str) -> Assignments:

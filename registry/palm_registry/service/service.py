@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palm_registry.feed import Feed
+from palm_registry.keyfiles import KeyFiles
 from palm_registry.service.clusters import Clusters, end_cluster
 from palm_registry.service.code import CodeRules
 from palm_registry.service.components import Components
@@ -42,8 +44,9 @@ class Service:
         retain_size: int | None = None,
         retain_age: float | None = None,
         move_after: float = MOVE_AFTER,
+        state: Path | None = None,
     ) -> None:
-        self.core = Core(database, nodes=Nodes(move_after))
+        self.core = Core(database, nodes=Nodes(move_after), keys=KeyFiles(state))
         self.clusters = Clusters(self.core)
         self.configs = Configs(self.core)
         self.code = CodeRules(self.core)

@@ -27,6 +27,7 @@ __all__ = [
     "delete_tokens_of",
     "delete_user",
     "get_user",
+    "limit_token",
     "set_used",
 ]
 
@@ -76,6 +77,11 @@ def delete_token(connection: Connection, digest: str) -> None:
 def delete_tokens_of(connection: Connection, owner: str) -> None:
     """Forget all tokens of a user, and their sessions with them."""
     connection.execute(delete(tokens).where(tokens.c.owner == owner))
+
+
+def limit_token(connection: Connection, digest: str, expires: float) -> None:
+    """Say until when a token is good."""
+    connection.execute(update(tokens).where(tokens.c.hash == digest).values(expires=expires))
 
 
 def set_used(connection: Connection, used: Mapping[str, float]) -> None:

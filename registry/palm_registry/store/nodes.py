@@ -15,6 +15,7 @@ __all__ = [
     "NodeRow",
     "Stray",
     "all_nodes",
+    "delete_node",
     "delete_replica",
     "delete_strays",
     "get_node",
@@ -77,6 +78,11 @@ def update_node(connection: Connection, key: str, node: str, **values: Any) -> N
     """Change columns of a node."""
     same = (nodes.c.cluster == key, nodes.c.id == node)
     connection.execute(update(nodes).where(*same).values(**values))
+
+
+def delete_node(connection: Connection, key: str, node: str) -> None:
+    """Forget a node, as if there never had been one of that name."""
+    connection.execute(delete(nodes).where(nodes.c.cluster == key, nodes.c.id == node))
 
 
 def get_replicas(connection: Connection, key: str) -> dict[str, ReplicaStatus]:
