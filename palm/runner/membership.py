@@ -45,13 +45,22 @@ class Membership:
     """One node's place in a cluster."""
 
     def __init__(
-        self, registry: Registry, cluster: str, node: NodeJoin, orders: Orders, wait: float = WAIT
+        self,
+        registry: Registry,
+        cluster: str,
+        node: NodeJoin,
+        orders: Orders,
+        wait: float = WAIT,
+        *,
+        own_token: bool = False,
     ) -> None:
         self._registry = registry
         self._cluster = cluster
         self._node = node
         self._orders = orders
         self._wait = wait
+        #: Whether our token is for this node alone: without it, we are none.
+        self._own_token = own_token
         self._id = node.name
         self._known = -1
         self._session = ""
@@ -158,7 +167,7 @@ class Membership:
         """Do what a refusal means for us; False if it means nothing but that."""
         if error.status == 404 and error.code == "no-such-node":
             self._session = ""
-        elif error.status in (404, 410):
+        elif error.status in (404, 410) or (error.status == 401 and self._own_token):
             self._dismiss(str(error), stop=True)
         elif error.status == 409 and error.code == "replaced":
             self._dismiss(str(error), stop=False)

@@ -30,6 +30,7 @@ from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.code import CodeFolders
 from palm.runner.commands import process_spec, remove_kernel_files
 from palm.runner.forking import ForkServer
+from palm.runner.joined import GivenKeys
 from palm.runner.keeper import Keeper
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
@@ -81,6 +82,8 @@ class Node:
         What there is to say of this machine; by default all is found out.
     forks
         What forks components of ours; whoever made it ends it.
+    keys
+        Of the cluster, if it is the registry that hands them to this node.
     ready
         Called once, when the registry has said for the first time what is to run.
 
@@ -100,6 +103,7 @@ class Node:
         config: NodeConfig | None = None,
         forks: ForkServer | None = None,
         ready: Callable[[], None] | None = None,
+        keys: GivenKeys | None = None,
     ) -> None:
         config = config or NodeConfig()
         self.name = check_name(name or config.name or node_name())
@@ -118,7 +122,10 @@ class Node:
             cores=config.cores or os.cpu_count() or 1,
             labels=config.labels,
         )
-        self._membership = Membership(registry, cluster, join, self, wait)
+        self._keys = keys
+        self._membership = Membership(
+            registry, cluster, join, self, wait, own_token=keys is not None
+        )
         self._sampler = Sampler(folders, registry, self._running, lambda: self._membership.place)
         self._signals = SignalBook(folders.state / cluster / f"signals-{self.name}.json")
         self._plan = NodePlan()
@@ -158,6 +165,11 @@ class Node:
         self._stopping = True
         with self._told:
             self._told.notify_all()
+
+    @property
+    def is_dismissed(self) -> bool:
+        """Whether it was removed from its cluster, and not just ended."""
+        return self._plan.dismissed and not self._plan.replaced
 
     def metrics(self) -> list[Metrics]:
         """Return what the components of this node have counted; any thread may ask."""
@@ -233,6 +245,8 @@ class Node:
         for assignments, _ in orders:
             self._plan.take(assignments)
             self._sockets.take(assignments)
+            if self._keys is not None:
+                self._keys.follow(assignments.keys)
             self._take_signals(assignments.signals)
         if orders:
             self._check_adopted()

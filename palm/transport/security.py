@@ -38,6 +38,7 @@ __all__ = [
     "is_listening",
     "libzmq_version",
     "load_key",
+    "parse_key",
     "read_keyring",
     "secure_connect",
     "secure_ipc_bind",
@@ -237,15 +238,25 @@ def ensure_keys(folder: Path) -> Keyring:
 
 def load_key(path: Path) -> RoleKey:
     """Read one key file; raise as `ensure_keys` does."""
-    data = privatefile.read(path, "key file", _MAX_KEY_FILE)
+    return parse_key(privatefile.read(path, "key file", _MAX_KEY_FILE), str(path), path.parent)
+
+
+def parse_key(data: bytes, what: str, folder: Path | None = None) -> RoleKey:
+    """Return the key that is in a file; `what` and `folder` are for the error.
+
+    Raises
+    ------
+    ConfigError
+        It is none.
+    """
     try:
         key = msgspec.json.decode(data, type=RoleKey)
         _check_pair(key)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ConfigError(
-            f"{path} is not a key file: {error}",
-            hint=f"stop the components, remove the folder {path.parent} and start them again; "
-            "new keys are made",
+            f"{what} is not a key file: {error}",
+            hint=f"stop the components, remove the folder {folder} and start them again; "
+            "new keys are made" if folder else None,
         ) from error
     return key
 

@@ -13,6 +13,8 @@ from typing import Any
 import msgspec
 
 from palm.cli.attach import known
+from palm.cli.commands.adding import run as add
+from palm.cli.commands.joining import join, make_join_string
 from palm.cli.failures import FAILED, OK, USAGE, CommandFailed, no_such_name
 from palm.cli.tables import duration, show_table
 from palm.clusters import Cluster
@@ -22,6 +24,7 @@ __all__ = ["run"]
 
 _HEAD = ("NAME", "STATE", "CORES", "LABELS", "CPU%", "PROCESSES", "ADDRESS", "HEARD")
 _NUMBERS = ("CORES", "CPU%", "PROCESSES")
+_COMING = {"join-string": make_join_string, "join": join, "add": add}
 #: States of a process that is gone.
 _GONE = ("stopped", "failed")
 
@@ -44,7 +47,9 @@ class _Node:
 
 
 def run(arguments: Namespace) -> int:
-    """Show the nodes of the cluster, or remove one."""
+    """Show the nodes of the cluster, add or remove some, or be one."""
+    if arguments.action in _COMING:
+        return _COMING[arguments.action](arguments)
     with known() as cluster:
         nodes = _nodes(cluster)
         if arguments.action == "remove":
@@ -95,7 +100,7 @@ def _remove(cluster: Cluster, nodes: list[_Node], arguments: Namespace) -> int:
         raise no_such_name(arguments.name, names, cluster.name, "node")
     if chosen.processes and not arguments.yes:
         _confirm(chosen)
-    cluster.registry.leave(cluster.name, chosen.info.id)
+    cluster.registry.leave(cluster.name, chosen.info.id, now=arguments.now)
     if arguments.json:
         found = {"removed": chosen.info.name, "processes": chosen.processes}
         print(json.dumps({"cluster": cluster.name, **found}))

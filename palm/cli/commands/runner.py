@@ -18,6 +18,7 @@ from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.forking import ForkServer
+from palm.runner.joined import GivenKeys, Joined, forget_joined
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
@@ -40,10 +41,12 @@ def be_runner(
     ready: Callable[[], None] | None = None,
     *,
     patience: float = 0.0,
+    joined: Joined | None = None,
 ) -> None:
     """Be the runner of a node; ``ready`` is called once it knows what to run.
 
-    The registry, and the cluster, may come within ``patience`` seconds.
+    The registry, and the cluster, may come within ``patience`` seconds. One that has ``joined``
+    has the registry, and the keys, of its own.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -55,12 +58,22 @@ def be_runner(
             forks.start()  # it loads while we wait for the registry
         else:
             forks.close()
-        client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
+        if joined is not None:
+            client = joined.client()
+        else:
+            client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
-            node = Node(folders, client, config=config, forks=forks, ready=ready)
+            keys = None if joined is None else _given_keys(folders, client, joined)
+            node = Node(folders, client, config=config, forks=forks, ready=ready, keys=keys)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: node.stop())
             node.run()
+        if joined is not None and node.is_dismissed:
+            forget_joined(folders, joined.node)
+
+
+def _given_keys(folders: Folders, client: RegistryClient, joined: Joined) -> GivenKeys:
+    return GivenKeys(folders, lambda: client.node_keys(joined.cluster, joined.node))
 
 
 def node_config(arguments: Namespace) -> NodeConfig:

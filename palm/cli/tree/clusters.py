@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from palm.cli.parser import Parser, read_duration, read_number, read_seconds, read_signal
-from palm.cli.tree.base import Tree
+from palm.cli.tree.base import Tree, add_timeout
 from palm.cli.tree.upkeep import add_installation, check_installation
 
 __all__ = [
@@ -102,12 +102,63 @@ def _add_wait(parser: Parser) -> None:
 def add_nodes(tree: Tree) -> None:
     """``palm nodes``."""
     actions = tree.actions(
-        tree.add("nodes", "show the machines of the cluster, or remove one"), required=False
+        tree.add("nodes", "show the machines of the cluster; add or remove some"), required=False
     )
     actions.add("list", "show the nodes, and what they have to do")
     each = actions.add("remove", "forget a node: what it ran goes to others, its runner ends")
     each.add_argument("name", metavar="NAME", help="name of the node")
     each.add_argument("--yes", action="store_true", help="do not ask, also if it runs something")
+    each.add_argument(
+        "--now", action="store_true",
+        help="let it say nothing more, not even the last of its output: it is not trusted",
+    )  # fmt: skip
+    if not tree.notebook:
+        _add_joining(actions)
+
+
+def _add_joining(actions: Tree) -> None:
+    each = actions.add("join-string", "make a text by which one machine may join, once")
+    each.add_argument(
+        "--expires", metavar="TIME", type=read_duration, default="1h",
+        help="how long it is good for: 10m, 1h (default), 7d at most",
+    )  # fmt: skip
+    each.add_argument("--name", metavar="NODE", default="", help="for a node of this name only")
+    each = actions.add("join", "be a node of a cluster, by its join string")
+    each.add_argument(
+        "string", metavar="STRING", nargs="?",
+        help="the join string, - for stdin; without it: as this machine has joined before",
+    )  # fmt: skip
+    _add_node_options(each)
+    each.add_argument("-d", "--detach", action="store_true", help="go on in the background")
+    each = actions.add("add", "start a runner on another machine, over SSH")
+    each.add_argument("host", metavar="[USER@]HOST[:PORT]", help="where sshd is")
+    _add_node_options(each)
+    each.add_argument("--python", metavar="PATH", default="", help="a Python there that has palm")
+    each.add_argument(
+        "--identity", metavar="FILE", default="", help="a private key (those of the agent, ~/.ssh)"
+    )
+    each.add_argument(
+        "--known-hosts", metavar="FILE", default="", help="keys of hosts (~/.ssh/known_hosts)"
+    )
+    add_timeout(each, 60.0, "in which it must be there")
+
+
+def _add_node_options(parser: Parser) -> None:
+    parser.add_argument("--name", metavar="NODE", default="", help="name as a node (the machine's)")
+    parser.add_argument(
+        "--label", metavar="KEY=VALUE", action="append", default=[], help="may be given again"
+    )
+    parser.add_argument(
+        "--allow", metavar="RULE", action="append",
+        help="what it may run, as in node.toml, and nothing else; may be given again",
+    )  # fmt: skip
+    parser.add_argument("--config", metavar="FILE", help="what the machine is, a node.toml on it")
+    parser.add_argument(
+        "--address", metavar="HOST", default="", help="where other nodes reach it (its name)"
+    )
+    parser.add_argument(
+        "--ports", metavar="FIRST-LAST", default="", help="ports for sockets of components"
+    )
 
 
 def add_stop(tree: Tree) -> None:

@@ -1,0 +1,98 @@
+"""``palm nodes add``: a runner on another machine, over SSH."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from typing import Any
+
+from palm.cli.attach import known
+from palm.cli.commands.joining import invite, is_local, labels_of
+from palm.cli.failures import NOT_READY, OK, CommandFailed
+from palm.clusters import Cluster
+from palm.engines.ssh import Host, Python, SSHFailed, join_over_ssh, parse_host
+from palm.registry_api.schema import API, version_problem
+from palm.spec.allow import check_allow
+from palm.spec.names import check_name
+from palm.spec.node import parse_ports
+
+__all__ = ["run"]
+
+#: Seconds that the join string is good for: it is on its way already.
+_TTL = 600.0
+_POLL = 0.1
+_LOOPBACK = ("127.", "localhost", "::1")
+
+
+def run(arguments: Namespace) -> int:
+    """Start a runner on another machine, and wait until that is a node."""
+    host = parse_host(arguments.host, arguments.known_hosts, arguments.identity)
+    options = _options(arguments)
+    with known() as cluster:
+        _check_reach(cluster, host)
+        pythons = [arguments.python] if arguments.python else [sys.executable, "python3", "python"]
+        done = join_over_ssh(
+            host, pythons, options, lambda python: _invited(cluster, python, arguments), _say
+        )
+        _wait(cluster, str(done.get("node", "")), arguments.timeout)
+        _tell(cluster, host, done, as_json=arguments.json)
+    return OK
+
+
+def _say(text: str) -> None:
+    print(f"palm: {text}", file=sys.stderr, flush=True)
+
+
+def _options(arguments: Namespace) -> list[str]:
+    """Return what was asked for as options of the command there, after a look at it here."""
+    if arguments.name:
+        check_name(arguments.name)
+    labels_of(arguments.label)
+    check_allow(arguments.allow)
+    if arguments.ports:
+        parse_ports(arguments.ports)
+    found = []
+    for name in ("name", "config", "address", "ports"):
+        if value := getattr(arguments, name):
+            found.append(f"--{name}={value}")
+    found += [f"--label={each}" for each in arguments.label]
+    return found + [f"--allow={each}" for each in arguments.allow or ()]
+
+
+def _check_reach(cluster: Cluster, host: Host) -> None:
+    """Refuse what cannot work before anything is done."""
+    url = cluster.registry.info().url
+    if is_local(url) and not host.name.startswith(_LOOPBACK):
+        raise SSHFailed(
+            f"the registry listens for this machine alone ({url}), and {host} could not reach it;"
+            " end the cluster (palm down), start the registry where others reach it"
+            " (palm registry --host ADDRESS --tls), and then palm up"
+        )
+
+
+def _invited(cluster: Cluster, python: Python, arguments: Namespace) -> str:
+    problem = version_problem(python.api, API)
+    if problem is not None:
+        raise SSHFailed(
+            f"palm {python.version} on that machine and this one do not understand each other:"
+            f" {problem[0]}; on that machine: {python.path} -m pip install -U palm-cluster"
+        )
+    return str(invite(cluster, _TTL, arguments.name))
+
+
+def _wait(cluster: Cluster, node: str, timeout: float) -> None:
+    deadline = time.monotonic() + timeout
+    while not any(each.name == node and each.alive for each in cluster.registry.nodes(cluster.name)):
+        if time.monotonic() > deadline:
+            text = f"the runner was started, but is no node of {cluster.name!r} after {timeout:g} s"
+            raise CommandFailed(text, NOT_READY)
+        time.sleep(_POLL)
+
+
+def _tell(cluster: Cluster, host: Host, done: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"cluster": cluster.name, "host": str(host), **done}))
+    else:
+        print(f"{done['node']} is a node of {cluster.name}; its log on {host.name}: {done['log']}")
