@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from palm.clusters.code import code_of_target, sending_code
 from palm.clusters.component import Change, Component
 from palm.clusters.declaration import Declaration, own_environment
-from palm.clusters.code import code_of_target, sending_code
 from palm.clusters.files import ClusterFile, Diff, gave_up, put_file, try_again
 from palm.clusters.lease import LeaseKeeper
 from palm.clusters.load import FIRST, Observer

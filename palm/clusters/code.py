@@ -85,7 +85,9 @@ def _matches(spec: ComponentSpec, folder: str, pattern: str) -> list[Path]:
     try:
         named = list(Path(folder).glob(pattern))
     except (ValueError, NotImplementedError) as error:
-        raise ConfigError(f"{spec.name}: {pattern!r} is no pattern: {error}", key="files") from error
+        raise ConfigError(
+            f"{spec.name}: {pattern!r} is no pattern: {error}", key="files"
+        ) from error
     found = list(_files_of(named))
     if not found:
         hint = f"paths and patterns begin at {folder}"
@@ -104,13 +106,17 @@ def _read(path: Path, name: str) -> CodeFile:
     try:
         size = path.stat().st_size
         if size > MAX_FILE:
-            raise _too_much(name, f"{path} with {format_size(size)}", f"{format_size(MAX_FILE)} a file")
+            raise _too_much(
+                name, f"{path} with {format_size(size)}", f"{format_size(MAX_FILE)} a file"
+            )
         data = path.read_bytes()
         return CodeFile(
             sha256=sha256(data).hexdigest(), size=len(data), executable=os.access(path, os.X_OK)
         )
     except OSError as error:
-        raise ConfigError(f"{name}: {path} cannot be read: {error.strerror}", key="files") from error
+        raise ConfigError(
+            f"{name}: {path} cannot be read: {error.strerror}", key="files"
+        ) from error
 
 
 def _too_much(name: str, has: str, limit: str) -> ConfigError:

@@ -80,7 +80,9 @@ def parse_host(text: str, known_hosts: str = "", identity: str = "") -> Host:
     if not colon or (":" in name and not name.endswith("]")):  # a bare address of IPv6
         name, port = rest, ""
     name = name.removeprefix("[").removesuffix("]")
-    wrong = not name or name.startswith("-") or any(c.isspace() or not c.isprintable() for c in text)
+    wrong = (
+        not name or name.startswith("-") or any(c.isspace() or not c.isprintable() for c in text)
+    )
     if wrong or (colon and port and not (port.isdecimal() and 0 < int(port) < 65536)):
         raise ConfigError(f"{text!r} is no host", key="HOST", hint="USER@HOST, or USER@HOST:PORT")
     return Host(name, user, int(port or 0), known_hosts, identity)
@@ -124,7 +126,8 @@ async def _join(
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     say(f"connects to {host}")
-    async with await _connect(host) as connection:
+    connection = await _connect(host)
+    try:
         say("looks for a Python that has palm")
         python = await _find_python(connection, host, pythons)
         say(f"palm {python.version} is there: {python.path}")
@@ -135,6 +138,9 @@ async def _join(
         if done.code:
             raise SSHFailed(f"the runner on {host} did not start: {done.stderr or done.stdout}")
         return _parsed(done.stdout)
+    finally:
+        connection.close()
+        await connection.wait_closed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +151,12 @@ class _Done:
 
 
 async def _run(
-    connection: SSHClientConnection, command: Sequence[str], stdin: str, timeout: float | None
+    connection: SSHClientConnection, command: Sequence[str], stdin: str, within: float | None
 ) -> _Done:
     try:
-        done = await connection.run(shlex.join(command), input=stdin, check=False, timeout=timeout)
+        done = await connection.run(shlex.join(command), input=stdin, check=False, timeout=within)
     except TimeoutError as error:
-        raise SSHFailed(f"{command[0]} says nothing for {timeout:g} s") from error
+        raise SSHFailed(f"{command[0]} says nothing for {within:g} s") from error
     stdout, stderr = (str(text or "").strip()[-_SHOWN:] for text in (done.stdout, done.stderr))
     return _Done(-1 if done.exit_status is None else done.exit_status, stdout, stderr)
 

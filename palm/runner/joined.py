@@ -46,9 +46,7 @@ class Joined(msgspec.Struct, kw_only=True):
     @property
     def config(self) -> NodeConfig:
         """What the machine is as a node."""
-        return NodeConfig(
-            self.node, self.address, self.cores, self.ports, self.labels, self.allow
-        )
+        return NodeConfig(self.node, self.address, self.cores, self.ports, self.labels, self.allow)
 
     def client(self, retry: float = 0.0) -> RegistryClient:
         """Return a client of the registry, which is known by its certificate."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from palm.spec.component import Code, CodeFile, ComponentSpec
+from palm.spec.component import Code, ComponentSpec
 
 __all__ = [
     "MAX_FILE",

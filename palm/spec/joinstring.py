@@ -1,4 +1,4 @@
-"""The text by which a machine becomes a node: where the registry is, how to know it, a secret. Pure."""
+"""The text by which a machine becomes a node: where its registry is, and a secret. Pure."""
 
 from __future__ import annotations
 

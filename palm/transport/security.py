@@ -256,7 +256,9 @@ def parse_key(data: bytes, what: str, folder: Path | None = None) -> RoleKey:
         raise ConfigError(
             f"{what} is not a key file: {error}",
             hint=f"stop the components, remove the folder {folder} and start them again; "
-            "new keys are made" if folder else None,
+            "new keys are made"
+            if folder
+            else None,
         ) from error
     return key
 

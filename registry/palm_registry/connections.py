@@ -15,8 +15,9 @@ __all__ = ["Connection", "Connections", "Principal"]
 class Principal:
     """Who asks: by which token, of which user, and for which cluster only ("": all of the user).
 
-    ``node`` is the only node that it is, "" for any. ``token`` is its name, ``digest`` its hash. For browsers, ``session`` is the hash of theirs
-    and ``xsrf`` what they must send with each change; both are "" for tokens.
+    ``node`` is the only node that it may be, "" for any. ``token`` is its name, ``digest`` its
+    hash. For browsers, ``session`` is the hash of theirs and ``xsrf`` what they must send with
+    each change; both are "" for tokens.
     """
 
     token: str

@@ -46,7 +46,9 @@ def spec_of(project: Path, **fields: bool) -> ComponentSpec:
     return ComponentSpec(name="foo", script=script, cwd=cwd, code=code, **fields)
 
 
-def test_on_the_machine_that_has_the_files_nothing_is_copied(project: Path, palm_home: Path) -> None:
+def test_on_the_machine_that_has_the_files_nothing_is_copied(
+    project: Path, palm_home: Path
+) -> None:
     spec, shelf = spec_of(project), Shelf(project)
     folders = CodeFolders(palm_home / "code", shelf)
     assert folders.prepare(spec) == spec

@@ -39,6 +39,15 @@ def missing_node() -> str | None:
     return None
 
 
+def missing_sshd() -> str | None:
+    """Why no SSH server can be started, or None."""
+    if importlib.util.find_spec("asyncssh") is None:
+        return "asyncssh is not installed (pip install asyncssh)"
+    if not Path("/usr/sbin/sshd").exists() or shutil.which("ssh-keygen") is None:
+        return "there is no sshd (apt-get install openssh-server openssh-client)"
+    return None
+
+
 def missing_root() -> str | None:
     """Why this process cannot act as another user, or None."""
     return None if os.geteuid() == 0 else "it acts as another user, which needs root"
@@ -91,6 +100,7 @@ REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "node": missing_node,
     "postgres": missing_postgres,
     "root": missing_root,
+    "sshd": missing_sshd,
     "tmpfs": missing_tmpfs,
 }
 

@@ -84,7 +84,9 @@ def _invited(cluster: Cluster, python: Python, arguments: Namespace) -> str:
 
 def _wait(cluster: Cluster, node: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
-    while not any(each.name == node and each.alive for each in cluster.registry.nodes(cluster.name)):
+    while not any(
+        each.name == node and each.alive for each in cluster.registry.nodes(cluster.name)
+    ):
         if time.monotonic() > deadline:
             text = f"the runner was started, but is no node of {cluster.name!r} after {timeout:g} s"
             raise CommandFailed(text, NOT_READY)

@@ -138,9 +138,7 @@ def _accept(folders: Folders, found: JoinString, arguments: Namespace) -> Joined
     """Trade a join string for a token, and keep what is needed to go on."""
     config = _config(arguments)
     name = config.name or found.node or node_name()
-    with closing(
-        RegistryClient(found.url, "", retry=0.0, fingerprint=found.fingerprint)
-    ) as client:
+    with closing(RegistryClient(found.url, "", retry=0.0, fingerprint=found.fingerprint)) as client:
         accepted = client.accept(found.secret, name)
     joined = Joined(
         cluster=accepted.cluster, node=accepted.node, url=found.url, token=accepted.token,

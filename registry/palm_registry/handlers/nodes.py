@@ -46,7 +46,9 @@ class Node(Base):
     scopes = {"DELETE": "runner"}
 
     @describes(
-        Query("now", "1: whatever is said by its token ends at once, and not after a minute", "flag"),
+        Query(
+            "now", "1: whatever is said by its token ends at once, and not after a minute", "flag"
+        ),
         summary="Let a node go; the token that is for it alone is good no more.",
     )
     async def delete(self, key: str, node: str) -> None:

@@ -283,9 +283,7 @@ def _is_same(one: ConfigFile, other: ConfigFile) -> bool:
     return (one.text, one.folder) == (other.text, other.folder) and next(codes) == next(codes)
 
 
-def _kept(
-    force: ConfigFile | None, file: ConfigFile, config: ClusterConfig
-) -> dict[str, Code]:
+def _kept(force: ConfigFile | None, file: ConfigFile, config: ClusterConfig) -> dict[str, Code]:
     """The code in force, of components that can go on with it: the text alone has changed."""
     if force is None or force.folder != file.folder:
         return {}
