@@ -25,7 +25,7 @@ _COMMANDS = {
     name: f"palm.cli.commands.{name.replace('-', '_')}"
     for name in (
         "apply", "check", "completion", "dead-letters", "diff", "doctor", "down", "events", "exec",
-        "gateway", "gc", "history", "hub", "job", "jobs", "logs", "master", "nodes", "ps",
+        "gateway", "gc", "history", "hub", "job", "jobs", "keys", "logs", "master", "nodes", "ps",
         "registry", "restart", "rollback", "runner", "scale", "start", "status", "stop", "tap",
         "token", "top", "ui", "up", "user", "version", "worker",
     )
@@ -34,8 +34,8 @@ _COMMANDS["import"] = "palm.cli.commands.importing"  # a module cannot have the 
 _COMMANDS["signal"] = "palm.cli.commands.signal_"  # nor that of a module of Python's
 #: About a cluster that is there; the others begin something, or are about no cluster.
 _ABOUT_WHAT_RUNS = (
-    "dead-letters", "diff", "down", "events", "exec", "gateway", "history", "job", "jobs", "logs",
-    "nodes", "ps", "restart", "rollback", "scale", "signal", "start", "status", "stop", "tap",
+    "dead-letters", "diff", "down", "events", "exec", "gateway", "history", "job", "jobs", "keys",
+    "logs", "nodes", "ps", "restart", "rollback", "scale", "signal", "start", "status", "stop", "tap",
     "top",
 )  # fmt: skip
 

@@ -121,6 +121,7 @@ _COMMANDS: dict[str, tuple[Callable[[Tree], None], str]] = {
     "registry": (registry.add_registry, "shell"),
     "token": (registry.add_token, "shell"),
     "user": (registry.add_user, "shell"),
+    "keys": (clusters.add_keys, "shell"),
     "doctor": (upkeep.add_doctor, "shell"),
     "gc": (upkeep.add_gc, "shell"),
     "completion": (upkeep.add_completion, "shell"),

@@ -21,7 +21,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "jobs", "dead-letters",
     ),
     "administer": (
-        "doctor", "gc", "registry", "runner", "token", "user", "import", "completion", "version",
+        "doctor", "gc", "registry", "runner", "token", "user", "keys", "import", "completion", "version",
     ),
 }  # fmt: skip
 
@@ -54,6 +54,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "palm job foo.add --item '[1, 2]'",
     ),
     "jobs": ("palm jobs list", "palm jobs cancel 6f1c"),
+    "keys": ("palm keys rotate", "palm keys rotate --overlap 0"),
     "logs": (
         "palm logs foo -n 20",
         "palm logs foo-worker -f",

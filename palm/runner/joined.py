@@ -137,13 +137,13 @@ class GivenKeys:
             if not _ROLE.fullmatch(key.role):
                 raise ConfigError(f"the registry gave a key for {key.role[:40]!r}")
             parse_key(key.text.encode(), f"the key of the role {key.role}")
-        # Those of before first: a reader finds the old ones at every moment, or both.
-        for key in sorted(keys, key=lambda each: not each.role.endswith(".before")):
-            privatefile.replace(self._folders.keys / f"{key.role}.json", key.text.encode())
-        given = {f"{key.role}.json" for key in keys}
-        for path in self._folders.keys.glob("*.json"):
-            if path.name not in given:
-                path.unlink(missing_ok=True)
+        with privatefile.locked(self._folders.keys / ".lock"):
+            for key in keys:
+                privatefile.replace(self._folders.keys / f"{key.role}.json", key.text.encode())
+            given = {f"{key.role}.json" for key in keys}
+            for path in self._folders.keys.glob("*.json"):
+                if path.name not in given:
+                    path.unlink(missing_ok=True)
 
     def check_free(self, keys: list[KeyFile]) -> None:
         """Refuse to take the place of the keys of another cluster of the same name."""

@@ -13,10 +13,12 @@ RFC 27 (ZAP 1.0), RFC 26 (CurveZMQ).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import stat
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -36,10 +38,12 @@ __all__ = [
     "check_libzmq",
     "ensure_keys",
     "is_listening",
+    "keys_to_try",
     "libzmq_version",
     "load_key",
     "parse_key",
     "read_keyring",
+    "rotate_keys",
     "secure_connect",
     "secure_ipc_bind",
     "secure_tcp_bind",
@@ -49,6 +53,9 @@ ROLES = ("owner", "client", "worker")
 
 CURVE_DOMAIN = b"palm"
 IPC_DOMAIN = b"palm-ipc"
+
+#: Seconds between two looks at the key files for a key that is not known.
+LOOK_AGAIN = 0.2
 
 _ZAP_ADDRESS = "inproc://zeromq.zap.01"
 
@@ -182,8 +189,12 @@ def is_listening(path: Path) -> bool:
 # -- keys -------------------------------------------------------------------------------------
 
 
-class RoleKey(msgspec.Struct, frozen=True):
-    """The key pair of one role, and the public key of the servers it may talk to (z85 text)."""
+class RoleKey(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The key pair of one role, and the public key of the servers it may talk to (z85 text).
+
+    ``expires`` is until when the pair is good beside another one that has taken its place, in
+    seconds since the epoch, 0: for ever. ``folder`` is where it was read.
+    """
 
     schema: int
     role: str
@@ -191,24 +202,37 @@ class RoleKey(msgspec.Struct, frozen=True):
     curve_secretkey: str
     server_publickey: str
     created: str
+    expires: float = 0.0
+    folder: str = ""
 
     def __repr__(self) -> str:
         return f"<RoleKey {self.role} {self.curve_publickey}>"  # a repr ends up in logs
 
 
 class Keyring(msgspec.Struct, frozen=True):
-    """All keys of a cluster. The owner's pair is also that of its servers."""
+    """All keys of a cluster. The owner's pair is also that of its servers.
+
+    ``before`` are those of before the latest change, which are good for a while.
+    """
 
     owner: RoleKey
     client: RoleKey
     worker: RoleKey
+    before: tuple[RoleKey, ...] = ()
 
-    def user_id_of(self, public_key: str) -> str | None:
-        """Return the role whose key `public_key` (z85) is, None for a stranger's."""
-        for key in (self.owner, self.client, self.worker):
-            if key.curve_publickey == public_key:
+    def user_id_of(self, public_key: str, now: float) -> str | None:
+        """Return the role whose key `public_key` (z85) is, None for a stranger's.
+
+        `now` is in seconds since the epoch.
+        """
+        for key in (self.owner, self.client, self.worker, *self.before):
+            if key.curve_publickey == public_key and not 0 < key.expires <= now:
                 return key.role
         return None
+
+    def again(self) -> Keyring:
+        """Return the keys as they are now: they may have been changed since they were read."""
+        return ensure_keys(Path(self.owner.folder)) if self.owner.folder else self
 
 
 def ensure_keys(folder: Path) -> Keyring:
@@ -224,7 +248,8 @@ def ensure_keys(folder: Path) -> Keyring:
         A key file is damaged, or cannot be written.
     """
     if all((folder / f"{role}.json").exists() for role in ROLES):
-        return read_keyring(folder)
+        with contextlib.suppress(ConfigError):  # they may be being changed: then in turn
+            return read_keyring(folder)
     try:
         with privatefile.locked(folder / ".lock"):
             _make_missing(folder)
@@ -238,7 +263,9 @@ def ensure_keys(folder: Path) -> Keyring:
 
 def load_key(path: Path) -> RoleKey:
     """Read one key file; raise as `ensure_keys` does."""
-    return parse_key(privatefile.read(path, "key file", _MAX_KEY_FILE), str(path), path.parent)
+    data = privatefile.read(path, "key file", _MAX_KEY_FILE)
+    found = parse_key(data, str(path), path.parent)
+    return msgspec.structs.replace(found, folder=str(path.parent))
 
 
 def parse_key(data: bytes, what: str, folder: Path | None = None) -> RoleKey:
@@ -286,7 +313,44 @@ def read_keyring(folder: Path) -> Keyring:
                 hint=f"stop the components, remove the folder {folder} and start them again; "
                 "new keys are made",
             )
-    return Keyring(owner, client, worker)
+    before = tuple(_load_before(folder))
+    return Keyring(owner, client, worker, before)
+
+
+def _load_before(folder: Path) -> Iterator[RoleKey]:
+    for role in ROLES:
+        path = folder / f"{role}.before.json"
+        if path.exists():
+            yield load_key(path)
+
+
+def rotate_keys(folder: Path, overlap: float) -> Keyring:
+    """Put new keys in the place of those in `folder`, which are good for `overlap` seconds more.
+
+    Nothing that runs has to be told: who is asked for a key that it does not know, and who is
+    refused, looks at the files again. Raises as `ensure_keys` does.
+    """
+    ensure_keys(folder)
+    with privatefile.locked(folder / ".lock"):
+        old = read_keyring(folder)
+        server = ""
+        for key in (old.owner, old.client, old.worker):
+            fresh = _new_key(key.role, server)
+            server = server or fresh.curve_publickey
+            last = msgspec.structs.replace(key, expires=time.time() + overlap, folder="")
+            privatefile.replace(folder / f"{key.role}.before.json", msgspec.json.encode(last))
+            privatefile.replace(folder / f"{key.role}.json", msgspec.json.encode(fresh))
+        return read_keyring(folder)
+
+
+def keys_to_try(key: RoleKey) -> list[RoleKey]:
+    """Return the keys of a role by which a server may let us in: the newest, then those before."""
+    found = []
+    for name in (f"{key.role}.json", f"{key.role}.before.json") if key.folder else ():
+        with contextlib.suppress(AuthenticationError, ConfigError):
+            found.append(load_key(Path(key.folder, name)))
+    found.append(key)
+    return [each for at, each in enumerate(found) if each not in found[:at]]
 
 
 def _make_missing(folder: Path) -> None:
@@ -319,6 +383,7 @@ class ZapHandler:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], keyring: Keyring) -> None:
         self._context = context
         self._keyring = keyring
+        self._looked = -math.inf
         self._uid = os.geteuid()
         self._thread: threading.Thread | None = None
         self._wake = -1
@@ -392,7 +457,13 @@ class ZapHandler:
     def _judge_key(self, peer: str, credentials: list[bytes]) -> tuple[str | None, str]:
         if len(credentials) != 1 or len(credentials[0]) != 32:
             return None, f"no key from {peer}"
-        user = self._keyring.user_id_of(z85.encode(credentials[0]).decode())
+        public_key = z85.encode(credentials[0]).decode()
+        user = self._keyring.user_id_of(public_key, time.time())
+        if user is None and time.monotonic() - self._looked >= LOOK_AGAIN:
+            self._looked = time.monotonic()
+            with contextlib.suppress(AuthenticationError, ConfigError):
+                self._keyring = self._keyring.again()
+            user = self._keyring.user_id_of(public_key, time.time())
         return user, "" if user else f"unknown key from {peer}"
 
     def _judge_ipc(self, peer: str) -> tuple[str | None, str]:

@@ -30,6 +30,7 @@ from palm.transport.monitored import Monitored
 from palm.transport.security import (
     Keyring,
     RoleKey,
+    keys_to_try,
     ZapHandler,
     check_ipc_bind,
     check_ipc_server,
@@ -353,6 +354,8 @@ class ZmqConnector(_ZmqTransport):
         self._chunk = CHUNK_LOCAL
         self._endpoint: Endpoint | None = None
         self._server_key = ""
+        #: Which of the keys that may be good is tried, and how many were refused in a row.
+        self._choice = self._refused = 0
         self._again_at = math.inf
         self._again_in = COME_BACK[0]
         let_go_in_children(self)
@@ -368,7 +371,8 @@ class ZmqConnector(_ZmqTransport):
         _set_heartbeat(socket, endpoint.is_local)
         self._chunk = CHUNK_LOCAL if endpoint.is_local else CHUNK_REMOTE
         if endpoint.scheme == "tcp":
-            secure_connect(socket, self._key, server_key)
+            keys = keys_to_try(self._key)
+            secure_connect(socket, keys[self._choice % len(keys)], server_key)
         else:
             check_ipc_server(Path(endpoint.path))
         self._endpoint, self._server_key = endpoint, server_key
@@ -469,6 +473,7 @@ class ZmqConnector(_ZmqTransport):
         for event, _ in dealer.read_monitor():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._failures, self._up, failed = 0, True, False
+                self._refused = 0
                 events.append(Up())
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 events.append(Denied(f"{self._endpoint} refuses our {self._key.role} key"))
@@ -484,7 +489,18 @@ class ZmqConnector(_ZmqTransport):
                     "(it may belong to another user, or to another cluster)"
                 )
             )
+        if any(isinstance(event, Denied) for event in events) and self._has_other_keys():
+            return [event for event in events if not isinstance(event, Denied)]
         return events
+
+    def _has_other_keys(self) -> bool:
+        """Go on with other keys, if there are some: they may have been changed meanwhile."""
+        self._refused += 1
+        self._choice += 1
+        if self._server_key or self._refused >= len(keys_to_try(self._key)):
+            return False
+        self._again_at = time.monotonic()
+        return True
 
     def _is_another(self) -> bool:
         """Count a failed handshake; return whether the server must be another one.

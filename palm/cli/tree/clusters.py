@@ -11,6 +11,7 @@ from palm.cli.tree.upkeep import add_installation, check_installation
 __all__ = [
     "add_attach",
     "add_down",
+    "add_keys",
     "add_nodes",
     "add_restart",
     "add_runner",
@@ -159,6 +160,21 @@ def _add_node_options(parser: Parser) -> None:
     parser.add_argument(
         "--ports", metavar="FIRST-LAST", default="", help="ports for sockets of components"
     )
+
+
+def add_keys(tree: Tree) -> None:
+    """``palm keys``."""
+    actions = tree.actions(tree.add("keys", "give a cluster new keys while it runs"))
+    each = actions.add("rotate", "make new keys, and start what has the old ones again, in turn")
+    each.add_argument(
+        "--overlap", metavar="TIME", type=read_duration, default="1h",
+        help="how long those of before are good, too: 10m, 1h (default); 0: no more from now on",
+    )  # fmt: skip
+    each.add_argument(
+        "--no-restart", action="store_true",
+        help="leave what runs with the keys that it has, until it is started again",
+    )  # fmt: skip
+    add_timeout(each, 60.0, "in which each component must be ready again")
 
 
 def add_stop(tree: Tree) -> None:
