@@ -220,7 +220,7 @@ class Keyring(msgspec.Struct, frozen=True):
     worker: RoleKey
     before: tuple[RoleKey, ...] = ()
 
-    def user_id_of(self, public_key: str, now: float) -> str | None:
+    def user_id_of(self, public_key: str, now: float = 0.0) -> str | None:
         """Return the role whose key `public_key` (z85) is, None for a stranger's.
 
         `now` is in seconds since the epoch.

@@ -30,11 +30,11 @@ from palm.transport.monitored import Monitored
 from palm.transport.security import (
     Keyring,
     RoleKey,
-    keys_to_try,
     ZapHandler,
     check_ipc_bind,
     check_ipc_server,
     check_libzmq,
+    keys_to_try,
     secure_connect,
     secure_ipc_bind,
     secure_tcp_bind,
@@ -354,8 +354,8 @@ class ZmqConnector(_ZmqTransport):
         self._chunk = CHUNK_LOCAL
         self._endpoint: Endpoint | None = None
         self._server_key = ""
-        #: Which of the keys that may be good is tried, and how many were refused in a row.
-        self._choice = self._refused = 0
+        #: Public keys, ours and the server's, that were tried since the last success.
+        self._tried: list[tuple[str, str]] = []
         self._again_at = math.inf
         self._again_in = COME_BACK[0]
         let_go_in_children(self)
@@ -371,8 +371,7 @@ class ZmqConnector(_ZmqTransport):
         _set_heartbeat(socket, endpoint.is_local)
         self._chunk = CHUNK_LOCAL if endpoint.is_local else CHUNK_REMOTE
         if endpoint.scheme == "tcp":
-            keys = keys_to_try(self._key)
-            secure_connect(socket, keys[self._choice % len(keys)], server_key)
+            secure_connect(socket, self._next_key(), server_key)
         else:
             check_ipc_server(Path(endpoint.path))
         self._endpoint, self._server_key = endpoint, server_key
@@ -473,7 +472,7 @@ class ZmqConnector(_ZmqTransport):
         for event, _ in dealer.read_monitor():
             if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 self._failures, self._up, failed = 0, True, False
-                self._refused = 0
+                del self._tried[:-1]
                 events.append(Up())
             elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 events.append(Denied(f"{self._endpoint} refuses our {self._key.role} key"))
@@ -493,11 +492,21 @@ class ZmqConnector(_ZmqTransport):
             return [event for event in events if not isinstance(event, Denied)]
         return events
 
+    def _untried(self) -> list[RoleKey]:
+        """Return the keys that may be good; they may have been changed since the last look."""
+        return [key for key in keys_to_try(self._key) if _names(key) not in self._tried]
+
+    def _next_key(self) -> RoleKey:
+        untried = self._untried()
+        if not untried:
+            self._tried.clear()
+        key = untried[0] if untried else keys_to_try(self._key)[0]
+        self._tried.append(_names(key))
+        return key
+
     def _has_other_keys(self) -> bool:
-        """Go on with other keys, if there are some: they may have been changed meanwhile."""
-        self._refused += 1
-        self._choice += 1
-        if self._server_key or self._refused >= len(keys_to_try(self._key)):
+        """Go on with other keys, if there are some that were not refused yet."""
+        if not self._untried():
             return False
         self._again_at = time.monotonic()
         return True
@@ -512,6 +521,10 @@ class ZmqConnector(_ZmqTransport):
         self._failed_at = now
         self._failures = self._failures + 1 if quick else 1
         return self._failures == MAX_HANDSHAKES
+
+
+def _names(key: RoleKey) -> tuple[str, str]:
+    return key.curve_publickey, key.server_publickey
 
 
 def _set_heartbeat(socket: zmq.Socket[Any], local: bool) -> None:

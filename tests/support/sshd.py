@@ -75,4 +75,3 @@ class Sshd:
         if self.process is not None:
             self.process.terminate()
             self.process.wait(10)
-
