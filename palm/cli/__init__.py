@@ -35,8 +35,8 @@ _COMMANDS["signal"] = "palm.cli.commands.signal_"  # nor that of a module of Pyt
 #: About a cluster that is there; the others begin something, or are about no cluster.
 _ABOUT_WHAT_RUNS = (
     "dead-letters", "diff", "down", "events", "exec", "gateway", "history", "job", "jobs", "keys",
-    "logs", "nodes", "ps", "restart", "rollback", "scale", "signal", "start", "status", "stop", "tap",
-    "top",
+    "logs", "nodes", "ps", "restart", "rollback", "scale", "signal", "start", "status", "stop",
+    "tap", "top",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "jobs", "dead-letters",
     ),
     "administer": (
-        "doctor", "gc", "registry", "runner", "token", "user", "keys", "import", "completion", "version",
+        "doctor", "gc", "registry", "runner", "token", "user", "keys", "import", "completion",
+        "version",
     ),
 }  # fmt: skip
 

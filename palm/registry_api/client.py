@@ -10,7 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from urllib.parse import SplitResult, quote, urlencode, urlsplit
 
@@ -402,6 +402,19 @@ class RegistryClient:
         """Return the keys of the cluster's components, for a node of it."""
         path = _of(key, "nodes", node, "keys")
         return self._call("POST", path, list[schema.KeyFile], repeat=True)
+
+    def renew_token(self, key: str, node: str) -> str:
+        """Return another token for the node that we are; ours is good for a minute more."""
+        path = _of(key, "nodes", node, "token")
+        return self._call("POST", path, schema.NodeAccepted).token
+
+    def use_token(self, token: str) -> None:
+        """Go on with another token, from the next call on."""
+        with self._lock:
+            self._site = replace(self._site, token=token)
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
 
     def keys_changed(self, key: str) -> None:
         """Have the nodes of a cluster told that its keys are other ones."""

@@ -18,7 +18,7 @@ from palm.spec.node import NodeConfig
 from palm.transport import privatefile
 from palm.transport.security import load_key, parse_key
 
-__all__ = ["GivenKeys", "Joined", "forget_joined", "read_joined", "write_joined"]
+__all__ = ["GivenKeys", "Joined", "forget_joined", "read_joined", "renew_joined", "write_joined"]
 
 _MAX_FILE = 64 * 1024
 _ROLE = re.compile(r"[a-z]{1,32}(\.before)?")
@@ -98,12 +98,29 @@ def _path(folders: Folders, node: str) -> Path:
     return folders.keys.parent / f"joined-{node}.json"
 
 
-class GivenKeys:
-    """The keys of a cluster, as its registry hands them to a node."""
+def renew_joined(folders: Folders, client: RegistryClient, joined: Joined) -> None:
+    """Let a node go on with another token, which is written down before it is used."""
+    token = client.renew_token(joined.cluster, joined.node)
+    write_joined(folders, msgspec.structs.replace(joined, token=token))
+    client.use_token(token)
 
-    def __init__(self, folders: Folders, ask: Callable[[], list[KeyFile]]) -> None:
+
+class GivenKeys:
+    """The keys of a cluster, as its registry hands them to a node.
+
+    ``ask`` has the registry hand them over, ``renew`` is called once they are other ones: then the
+    token of the node is to be another, too.
+    """
+
+    def __init__(
+        self,
+        folders: Folders,
+        ask: Callable[[], list[KeyFile]],
+        renew: Callable[[], object] = lambda: None,
+    ) -> None:
         self._folders = folders
         self._ask = ask
+        self._renew = renew
         self._wanted = ""
 
     def follow(self, digest: str) -> None:
@@ -112,7 +129,10 @@ class GivenKeys:
         if not self._wanted or self._wanted == self.digest():
             return
         try:
+            had = bool(self.digest())
             self.install(self._ask())
+            if had:
+                self._renew()
         except PalmError as error:
             _log.warning("the keys of the cluster cannot be had for now: %s", error)
         else:

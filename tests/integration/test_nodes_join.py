@@ -174,6 +174,18 @@ def test_47_a_join_string_is_good_once_and_another_certificate_is_none(far: Far)
     assert far.names() == ["far"]
     begun = far.client.nodes("default")[0]
     assert begun.alive
+    # Other keys, and another token, while it runs.
+    file = far.home / "far/state/default/joined-far.json"
+    token = json.loads(file.read_text())["token"]
+    far.shell.palm("keys", "rotate")
+    ours, theirs = (far.home / where / "default/keys" for where in ("state", "far/state"))
+    assert eventually(
+        lambda: (
+            [(p.name, p.read_text()) for p in sorted(theirs.glob("*.json"))]
+            == [(p.name, p.read_text()) for p in sorted(ours.glob("*.json"))]
+        )
+    )
+    assert eventually(lambda: json.loads(file.read_text())["token"] != token)
     far.shell.palm("nodes", "remove", "far", "--now", "--yes")
     assert eventually(far.is_gone)
     assert node_name() not in far.names()

@@ -191,6 +191,28 @@ def test_47_a_node_that_goes_by_itself_may_come_back(
     assert next(each for each in client.tokens() if each.node == "far").expires is None
 
 
+def test_47_a_node_renews_its_token_and_nobody_does_it_for_another(
+    client: RegistryClient, registry: RegistryThread
+) -> None:
+    accepted = let_in(client, registry)
+    with anybody(registry, accepted.token) as runner:
+        node = Runner(runner, "c", "far").join()
+        token = runner.renew_token("c", "far")
+        node.beat()  # the one of before is good for a while
+        runner.use_token(token)
+        node.beat()
+        with pytest.raises(Refused) as caught:
+            runner.renew_token("c", "near")
+        assert caught.value.code == "node"
+    with pytest.raises(Refused) as caught:
+        client.renew_token("c", "far")
+    assert caught.value.code == "no-node-token"
+    ends = {t.expires is None for t in client.tokens() if t.node == "far"}
+    assert ends == {True, False}
+    client.leave("c", "far", now=True)
+    assert not [t for t in client.tokens() if t.node == "far"]
+
+
 def test_another_certificate_than_that_of_the_join_string_is_not_talked_to(
     palm_home: Path, database_url: str
 ) -> None:

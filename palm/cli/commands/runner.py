@@ -18,7 +18,7 @@ from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.forking import ForkServer
-from palm.runner.joined import GivenKeys, Joined, forget_joined
+from palm.runner.joined import GivenKeys, Joined, forget_joined, renew_joined
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runtime.folders import Folders
@@ -73,7 +73,11 @@ def be_runner(
 
 
 def _given_keys(folders: Folders, client: RegistryClient, joined: Joined) -> GivenKeys:
-    return GivenKeys(folders, lambda: client.node_keys(joined.cluster, joined.node))
+    return GivenKeys(
+        folders,
+        lambda: client.node_keys(joined.cluster, joined.node),
+        lambda: renew_joined(folders, client, joined),
+    )
 
 
 def node_config(arguments: Namespace) -> NodeConfig:

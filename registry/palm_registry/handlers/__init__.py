@@ -62,6 +62,7 @@ ROUTES: list[tuple[str, Any]] = [
     (_NODE, nodes.Node),
     (rf"{_NODE}/heartbeat", nodes.Heartbeat),
     (rf"{_NODE}/keys", nodes.NodeKeys),
+    (rf"{_NODE}/token", nodes.NodeToken),
     (rf"{_CLUSTER}/keys", nodes.Keys),
     (rf"{_CLUSTER}/invitations", nodes.Invitations),
     (r"api/join", nodes.Join),

@@ -9,7 +9,7 @@ from palm_registry.description import Query, describes
 from palm_registry.failures import NotFound, Unauthorised
 from palm_registry.handlers.base import MAX_NAME, Base, Context
 
-__all__ = ["Heartbeat", "Invitations", "Join", "Keys", "Node", "NodeKeys", "Nodes"]
+__all__ = ["Heartbeat", "Invitations", "Join", "Keys", "Node", "NodeKeys", "NodeToken", "Nodes"]
 
 #: Bytes of a request to join.
 _JOIN = 4096
@@ -137,6 +137,22 @@ class NodeKeys(Base):
     async def post(self, key: str, node: str) -> None:
         """Hand them over."""
         self.answer(await self.context.invitations.keys(key))
+
+
+class NodeToken(Base):
+    """The token of a node."""
+
+    scopes = {"POST": "runner"}
+
+    @describes(
+        reply=schema.NodeAccepted,
+        status=201,
+        errors=(409,),
+        summary="Give a node another token in the place of the one by which it asks.",
+    )
+    async def post(self, key: str, node: str) -> None:
+        """Give it one; that of before is good for a minute more."""
+        self.answer(await self.context.invitations.renew(key, node, self.principal), 201)
 
 
 class Keys(Base):

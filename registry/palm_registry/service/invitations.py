@@ -6,6 +6,8 @@ import secrets
 import time
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from palm.errors import ConfigError
 from palm.registry_api.schema import InvitationCreate, KeyFile, NodeAccept, NodeAccepted
 from palm.spec.names import check_name
@@ -123,6 +125,36 @@ class Invitations:
     def keys_of(self, cluster: str, owner: str) -> list[KeyFile]:
         """Return the keys of a cluster's components; only those of our own user are here."""
         return self._core.keys.read(cluster) if owner == OWNER else []
+
+    async def renew(self, key: str, node: str, by: Principal) -> NodeAccepted:
+        """Return another token of a node; the one that it has is good for a minute more.
+
+        Raises
+        ------
+        Conflict
+            Whoever asks has no token of this node.
+        """
+        if by.node != node:
+            text = "only the token of a node can be renewed, by the node itself"
+            raise Conflict("no-node-token", text, "palm nodes join-string makes a node have one")
+        old = [row for row in self._of_node(str(key), node) if row.hash == by.digest]
+        token, end = f"{PREFIX}{secrets.token_urlsafe(32)}", time.time() + DRAIN
+        row = replace(
+            old[0],
+            hash=digest_of(token),
+            name=f"node-{node[:48]}-{secrets.token_hex(4)}",
+            created=time.time(),
+            used=None,
+        )
+
+        def write(connection: Connection) -> None:
+            token_rows.add_token(connection, row)
+            token_rows.limit_token(connection, by.digest, end)
+
+        await self._core.database.write(write)
+        self._access.admit(row)
+        self._access.limit(by.digest, end)
+        return NodeAccepted(cluster=row.cluster, node=node, token=token)
 
     async def keys(self, key: str) -> list[KeyFile]:
         """Return the keys of a cluster's components, for one of its nodes."""
