@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from palm.clusters.code import code_of
+from palm.clusters.code import code_of, code_of_target
+from palm.clusters.declaration import Declaration
+from palm.clusters.source import CellSource
 from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused
 from palm.registry_api.schema import ErrorDetail
 from palm.runner.code import CodeFolders
+from palm.runtime.folders import Folders
 from palm.spec.component import Code, CodeFile, ComponentSpec
 
 
@@ -141,3 +144,22 @@ def test_what_nothing_runs_any_more_is_removed(project: Path, palm_home: Path) -
     assert os.path.exists(laid.script)
     folders.keep()
     assert not list((palm_home / "code").iterdir())
+
+
+def test_a_cell_travels_and_what_is_pushed_does_not(palm_home: Path) -> None:
+    folders = Folders.find()
+    cell = CellSource("def double(x):\n    return factor * x\n", "<cell>", b"pickled")
+    declared = Declaration("worker", "w", cell, node="far")
+    spec = declared.spec(folders, "somebody", {})
+    spec.code = code_of_target(declared, spec, folders.cells)
+    assert spec.code is not None
+    assert [Path(path).suffix for path in spec.code.files] == [".py"]
+    shelf = Shelf(folders.cells)
+    for path in folders.cells.iterdir():
+        path.unlink()
+    spec.code.place = "of another machine"
+    laid = CodeFolders(palm_home / "code", shelf).prepare(spec)
+    source = Path(laid.argv[4])
+    assert source.is_relative_to(palm_home / "code")
+    assert source.read_text() == cell.source
+    assert laid.cwd == str(source.parent)
