@@ -115,6 +115,7 @@ LIGHT = {"zmq", "msgspec"}
 #: Imported inside functions, since few need it and it is slow to load -> the modules that do so.
 LATE: dict[str, tuple[str, ...]] = {
     "IPython": ("palm_jupyter.completion",),
+    "asyncssh": ("palm.engines.ssh",),
     "cryptography": ("palm_registry.certificate",),
     "jupyter_client": ("palm.cli.kernels",),
     "pyarrow": ("palm.cli.items",),
