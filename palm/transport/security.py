@@ -38,12 +38,11 @@ __all__ = [
     "check_libzmq",
     "ensure_keys",
     "is_listening",
-    "keys_to_try",
     "libzmq_version",
     "load_key",
+    "new_key",
     "parse_key",
     "read_keyring",
-    "rotate_keys",
     "secure_connect",
     "secure_ipc_bind",
     "secure_tcp_bind",
@@ -324,35 +323,6 @@ def _load_before(folder: Path) -> Iterator[RoleKey]:
             yield load_key(path)
 
 
-def rotate_keys(folder: Path, overlap: float) -> Keyring:
-    """Put new keys in the place of those in `folder`, which are good for `overlap` seconds more.
-
-    Nothing that runs has to be told: who is asked for a key that it does not know, and who is
-    refused, looks at the files again. Raises as `ensure_keys` does.
-    """
-    ensure_keys(folder)
-    with privatefile.locked(folder / ".lock"):
-        old = read_keyring(folder)
-        server = ""
-        for key in (old.owner, old.client, old.worker):
-            fresh = _new_key(key.role, server)
-            server = server or fresh.curve_publickey
-            last = msgspec.structs.replace(key, expires=time.time() + overlap, folder="")
-            privatefile.replace(folder / f"{key.role}.before.json", msgspec.json.encode(last))
-            privatefile.replace(folder / f"{key.role}.json", msgspec.json.encode(fresh))
-        return read_keyring(folder)
-
-
-def keys_to_try(key: RoleKey) -> list[RoleKey]:
-    """Return the keys of a role by which a server may let us in: the newest, then those before."""
-    found = []
-    for name in (f"{key.role}.json", f"{key.role}.before.json") if key.folder else ():
-        with contextlib.suppress(AuthenticationError, ConfigError):
-            found.append(load_key(Path(key.folder, name)))
-    found.append(key)
-    return [each for at, each in enumerate(found) if each not in found[:at]]
-
-
 def _make_missing(folder: Path) -> None:
     for leftover in folder.glob(".*.tmp"):  # of a process that died; nobody else holds the lock
         leftover.unlink(missing_ok=True)
@@ -360,11 +330,12 @@ def _make_missing(folder: Path) -> None:
     for role in ROLES:
         path = folder / f"{role}.json"
         if not path.exists():
-            privatefile.create(path, msgspec.json.encode(_new_key(role, server)))
+            privatefile.create(path, msgspec.json.encode(new_key(role, server)))
         server = server or load_key(path).curve_publickey
 
 
-def _new_key(role: str, server: str) -> RoleKey:
+def new_key(role: str, server: str) -> RoleKey:
+    """Return a new pair of a role; `server` is the public key of its servers, "" for its own."""
     public, secret = (part.decode() for part in zmq.curve_keypair())
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return RoleKey(1, role, public, secret, server or public, created)

@@ -27,6 +27,7 @@ from palm.transport.base import Arrived, Buffer, Denied, Down, Full, Gone, Trans
 from palm.transport.descriptors import Gate, Overflow, backlog, cut
 from palm.transport.forks import let_go_in_children
 from palm.transport.monitored import Monitored
+from palm.transport.rotation import keys_to_try
 from palm.transport.security import (
     Keyring,
     RoleKey,
@@ -34,7 +35,6 @@ from palm.transport.security import (
     check_ipc_bind,
     check_ipc_server,
     check_libzmq,
-    keys_to_try,
     secure_connect,
     secure_ipc_bind,
     secure_tcp_bind,

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from palm.transport.security import ensure_keys, keys_to_try, read_keyring, rotate_keys
+from palm.transport.rotation import keys_to_try, rotate_keys
+from palm.transport.security import ensure_keys, read_keyring
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from palm.clusters import Cluster
 from palm.errors import ConfigError
 from palm.spec.component import SINGLE_ROLES
 from palm.spec.duration import parse_duration
-from palm.transport.security import rotate_keys
+from palm.transport.rotation import rotate_keys
 
 __all__ = ["run"]
 
