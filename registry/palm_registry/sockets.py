@@ -10,21 +10,19 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.sockets import NODE_PORT, named_sockets, socket_key
 from palm_registry.facts import Facts
 
-__all__ = ["mark_reached", "peers_elsewhere", "sockets_elsewhere"]
+__all__ = ["named_on", "peers_elsewhere", "sockets_elsewhere"]
 
 
-def mark_reached(facts: Facts, assignments: Iterable[Assignment]) -> None:
-    """Say in assignments which components have sockets that are named on other nodes."""
-    if len(facts.nodes) < 2:
-        return
+def named_on(facts: Facts) -> dict[str, set[str]]:
+    """Return on which nodes the sockets of each component are named by others."""
     named: dict[str, set[str]] = {}
+    if len(facts.nodes) < 2:
+        return named
     for row in facts.components.values():
         others = {socket.component for socket in named_sockets(row.spec)} - {row.spec.name}
         for name in others:
             named.setdefault(name, set()).update(_nodes_of(facts, row.spec))
-    for each in assignments:
-        here = facts.placements.get((each.spec.name, 0))
-        each.reached = bool(named.get(each.spec.name, set()) - {here})
+    return named
 
 
 def sockets_elsewhere(facts: Facts, assignments: Iterable[Assignment], node: str) -> dict[str, str]:
