@@ -27,8 +27,11 @@ class Plan:
     """
 
     generation: int
+    owner: str = ""
     alive: bool = True
     facts: Facts = field(default_factory=Facts)
+    #: What the runner of each node shows to be it.
+    sessions: Mapping[str, str] = field(default_factory=dict)
     #: Signals that nodes are to send.
     orders: Mapping[str, Sequence[SignalOrder]] = field(default_factory=dict)
 

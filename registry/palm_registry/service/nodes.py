@@ -22,6 +22,7 @@ from palm.spec.names import check_labels, check_name
 from palm.spec.node import MAX_CORES
 from palm_registry.facts import LIVING
 from palm_registry.failures import Gone, Invalid, NotFound
+from palm_registry.keys import owner_of
 from palm_registry.service.clusters import finish
 from palm_registry.service.core import (
     Core,
@@ -199,7 +200,9 @@ class NodeRules:
 
     async def check(self, key: str, node: str, session: str) -> None:
         """Refuse who is not the runner of a node, as `heartbeat` does."""
-        await self._core.database.read(lambda c: _check_current(c, key, node, session))
+        plan = await self._plans.now(key)
+        if plan.sessions.get(node) != session or owner_of(key) not in (None, plan.owner):
+            await self._core.database.read(lambda c: _check_current(c, key, node, session))
 
     async def sweep(self) -> None:
         """Note which nodes have become silent."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from palm_registry.failures import NotFound
@@ -12,6 +12,7 @@ from palm_registry.plans import Plan
 from palm_registry.service.core import Core, facts_of
 from palm_registry.service.signalling import open_orders
 from palm_registry.store import clusters as cluster_rows
+from palm_registry.store import nodes as node_rows
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -63,7 +64,9 @@ def _plan(connection: Connection, key: str) -> Plan:
     cluster = cluster_rows.get_cluster(connection, key)
     if cluster is None:
         raise NotFound("no-such-cluster", f"there is no cluster {key!r}", "stop all, and end")
-    if cluster.state != "alive":
-        return Plan(cluster.generation, alive=False)
+    sessions = node_rows.get_sessions(connection, key)
+    plan = Plan(cluster.generation, cluster.owner, cluster.state == "alive", sessions=sessions)
+    if not plan.alive:
+        return plan
     facts, orders = facts_of(connection, key), open_orders(connection, key)
-    return Plan(cluster.generation, facts=facts, orders=orders).prepare()
+    return replace(plan, facts=facts, orders=orders).prepare()
