@@ -30,6 +30,7 @@ from palm.errors import (
     JobError,
     PalmError,
 )
+from palm.naming import asking
 from palm.protocol import events
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
@@ -502,7 +503,7 @@ class Client:
         return Connection(
             ClientMachine(identity, connect_timeout),
             connector,
-            Dialer(folders, target, connector),
+            Dialer(folders, target, connector, asking(folders, "client")),
             {kind: _weakly(method) for kind, method in handlers.items()},
             _weakly(me(self._idle)),
             self.logger,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from palm.errors import ConnectTimeout, PalmError
+from palm.naming import asking
 from palm.protocol.effects import Log, Ready, Reconnect, Show, Stopped
 from palm.protocol.events import LookedUp, StopRequested
 from palm.protocol.link import Identity
@@ -83,7 +84,7 @@ class Tap:
         folders = Folders.find()
         self.name = name
         self._connector = ZmqConnector(ensure_keys(folders.keys).client)
-        self._dialer = Dialer(folders, target, self._connector)
+        self._dialer = Dialer(folders, target, self._connector, asking(folders, "client"))
         me = f"tap-{os.urandom(4).hex()}"
         self._machine = ObserverMachine(Identity("observer", me, os.urandom(16), server, []), edges)
         self._until = None if connect_timeout is None else time.monotonic() + connect_timeout
@@ -125,6 +126,7 @@ class Tap:
         if not self._closed:
             self._closed = True
             self._driver.handle(StopRequested(0.0))
+            self._dialer.close()
             self._connector.close()
 
     def __enter__(self) -> Self:

@@ -514,6 +514,49 @@ class Assignments(_Value):
     signals: list[SignalOrder] = []
 
 
+# ---- keys and names
+
+
+class ClusterKey(_Value, kw_only=True):
+    """The key pair of one role of a cluster, and the public key of its servers (z85 text)."""
+
+    schema: int = 1
+    role: str
+    curve_publickey: str
+    curve_secretkey: str
+    server_publickey: str
+    created: str = ""
+
+    def __repr__(self) -> str:
+        return f"<ClusterKey {self.role} {self.curve_publickey}>"  # a repr ends up in logs
+
+
+class ClusterKeys(_Value):
+    """All keys of a cluster: what a node needs, on which any component may run."""
+
+    owner: ClusterKey
+    client: ClusterKey
+    worker: ClusterKey
+
+
+class KeysOffer(_Value):
+    """A node's question for the keys of a cluster; if there are none yet, it offers ``keys``."""
+
+    keys: ClusterKeys | None = None
+
+
+class NamedAddress(_Value):
+    """Where a component that is found by its name listens; ``node`` is where it runs.
+
+    ``address`` is "" while it does not run, or if no other machine can reach it.
+    """
+
+    name: str
+    role: str
+    node: str = ""
+    address: str = ""
+
+
 # ---- metrics
 
 

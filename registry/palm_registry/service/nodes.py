@@ -14,6 +14,7 @@ from palm.registry_api.schema import (
     Assignment,
     Assignments,
     Heartbeat,
+    NamedAddress,
     NodeInfo,
     NodeJoin,
     NodeJoined,
@@ -34,7 +35,7 @@ from palm_registry.service.core import (
 )
 from palm_registry.service.reports import take_report
 from palm_registry.service.signalling import orders_for, take_done
-from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
+from palm_registry.sockets import mark_reached, names_of, peers_elsewhere, sockets_elsewhere
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
@@ -65,6 +66,15 @@ class NodeRules:
         def read(connection: Connection) -> list[NodeInfo]:
             get_cluster(connection, key)
             return [self._info(row) for row in rows.all_nodes(connection, key)]
+
+        return await self._core.database.read(read)
+
+    async def names(self, key: str) -> list[NamedAddress]:
+        """Return where components listen that other machines find by their name."""
+
+        def read(connection: Connection) -> list[NamedAddress]:
+            get_cluster(connection, key)
+            return names_of(facts_of(connection, key))
 
         return await self._core.database.read(read)
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from palm_registry.feed import Feed
+from palm_registry.keyfiles import KeyFiles
 from palm_registry.service.clusters import Clusters, end_cluster
 from palm_registry.service.components import Components
 from palm_registry.service.configs import Configs
 from palm_registry.service.core import Core, add_event
+from palm_registry.service.keyrings import Keyrings
 from palm_registry.service.metrics import Metrics
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
@@ -37,6 +40,7 @@ class Service:
     def __init__(
         self,
         database: Database,
+        state: Path,
         *,
         retain_size: int | None = None,
         retain_age: float | None = None,
@@ -47,6 +51,7 @@ class Service:
         self.configs = Configs(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
+        self.keyrings = Keyrings(self.core, KeyFiles(state))
         self.signalling = Signalling(self.core)
         self.metrics = Metrics(self.core, self.nodes)
         status = SharedStatus(self.core.signals, self.clusters.status)
