@@ -89,7 +89,7 @@ class WorkerLoop:
         try:
             while not self._over:
                 with self._lock:
-                    patience = self._follow(self._driver.clock())
+                    patience = self._follow(time.monotonic())
                     self._step(patience if self._invoke is None else 0.0)
                 invoke = self._invoke
                 if invoke is not None:
