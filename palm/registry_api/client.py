@@ -127,6 +127,12 @@ class RegistryClient:
         """Where the registry is, with a slash at the end."""
         return self._site.url
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the registry is on this machine, or seems to be."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
     def __enter__(self) -> RegistryClient:
         return self
 

@@ -18,6 +18,7 @@ from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient, Unreachable
 from palm.runner.forking import ForkServer
+from palm.runner.membership import WAIT, WAIT_AFAR
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runner.sharedkeys import share_keys
@@ -61,7 +62,8 @@ def be_runner(
         with closing(client):
             if os.environ.get("PALM_REGISTRY"):
                 _share_keys(folders, client, patience)
-            node = Node(folders, client, config=config, forks=forks, ready=ready)
+            wait = WAIT if client.is_near else WAIT_AFAR
+            node = Node(folders, client, wait=wait, config=config, forks=forks, ready=ready)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: node.stop())
             node.run()
