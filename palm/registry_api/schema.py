@@ -357,11 +357,25 @@ class ReplicaStatus(_Value):
     updated: float = 0.0
 
 
+class Scaling(_Value):
+    """A component that scales itself from ``least`` to ``most`` replicas.
+
+    ``wants`` is how many the load of this moment takes, ``waiting`` how many messages have not
+    begun; None: not known. ``text`` says all of it.
+    """
+
+    least: Count
+    most: Count
+    wants: Count | None = None
+    waiting: Large | None = None
+    text: str = ""
+
+
 class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
     ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
-    that must be ready before it, and end after it.
+    that must be ready before it, and end after it. ``scaling`` is there if it scales itself.
     """
 
     name: str
@@ -379,6 +393,7 @@ class ComponentStatus(_Value):
     generation: int = 0
     kernel: bool = False
     needs: list[str] = []
+    scaling: Scaling | None = None
 
 
 class Missing(_Value):

@@ -138,6 +138,7 @@ class Registry:
             retain_size=settings.retain_size,
             retain_age=settings.retain_age,
             move_after=settings.move_after,
+            shrink_after=settings.shrink_after,
         )
         await self.service.begin()
         access = Access(database)

@@ -84,7 +84,8 @@ def test_what_is_known_stays_known_while_the_registry_is_away(
     registry.stop()
     assert eventually(lambda: place_of(names) == PLACES[0] and bool(names._said))
     registry.start()
-    report(joined(node.client, "one", "192.0.2.7"), node.beat(), node=PLACES[1])
+    again = joined(node.client, "one", "192.0.2.7")
+    report(again, again.beat(), node=PLACES[1])
     assert eventually(lambda: place_of(names) == PLACES[1])
 
 

@@ -79,7 +79,7 @@ def test_a_key_is_only_for_whom_it_is(
 ) -> None:
     client.cluster_keys("c", some_keys())
     token = client.add_token(scope, scope, cluster="c").token
-    got = set()
+    got, refused = set(), set()
     with RegistryClient(registry.url, token) as other:
         for name, call in (
             ("all", lambda: other.cluster_keys("c")),
@@ -89,8 +89,9 @@ def test_a_key_is_only_for_whom_it_is(
                 call()
                 got.add(name)
             except Refused as error:
-                assert (error.status, error.code) == (403, "scope")
+                refused.add((error.status, error.code))
     assert got == may
+    assert refused <= {(403, "scope")}
 
 
 def test_the_keys_of_a_user_are_not_those_of_the_next_one(
@@ -125,7 +126,7 @@ def test_the_audit_list_says_who_got_a_key_and_not_which(client: RegistryClient)
 
 def test_no_key_travels_in_clear(palm_home: Path) -> None:
     """One that listens on all addresses, without TLS, as its user insisted."""
-    running = RegistryThread(palm_home, host="0.0.0.0", exposed=True).start()  # noqa: S104
+    running = RegistryThread(palm_home, host="0.0.0.0", exposed=True).start()
     try:
         address = own_address()
         if address is None:

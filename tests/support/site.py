@@ -56,7 +56,7 @@ NODES = {
 
 
 class Site:
-    """Hosts ``registry``, ``north``, ``east``, ``south`` and ``desk``; this thread is at the desk."""
+    """Hosts ``registry``, ``north``, ``east``, ``south`` and ``desk``, where this thread is."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -70,7 +70,9 @@ class Site:
         self.client.create_cluster("default")
         for name, labels in NODES.items():
             self._start_runner(name, labels)
-        assert eventually(lambda: len(self.client.nodes("default")) == len(NODES), START), self.logs()
+        assert eventually(lambda: len(self.client.nodes("default")) == len(NODES), START), (
+            self.logs()
+        )
         code = self.home / "code"
         code.mkdir()
         (code / "functions.py").write_text(FUNCTIONS)
@@ -148,6 +150,7 @@ class Site:
             for name in ("registry", *NODES)
             if (self.hosts[name].home / "log").exists()
         )
+
 
 @contextmanager
 def running_site(home: Path) -> Iterator[Site]:
