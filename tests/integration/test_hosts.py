@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from palm.clients import Client, Job
+from tests.support.hosts import Hosts
 from tests.support.nodes import eventually
 from tests.support.site import Site, running_site
 
@@ -66,12 +70,18 @@ def check(site: Site, job: Job, n: int = N) -> None:
 
 def test_four_hosts_are_one_cluster(whole: Site) -> None:
     began = time.monotonic()
+    (whole.hosts["desk"].home / "desk.py").write_text("def at_the_desk(x):\n    return -x\n")
     with whole.caller() as client:
         assert client.eval("foo.echo", (1, {2})) == (1, {2})
         print(f"first answer after {time.monotonic() - began:.2f} s")
         job = begin(client)
         check(whole, job)
         assert set(whole.times_run().values()) == {1}
+        # A worker that somebody starts at the desk finds the master in the same way.
+        whole.hosts["desk"].start(
+            "-m", "palm", "worker", "desk.py", "--master", "foo", "--name", "w-desk"
+        )  # fmt: skip
+        assert client.eval("foo.at_the_desk", 3, timeout=SOON) == -3
     places = {name: replica.node for name, replica in whole.replicas().items()}
     assert places["foo"] == "north"
     assert {places["foo-worker-0"], places["foo-worker-1"]} == {"east", "south"}
@@ -183,3 +193,16 @@ def test_a_master_that_only_the_registry_has_lost_is_left_for_the_new_one(site: 
         print(f"lost to the registry alone: done {time.monotonic() - cut:.2f} s after the cut")
         with site.caller() as other:  # it finds the new one, and workers that serve it
             assert other.eval("foo.echo", 9, timeout=SOON) == 9
+
+
+def test_what_a_killed_run_left_is_removed_by_the_next(palm_home: Path) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    left = f"palmtest-{dead.pid}-0-north"
+    subprocess.run(["ip", "netns", "add", left], check=True)
+    orphan = subprocess.Popen(["ip", "netns", "exec", left, "sleep", "600"])
+    hosts = Hosts(palm_home / "hosts", "north")
+    hosts.close()
+    assert orphan.wait(5) == -signal.SIGKILL
+    spaces = os.listdir("/run/netns")
+    assert not [name for name in spaces if name == left or name == hosts["north"].namespace]
