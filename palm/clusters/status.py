@@ -70,7 +70,7 @@ class ComponentStatus:
 
     ``desired`` is how many processes are wanted, ``ready`` how many of them are ready, ``done``
     how many ended by themselves with exit code 0; ``reason`` says why the rest is not ready.
-    ``owner`` declared it: "" means a cluster file. ``scaling`` says how it scales itself, if it does.
+    ``owner`` declared it: "" means a cluster file. ``scaling`` says how it scales itself, or "".
     """
 
     name: str

@@ -10,7 +10,6 @@ import logging
 import os
 import random
 import threading
-import time
 from typing import Final
 
 from palm.errors import PalmError
@@ -24,11 +23,9 @@ from palm.transport.security import RoleKey
 
 __all__ = ["RegistryNames", "registry_names"]
 
-#: Seconds between two questions while somebody looks, and at most while nothing answers.
+#: Least seconds between two questions, and at most while nothing answers.
 ASK_EVERY: Final = 0.25
 ASK_MOST: Final = 2.0
-#: Seconds after the last look until nothing is asked any more.
-CALM_AFTER: Final = 5.0
 #: Seconds that a goodbye waits for an answer that is under way.
 _PARTING: Final = 0.5
 
@@ -58,7 +55,8 @@ class RegistryNames:
         self._names: dict[str, NamedAddress] = {}
         self._key: RoleKey | None = None
         self._changed = threading.Condition()
-        self._looked = 0.0
+        #: Looks so far, and how many of them there were at the last question.
+        self._looked = self._asked = 0
         self._said = ""
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -66,7 +64,7 @@ class RegistryNames:
     def find(self, name: str) -> Found | None:
         """Return where a component is, as far as is known by now."""
         with self._changed:
-            self._looked = time.monotonic()
+            self._looked += 1
             if self._thread is None and not self._closed:
                 self._thread = threading.Thread(target=self._ask, name="palm-names", daemon=True)
                 self._thread.start()
@@ -113,13 +111,13 @@ class RegistryNames:
                 client.close()
 
     def _wait(self, delay: float) -> bool:
-        """Wait until somebody looks, and a little; return whether to go on."""
+        """Wait a little, and until somebody has looked since; return whether to go on."""
+        pause = delay * random.uniform(0.75, 1.25)  # noqa: S311 - so that not all ask at once
         with self._changed:
-            pause = delay * random.uniform(0.75, 1.25) if self._names or self._said else 0.0  # noqa: S311 - so that not all ask at once
-            self._changed.wait_for(lambda: self._closed, pause)
-            self._changed.wait_for(
-                lambda: self._closed or time.monotonic() - self._looked < CALM_AFTER
-            )
+            if self._asked:
+                self._changed.wait_for(lambda: self._closed, pause)
+            self._changed.wait_for(lambda: self._closed or self._looked > self._asked)
+            self._asked = self._looked
             return not self._closed
 
     def _open(self) -> RegistryClient | None:
@@ -130,15 +128,19 @@ class RegistryNames:
 
     def _look(self, client: RegistryClient) -> None:
         cluster = self._folders.cluster
-        names = client.names(cluster)
-        if self._key is None and any(each.address for each in names):
+        names, ours = client.names(cluster), self._key
+        if ours is None and any(each.address for each in names):
             key = client.role_key(cluster, self._role)
-            self._key = RoleKey(
-                1, key.role, key.curve_publickey, key.curve_secretkey, key.server_publickey,
+            ours = RoleKey(
+                1,
+                key.role,
+                key.curve_publickey,
+                key.curve_secretkey,
+                key.server_publickey,
                 key.created,
-            )  # fmt: skip
+            )
         with self._changed:
-            self._names = {each.name: each for each in names}
+            self._names, self._key = {each.name: each for each in names}, ours
             self._said = ""
 
     def _say(self, error: PalmError) -> None:

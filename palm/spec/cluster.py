@@ -144,8 +144,7 @@ def _meant(name: str, known: Iterable[str]) -> str | None:
 def _name_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
     try:
         check_name(spec.name)
-        most = spec.scales.most if spec.scales is not None else spec.replicas
-        check_name(spec.replica_name(max(0, most - 1)))
+        check_name(spec.replica_name(max(0, spec.most - 1)))
     except ConfigError as error:
         yield "name", str(error.args[0]), error.hint
 
@@ -500,7 +499,7 @@ def _clashes(components: Mapping[str, ComponentSpec]) -> Iterator[tuple[str, str
     """Yield components of which a process would have the name of another's."""
     seen: dict[str, str] = {}
     for name, spec in components.items():
-        for number in range(min(spec.replicas, MAX_REPLICAS)):
+        for number in range(min(spec.most, MAX_REPLICAS)):
             process = replica_name(name, spec.role, number)
             if seen.setdefault(process, name) != name:
                 yield name, f"{seen[process]!r} has a replica of the name {process!r} too"

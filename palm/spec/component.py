@@ -110,11 +110,17 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     generation: int = 0
     scales: Range | None = None
 
+    @property
+    def most(self) -> int:
+        """How many replicas it may come to have."""
+        return self.scales.most if self.scales is not None else self.replicas
+
     def carried_over(self, before: ComponentSpec | None) -> ComponentSpec:
         """Return what takes the place of another: if it scales itself, with the same number."""
-        if before is None or self.scales is None:
+        if self.scales is None:
             return self
-        return msgspec.structs.replace(self, replicas=self.scales.clamp(before.replicas))
+        now = self if before is None else before
+        return msgspec.structs.replace(self, replicas=self.scales.clamp(now.replicas))
 
     def replica_name(self, number: int) -> str:
         """Name of the process that is replica ``number`` (from 0)."""

@@ -7,10 +7,13 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from palm.errors import ConfigError
 from palm.spec.autoscale import DONE_WITHIN, UTILISATION, Pace, Range, Reading, Scaler
-from palm.spec.component import MAX_REPLICAS
+from palm.spec.cluster import parse_cluster
+from palm.spec.component import MAX_REPLICAS, ComponentSpec
+from palm.spec.diff import change_of
 
 ranges = st.builds(
     lambda least, more: Range(least, least + more), st.integers(1, 20), st.integers(0, 40)
@@ -167,3 +170,59 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 )
 def test_a_range_that_cannot_be_is_refused(within: Range, said: str) -> None:
     assert [text for text, _ in within.flaws(MAX_REPLICAS)] == [said]
+
+
+FILE = """
+[components.foo]
+role = "master"
+script = "m.py"
+[components.w]
+role = "{role}"
+script = "w.py"
+replicas = {replicas}
+"""
+
+
+def parsed(replicas: str, role: str = "worker") -> ComponentSpec:
+    text = FILE.format(replicas=replicas, role=role)
+    return parse_cluster(text, "cluster.toml").components["w"]
+
+
+def test_a_file_may_give_a_range() -> None:
+    spec = parsed('"2..16"')
+    assert (spec.replicas, spec.scales) == (2, Range(2, 16))
+    assert parsed("4").scales is None
+
+
+@pytest.mark.parametrize(
+    ("replicas", "role", "said", "hint"),
+    [
+        ('"2-16"', "worker", "'2-16' is no number of replicas", 'like 4, or "2..16"'),
+        ('"16..2"', "worker", "16..2 ends before it begins", '"2..16"'),
+        ('"0..2"', "worker", "from 0 replicas on", "at least 1: what has none does not learn that"),
+        ('"1..2000"', "worker", "up to 2000 replicas", "at most 1024"),
+        ('"1..2"', "process", "a process cannot scale itself",
+         "give a number; only of workers is known how much waits for them"),
+    ],
+)  # fmt: skip
+def test_a_range_in_a_file_that_cannot_be_is_refused_with_its_line(
+    replicas: str, role: str, said: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parsed(replicas, role)
+    error = refused.value
+    assert (error.args[0], error.line, error.key, error.hint) == (
+        said, 8, "components.w.replicas", hint,
+    )  # fmt: skip
+
+
+def test_what_scales_itself_keeps_its_number_when_its_file_comes_again() -> None:
+    runs = replace(parsed('"2..16"'), replicas=7, generation=3)
+    assert change_of(runs, parsed('"2..16"')) is None
+    narrower = change_of(runs, parsed('"2..5"'))
+    assert narrower is not None
+    assert (narrower.effect, narrower.text) == ("scaled", "scaled 7 -> 5")
+    fixed = change_of(runs, parsed("3"))
+    assert fixed is not None and (fixed.effect, fixed.replaces) == ("scaled", False)
+    wider = change_of(replace(parsed("3"), generation=3), parsed('"2..16"'))
+    assert wider is not None and (wider.effect, wider.replaces) == ("none", False)

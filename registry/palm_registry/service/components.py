@@ -220,12 +220,10 @@ def _status(
 def check_processes(specs: Iterable[ComponentSpec], others: Iterable[ComponentSpec]) -> None:
     """Refuse components of which a process would have the name of another's."""
     taken = {
-        other.replica_name(number): other.name
-        for other in others
-        for number in range(other.replicas)
+        other.replica_name(number): other.name for other in others for number in range(other.most)
     }
     for spec in specs if taken else ():
-        for number in range(spec.replicas):
+        for number in range(spec.most):
             process = spec.replica_name(number)
             if (other := taken.get(process, spec.name)) != spec.name:
                 text = f"{other!r} has a process {process!r} too"
