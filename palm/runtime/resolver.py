@@ -80,9 +80,9 @@ class Resolver:
         return Found(endpoint, "", "", moves=True) if isinstance(endpoint, Endpoint) else None
 
     def _ask(self, name: str) -> Found | None:
-        """Ask somebody on another machine, who is looked for once."""
-        if self._asks is not None:
-            self._elsewhere, self._asks = self._asks(), None
+        """Ask somebody on another machine, once there is somebody."""
+        if self._elsewhere is None and self._asks is not None:
+            self._elsewhere = self._asks()
         return self._elsewhere.find(name) if self._elsewhere is not None else None
 
     def close(self) -> None:
