@@ -10,15 +10,16 @@ from palm.runtime.resolver import Elsewhere
 __all__ = ["asking"]
 
 
-def asking(folders: Folders, role: str) -> Callable[[], Elsewhere | None]:
+def asking(folders: Folders, role: str, url: str = "") -> Callable[[], Elsewhere | None]:
     """Return what makes who is asked for names that nobody on this machine knows.
 
-    ``role`` is the one whose key is wanted, "client" or "worker".
+    ``role`` is the one whose key is wanted, "client" or "worker"; ``url`` that of the registry,
+    ``PALM_REGISTRY`` or else this user's if it is empty.
     """
 
     def ask() -> Elsewhere | None:
         from palm.naming.elsewhere import registry_names  # HTTP: most find all on their machine
 
-        return registry_names(folders, role)
+        return registry_names(folders, role, url)
 
     return ask

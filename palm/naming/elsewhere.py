@@ -32,14 +32,14 @@ _PARTING: Final = 0.5
 _log = logging.getLogger("palm.naming")
 
 
-def registry_names(folders: Folders, role: str) -> RegistryNames | None:
+def registry_names(folders: Folders, role: str, url: str = "") -> RegistryNames | None:
     """Return who asks the registry for names, None if this process belongs to none.
 
     What a runner started is told by the runner, and asks nobody.
     """
-    url = os.environ.get("PALM_REGISTRY", "")
     if os.environ.get("PALM_COMPONENT"):
         return None
+    url = url or os.environ.get("PALM_REGISTRY", "")
     if not url and not (folders.run / "registry.json").exists():
         return None
     return RegistryNames(folders, url, role)
