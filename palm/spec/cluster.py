@@ -339,6 +339,9 @@ class _Reader:
             return None
 
     def _range(self, path: Path, value: str) -> Range | None:
+        if ".." not in value:
+            self._add(path, f"expected a whole number, got {_called(value)}", _like("replicas"))
+            return None
         try:
             return Range.parse(value)
         except ConfigError as error:

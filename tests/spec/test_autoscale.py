@@ -197,7 +197,8 @@ def test_a_file_may_give_a_range() -> None:
 @pytest.mark.parametrize(
     ("replicas", "role", "said", "hint"),
     [
-        ('"2-16"', "worker", "'2-16' is no number of replicas", 'like 4, or "2..16"'),
+        ('"2..many"', "worker", "'2..many' is no number of replicas", 'like 4, or "2..16"'),
+        ('"2-16"', "worker", "expected a whole number, got a text", "as in replicas = 2"),
         ('"16..2"', "worker", "16..2 ends before it begins", '"2..16"'),
         ('"0..2"', "worker", "from 0 replicas on", "at least 1: what has none does not learn that"),
         ('"1..2000"', "worker", "up to 2000 replicas", "at most 1024"),
