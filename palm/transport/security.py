@@ -251,14 +251,22 @@ def install_keys(folder: Path, keyring: Keyring) -> bool:
             raise ConfigError(f"the key of {key.role} cannot be used: {error}") from error
     try:
         with privatefile.locked(folder / ".lock"):
-            whole = all((folder / f"{role}.json").exists() for role in ROLES)
-            if whole and read_keyring(folder) == keyring:
+            if _holds(folder, keyring):
                 return False
             for key in (keyring.owner, keyring.client, keyring.worker):
                 privatefile.replace(folder / f"{key.role}.json", msgspec.json.encode(key))
             return True
     except OSError as error:
         raise ConfigError(f"keys cannot be kept in {folder}: {error.strerror}") from error
+
+
+def _holds(folder: Path, keyring: Keyring) -> bool:
+    if not all((folder / f"{role}.json").exists() for role in ROLES):
+        return False
+    try:
+        return read_keyring(folder) == keyring
+    except ConfigError:  # damaged: they are replaced
+        return False
 
 
 def load_key(path: Path) -> RoleKey:

@@ -44,6 +44,9 @@ def test_the_second_node_has_the_keys_of_the_first(palm_home: Path) -> None:
     share_keys(second, registry)
     assert read_keyring(second.keys) == read_keyring(first.keys) != ours
     share_keys(second, registry)
+    (second.keys / "worker.json").write_text("{")  # damaged
+    share_keys(second, registry)
+    assert read_keyring(second.keys) == read_keyring(first.keys)
 
 
 def test_keys_of_what_runs_are_not_taken_away(palm_home: Path) -> None:
