@@ -21,7 +21,7 @@ from palm.protocol.effects import (
     Reply,
     Stopped,
 )
-from palm.protocol.events import Event, LookedUp, StopRequested
+from palm.protocol.events import Event, StopRequested
 from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
 from palm.runtime.shared import SharedValues
@@ -121,7 +121,7 @@ class Connection:
             self._connector.close()
 
     def _reconnect(self, effect: Reconnect) -> None:
-        self._inbox.append(LookedUp(*self._dialer.dial()))
+        self._inbox.append(self._dialer.look())
         self._connector.wake()
 
     def _log(self, effect: Log) -> None:

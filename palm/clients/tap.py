@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from palm.errors import ConnectTimeout, PalmError
 from palm.naming import asking
 from palm.protocol.effects import Log, Ready, Reconnect, Show, Stopped
-from palm.protocol.events import LookedUp, StopRequested
+from palm.protocol.events import LookedUp, Refused, StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.observer import ObserverMachine
 from palm.runtime.connecting import Dialer
@@ -90,7 +90,7 @@ class Tap:
         self._until = None if connect_timeout is None else time.monotonic() + connect_timeout
         self._patience = connect_timeout
         self._seen: deque[Sighting] = deque()
-        self._inbox: deque[LookedUp] = deque()
+        self._inbox: deque[LookedUp | Refused] = deque()
         self._error: PalmError | None = None
         self._closed = False
         self._driver = Driver(
@@ -99,7 +99,7 @@ class Tap:
             {
                 Show: self._show,
                 Ready: self._ready,
-                Reconnect: lambda effect: self._inbox.append(LookedUp(*self._dialer.dial())),
+                Reconnect: lambda effect: self._inbox.append(self._dialer.look()),
                 Log: lambda effect: None,
                 Stopped: self._stopped,
             },

@@ -58,6 +58,8 @@ class RegistryNames:
         #: Looks so far, and how many of them there were at the last question.
         self._looked = self._asked = 0
         self._said = ""
+        #: Why nothing will ever be said to us: the token is no good for that.
+        self.refusal = ""
         self._closed = False
         self._thread: threading.Thread | None = None
 
@@ -100,10 +102,15 @@ class RegistryNames:
                     if client is not None:
                         self._look(client)
                     delay = ASK_EVERY
+                except Refused as error:
+                    delay = min(ASK_MOST, 2 * delay)
+                    self._say(error)
+                    if error.status in (401, 403) and self._url:
+                        self.refusal = f"the registry refuses: {error}"
                 except PalmError as error:
                     delay = min(ASK_MOST, 2 * delay)
                     self._say(error)
-                    if not isinstance(error, Refused) and client is not None:
+                    if client is not None:
                         client.close()
                         client = None  # it may be at another address by now
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from palm.errors import ConfigError
+from palm.protocol.events import LookedUp, Refused
 from palm.runtime.driver import MAX_WAIT
 from palm.runtime.folders import Folders
 from palm.runtime.resolver import Elsewhere, Found, Resolver
@@ -33,6 +34,12 @@ class Dialer:
         self._connector = connector
         self._dialled: Found | None = None
         self._looked = 0.0
+
+    def look(self) -> LookedUp | Refused:
+        """Connect if there is somewhere new to; return what the machine is to be told of it."""
+        looked = LookedUp(*self.dial())
+        refusal = "" if looked.found else self._resolver.refusal
+        return Refused(refusal) if refusal else looked
 
     def dial(self) -> tuple[bool, tuple[str, ...]]:
         """Connect if there is somewhere new to; return what `LookedUp` says."""

@@ -32,6 +32,10 @@ class Found:
 class Elsewhere(Protocol):
     """Who knows the components of other machines, where no runner of ours tells of them."""
 
+    @property
+    def refusal(self) -> str:
+        """Why nothing will ever be said to us, "" if it may."""
+
     def find(self, name: str) -> Found | None:
         """Return where a component is, as far as is known by now; does not wait."""
 
@@ -84,6 +88,11 @@ class Resolver:
         if self._elsewhere is None and self._asks is not None:
             self._elsewhere = self._asks()
         return self._elsewhere.find(name) if self._elsewhere is not None else None
+
+    @property
+    def refusal(self) -> str:
+        """Why nothing will ever be found, "" if it may."""
+        return self._elsewhere.refusal if self._elsewhere is not None else ""
 
     def close(self) -> None:
         """Ask nobody any more."""

@@ -12,7 +12,7 @@ from uuid import uuid4
 from palm.errors import ConfigError, PalmError
 from palm.naming import asking
 from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, Stopped
-from palm.protocol.events import LookedUp, StopRequested
+from palm.protocol.events import StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.cache import Cache
@@ -182,7 +182,7 @@ class Worker(Component):
             {
                 Invoke: lambda effect: loop.invoke(effect),
                 Ready: self._ready,
-                Reconnect: lambda effect: loop.post(LookedUp(*dialer.dial())),
+                Reconnect: lambda effect: loop.post(dialer.look()),
                 Reply: SharedValues.perform,
                 Log: self._log,
                 Note: self._note,

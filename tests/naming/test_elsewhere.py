@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from palm.clients import Client
+from palm.errors import AuthenticationError
 from palm.naming.elsewhere import RegistryNames, registry_names
 from palm.registry_api.client import RegistryClient
 from palm.runtime.folders import Folders
@@ -94,3 +96,25 @@ def test_what_a_runner_started_asks_nobody(
 ) -> None:
     monkeypatch.setenv("PALM_COMPONENT", "foo")
     assert registry_names(Folders.find(cluster="c"), "client") is None
+
+
+def test_who_may_have_no_key_is_told_so_at_once(
+    registry: RegistryThread,
+    client: RegistryClient,
+    node: Runner,
+    palm_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    report(node, node.beat(), node=PLACES[0])
+    for part in ("run", "state"):  # a machine that has nothing of its own
+        folder = palm_home / "desk" / part
+        folder.mkdir(mode=0o700, parents=True)
+        monkeypatch.setenv(f"PALM_{part.upper()}_DIR", str(folder))
+    token = palm_home / "token"
+    token.touch(mode=0o600)
+    token.write_text(client.add_token("watcher", "viewer").token)
+    monkeypatch.setenv("PALM_REGISTRY", registry.url)
+    monkeypatch.setenv("PALM_TOKEN_FILE", str(token))
+    monkeypatch.setenv("PALM_CLUSTER", "c")
+    with Client("foo") as caller, pytest.raises(AuthenticationError, match="it takes 'operator'"):
+        caller.eval("foo.f", 1, timeout=20)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from palm.protocol.events import LookedUp, Refused
 from palm.runtime.connecting import FOLLOW_EVERY, Dialer
 from palm.runtime.driver import MAX_WAIT
 from palm.runtime.folders import Folders
@@ -99,6 +100,8 @@ def test_an_address_that_was_given_is_never_left(
 class Elsewhere:
     """A registry that knows one component."""
 
+    refusal = ""
+
     def __init__(self, found: Found) -> None:
         self.found = found
         self.closed = False
@@ -136,6 +139,8 @@ def test_who_knows_other_machines_is_asked_once_nobody_here_knows(
     assert asked == ["asked", "asked"]
     assert connector.connected_to() == [endpoint]
     other = Dialer(folders, "bar", connector, ask)
-    assert other.dial() == (False, ("foo",))
+    assert other.look() == LookedUp(False, ("foo",))
+    elsewhere.refusal = "no"
+    assert other.look() == Refused("no")
     dialer.close()
     assert elsewhere.closed
