@@ -82,9 +82,12 @@ class ScalingRules:
 
     def _forget(self, places: set[Place]) -> None:
         self._scalers = {p: scaler for p, scaler in self._scalers.items() if p in places}
-        for key, scalings in self._core.scalings.items():
-            for name in [name for name in scalings if (key, name) not in places]:
-                del scalings[name]
+        for key, scalings in list(self._core.scalings.items()):
+            left = {name: each for name, each in scalings.items() if (key, name) in places}
+            if left:
+                self._core.scalings[key] = left
+            else:
+                del self._core.scalings[key]
 
     async def _decide(self, look: _Look, now: float) -> None:
         scaler = self._scalers.setdefault(look.place, Scaler(self._pace))
