@@ -8,6 +8,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from logging import INFO
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from palm.errors import (
     JobError,
     PalmError,
 )
+from palm.naming import asking
 from palm.protocol import events
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
@@ -49,7 +51,7 @@ from palm.wire.message import MAX_ID, Journaled, Route, Terms
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Client"]
+__all__ = ["Client", "Place"]
 
 #: Jobs that `Client.jobs` remembers.
 REMEMBERED: Final = 16
@@ -59,6 +61,19 @@ FEEDER_GRACE: Final = 1.0
 
 #: Seconds that the garbage collector, or the end of the process, waits for a goodbye.
 FINALIZE_WITHIN: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster of a client: its folders, and its registry if it is known."""
+
+    folders: Folders
+    registry: str = ""
+
+    @classmethod
+    def here(cls) -> Place:
+        """That of this process."""
+        return cls(Folders.find())
 
 
 class Client:
@@ -92,6 +107,7 @@ class Client:
         *,
         connect_timeout: float = 60.0,
         on_interrupt: str = "cancel",
+        _place: Place | None = None,
     ) -> None:
         if on_interrupt != "cancel":
             raise ConfigError(f"on_interrupt={on_interrupt!r} is not supported by this version")
@@ -108,7 +124,7 @@ class Client:
         known = db_address or push_address or (sub_address if stage != sub_address else "")
         target = parse_address(known or server_name)
         self._only = sub_address or ""
-        self._connection = self._connect(target, connect_timeout)
+        self._connection = self._connect(target, connect_timeout, _place or Place.here())
         self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
         #: The values that are kept at the master, as a mapping.
@@ -484,8 +500,8 @@ class Client:
     def _make_room(self, key: bytes, position: int) -> None:
         self._post(events.RoomMade(key, position))
 
-    def _connect(self, target: Endpoint | str, connect_timeout: float) -> Connection:
-        folders = Folders.find()
+    def _connect(self, target: Endpoint | str, connect_timeout: float, place: Place) -> Connection:
+        folders = place.folders
         connector = ZmqConnector(ensure_keys(folders.keys).client)
         identity = Identity(
             "client", f"client-{self.uuid[:8]}", os.urandom(16), self.server_name, []
@@ -502,7 +518,7 @@ class Client:
         return Connection(
             ClientMachine(identity, connect_timeout),
             connector,
-            Dialer(folders, target, connector),
+            Dialer(folders, target, connector, asking(folders, "client", place.registry)),
             {kind: _weakly(method) for kind, method in handlers.items()},
             _weakly(me(self._idle)),
             self.logger,

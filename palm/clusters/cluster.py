@@ -285,10 +285,11 @@ class Cluster:
         return replicas[0] if replicas else schema.ReplicaStatus(name=name, component=name)
 
     def client(self, name: str, **options: Any) -> Client:
-        """A client of the server or master of this name."""
-        from palm.clients import Client  # a notebook that only looks needs no sockets
+        """A client of the server or master of this name, on whichever machine that is."""
+        # A notebook that only looks needs no sockets.
+        from palm.clients.client import Client, Place
 
-        return Client(name, **options)
+        return Client(name, _place=Place(self.folders, self.registry.url), **options)
 
     def live(
         self,

@@ -127,6 +127,12 @@ class RegistryClient:
         """Where the registry is, with a slash at the end."""
         return self._site.url
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the registry is on this machine, or seems to be."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
     def __enter__(self) -> RegistryClient:
         return self
 
@@ -374,6 +380,24 @@ class RegistryClient:
     def leave(self, key: str, node: str) -> None:
         """Be a node no more, or remove one."""
         self._call("DELETE", _of(key, "nodes", node), None)
+
+    # ---- keys and names
+
+    def cluster_keys(self, key: str, offer: schema.ClusterKeys | None = None) -> schema.ClusterKeys:
+        """Return the keys of a cluster, for a node of it; the first ones offered are kept.
+
+        They travel over TLS, or on one machine, and no other way.
+        """
+        request = schema.KeysOffer(keys=offer)
+        return self._call("POST", _of(key, "keys"), schema.ClusterKeys, request, repeat=True)
+
+    def role_key(self, key: str, role: str) -> schema.ClusterKey:
+        """Return the key of clients, or of workers, of a cluster; as `cluster_keys` does."""
+        return self._call("POST", _of(key, "keys", role), schema.ClusterKey, repeat=True)
+
+    def names(self, key: str) -> list[schema.NamedAddress]:
+        """Return where the components are that other machines find by their name."""
+        return self._call("GET", _of(key, "names"), list[schema.NamedAddress])
 
     # ---- metrics
 

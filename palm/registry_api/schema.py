@@ -357,11 +357,25 @@ class ReplicaStatus(_Value):
     updated: float = 0.0
 
 
+class Scaling(_Value):
+    """A component that scales itself from ``least`` to ``most`` replicas.
+
+    ``wants`` is how many the load of this moment takes, ``waiting`` how many messages have not
+    begun; None: not known. ``text`` says all of it.
+    """
+
+    least: Count
+    most: Count
+    wants: Count | None = None
+    waiting: Large | None = None
+    text: str = ""
+
+
 class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
     ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
-    that must be ready before it, and end after it.
+    that must be ready before it, and end after it. ``scaling`` is there if it scales itself.
     """
 
     name: str
@@ -379,6 +393,7 @@ class ComponentStatus(_Value):
     generation: int = 0
     kernel: bool = False
     needs: list[str] = []
+    scaling: Scaling | None = None
 
 
 class Missing(_Value):
@@ -512,6 +527,49 @@ class Assignments(_Value):
     sockets: dict[str, str] = {}
     peers: dict[str, str] = {}
     signals: list[SignalOrder] = []
+
+
+# ---- keys and names
+
+
+class ClusterKey(_Value, kw_only=True):
+    """The key pair of one role of a cluster, and the public key of its servers (z85 text)."""
+
+    schema: int = 1
+    role: str
+    curve_publickey: str
+    curve_secretkey: str
+    server_publickey: str
+    created: str = ""
+
+    def __repr__(self) -> str:
+        return f"<ClusterKey {self.role} {self.curve_publickey}>"  # a repr ends up in logs
+
+
+class ClusterKeys(_Value):
+    """All keys of a cluster: what a node needs, on which any component may run."""
+
+    owner: ClusterKey
+    client: ClusterKey
+    worker: ClusterKey
+
+
+class KeysOffer(_Value):
+    """A node's question for the keys of a cluster; if there are none yet, it offers ``keys``."""
+
+    keys: ClusterKeys | None = None
+
+
+class NamedAddress(_Value):
+    """Where a component that is found by its name listens; ``node`` is where it runs.
+
+    ``address`` is "" while it does not run, or if no other machine can reach it.
+    """
+
+    name: str
+    role: str
+    node: str = ""
+    address: str = ""
 
 
 # ---- metrics

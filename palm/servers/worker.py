@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from palm.errors import ConfigError, PalmError
+from palm.naming import asking
 from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, Stopped
-from palm.protocol.events import LookedUp, StopRequested
+from palm.protocol.events import StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.cache import Cache
@@ -103,6 +104,7 @@ class Worker(Component):
         own = FunctionTable.of(self, _base(type(self)))
         self._table: FunctionTable | None = own if functions is None else FunctionTable(functions)
         self._connector: ZmqConnector | None = None
+        self._dialer: Dialer | None = None
         self._guard: Guard | None = None
         self._loop: WorkerLoop | None = None
         self._reporter: Reporter | None = None
@@ -169,7 +171,9 @@ class Worker(Component):
         server = "" if isinstance(target, Endpoint) else target
         key = ensure_keys(self.folders.keys).worker
         self._connector = connector = ZmqConnector(key)
-        dialer = Dialer(self.folders, target, connector)
+        self._dialer = dialer = Dialer(
+            self.folders, target, connector, asking(self.folders, "worker")
+        )
         identity = Identity("worker", self.name, os.urandom(16), server, self.functions)
         machine = WorkerMachine(identity, self._messages, self._max_tasks)
         driver = Driver(
@@ -178,7 +182,7 @@ class Worker(Component):
             {
                 Invoke: lambda effect: loop.invoke(effect),
                 Ready: self._ready,
-                Reconnect: lambda effect: loop.post(LookedUp(*dialer.dial())),
+                Reconnect: lambda effect: loop.post(dialer.look()),
                 Reply: SharedValues.perform,
                 Log: self._log,
                 Note: self._note,
@@ -197,6 +201,7 @@ class Worker(Component):
             self.close,
             self._make_executor,
             lambda last: self._report(driver.events, last),
+            dialer.follow,
         )
         self._loop = loop = guard.loop
         self._values = SharedValues(guard.wait_for)
@@ -282,6 +287,9 @@ class Worker(Component):
         if self._reporter is not None:
             self._reporter.close()
             self._reporter = None
+        if self._dialer is not None:
+            self._dialer.close()
+            self._dialer = None
         if self._connector is not None:
             self._connector.close()
             self._connector = None

@@ -35,6 +35,7 @@ __all__ = [
     "check_ipc_server",
     "check_libzmq",
     "ensure_keys",
+    "install_keys",
     "is_listening",
     "libzmq_version",
     "load_key",
@@ -233,6 +234,39 @@ def ensure_keys(folder: Path) -> Keyring:
             f"no keys can be made in {folder}: {error.strerror}",
             hint="set PALM_STATE_DIR to a folder on a disk of this machine that has room",
         ) from error
+
+
+def install_keys(folder: Path, keyring: Keyring) -> bool:
+    """Have `folder` hold these keys and no others; say whether it held others, or none.
+
+    Raises
+    ------
+    ConfigError
+        They do not belong together, or cannot be written.
+    """
+    for key in (keyring.owner, keyring.client, keyring.worker):
+        try:
+            _check_pair(key)
+        except ValueError as error:
+            raise ConfigError(f"the key of {key.role} cannot be used: {error}") from error
+    try:
+        with privatefile.locked(folder / ".lock"):
+            if _holds(folder, keyring):
+                return False
+            for key in (keyring.owner, keyring.client, keyring.worker):
+                privatefile.replace(folder / f"{key.role}.json", msgspec.json.encode(key))
+            return True
+    except OSError as error:
+        raise ConfigError(f"keys cannot be kept in {folder}: {error.strerror}") from error
+
+
+def _holds(folder: Path, keyring: Keyring) -> bool:
+    if not all((folder / f"{role}.json").exists() for role in ROLES):
+        return False
+    try:
+        return read_keyring(folder) == keyring
+    except ConfigError:  # damaged: they are replaced
+        return False
 
 
 def load_key(path: Path) -> RoleKey:

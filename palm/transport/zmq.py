@@ -355,10 +355,17 @@ class ZmqConnector(_ZmqTransport):
         self._server_key = ""
         self._again_at = math.inf
         self._again_in = COME_BACK[0]
+        #: Whether a connection was given up for another one, and nobody was told yet.
+        self._given_up = False
         let_go_in_children(self)
 
-    def connect(self, endpoint: Endpoint, server_key: str = "") -> None:
-        """Connect, and reconnect for ever; an earlier connection is given up."""
+    def connect(self, endpoint: Endpoint, server_key: str = "", key: RoleKey | None = None) -> None:
+        """Connect, and reconnect for ever; an earlier connection is given up.
+
+        ``key`` takes the place of the one that it was made with.
+        """
+        self._key = key or self._key
+        self._given_up = self._given_up or self._up
         self._disconnect(linger=0)
         self._dealer = dealer = Monitored(self.context, zmq.DEALER, _CONNECTOR_EVENTS)
         socket = dealer.socket
@@ -400,6 +407,9 @@ class ZmqConnector(_ZmqTransport):
     def receive(self, timeout: float | None) -> list[TransportEvent]:
         """See `palm.transport.base.Transport`."""
         self._come_back()
+        if self._given_up:
+            self._given_up = False
+            return [Down()]
         events = self._drain()
         if not events:
             ready = self._wait(self.patience(timeout))

@@ -16,16 +16,19 @@ from pathlib import Path
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
-from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.client import Refused, RegistryClient, Unreachable
 from palm.runner.forking import ForkServer
+from palm.runner.membership import WAIT, WAIT_AFAR
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
+from palm.runner.sharedkeys import share_keys
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
 __all__ = ["be_runner", "node_config", "run"]
 
 _POLL = 0.01
+_log = logging.getLogger("palm.runner")
 
 
 def run(arguments: Namespace) -> int:
@@ -57,7 +60,10 @@ def be_runner(
             forks.close()
         client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
-            node = Node(folders, client, config=config, forks=forks, ready=ready)
+            if os.environ.get("PALM_REGISTRY"):
+                _share_keys(folders, client, patience)
+            wait = WAIT if client.is_near else WAIT_AFAR
+            node = Node(folders, client, wait=wait, config=config, forks=forks, ready=ready)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: node.stop())
             node.run()
@@ -97,6 +103,26 @@ def _connect(folders: Folders, url: str, patience: float) -> RegistryClient:
         text = f"the cluster {folders.cluster!r} has ended"
         raise ConfigError(text, hint="start it again: palm up")
     return client
+
+
+def _share_keys(folders: Folders, client: RegistryClient, patience: float) -> None:
+    """Use the keys of the cluster, if they can be had; without them only this machine is reached.
+
+    A registry that is away, or does not hand out keys in clear, does not keep a node from what it
+    ran before.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            share_keys(folders, client)
+        except Unreachable as error:
+            if time.monotonic() < deadline:
+                time.sleep(_POLL)
+                continue
+            _log.warning("goes on with the keys that it has: %s", error)
+        except RegistryError as error:
+            _log.warning("goes on with the keys that it has: %s", error)
+        return
 
 
 def _state(client: RegistryClient, cluster: str) -> str:

@@ -14,6 +14,7 @@ from palm.errors import ConfigError
 from palm.registry_api.schema import (
     Assignments,
     Heartbeat,
+    NamedAddress,
     NodeInfo,
     NodeJoin,
     NodeJoined,
@@ -27,12 +28,14 @@ from palm_registry.service.clusters import finish
 from palm_registry.service.core import (
     Core,
     add_event,
+    facts_of,
     get_cluster,
     node_info,
     settle,
 )
 from palm_registry.service.planning import Plans
 from palm_registry.service.reporting import Reporting, current_node
+from palm_registry.sockets import names_of
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
@@ -66,6 +69,15 @@ class NodeRules:
         def read(connection: Connection) -> list[NodeInfo]:
             get_cluster(connection, key)
             return [self._info(row) for row in rows.all_nodes(connection, key)]
+
+        return await self._core.database.read(read)
+
+    async def names(self, key: str) -> list[NamedAddress]:
+        """Return where components listen that other machines find by their name."""
+
+        def read(connection: Connection) -> list[NamedAddress]:
+            get_cluster(connection, key)
+            return names_of(facts_of(connection, key))
 
         return await self._core.database.read(read)
 
