@@ -1530,11 +1530,11 @@ function createActions(store) {
       row = next;
       const busy = store.pending.has(row.component) || !store.isLive;
       for (const [verb, each] of Object.entries(buttons)) {
-        each.hidden = !row.actions.includes(verb);
+        each.hidden = !store.mayAct || !row.actions.includes(verb);
         label(each, `${VERBS[verb]} ${row.component}`);
         each.disabled = busy;
       }
-      scale.hidden = row.scale === null;
+      scale.hidden = !store.mayAct || row.scale === null;
       if (row.scale === null) return;
       setText(count, String(row.scale));
       setAttribute(scale, "aria-label", `Processes of ${row.component}: ${row.scale}`);
@@ -1860,7 +1860,7 @@ function advice(component, process, lines) {
   return "It runs again. If that happens often, its last lines say more.";
 }
 
-// A card of it: update({component, process}) or update(null).
+// A card of it: update({component, process}) or update(null). Without `act` it offers nothing to do.
 function createWhy(act) {
   const title = element("strong", "palm-why-title");
   const facts = element("div", "palm-facts");
@@ -1881,7 +1881,7 @@ function createWhy(act) {
       if (!found) return;
       const told = explain(found.component, found.process);
       again.dataset.component = found.component.name;
-      again.hidden = !found.component.own;
+      again.hidden = !act || !found.component.own;
       const text = JSON.stringify([found.process.name, told]);
       if (text === shown) return; // whoever selects text in it keeps that
       shown = text;
@@ -1910,7 +1910,7 @@ function createPanel(root, store) {
   const empty = element("p", "palm-empty");
   const table = createTable(store, { logId: `${id}-log` });
   const scroller = element("div", "palm-scroll", table.node);
-  const why = createWhy((action) => store.act(action));
+  const why = createWhy(store.mayAct ? (action) => store.act(action) : null);
   const chosen = createChosen(store);
   const details = createTabs(id, store, {
     output: ["Output", createLogView(store, `${id}-log`)],
@@ -2329,8 +2329,10 @@ const SILENCE = 7000; // milliseconds without a word after which nobody seems to
 const DOING = { stop: "Stopping", start: "Starting", restart: "Restarting", scale: "Scaling" };
 
 class Store {
-  constructor(transport, { now = () => performance.now() } = {}) {
+  // Who may not act (`mayAct`) is offered no buttons for it.
+  constructor(transport, { now = () => performance.now(), mayAct = true } = {}) {
     this.transport = transport;
+    this.mayAct = mayAct;
     this.now = now;
     this.state = createState();
     this.heard = this.at = now(); // of the last word; when the state's time was true
@@ -2769,7 +2771,7 @@ function renderJob({ model, el }) {
   };
 }
 
-export { Failure, ModelTransport, PageTransport, Store, createJobCard, createPanel };
+export { Failure, ModelTransport, PageTransport, Store, createJobCard, createPanel, summary };
 
 export default {
   initialize({ model }) {

@@ -8,8 +8,10 @@ export const SILENCE = 7000; // milliseconds without a word after which nobody s
 const DOING = { stop: "Stopping", start: "Starting", restart: "Restarting", scale: "Scaling" };
 
 export class Store {
-  constructor(transport, { now = () => performance.now() } = {}) {
+  // Who may not act (`mayAct`) is offered no buttons for it.
+  constructor(transport, { now = () => performance.now(), mayAct = true } = {}) {
     this.transport = transport;
+    this.mayAct = mayAct;
     this.now = now;
     this.state = createState();
     this.heard = this.at = now(); // of the last word; when the state's time was true

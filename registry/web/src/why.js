@@ -53,7 +53,7 @@ function advice(component, process, lines) {
   return "It runs again. If that happens often, its last lines say more.";
 }
 
-// A card of it: update({component, process}) or update(null).
+// A card of it: update({component, process}) or update(null). Without `act` it offers nothing to do.
 export function createWhy(act) {
   const title = element("strong", "palm-why-title");
   const facts = element("div", "palm-facts");
@@ -74,7 +74,7 @@ export function createWhy(act) {
       if (!found) return;
       const told = explain(found.component, found.process);
       again.dataset.component = found.component.name;
-      again.hidden = !found.component.own;
+      again.hidden = !act || !found.component.own;
       const text = JSON.stringify([found.process.name, told]);
       if (text === shown) return; // whoever selects text in it keeps that
       shown = text;
