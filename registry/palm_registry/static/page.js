@@ -397,11 +397,21 @@ function code(text) {
   return element("code", "page-code", text);
 }
 
+let fields = 0;
+
 // A label and what it is the label of.
 function field(text, control, hint = "") {
-  const label = element("label", "page-field", element("span", "page-field-name", text), control);
-  if (hint) label.append(element("span", "page-hint", hint));
-  return label;
+  fields += 1;
+  control.id = `page-field-${fields}`;
+  const label = element("label", "page-field-name", text);
+  label.htmlFor = control.id;
+  const node = element("div", "page-field", label, control);
+  if (!hint) return node;
+  const said = element("span", "page-hint", hint);
+  said.id = `${control.id}-hint`;
+  control.setAttribute("aria-describedby", said.id);
+  node.append(said);
+  return node;
 }
 
 function input(attributes) {
@@ -472,6 +482,7 @@ function poll(ask, { seconds, banner, failed }) {
   let timer = null;
   let ended = false;
   let asking = null;
+  let again = false; // somebody wants to know what is after what is being asked
 
   async function once() {
     clearTimeout(timer);
@@ -487,8 +498,10 @@ function poll(ask, { seconds, banner, failed }) {
   }
 
   function now() {
+    again = asking !== null;
     asking ??= once().finally(() => {
       asking = null;
+      if (again && !ended) return now();
     });
     return asking;
   }
@@ -595,8 +608,8 @@ function auditColumns() {
     { title: "User", text: (entry) => entry.user || "\u2013" },
     { title: "By", text: (entry) => (entry.details.browser ? "browser" : "program") },
     { title: "From", text: (entry) => entry.address },
-    { title: "What", className: "page-wide page-wrap page-mono", text: (entry) => entry.what },
-    { title: "Details", className: "page-wrap page-quiet", text: (entry) => detailsInWords(entry.details) },
+    { title: "What", className: "page-wrap page-mono", text: (entry) => entry.what },
+    { title: "Details", className: "page-rest page-wrap page-quiet", text: (entry) => detailsInWords(entry.details) },
     { title: "Outcome", make: () => outcomeCell() },
   ];
 }
@@ -1127,19 +1140,17 @@ function createConfiguration(page, watched) {
 
   async function load({ keep = false } = {}) {
     try {
-      force = await page.api.get(pathOf(key, "config"));
+      const any = await page.api.get(pathOf(key, "config", "versions"), { limit: 1 });
+      force = any.length ? await page.api.get(pathOf(key, "config")) : NONE_YET;
     } catch (error) {
-      if (error.status !== 404) {
-        state.update("unknown", visible(inWords(error)));
-        return;
-      }
-      force = NONE_YET;
+      state.update("unknown", visible(inWords(error)));
+      return;
     }
     if (closed) return;
     tellForce();
-    setText(note, "");
     const draft = drafts.get(key);
     if (!keep) {
+      setText(note, "");
       editor.text = draft?.text ?? force.text;
       folder.value = draft?.folder ?? force.folder;
       if (draft) setText(note, draft.of === force.version ? "Your changes are not applied yet." : `Your changes began with version ${draft.of}; they are compared with version ${force.version} now.`);
@@ -1227,7 +1238,7 @@ function createClusterEvents(page, watched, query) {
       { title: "Kind", text: (event) => event.kind },
       { title: "Component", text: (event) => event.component || "\u2013" },
       { title: "Node", text: (event) => event.node || "\u2013" },
-      { title: "What happened", className: "page-wide page-wrap", text: (event) => event.text },
+      { title: "What happened", className: "page-rest page-wrap", text: (event) => event.text },
     ],
     keyOf: (event) => event.seq,
     classOf: (event) => (BAD.test(event.kind) ? "page-bad" : ""),
@@ -1235,6 +1246,7 @@ function createClusterEvents(page, watched, query) {
   let events = new Map();
   let wanted = query;
   let asked = 0;
+  let early = []; // what came live before the first page did
   empty.hidden = older.hidden = true;
 
   function draw() {
@@ -1252,13 +1264,20 @@ function createClusterEvents(page, watched, query) {
       const asking = { latest: 1, limit: AT_ONCE, before, component: name, kind: of };
       const found = await page.api.get(pathOf(watched.key, "events"), asking);
       if (mine !== asked) return;
-      for (const event of found.events) events.set(event.seq, event);
+      for (const event of [...found.events, ...after(found.events)]) events.set(event.seq, event);
+      early = null;
       older.hidden = !found.more;
       setText(problem, "");
       draw();
     } catch (error) {
       setText(problem, visible(inWords(error)));
     }
+  }
+
+  // A feed begins with events of before, which may be on a page that nobody has asked for.
+  function after(page) {
+    const first = page[0]?.seq ?? 0;
+    return (early ?? []).filter((event) => event.seq > first && isWanted(event, wanted));
   }
 
   const more = () => load(Math.min(...events.keys()));
@@ -1268,6 +1287,7 @@ function createClusterEvents(page, watched, query) {
     component.value = next.component ?? "";
     kind.value = next.kind ?? "";
     events = new Map();
+    early = [];
     load();
   }
 
@@ -1277,12 +1297,12 @@ function createClusterEvents(page, watched, query) {
   });
   component.addEventListener("change", choose);
   kind.addEventListener("change", choose);
-  const names = () => offer(component, [["", "all components"], ...watched.store.state.components.map((c) => [c.name, c.name])]);
+  const names = () => offer(component, [["", "all components"], ...(watched.status?.components ?? []).map((c) => [c.name, c.name])]);
   const unsubscribe = watched.subscribe((frame) => {
     if (frame.topic === "status") names();
-    if (frame.topic !== "events" || !events.size && asked === 0) return;
-    const first = events.size ? Math.min(...events.keys()) : 0;
-    if (frame.data.seq < first || !isWanted(frame.data, wanted)) return;
+    if (frame.topic !== "events") return;
+    if (early) early.push(frame.data);
+    if (early || frame.data.seq < Math.min(...events.keys()) || !isWanted(frame.data, wanted)) return;
     events.set(frame.data.seq, frame.data);
     draw();
   });
@@ -1315,8 +1335,8 @@ function parseRoute(hash) {
   const query = Object.fromEntries(new URLSearchParams(search));
   const parts = path.split("/").filter(Boolean).map(decoded);
   const [place = "clusters", key, tab = "overview"] = parts;
-  if (parts.length <= 1 && place in PLACES) return { place, query };
-  if (place === "clusters" && parts.length <= 3 && tab in TABS) {
+  if (parts.length <= 1 && Object.hasOwn(PLACES, place)) return { place, query };
+  if (place === "clusters" && parts.length <= 3 && Object.hasOwn(TABS, tab)) {
     return { place: "cluster", key, tab, query };
   }
   return { place: "nowhere", query };
@@ -1389,8 +1409,8 @@ function createClusters(page) {
 
 function columnsOf(page, operates, again) {
   const columns = [
-    { title: "Name", make: () => nameCell() },
-    { title: "State", className: "page-wide", make: () => stateCell() },
+    { title: "Name", className: "page-wide", make: () => nameCell() },
+    { title: "State", className: "page-rest", make: () => stateCell() },
     { title: "Components", className: "page-number", text: (info) => info.components },
     { title: "Nodes", className: "page-number", text: (info) => info.nodes },
     { title: "File", className: "page-number", text: (info) => (info.config_version ? `v${info.config_version}` : "\u2013") },
@@ -1422,7 +1442,7 @@ function stateOf(info) {
   if (info.state !== "alive") return [info.state === "ending" ? "stopping" : "stopped", info.state];
   if (!info.components) return ["stopped", "empty"];
   if (info.ready) return ["ready", "ready"];
-  if (info.missing) return ["starting", `${plural(info.missing, "process", "processes")} missing`];
+  if (info.missing) return ["unknown", `${plural(info.missing, "process", "processes")} missing`];
   return ["unknown", "not known"];
 }
 
@@ -1597,7 +1617,7 @@ function nodeColumns(page, watched, operates, again) {
     { title: "CPU", className: "page-number", text: (node) => percent(node.cpu) },
     { title: "Memory", className: "page-number", text: (node) => bytes(node.rss) },
     { title: "Labels", make: () => labelsCell() },
-    { title: "Components", className: "page-wide", text: (node) => partsInWords(node.parts) || "\u2013" },
+    { title: "Components", className: "page-rest page-wrap", text: (node) => partsInWords(node.parts) || "\u2013" },
     { title: "Heard", className: "page-quiet page-number", make: () => heardCell(page.api) },
   ];
   if (operates) {
@@ -1688,7 +1708,7 @@ function createVersions(page, watched, query) {
       { title: "To", make: (current) => pickCell("to", current) },
       { title: "When", className: "page-time", text: (each) => moment(each.created) },
       { title: "Who", text: (each) => each.by || "\u2013" },
-      { title: "Note", className: "page-wide page-wrap", text: (each) => each.note || "\u2013" },
+      { title: "Note", className: "page-rest page-wrap", text: (each) => each.note || "\u2013" },
       { title: "File", text: (each) => each.file },
       { title: "Size", className: "page-number", text: (each) => bytes(each.size) },
       { title: "State", make: () => forceCell() },
@@ -1988,10 +2008,10 @@ function createOverview(page, watched) {
 
 
 const SCOPES = [
-  ["viewer", "viewer: reads clusters, output, events and files"],
-  ["operator", "operator: changes clusters, too"],
-  ["runner", "runner: joins one cluster as a node, and nothing else"],
-  ["admin", "admin: everything, in the clusters of all"],
+  ["viewer", "read (viewer)"],
+  ["operator", "read and change clusters (operator)"],
+  ["runner", "join one cluster as a node (runner)"],
+  ["admin", "do everything, for all (admin)"],
 ];
 const LIVES = [
   ["2592000", "30 days"],
@@ -1999,6 +2019,7 @@ const LIVES = [
   ["31536000", "1 year"],
   ["", "for ever"],
 ];
+const DAY = 86400;
 const OWN = "owner"; // in the file of whose registry it is
 
 function createTokens(page) {
@@ -2017,7 +2038,7 @@ function createTokens(page) {
       { title: "Made by", text: (token) => token.creator || "\u2013" },
       { title: "Made", className: "page-quiet page-number", make: () => momentCell(now, "created") },
       { title: "Last used", className: "page-quiet page-number", make: () => momentCell(now, "used") },
-      { title: "Expires", className: "page-quiet page-wide", text: (token) => expiryOf(token, now()) },
+      { title: "Expires", className: "page-quiet page-rest", text: (token) => expiryOf(token, now()) },
       { title: "Actions", quiet: true, className: "page-actions", make: (current) => revokeCell(page, current, () => polling.now()) },
     ],
     keyOf: (token) => token.name,
@@ -2036,7 +2057,9 @@ function createTokens(page) {
 
 function expiryOf({ expires }, now) {
   if (expires === null) return "never";
-  return expires <= now ? "over" : `in ${lasting(expires - now)}`;
+  const left = expires - now;
+  if (left <= 0) return "over";
+  return `in ${lasting(left > DAY ? DAY * Math.round(left / DAY) : left)}`;
 }
 
 function momentCell(now, name) {

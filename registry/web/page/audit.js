@@ -89,8 +89,8 @@ function auditColumns() {
     { title: "User", text: (entry) => entry.user || "\u2013" },
     { title: "By", text: (entry) => (entry.details.browser ? "browser" : "program") },
     { title: "From", text: (entry) => entry.address },
-    { title: "What", className: "page-wide page-wrap page-mono", text: (entry) => entry.what },
-    { title: "Details", className: "page-wrap page-quiet", text: (entry) => detailsInWords(entry.details) },
+    { title: "What", className: "page-wrap page-mono", text: (entry) => entry.what },
+    { title: "Details", className: "page-rest page-wrap page-quiet", text: (entry) => detailsInWords(entry.details) },
     { title: "Outcome", make: () => outcomeCell() },
   ];
 }

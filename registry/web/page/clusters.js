@@ -52,8 +52,8 @@ export function createClusters(page) {
 
 function columnsOf(page, operates, again) {
   const columns = [
-    { title: "Name", make: () => nameCell() },
-    { title: "State", className: "page-wide", make: () => stateCell() },
+    { title: "Name", className: "page-wide", make: () => nameCell() },
+    { title: "State", className: "page-rest", make: () => stateCell() },
     { title: "Components", className: "page-number", text: (info) => info.components },
     { title: "Nodes", className: "page-number", text: (info) => info.nodes },
     { title: "File", className: "page-number", text: (info) => (info.config_version ? `v${info.config_version}` : "\u2013") },
@@ -85,7 +85,7 @@ export function stateOf(info) {
   if (info.state !== "alive") return [info.state === "ending" ? "stopping" : "stopped", info.state];
   if (!info.components) return ["stopped", "empty"];
   if (info.ready) return ["ready", "ready"];
-  if (info.missing) return ["starting", `${plural(info.missing, "process", "processes")} missing`];
+  if (info.missing) return ["unknown", `${plural(info.missing, "process", "processes")} missing`];
   return ["unknown", "not known"];
 }
 

@@ -115,19 +115,17 @@ export function createConfiguration(page, watched) {
 
   async function load({ keep = false } = {}) {
     try {
-      force = await page.api.get(pathOf(key, "config"));
+      const any = await page.api.get(pathOf(key, "config", "versions"), { limit: 1 });
+      force = any.length ? await page.api.get(pathOf(key, "config")) : NONE_YET;
     } catch (error) {
-      if (error.status !== 404) {
-        state.update("unknown", visible(inWords(error)));
-        return;
-      }
-      force = NONE_YET;
+      state.update("unknown", visible(inWords(error)));
+      return;
     }
     if (closed) return;
     tellForce();
-    setText(note, "");
     const draft = drafts.get(key);
     if (!keep) {
+      setText(note, "");
       editor.text = draft?.text ?? force.text;
       folder.value = draft?.folder ?? force.folder;
       if (draft) setText(note, draft.of === force.version ? "Your changes are not applied yet." : `Your changes began with version ${draft.of}; they are compared with version ${force.version} now.`);

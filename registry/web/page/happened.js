@@ -30,7 +30,7 @@ export function createClusterEvents(page, watched, query) {
       { title: "Kind", text: (event) => event.kind },
       { title: "Component", text: (event) => event.component || "\u2013" },
       { title: "Node", text: (event) => event.node || "\u2013" },
-      { title: "What happened", className: "page-wide page-wrap", text: (event) => event.text },
+      { title: "What happened", className: "page-rest page-wrap", text: (event) => event.text },
     ],
     keyOf: (event) => event.seq,
     classOf: (event) => (BAD.test(event.kind) ? "page-bad" : ""),
@@ -38,6 +38,7 @@ export function createClusterEvents(page, watched, query) {
   let events = new Map();
   let wanted = query;
   let asked = 0;
+  let early = []; // what came live before the first page did
   empty.hidden = older.hidden = true;
 
   function draw() {
@@ -55,13 +56,20 @@ export function createClusterEvents(page, watched, query) {
       const asking = { latest: 1, limit: AT_ONCE, before, component: name, kind: of };
       const found = await page.api.get(pathOf(watched.key, "events"), asking);
       if (mine !== asked) return;
-      for (const event of found.events) events.set(event.seq, event);
+      for (const event of [...found.events, ...after(found.events)]) events.set(event.seq, event);
+      early = null;
       older.hidden = !found.more;
       setText(problem, "");
       draw();
     } catch (error) {
       setText(problem, visible(inWords(error)));
     }
+  }
+
+  // A feed begins with events of before, which may be on a page that nobody has asked for.
+  function after(page) {
+    const first = page[0]?.seq ?? 0;
+    return (early ?? []).filter((event) => event.seq > first && isWanted(event, wanted));
   }
 
   const more = () => load(Math.min(...events.keys()));
@@ -71,6 +79,7 @@ export function createClusterEvents(page, watched, query) {
     component.value = next.component ?? "";
     kind.value = next.kind ?? "";
     events = new Map();
+    early = [];
     load();
   }
 
@@ -80,12 +89,12 @@ export function createClusterEvents(page, watched, query) {
   });
   component.addEventListener("change", choose);
   kind.addEventListener("change", choose);
-  const names = () => offer(component, [["", "all components"], ...watched.store.state.components.map((c) => [c.name, c.name])]);
+  const names = () => offer(component, [["", "all components"], ...(watched.status?.components ?? []).map((c) => [c.name, c.name])]);
   const unsubscribe = watched.subscribe((frame) => {
     if (frame.topic === "status") names();
-    if (frame.topic !== "events" || !events.size && asked === 0) return;
-    const first = events.size ? Math.min(...events.keys()) : 0;
-    if (frame.data.seq < first || !isWanted(frame.data, wanted)) return;
+    if (frame.topic !== "events") return;
+    if (early) early.push(frame.data);
+    if (early || frame.data.seq < Math.min(...events.keys()) || !isWanted(frame.data, wanted)) return;
     events.set(frame.data.seq, frame.data);
     draw();
   });

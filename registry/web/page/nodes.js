@@ -95,7 +95,7 @@ function nodeColumns(page, watched, operates, again) {
     { title: "CPU", className: "page-number", text: (node) => percent(node.cpu) },
     { title: "Memory", className: "page-number", text: (node) => bytes(node.rss) },
     { title: "Labels", make: () => labelsCell() },
-    { title: "Components", className: "page-wide", text: (node) => partsInWords(node.parts) || "\u2013" },
+    { title: "Components", className: "page-rest page-wrap", text: (node) => partsInWords(node.parts) || "\u2013" },
     { title: "Heard", className: "page-quiet page-number", make: () => heardCell(page.api) },
   ];
   if (operates) {

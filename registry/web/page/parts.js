@@ -21,11 +21,21 @@ export function code(text) {
   return element("code", "page-code", text);
 }
 
+let fields = 0;
+
 // A label and what it is the label of.
 export function field(text, control, hint = "") {
-  const label = element("label", "page-field", element("span", "page-field-name", text), control);
-  if (hint) label.append(element("span", "page-hint", hint));
-  return label;
+  fields += 1;
+  control.id = `page-field-${fields}`;
+  const label = element("label", "page-field-name", text);
+  label.htmlFor = control.id;
+  const node = element("div", "page-field", label, control);
+  if (!hint) return node;
+  const said = element("span", "page-hint", hint);
+  said.id = `${control.id}-hint`;
+  control.setAttribute("aria-describedby", said.id);
+  node.append(said);
+  return node;
 }
 
 export function input(attributes) {

@@ -4,6 +4,7 @@ export function poll(ask, { seconds, banner, failed }) {
   let timer = null;
   let ended = false;
   let asking = null;
+  let again = false; // somebody wants to know what is after what is being asked
 
   async function once() {
     clearTimeout(timer);
@@ -19,8 +20,10 @@ export function poll(ask, { seconds, banner, failed }) {
   }
 
   function now() {
+    again = asking !== null;
     asking ??= once().finally(() => {
       asking = null;
+      if (again && !ended) return now();
     });
     return asking;
   }

@@ -14,8 +14,8 @@ export function parseRoute(hash) {
   const query = Object.fromEntries(new URLSearchParams(search));
   const parts = path.split("/").filter(Boolean).map(decoded);
   const [place = "clusters", key, tab = "overview"] = parts;
-  if (parts.length <= 1 && place in PLACES) return { place, query };
-  if (place === "clusters" && parts.length <= 3 && tab in TABS) {
+  if (parts.length <= 1 && Object.hasOwn(PLACES, place)) return { place, query };
+  if (place === "clusters" && parts.length <= 3 && Object.hasOwn(TABS, tab)) {
     return { place: "cluster", key, tab, query };
   }
   return { place: "nowhere", query };

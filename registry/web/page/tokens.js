@@ -10,10 +10,10 @@ import { poll } from "./poll.js";
 import { lasting, moment } from "./times.js";
 
 const SCOPES = [
-  ["viewer", "viewer: reads clusters, output, events and files"],
-  ["operator", "operator: changes clusters, too"],
-  ["runner", "runner: joins one cluster as a node, and nothing else"],
-  ["admin", "admin: everything, in the clusters of all"],
+  ["viewer", "read (viewer)"],
+  ["operator", "read and change clusters (operator)"],
+  ["runner", "join one cluster as a node (runner)"],
+  ["admin", "do everything, for all (admin)"],
 ];
 const LIVES = [
   ["2592000", "30 days"],
@@ -21,6 +21,7 @@ const LIVES = [
   ["31536000", "1 year"],
   ["", "for ever"],
 ];
+const DAY = 86400;
 const OWN = "owner"; // in the file of whose registry it is
 
 export function createTokens(page) {
@@ -39,7 +40,7 @@ export function createTokens(page) {
       { title: "Made by", text: (token) => token.creator || "\u2013" },
       { title: "Made", className: "page-quiet page-number", make: () => momentCell(now, "created") },
       { title: "Last used", className: "page-quiet page-number", make: () => momentCell(now, "used") },
-      { title: "Expires", className: "page-quiet page-wide", text: (token) => expiryOf(token, now()) },
+      { title: "Expires", className: "page-quiet page-rest", text: (token) => expiryOf(token, now()) },
       { title: "Actions", quiet: true, className: "page-actions", make: (current) => revokeCell(page, current, () => polling.now()) },
     ],
     keyOf: (token) => token.name,
@@ -58,7 +59,9 @@ export function createTokens(page) {
 
 export function expiryOf({ expires }, now) {
   if (expires === null) return "never";
-  return expires <= now ? "over" : `in ${lasting(expires - now)}`;
+  const left = expires - now;
+  if (left <= 0) return "over";
+  return `in ${lasting(left > DAY ? DAY * Math.round(left / DAY) : left)}`;
 }
 
 function momentCell(now, name) {

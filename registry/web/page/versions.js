@@ -43,7 +43,7 @@ export function createVersions(page, watched, query) {
       { title: "To", make: (current) => pickCell("to", current) },
       { title: "When", className: "page-time", text: (each) => moment(each.created) },
       { title: "Who", text: (each) => each.by || "\u2013" },
-      { title: "Note", className: "page-wide page-wrap", text: (each) => each.note || "\u2013" },
+      { title: "Note", className: "page-rest page-wrap", text: (each) => each.note || "\u2013" },
       { title: "File", text: (each) => each.file },
       { title: "Size", className: "page-number", text: (each) => bytes(each.size) },
       { title: "State", make: () => forceCell() },
