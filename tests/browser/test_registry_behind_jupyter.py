@@ -40,7 +40,10 @@ def jupyter(folder: Path) -> Iterator[str]:
         f"--port={port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={folder}",
         "--ServerApp.jpserver_extensions={'jupyter_server_proxy': True}",
     ]  # fmt: skip
-    own = {name: str(folder / name) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")}  # noqa: E501 - as short as it gets
+    own = {
+        name: str(folder / name)
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
     with (folder / "jupyter.log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **own, "JUPYTER_TOKEN": token}, stdout=log, stderr=log

@@ -19,6 +19,7 @@ from tests.support.registry import RegistryThread, Runner, lent_registry, piece,
 pytestmark = [pytest.mark.browser, pytest.mark.no_leak_check("threads", "descriptors")]
 
 CANARY = "<img src=x onerror='window.pwned=1'>"
+ORIGIN = re.compile(r"\w+://[^/]+/")
 WIDTH = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -48,7 +49,7 @@ def opened(chromium: Any, scheme: str = "light") -> Any:
     page.problems, page.asked, page.scheme = [], set(), scheme
     page.on("console", lambda message: page.problems.append(message.text))
     page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.on("request", lambda request: page.asked.add(re.sub(r"(\w+://[^/]+/).*", r"\1", request.url)))
+    page.on("request", lambda request: page.asked.add(ORIGIN.match(request.url)[0]))
     return page
 
 
@@ -240,7 +241,9 @@ def test_clusters_are_made_and_deleted_by_name_and_back_leads_back(
     assert dialog.get_by_role("button", name="Delete").is_disabled()
     for _ in range(6):  # around, and around
         page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement === document.body || !!document.activeElement.closest('dialog')")  # noqa: E501 - a statement of another language
+        assert page.evaluate(
+            "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
+        )
     page.keyboard.press("Escape")
     dialog.wait_for(state="detached")
     assert delete.evaluate("(n) => n === document.activeElement")
@@ -278,9 +281,7 @@ def test_a_token_is_shown_once_and_can_be_revoked(client: RegistryClient, light:
     assert "grafana" not in {token.name for token in client.tokens()}
 
 
-def test_long_lists_are_filtered_and_read_page_by_page(
-    client: RegistryClient, light: Any
-) -> None:
+def test_long_lists_are_filtered_and_read_page_by_page(client: RegistryClient, light: Any) -> None:
     client.create_cluster("eventful")
     for number in range(130):
         client.update_cluster("eventful", name=f"name {number}")
@@ -314,7 +315,13 @@ def test_a_viewer_is_offered_nothing_that_would_be_refused(
         page = log_in(watcher, light, "", ".page-grid tbody tr")
         assert page.locator("#places a").all_inner_texts() == ["Clusters", "API"]
         allowed = {"Log out", "Older", "Copy", "Download", "Times", "Follow"}
-        for where, ready in [SCREENS["clusters"], SCREENS["configuration"], SCREENS["versions"], SCREENS["nodes"], SCREENS["events"]]:  # noqa: E501 - as short as it gets
+        for where, ready in [
+            SCREENS["clusters"],
+            SCREENS["configuration"],
+            SCREENS["versions"],
+            SCREENS["nodes"],
+            SCREENS["events"],
+        ]:
             go(client, page, where, ready)
             assert set(page.locator("button:visible").all_inner_texts()) <= allowed, where
         assert page.locator("textarea").count() == 0
@@ -384,7 +391,9 @@ def test_the_end_of_a_session_is_told_with_the_way_back(
     assert page.goto(client.url).status == 401
 
 
-def test_a_keyboard_reaches_everything(client: RegistryClient, genome: Realistic, light: Any) -> None:
+def test_a_keyboard_reaches_everything(
+    client: RegistryClient, genome: Realistic, light: Any
+) -> None:
     page = log_in(client, light, "", ".page-grid tbody tr")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "skip"

@@ -20,7 +20,6 @@ __all__ = ["STATIC", "Health", "Login", "Logout", "Nothing", "Page", "Static"]
 STATIC = Path(__file__).parents[1] / "static"
 
 
-
 class Page(Base):
     """The page itself."""
 

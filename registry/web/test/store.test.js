@@ -181,6 +181,17 @@ test("a page follows one output at a time", () => {
   assert.ok(Socket.made[1].closed);
 });
 
+test("a socket that is not open yet is closed once it is, and what it says meanwhile is nothing", () => {
+  const { transport } = page(() => [200, {}]);
+  transport.select({ component: "w", since: "c1" });
+  const socket = Socket.made.at(-1);
+  socket.readyState = 0;
+  transport.select(null);
+  assert.ok(!socket.closed && !socket.onmessage);
+  socket.onopen();
+  assert.ok(socket.closed);
+});
+
 test("a page's actions are requests, and their refusals failures with a hint", async () => {
   const { transport, asked } = page((url) => (url.includes("/scale") ? [400, { error: { text: "too many", hint: "fewer" } }] : [200, {}]));
   await transport.request({ do: "stop", component: "w 1" });
