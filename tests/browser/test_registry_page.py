@@ -308,6 +308,24 @@ def test_long_lists_are_filtered_and_read_page_by_page(client: RegistryClient, l
     until(lambda: rows.count() == 132)
 
 
+def test_a_lost_node_is_forgotten_and_another_removed_by_its_name(
+    client: RegistryClient, light: Any
+) -> None:
+    client.create_cluster("moving")
+    lost, there = Runner(client, "moving", "gone").join(), Runner(client, "moving", "there").join()
+    until(lambda: not client.nodes("moving")[0].alive and there.beat())
+    page = log_in(client, light, "clusters/moving/nodes", "tbody tr:has-text('lost')")
+    page.get_by_role("button", name="Forget lost nodes").click()
+    page.get_by_role("dialog").get_by_role("button", name="Reset").click()
+    page.locator("tbody tr", has_text="gone").wait_for(state="detached")
+    assert [node.name for node in client.nodes("moving")] == [there.name] != [lost.name]
+    page.get_by_role("button", name="Remove there").click()
+    page.keyboard.type("there")
+    page.keyboard.press("Enter")
+    page.get_by_text("No node has joined").wait_for()
+    assert client.nodes("moving") == []
+
+
 def test_a_viewer_is_offered_nothing_that_would_be_refused(
     registry: RegistryThread, client: RegistryClient, genome: Realistic, light: Any
 ) -> None:
@@ -404,6 +422,11 @@ def test_a_keyboard_reaches_everything(
     page.keyboard.press("Enter")
     page.locator(".palm-table tbody tr").first.wait_for()
     assert page.evaluate("document.activeElement.id") == "main", "focus goes where the page does"
+    motion = "getComputedStyle(document.querySelector('.page-crumbs .palm-dot')).animationName"
+    page.locator(".page-crumbs .palm-state").evaluate("(n) => { n.dataset.state = 'starting'; }")
+    assert page.evaluate(motion) == "palm-breathe"
+    page.emulate_media(reduced_motion="reduce")
+    assert page.evaluate(motion) == "none"
     go(client, page, *SCREENS["configuration"])
     area = page.locator("textarea")
     area.focus()

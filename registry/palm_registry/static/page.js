@@ -1840,7 +1840,7 @@ class Watched {
       link: (link) => this.takeLink(link),
     });
     this.store = new Store(this.transport, { mayAct });
-    this.store.fetchHistory();
+    this.store.sleep(); // until its panel is shown
   }
 
   subscribe(listener) {
@@ -1991,7 +1991,7 @@ function createOverview(page, watched) {
   };
   const unsubscribe = watched.store.subscribe((what) => what === "status" && look());
   look();
-  if (watched.store.shown === undefined && watched.store.state.known) watched.store.show();
+  watched.store.wake();
   return {
     node: element("div", "", empty, root),
     close() {

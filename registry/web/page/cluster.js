@@ -116,7 +116,7 @@ function createOverview(page, watched) {
   };
   const unsubscribe = watched.store.subscribe((what) => what === "status" && look());
   look();
-  if (watched.store.shown === undefined && watched.store.state.known) watched.store.show();
+  watched.store.wake();
   return {
     node: element("div", "", empty, root),
     close() {

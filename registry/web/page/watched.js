@@ -16,7 +16,7 @@ export class Watched {
       link: (link) => this.takeLink(link),
     });
     this.store = new Store(this.transport, { mayAct });
-    this.store.fetchHistory();
+    this.store.sleep(); // until its panel is shown
   }
 
   subscribe(listener) {

@@ -125,6 +125,16 @@ test("who looks again asks again", () => {
   assert.equal(requests().filter((m) => m.action.do === "output").length, before + 1);
 });
 
+test("while nobody looks no output is asked for, whatever comes", () => {
+  const { store, frames, requests } = lab();
+  const asked = () => requests().filter((m) => m.action.do === "output").length;
+  store.sleep();
+  frames([two()]);
+  assert.equal(asked(), 0);
+  store.wake();
+  assert.equal(asked(), 1);
+});
+
 // ---- over HTTP
 
 class Socket {
