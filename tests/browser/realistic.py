@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, field
 
@@ -46,6 +47,7 @@ class Realistic:
     name: str
     runners: list[Runner] = field(default_factory=list)
     _written: int = 0
+    _beats: int = 0
 
     def build(self) -> Realistic:
         client = self.client
@@ -65,6 +67,7 @@ class Realistic:
 
     def beat(self, *, mended: bool = False) -> None:
         """Let the nodes tell what they run, as it is after some time at work."""
+        self._beats += 1
         for number, runner in enumerate(self.runners):
             answer = runner.beat()
             found = [
@@ -96,11 +99,12 @@ class Realistic:
         pid = 4000 + 100 * len(spec.name) + replica
         return status_of(spec, replica, pid=pid, node=node, started=time.time() - 5000)
 
-    @staticmethod
-    def _sample(status: schema.ReplicaStatus, node: int) -> schema.Sample:
+    def _sample(self, status: schema.ReplicaStatus, node: int) -> schema.Sample:
         busy = status.replica + 2 * node
+        wave = math.sin(self._beats / 2 + busy) + math.sin(self._beats * 1.7 + busy) / 2
         return schema.Sample(
             name=status.name, component=status.component, replica=status.replica,
-            node=status.node, pid=status.pid, time=time.time(), cpu=31.0 + 7 * busy,
-            rss=90_000_000 + 11_000_000 * busy, rate_out=120.0 + busy, queued=3, running=1,
+            node=status.node, pid=status.pid, time=time.time(), cpu=45.0 + 7 * busy + 9 * wave,
+            rss=90_000_000 + 11_000_000 * busy + 600_000 * self._beats,
+            rate_out=120.0 + busy - 30 * wave, queued=5 + round(3 * wave), running=1,
         )  # fmt: skip

@@ -147,8 +147,12 @@ def test_the_panel_is_live_and_its_buttons_act(
     page.get_by_role("button", name="One process more of clean").click()
     page.locator('.palm-count:text-is("5")').wait_for()
     assert client.component("genome", "clean").desired == 5
-    client.scale("genome", "clean", 4)
-    page.locator('.palm-count:text-is("4")').wait_for()
+    page.get_by_role("link", name="Configuration").click()
+    page.get_by_text("scaled 5 -> 4").wait_for()  # the file is in force, and not what runs
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Apply", exact=True).click()
+    page.get_by_text("Nothing that runs would change.").wait_for()
+    assert client.component("genome", "clean").desired == 4
     page.get_by_role("link", name="Nodes").click()
     genome.beat()
     row = page.locator("tbody tr", has_text="north").filter(has_text="ready")

@@ -778,6 +778,10 @@ function lineOfDifference({ kind, old, new: fresh, text }) {
 
 const EFFECTS = { started: "start", restarted: "restart", scaled: "scale", stopped: "stop", none: "none" };
 
+function doesAnything(diff) {
+  return Boolean(diff && (diff.added.length || diff.changed.length || diff.removed.length));
+}
+
 function drawEffects({ added, removed, changed, unchanged }) {
   const all = [
     ...added.map((each) => ["added", each]),
@@ -1077,11 +1081,12 @@ function createConfiguration(page, watched) {
   let force = NONE_YET;
   let timer = null;
   let asked = 0;
-  let checked = { text: null, valid: false };
+  let checked = { text: null, valid: false, does: false };
   let closed = false;
 
   const isChanged = () => editor.text !== force.text || folder.value !== force.folder;
-  const isReady = () => writes && checked.valid && checked.text === editor.text && isChanged();
+  // What is in force can be applied again, where somebody has stopped or scaled what it says.
+  const isReady = () => writes && checked.valid && checked.text === editor.text && (isChanged() || checked.does);
 
   function buttons() {
     revert.disabled = !isChanged();
@@ -1114,7 +1119,7 @@ function createConfiguration(page, watched) {
       const would = found.valid ? await page.api.post(pathOf(key, "config", "diff"), body) : null;
       const texts = found.valid && isChanged() && force.version ? would.unified : "";
       if (mine !== asked || closed) return;
-      checked = { text, valid: found.valid };
+      checked = { text, valid: found.valid, does: doesAnything(would?.diff) };
       say(found, text);
       after.replaceChildren(...(would ? [element("h2", "", "What applying it does"), drawEffects(would.diff)] : []));
       if (texts) after.append(element("h2", "", `Against version ${force.version}`), drawDifference(texts));

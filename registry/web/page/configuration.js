@@ -4,7 +4,7 @@ import { visible } from "../src/ansi.js";
 import { element, setText } from "../src/dom.js";
 import { plural } from "../src/format.js";
 import { inWords, may, pathOf } from "./api.js";
-import { drawDifference, drawEffects } from "./difference.js";
+import { doesAnything, drawDifference, drawEffects } from "./difference.js";
 import { ask } from "./dialog.js";
 import { createEditor, drawProblems } from "./editor.js";
 import { badge, field, input, press } from "./parts.js";
@@ -52,11 +52,12 @@ export function createConfiguration(page, watched) {
   let force = NONE_YET;
   let timer = null;
   let asked = 0;
-  let checked = { text: null, valid: false };
+  let checked = { text: null, valid: false, does: false };
   let closed = false;
 
   const isChanged = () => editor.text !== force.text || folder.value !== force.folder;
-  const isReady = () => writes && checked.valid && checked.text === editor.text && isChanged();
+  // What is in force can be applied again, where somebody has stopped or scaled what it says.
+  const isReady = () => writes && checked.valid && checked.text === editor.text && (isChanged() || checked.does);
 
   function buttons() {
     revert.disabled = !isChanged();
@@ -89,7 +90,7 @@ export function createConfiguration(page, watched) {
       const would = found.valid ? await page.api.post(pathOf(key, "config", "diff"), body) : null;
       const texts = found.valid && isChanged() && force.version ? would.unified : "";
       if (mine !== asked || closed) return;
-      checked = { text, valid: found.valid };
+      checked = { text, valid: found.valid, does: doesAnything(would?.diff) };
       say(found, text);
       after.replaceChildren(...(would ? [element("h2", "", "What applying it does"), drawEffects(would.diff)] : []));
       if (texts) after.append(element("h2", "", `Against version ${force.version}`), drawDifference(texts));

@@ -35,6 +35,10 @@ function lineOfDifference({ kind, old, new: fresh, text }) {
 
 const EFFECTS = { started: "start", restarted: "restart", scaled: "scale", stopped: "stop", none: "none" };
 
+export function doesAnything(diff) {
+  return Boolean(diff && (diff.added.length || diff.changed.length || diff.removed.length));
+}
+
 export function drawEffects({ added, removed, changed, unchanged }) {
   const all = [
     ...added.map((each) => ["added", each]),
