@@ -176,6 +176,7 @@ def test_a_file_is_looked_at_as_one_types_and_put_in_force(
     assert page.get_by_role("button", name="Apply").is_disabled()
     page.get_by_role("button", name="line 3").click()
     assert area.evaluate("(n) => n.value.slice(n.selectionStart, n.selectionEnd)") == "replicsa = 2"
+    assert violations(page) == []
     page.screenshot(path=str(screenshots / "page-configuration-wrong-light.png"))
     page.keyboard.type("replicas = 2")
     page.locator('.palm-state:has-text("valid: 1 component")').wait_for()
@@ -266,6 +267,7 @@ def test_a_token_is_shown_once_and_can_be_revoked(client: RegistryClient, light:
     dialog.get_by_label("Name").fill("owner")
     dialog.get_by_role("button", name="Make").click()
     dialog.get_by_role("alert").filter(has_text="owner").wait_for()
+    assert violations(page) == []
     dialog.get_by_label("Name").fill("grafana")
     dialog.get_by_role("button", name="Make").click()
     secret = page.get_by_label("The token").input_value()
@@ -320,6 +322,7 @@ def test_a_lost_node_is_forgotten_and_another_removed_by_its_name(
     until(lambda: not client.nodes("moving")[0].alive and there.beat())
     page = log_in(client, light, "clusters/moving/nodes", "tbody tr:has-text('lost')")
     page.get_by_role("button", name="Forget lost nodes").click()
+    there.beat()  # or it would be lost, too, where all takes long
     page.get_by_role("dialog").get_by_role("button", name="Reset").click()
     page.locator("tbody tr", has_text="gone").wait_for(state="detached")
     assert [node.name for node in client.nodes("moving")] == [there.name] != [lost.name]
@@ -395,6 +398,19 @@ def test_a_flood_and_a_new_start_of_the_registry_lose_nothing_and_repeat_nothing
     page.locator('#banner:has-text("does not answer")').wait_for()
     registry.start()
     page.locator("#banner").wait_for(state="hidden")
+
+
+def test_what_is_typed_while_the_registry_is_away_is_looked_at_once_it_is_back(
+    client: RegistryClient, registry: RegistryThread, light: Any
+) -> None:
+    page = log_in(client, light, "clusters/seed/configuration", "textarea")
+    page.locator("#banner").wait_for(state="hidden")
+    page.locator('.page-look .palm-state:has-text("empty")').wait_for()
+    registry.stop()
+    page.locator("textarea").fill('[components.a]\nscript = "a.py"\n')
+    page.locator('.palm-state:has-text("does not answer")').wait_for()
+    registry.start()
+    page.locator('.palm-state:has-text("valid: 1 component")').wait_for()
 
 
 def test_the_end_of_a_session_is_told_with_the_way_back(

@@ -1083,6 +1083,7 @@ function createConfiguration(page, watched) {
   let asked = 0;
   let checked = { text: null, valid: false, does: false };
   let closed = false;
+  let loaded = false;
 
   const isChanged = () => editor.text !== force.text || folder.value !== force.folder;
   // What is in force can be applied again, where somebody has stopped or scaled what it says.
@@ -1152,6 +1153,7 @@ function createConfiguration(page, watched) {
       return;
     }
     if (closed) return;
+    loaded = true;
     tellForce();
     const draft = drafts.get(key);
     if (!keep) {
@@ -1191,8 +1193,15 @@ function createConfiguration(page, watched) {
     await load({ keep: !done });
   }
 
+  // What could not be asked while the registry was away is asked once it is heard of.
+  function catchUp() {
+    if (!loaded) load();
+    else if (checked.text !== editor.text) look();
+  }
+
   folder.addEventListener("input", typed);
   const unsubscribe = watched.subscribe((frame) => {
+    if (frame.topic === "status") catchUp();
     if (frame.topic !== "events" || frame.data.kind !== "config.changed") return;
     const { version } = frame.data.data;
     if (version <= force.version || !force.created) return;
@@ -1304,7 +1313,10 @@ function createClusterEvents(page, watched, query) {
   kind.addEventListener("change", choose);
   const names = () => offer(component, [["", "all components"], ...(watched.status?.components ?? []).map((c) => [c.name, c.name])]);
   const unsubscribe = watched.subscribe((frame) => {
-    if (frame.topic === "status") names();
+    if (frame.topic === "status") {
+      names();
+      if (early) load(); // it could not be asked for before
+    }
     if (frame.topic !== "events") return;
     if (early) early.push(frame.data);
     if (early || frame.data.seq < Math.min(...events.keys()) || !isWanted(frame.data, wanted)) return;
@@ -1784,6 +1796,7 @@ function createVersions(page, watched, query) {
   }
 
   const unsubscribe = watched.subscribe((frame) => {
+    if (frame.topic === "status" && problem.textContent) load(); // it can be asked again
     if (frame.topic === "events" && frame.data.kind === "config.changed" && versions.every((each) => each.version !== frame.data.data.version)) load();
   });
   load();

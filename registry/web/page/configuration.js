@@ -54,6 +54,7 @@ export function createConfiguration(page, watched) {
   let asked = 0;
   let checked = { text: null, valid: false, does: false };
   let closed = false;
+  let loaded = false;
 
   const isChanged = () => editor.text !== force.text || folder.value !== force.folder;
   // What is in force can be applied again, where somebody has stopped or scaled what it says.
@@ -123,6 +124,7 @@ export function createConfiguration(page, watched) {
       return;
     }
     if (closed) return;
+    loaded = true;
     tellForce();
     const draft = drafts.get(key);
     if (!keep) {
@@ -162,8 +164,15 @@ export function createConfiguration(page, watched) {
     await load({ keep: !done });
   }
 
+  // What could not be asked while the registry was away is asked once it is heard of.
+  function catchUp() {
+    if (!loaded) load();
+    else if (checked.text !== editor.text) look();
+  }
+
   folder.addEventListener("input", typed);
   const unsubscribe = watched.subscribe((frame) => {
+    if (frame.topic === "status") catchUp();
     if (frame.topic !== "events" || frame.data.kind !== "config.changed") return;
     const { version } = frame.data.data;
     if (version <= force.version || !force.created) return;

@@ -91,7 +91,10 @@ export function createClusterEvents(page, watched, query) {
   kind.addEventListener("change", choose);
   const names = () => offer(component, [["", "all components"], ...(watched.status?.components ?? []).map((c) => [c.name, c.name])]);
   const unsubscribe = watched.subscribe((frame) => {
-    if (frame.topic === "status") names();
+    if (frame.topic === "status") {
+      names();
+      if (early) load(); // it could not be asked for before
+    }
     if (frame.topic !== "events") return;
     if (early) early.push(frame.data);
     if (early || frame.data.seq < Math.min(...events.keys()) || !isWanted(frame.data, wanted)) return;

@@ -114,6 +114,7 @@ export function createVersions(page, watched, query) {
   }
 
   const unsubscribe = watched.subscribe((frame) => {
+    if (frame.topic === "status" && problem.textContent) load(); // it can be asked again
     if (frame.topic === "events" && frame.data.kind === "config.changed" && versions.every((each) => each.version !== frame.data.data.version)) load();
   });
   load();
