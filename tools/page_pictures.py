@@ -23,7 +23,6 @@ from tests.support.registry import lent_registry  # noqa: E402
 from tests.support.requirements import require_chromium  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
-SIZE = {"width": 1280, "height": 800}
 #: Seconds of samples, so that there are curves.
 SECONDS = 20
 
@@ -33,7 +32,7 @@ def main() -> None:
     with lent_registry() as registry, registry.client() as client, sync_playwright() as playwright:
         genome = Realistic(client, "genome").build()
         browser = playwright.chromium.launch(executable_path=require_chromium(), args=FLAGS)
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
+        page = browser.new_page(viewport={"width": 1280, "height": 800}, color_scheme="light")
         page.goto(client.login_url("#/clusters/genome"))
         for second in range(SECONDS):
             genome.beat()

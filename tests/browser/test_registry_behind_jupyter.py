@@ -25,7 +25,11 @@ from tests.browser.test_registry_page import client, light, registry
 
 __all__ = ["client", "light", "registry"]  # fixtures
 
-pytestmark = [pytest.mark.browser, pytest.mark.no_leak_check("threads", "descriptors")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.no_leak_check("threads", "descriptors"),
+]
 
 
 @contextmanager

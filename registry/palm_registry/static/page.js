@@ -316,7 +316,11 @@ function createGrid({ caption, columns, keyOf, classOf = () => "" }) {
     return rows.get(key);
   }
 
+  // By keys, too, it can be scrolled where there is no room for all of its columns.
   const scroller = element("div", "page-scroll", node);
+  scroller.tabIndex = 0;
+  scroller.setAttribute("role", "region");
+  scroller.setAttribute("aria-label", caption);
   return { node: scroller, update };
 }
 
