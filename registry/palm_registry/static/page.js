@@ -372,7 +372,7 @@ function ago(seconds) {
   return `${lasting(seconds)} ago`;
 }
 
-function moment(time) {
+function stamp(time) {
   const date = new Date(time * 1000);
   const two = (n) => String(n).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
@@ -467,7 +467,7 @@ function timeAgo() {
     node,
     update(time, now) {
       node.dateTime = new Date(time * 1000).toISOString();
-      node.title = moment(time);
+      node.title = stamp(time);
       setText(node, ago(now - time));
     },
   };
@@ -607,7 +607,7 @@ function createAudit(page, route) {
 
 function auditColumns() {
   return [
-    { title: "Time", className: "page-time", text: (entry) => moment(entry.time) },
+    { title: "Time", className: "page-time", text: (entry) => stamp(entry.time) },
     { title: "Token", text: (entry) => entry.token || "\u2013" },
     { title: "User", text: (entry) => entry.user || "\u2013" },
     { title: "By", text: (entry) => (entry.details.browser ? "browser" : "program") },
@@ -1145,7 +1145,7 @@ function createConfiguration(page, watched) {
   function tellForce() {
     const who = force.by ? ` by ${visible(force.by)}` : "";
     const why = force.note ? `: ${visible(force.note)}` : "";
-    setText(about, force.version ? `${visible(force.file)}, version ${force.version}, put in force ${moment(force.created)}${who}${why}` : "No file is in force yet.");
+    setText(about, force.version ? `${visible(force.file)}, version ${force.version}, put in force ${stamp(force.created)}${who}${why}` : "No file is in force yet.");
   }
 
   async function load({ keep = false } = {}) {
@@ -1252,7 +1252,7 @@ function createClusterEvents(page, watched, query) {
   const grid = createGrid({
     caption: "Events, newest first",
     columns: [
-      { title: "Time", className: "page-time", text: (event) => moment(event.time) },
+      { title: "Time", className: "page-time", text: (event) => stamp(event.time) },
       { title: "Kind", text: (event) => event.kind },
       { title: "Component", text: (event) => event.component || "\u2013" },
       { title: "Node", text: (event) => event.node || "\u2013" },
@@ -1727,7 +1727,7 @@ function createVersions(page, watched, query) {
       { title: "Version", className: "page-number", text: (each) => each.version },
       { title: "From", make: (current) => pickCell("from", current) },
       { title: "To", make: (current) => pickCell("to", current) },
-      { title: "When", className: "page-time", text: (each) => moment(each.created) },
+      { title: "When", className: "page-time", text: (each) => stamp(each.created) },
       { title: "Who", text: (each) => each.by || "\u2013" },
       { title: "Note", className: "page-rest page-wrap", text: (each) => each.note || "\u2013" },
       { title: "File", text: (each) => each.file },
@@ -1877,12 +1877,12 @@ class Watched {
     }
   }
 
-  takeLink({ live }) {
-    if (live) {
+  takeLink({ live, away = 0 }) {
+    if (live && !away) {
       this.banner.clear();
       return;
     }
-    this.banner.show("Connection lost. Trying again; nothing that happens meanwhile is missed.");
+    this.banner.show("Connection lost. What runs goes on, and nothing that happens is missed. Trying again.");
     this.look();
   }
 
@@ -2162,7 +2162,7 @@ function showSecret({ name, token, expires }) {
     }
     setText(copied, "Copied.");
   });
-  const until = expires === null ? "It does not expire." : `It is good until ${moment(expires)}.`;
+  const until = expires === null ? "It does not expire." : `It is good until ${stamp(expires)}.`;
   return tell({
     title: `Token ${name}`,
     children: [

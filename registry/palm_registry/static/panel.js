@@ -1860,20 +1860,21 @@ function advice(component, process, lines) {
   return "It runs again. If that happens often, its last lines say more.";
 }
 
-// A card of it: update({component, process}) or update(null). Without `act` it offers nothing to do.
-function createWhy(act) {
+// A card of it: update({component, process}) or update(null).
+function createWhy(store) {
   const title = element("strong", "palm-why-title");
   const facts = element("div", "palm-facts");
   const lines = element("pre", "palm-last");
   lines.tabIndex = 0;
   lines.setAttribute("aria-label", "Last lines of its error output");
   const hint = element("p", "palm-advice");
-  const again = button("palm-button", "", () => act({ do: "restart", component: again.dataset.component }), "Restart");
+  const again = button("palm-button", "", () => store.act({ do: "restart", component: again.dataset.component }), "Restart");
   const foot = element("div", "palm-why-foot", hint, again);
   const node = element("section", "palm-card palm-trouble", title, facts, lines, foot);
   node.setAttribute("aria-label", "Why it ended");
   node.hidden = true;
   let shown = "";
+  if (!store.mayAct) again.remove();
   return {
     node,
     update(found) {
@@ -1881,7 +1882,7 @@ function createWhy(act) {
       if (!found) return;
       const told = explain(found.component, found.process);
       again.dataset.component = found.component.name;
-      again.hidden = !act || !found.component.own;
+      again.hidden = !found.component.own;
       const text = JSON.stringify([found.process.name, told]);
       if (text === shown) return; // whoever selects text in it keeps that
       shown = text;
@@ -1910,7 +1911,7 @@ function createPanel(root, store) {
   const empty = element("p", "palm-empty");
   const table = createTable(store, { logId: `${id}-log` });
   const scroller = element("div", "palm-scroll", table.node);
-  const why = createWhy(store.mayAct ? (action) => store.act(action) : null);
+  const why = createWhy(store);
   const chosen = createChosen(store);
   const details = createTabs(id, store, {
     output: ["Output", createLogView(store, `${id}-log`)],

@@ -5,7 +5,7 @@ import { element, setText } from "../src/dom.js";
 import { createGrid } from "./grid.js";
 import { badge, emptiness, field, input, press } from "./parts.js";
 import { poll } from "./poll.js";
-import { moment } from "./times.js";
+import { stamp } from "./times.js";
 
 const ENTRIES = 100;
 
@@ -84,7 +84,7 @@ export function createAudit(page, route) {
 
 function auditColumns() {
   return [
-    { title: "Time", className: "page-time", text: (entry) => moment(entry.time) },
+    { title: "Time", className: "page-time", text: (entry) => stamp(entry.time) },
     { title: "Token", text: (entry) => entry.token || "\u2013" },
     { title: "User", text: (entry) => entry.user || "\u2013" },
     { title: "By", text: (entry) => (entry.details.browser ? "browser" : "program") },

@@ -8,7 +8,7 @@ import { doesAnything, drawDifference, drawEffects } from "./difference.js";
 import { ask } from "./dialog.js";
 import { createEditor, drawProblems } from "./editor.js";
 import { badge, field, input, press } from "./parts.js";
-import { moment } from "./times.js";
+import { stamp } from "./times.js";
 
 const PAUSE = 300; // milliseconds without a key after which the registry is asked
 const NONE_YET = { version: 0, text: "", file: "cluster.toml", folder: "" };
@@ -112,7 +112,7 @@ export function createConfiguration(page, watched) {
   function tellForce() {
     const who = force.by ? ` by ${visible(force.by)}` : "";
     const why = force.note ? `: ${visible(force.note)}` : "";
-    setText(about, force.version ? `${visible(force.file)}, version ${force.version}, put in force ${moment(force.created)}${who}${why}` : "No file is in force yet.");
+    setText(about, force.version ? `${visible(force.file)}, version ${force.version}, put in force ${stamp(force.created)}${who}${why}` : "No file is in force yet.");
   }
 
   async function load({ keep = false } = {}) {

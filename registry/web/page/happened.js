@@ -5,7 +5,7 @@ import { element, setText } from "../src/dom.js";
 import { inWords, pathOf } from "./api.js";
 import { createGrid } from "./grid.js";
 import { choice, emptiness, field, offer, press } from "./parts.js";
-import { moment } from "./times.js";
+import { stamp } from "./times.js";
 
 const AT_ONCE = 100;
 const KINDS_OF = ["cluster", "component", "config", "lease", "node", "output", "signal"];
@@ -26,7 +26,7 @@ export function createClusterEvents(page, watched, query) {
   const grid = createGrid({
     caption: "Events, newest first",
     columns: [
-      { title: "Time", className: "page-time", text: (event) => moment(event.time) },
+      { title: "Time", className: "page-time", text: (event) => stamp(event.time) },
       { title: "Kind", text: (event) => event.kind },
       { title: "Component", text: (event) => event.component || "\u2013" },
       { title: "Node", text: (event) => event.node || "\u2013" },

@@ -2,7 +2,7 @@
 
 import { visible } from "../src/ansi.js";
 import { element, setText } from "../src/dom.js";
-import { ago, moment } from "./times.js";
+import { ago, stamp } from "./times.js";
 
 export function link(text, href, className = "page-link") {
   const node = element("a", className, text);
@@ -87,7 +87,7 @@ export function timeAgo() {
     node,
     update(time, now) {
       node.dateTime = new Date(time * 1000).toISOString();
-      node.title = moment(time);
+      node.title = stamp(time);
       setText(node, ago(now - time));
     },
   };

@@ -17,7 +17,7 @@ export function ago(seconds) {
   return `${lasting(seconds)} ago`;
 }
 
-export function moment(time) {
+export function stamp(time) {
   const date = new Date(time * 1000);
   const two = (n) => String(n).padStart(2, "0");
   const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;

@@ -7,7 +7,7 @@ import { ask, tell } from "./dialog.js";
 import { createGrid } from "./grid.js";
 import { choice, field, input, press, timeAgo } from "./parts.js";
 import { poll } from "./poll.js";
-import { lasting, moment } from "./times.js";
+import { lasting, stamp } from "./times.js";
 
 const SCOPES = [
   ["viewer", "read (viewer)"],
@@ -142,7 +142,7 @@ function showSecret({ name, token, expires }) {
     }
     setText(copied, "Copied.");
   });
-  const until = expires === null ? "It does not expire." : `It is good until ${moment(expires)}.`;
+  const until = expires === null ? "It does not expire." : `It is good until ${stamp(expires)}.`;
   return tell({
     title: `Token ${name}`,
     children: [

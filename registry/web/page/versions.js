@@ -9,7 +9,7 @@ import { ask } from "./dialog.js";
 import { createGrid } from "./grid.js";
 import { badge, emptiness, field, input, link, press } from "./parts.js";
 import { addressOf } from "./routes.js";
-import { moment } from "./times.js";
+import { stamp } from "./times.js";
 
 const VERSIONS = 50;
 
@@ -41,7 +41,7 @@ export function createVersions(page, watched, query) {
       { title: "Version", className: "page-number", text: (each) => each.version },
       { title: "From", make: (current) => pickCell("from", current) },
       { title: "To", make: (current) => pickCell("to", current) },
-      { title: "When", className: "page-time", text: (each) => moment(each.created) },
+      { title: "When", className: "page-time", text: (each) => stamp(each.created) },
       { title: "Who", text: (each) => each.by || "\u2013" },
       { title: "Note", className: "page-rest page-wrap", text: (each) => each.note || "\u2013" },
       { title: "File", text: (each) => each.file },

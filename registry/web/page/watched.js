@@ -31,12 +31,12 @@ export class Watched {
     }
   }
 
-  takeLink({ live }) {
-    if (live) {
+  takeLink({ live, away = 0 }) {
+    if (live && !away) {
       this.banner.clear();
       return;
     }
-    this.banner.show("Connection lost. Trying again; nothing that happens meanwhile is missed.");
+    this.banner.show("Connection lost. What runs goes on, and nothing that happens is missed. Trying again.");
     this.look();
   }
 
