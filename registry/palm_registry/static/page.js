@@ -1,6 +1,6 @@
 // Joined from registry/web by tools/join_panel.py: change the sources, and join them again.
 
-import { Failure, PageTransport, Store, createPanel, summary } from "./panel.js";
+import { PageTransport, Store, createPanel, summary } from "./panel.js";
 
 // ---- ansi.js
 
@@ -189,12 +189,11 @@ function icon(name) {
 
 // The registry's API as a page of it uses it, with the cookie that it has.
 
-
 // What the registry refused; status 0: it did not answer.
-class Refusal extends Failure {
+class Refusal extends Error {
   constructor(text, { hint = "", status = 0, code = "", data = {} } = {}) {
-    super(text, hint);
-    Object.assign(this, { status, code, data });
+    super(text);
+    Object.assign(this, { hint, status, code, data });
   }
 
   get isSilence() {

@@ -1,12 +1,10 @@
 // The registry's API as a page of it uses it, with the cookie that it has.
 
-import { Failure } from "../src/main.js";
-
 // What the registry refused; status 0: it did not answer.
-export class Refusal extends Failure {
+export class Refusal extends Error {
   constructor(text, { hint = "", status = 0, code = "", data = {} } = {}) {
-    super(text, hint);
-    Object.assign(this, { status, code, data });
+    super(text);
+    Object.assign(this, { hint, status, code, data });
   }
 
   get isSilence() {
