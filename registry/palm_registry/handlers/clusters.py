@@ -25,7 +25,7 @@ class Clusters(Base):
         found = await self.service.clusters.all(principal.owner)
         found = [info for info in found if principal.cluster in ("", info.key)]
         if self.get_query_argument("status", "") == "1":
-            await self.service.add_status(found)
+            await self.service.status.add_to(found)
         self.answer(found)
 
     @describes(

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from palm.registry_api.schema import ClusterInfo
-from palm_registry.failures import NotFound
 from palm_registry.feed import Feed
 from palm_registry.service.clusters import Clusters, end_cluster
 from palm_registry.service.components import Components
@@ -52,8 +49,8 @@ class Service:
         self.nodes = NodeRules(self.core)
         self.signalling = Signalling(self.core)
         self.metrics = Metrics(self.core, self.nodes)
-        self._status = SharedStatus(self.core.signals, self.clusters.status)
-        self.feed = Feed(database, self.core.signals, self._status, self.metrics.cluster)
+        self.status = SharedStatus(self.core.signals, self.clusters.status)
+        self.feed = Feed(database, self.core.signals, self.status, self.metrics.cluster)
         self.outputs = Outputs(self.core, self.feed)
         self.searches = Searches(self.core)
         self.retention = Retention(self.core, retain_size, retain_age)
@@ -80,16 +77,6 @@ class Service:
                     self.core.leases.set_unheld(cluster.key, now)
 
         await self.core.database.write(look)
-
-    async def add_status(self, found: Iterable[ClusterInfo]) -> None:
-        """Say of clusters whether they are ready; one that has just gone stays as it is."""
-        for info in found:
-            try:
-                status = await self._status(info.key)
-            except NotFound:
-                continue
-            info.ready = status.ready
-            info.missing = sum(each.count for each in status.missing)
 
     async def sweep(self) -> None:
         """Note which leases are over, which nodes are silent, and which clusters end thereby.
