@@ -153,9 +153,10 @@ class RegistryClient:
         """Ask whether the registry is there."""
         return self._call("GET", "health", schema.Health)
 
-    def cluster_list(self) -> list[schema.ClusterInfo]:
-        """Return all clusters."""
-        return self._call("GET", "api/clusters", list[schema.ClusterInfo])
+    def cluster_list(self, *, status: bool = False) -> list[schema.ClusterInfo]:
+        """Return all clusters; with `status`, whether each is ready, too."""
+        path = "api/clusters?status=1" if status else "api/clusters"
+        return self._call("GET", path, list[schema.ClusterInfo])
 
     def create_cluster(
         self, name: str, linger: float | msgspec.UnsetType | None = msgspec.UNSET
@@ -464,6 +465,24 @@ class RegistryClient:
         page = self._call("GET", _of(key, "events", query={"since": since}), schema.EventPage)
         return page.events, page.cursor
 
+    def latest_events(
+        self,
+        key: str,
+        limit: int,
+        *,
+        before: int | None = None,
+        component: str | None = None,
+        kind: str | None = None,
+    ) -> schema.EventPage:
+        """Return the last events, in order: those with a number below `before`, if it is given.
+
+        Of those of a component, and of a `kind`: "component" has "component.ready" in it.
+        """
+        query = {
+            "latest": 1, "limit": limit, "before": before, "component": component, "kind": kind,
+        }  # fmt: skip
+        return self._call("GET", _of(key, "events", query=query), schema.EventPage)
+
     def live(
         self,
         key: str,
@@ -566,11 +585,33 @@ class RegistryClient:
         """Forget a user who has no clusters any more, and revoke all its tokens."""
         self._call("DELETE", f"api/users/{quote(name, safe='')}", None)
 
+    def caller(self) -> schema.Caller:
+        """Return who we are to the registry, and what we may do."""
+        return self._call("GET", "api/caller", schema.Caller)
+
     def audit(self, since: str = "", limit: int | None = None) -> schema.AuditPage:
         """Return who changed what after a cursor, up to a thousand entries."""
         query = {key: each for key, each in (("since", since), ("limit", limit)) if each}
         path = f"api/audit?{urlencode(query)}" if query else "api/audit"
         return self._call("GET", path, schema.AuditPage)
+
+    def latest_audit(
+        self,
+        limit: int,
+        *,
+        before: int | None = None,
+        token: str = "",
+        cluster: str = "",
+        refused: bool = False,
+    ) -> schema.AuditPage:
+        """Return the last entries, in order: those with a number below `before`, if it is given.
+
+        Of those by a token, of a cluster, and of what was `refused`.
+        """
+        asked = {"before": before, "token": token, "cluster": cluster, "refused": int(refused)}
+        query = {"latest": 1, "limit": limit} | {k: v for k, v in asked.items() if v not in ("", 0)}
+        query = {key: each for key, each in query.items() if each is not None}
+        return self._call("GET", f"api/audit?{urlencode(query)}", schema.AuditPage)
 
     def openapi(self) -> dict[str, Any]:
         """Return the API document (OpenAPI 3.1): all addresses, what they take and give."""

@@ -25,6 +25,7 @@ __all__ = [
     "Assignments",
     "AuditEntry",
     "AuditPage",
+    "Caller",
     "ClusterCreate",
     "ClusterInfo",
     "ClusterMetrics",
@@ -130,7 +131,8 @@ class ClusterInfo(_Value):
     """One cluster. ``linger`` None: it never ends by itself; ``holders`` keep it alive.
 
     ``lease_until`` is when the last lease ends, None if nobody holds one. ``owner`` is the user
-    whose it is.
+    whose it is. Only who asks with ``status=1`` is told whether it is ``ready`` and how many
+    processes are ``missing``; None: not asked for.
     """
 
     key: str
@@ -146,6 +148,8 @@ class ClusterInfo(_Value):
     nodes: int = 0
     components: int = 0
     owner: str = "owner"
+    ready: bool | None = None
+    missing: int | None = None
 
 
 class ClusterCreate(_Value):
@@ -796,10 +800,14 @@ class Event(_Value):
 
 
 class EventPage(_Value):
-    """Events in the order they happened; ``since=cursor`` goes on after them."""
+    """Events in the order they happened; ``since=cursor`` goes on after them.
+
+    Of the ``latest`` ones, which are looked for backwards: ``more`` are before the first of them.
+    """
 
     events: list[Event]
     cursor: str
+    more: bool = False
 
 
 class Skipped(_Value):
@@ -886,6 +894,20 @@ class TokenMade(TokenInfo, kw_only=True):
     token: str
 
 
+class Caller(_Value):
+    """GET api/caller: who asks, and what it may do; ``cluster`` is the only one, "" for all.
+
+    ``browser``: it is the session of a browser. ``expires`` None: the token never does.
+    """
+
+    token: str
+    user: str
+    scope: Scope
+    cluster: str = ""
+    browser: bool = False
+    expires: float | None = None
+
+
 class UserCreate(_Value):
     """POST api/users."""
 
@@ -922,7 +944,10 @@ class AuditEntry(_Value):
 
 
 class AuditPage(_Value):
-    """GET api/audit: entries in order; ``more``: ask again with ``since=cursor``."""
+    """GET api/audit: entries in order; ``more``: ask again with ``since=cursor``.
+
+    Of the ``latest`` ones, which are looked for backwards: ``more`` are before the first of them.
+    """
 
     entries: list[AuditEntry]
     cursor: str

@@ -118,6 +118,7 @@ PATHS = [
     ("POST", "/api/users"),
     ("DELETE", "/api/users/owner"),
     ("GET", "/api/audit"),
+    ("GET", "/api/caller"),
     ("GET", "/no/such/path"),
 ]
 

@@ -68,6 +68,7 @@ ROUTES: list[tuple[str, Any]] = [
     (rf"{_CLUSTER}/output/download", output.Download),
     (rf"{_CLUSTER}/events", output.Events),
     (rf"{_CLUSTER}/live", live.Live),
+    (r"api/caller", accounts.Caller),
     (r"api/tokens", accounts.Tokens),
     (rf"api/tokens/{_NAME}", accounts.Token),
     (r"api/users", accounts.Users),
