@@ -39,7 +39,7 @@ class Retire(StopRequested):
 
 
 class Lost(StopRequested):
-    """The process that ran the messages of the lease is gone, and they with it; ``reason`` says how.
+    """The process that ran the messages of the lease is gone; ``reason`` says how.
 
     Its worker ends as if it were that process: the master gives its work to others.
     """

@@ -150,7 +150,8 @@ class Executor:
     """Runs functions of a table in the calling thread.
 
     ``limit`` ends a call that takes longer than its message says. With ``drops_none`` a function
-    that returns None has no result. A run returns what is done after ``answer_after`` seconds.
+    that returns None has no result. A run returns what is done after ``answer_after``
+    seconds (None: soon).
     """
 
     def __init__(
@@ -159,9 +160,9 @@ class Executor:
         limit: TimeLimit | None = None,
         *,
         drops_none: bool = False,
-        answer_after: float = ANSWER_AFTER,
+        answer_after: float | None = None,
     ) -> None:
-        self._answer_after = answer_after
+        self._answer_after = ANSWER_AFTER if answer_after is None else answer_after
         self._functions = functions
         self._drops_none = drops_none
         self._limit = limit or TimeLimit()

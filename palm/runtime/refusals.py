@@ -13,10 +13,13 @@ from palm.wire.outcome import Failure, Kind, encode_failure
 __all__ = ["refusal"]
 
 
-def refusal(invoke: Invoke, type: str, text: str, *, n: int | None = None) -> Completed:
-    """Return the failure of the next ``n`` messages of an invoke (None: all of them)."""
+def refusal(invoke: Invoke, error: str, text: str, *, n: int | None = None) -> Completed:
+    """Return the failure of the next ``n`` messages of an invoke (None: all of them).
+
+    ``error`` is the name of a class.
+    """
     n = invoke.stop - invoke.start if n is None else n
-    payload = encode_failure(Failure(type, text))
+    payload = encode_failure(Failure(error, text))
     return Completed(
         invoke.task.lease,
         n,

@@ -184,11 +184,11 @@ class SlotLoop:
         invoke, future = slot.invoke, slot.future
         if invoke is None or invoke.stop > invoke.start:
             return
-        if future is None or self._may_cancel(invoke) and future.cancel():
+        if future is None or (self._may_cancel() and future.cancel()):
             slot.future = None
             self._answer(slot, [refusal(invoke, "", "", n=0)])
 
-    def _may_cancel(self, invoke: Invoke) -> bool:
+    def _may_cancel(self) -> bool:
         """Whether it does no harm to cancel a task that may have begun, for all we know."""
         return self._engine.knows_begun or not self._stopping
 
@@ -219,7 +219,6 @@ class SlotLoop:
         if slot.over or slot.future is not future or invoke is None:
             return None
         slot.future = None
-        error: BaseException | None
         try:
             packed = future.result()
         except BaseException as raised:  # noqa: BLE001 - it is the executor's, and classified

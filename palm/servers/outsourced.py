@@ -7,9 +7,9 @@ import signal
 import threading
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
-from palm.errors import ConfigError
+from palm.errors import ConfigError, PalmError
 from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, Stopped
 from palm.protocol.events import LookedUp
 from palm.protocol.link import Identity
@@ -157,7 +157,8 @@ class Outsourced:
 
     def _make(self, name: str) -> Slot:
         worker, target, fan, loop = self._worker, self._target, self._fan, self._loop
-        assert fan is not None and loop is not None  # noqa: S101 - made by `open`
+        if fan is None or loop is None:
+            raise PalmError(f"worker '{worker.name}' does not run")
         connector = ZmqConnector(self._key, fan.context)
         slot = Slot(name, connector)
         dialer = Dialer(worker.folders, target, connector)
@@ -209,8 +210,8 @@ class _OwnSignals:
     They have our handlers, which would have them go on.
     """
 
-    _entered: set[int] = set()
-    _registered = False
+    _entered: ClassVar[set[int]] = set()
+    _registered: ClassVar[bool] = False
 
     def __enter__(self) -> None:
         if not _OwnSignals._registered:

@@ -398,8 +398,8 @@ class Task(Message, tag="task"):
     """``attempt`` counts the starts of these messages, this one included.
 
     ``timeout`` is the time that the call for one of them may take (seconds, 0: any). They may run
-    ``at_most_once``: a worker that has others run them must not ask twice. A message that is
-    ``alone`` was in a batch whose worker was lost: nothing else may run in the process that runs it.
+    ``at_most_once``: a worker that has others run them must not ask twice. One that is ``alone``
+    was in a batch whose worker was lost: nothing else may run in the process that runs it.
     """
 
     lease: int

@@ -131,8 +131,13 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.clients.frame": ("palm.clients.client", "palm.clients.job", "palm.clients.source"),
     "palm.runtime.joinstore": ("palm.servers.sink",),
     "palm.runtime.journal": ("palm.servers.listening",),
+    "palm.servers.outsourced": ("palm.servers.worker",),
     "palm.servers.picture": ("palm.servers.topology",),
     "palm.runtime.sqlitecache": ("palm.runtime.cache",),
+    "distributed": ("palm.engines.dask",),
+    "palm.engines": ("palm.cli.commands.worker",),
+    "palm.engines.dask": ("palm.cli.commands.worker",),
+    "palm.engines.named": ("palm.cli.commands.worker",),
     "palm.registry_api.live": (
         "palm.cli.commands.events",
         "palm.cli.commands.logs",

@@ -27,7 +27,8 @@ def run(arguments: Namespace) -> int:
     if arguments.detach:
         return _detach(arguments, name)
     tie()
-    worker = _make(load(arguments, Worker), name, arguments)
+    offer = load(arguments, Worker)
+    worker = _make(offer, name, arguments)
     try:
         worker.start()
     except Exception as error:
@@ -62,10 +63,21 @@ def _make(offer: type[Worker] | Functions, name: str, arguments: Namespace) -> W
     options = {"max_tasks": arguments.max_tasks, "max_rss": arguments.max_rss}
     # A class of the user's may know no options of later versions.
     more: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if arguments.dask or arguments.executor:
+        more |= {"executor": _executor(arguments), "slots": arguments.slots}
     if isinstance(offer, dict):
         more["functions"] = offer
         offer = Worker
     return offer(name, master=arguments.master, log_level=log_level(), **more)
+
+
+def _executor(arguments: Namespace) -> Any:
+    """Return what makes the executor that is to run the functions."""
+    from palm.engines import dask, named  # few workers need one
+
+    if arguments.dask:
+        return dask.executor_of(arguments.dask)
+    return named.maker_of(arguments.executor)
 
 
 def _name(arguments: Namespace) -> str:
@@ -87,7 +99,7 @@ def _detach(arguments: Namespace, name: str) -> int:
         args += ["--max-tasks", str(arguments.max_tasks)]
     if arguments.max_rss:
         args += ["--max-rss", str(arguments.max_rss)]
-    for option in ("http", "functions", "pool", "token_file"):
+    for option in ("http", "functions", "pool", "token_file", "dask", "executor", "slots"):
         if value := getattr(arguments, option):
             args += [f"--{option.replace('_', '-')}", str(value)]
     args += ["--allow-pickle"] if arguments.allow_pickle else []
