@@ -49,6 +49,8 @@ from palm.wire.message import MAX_ID, Journaled, Route, Terms
 if TYPE_CHECKING:
     import pandas as pd
 
+    from palm.clients.executor import ClientExecutor
+
 __all__ = ["Client"]
 
 #: Jobs that `Client.jobs` remembers.
@@ -283,6 +285,28 @@ class Client:
         if not done and job.state == "cancelled":
             raise Cancelled("the client was closed", function=job.function)
         return results
+
+    def executor(self, function: str | None = None, **options: Any) -> ClientExecutor:
+        """Return a `concurrent.futures.Executor` whose calls workers make.
+
+        It takes callables, which go to workers of ``palm.executors``, and names of functions.
+
+        Parameters
+        ----------
+        function
+            Who calls callables; None: ``call`` of ``palm.executors``.
+        options
+            Of each call, as of `job`: ``timeout``, ``deadline``, ``retries``, ``retry_on``,
+            ``priority``, ``at_most_once``.
+
+        Raises
+        ------
+        ConfigError
+            There is no such option, or it has a value that cannot be used.
+        """
+        from palm.clients import executor  # for those who use it
+
+        return executor.make(self, function, options)
 
     def resume(
         self,
