@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from palm.clients.executor import ClientExecutor
+    from palm.clients.sharded import Shards
 
 __all__ = ["Client"]
 
@@ -64,12 +65,12 @@ FINALIZE_WITHIN: Final = 0.5
 
 
 class Client:
-    """Talks to one master; it never blocks before results are wanted.
+    """Talks to a master, or to several as one; it never blocks before results are wanted.
 
     Parameters
     ----------
     server_name
-        The name of the master.
+        The name of the master; of several that share each job, a list of their names.
     db_address, push_address, sub_address
         An address of the master; the first given decides, whatever the name. Without one the
         master is found by its name. In a pipeline, ``sub_address`` is that of the stage whose
@@ -84,7 +85,7 @@ class Client:
 
     def __init__(
         self,
-        server_name: str,
+        server_name: str | Sequence[str],
         db_address: str | None = None,
         push_address: str | None = None,
         sub_address: str | None = None,
@@ -97,7 +98,9 @@ class Client:
     ) -> None:
         if on_interrupt != "cancel":
             raise ConfigError(f"on_interrupt={on_interrupt!r} is not supported by this version")
-        self.server_name = check_name(server_name)
+        names = [server_name] if isinstance(server_name, str) else list(server_name)
+        self.server_name = "+".join(map(check_name, names))
+        self._is_sharded = len(names) > 1
         self.uuid = str(uuid4())
         self.session = session
         self.logger = new_logger("palm.client", logging_level, CLIENT_FORMAT)
@@ -107,10 +110,20 @@ class Client:
         self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
         stage = parse_address(sub_address) if sub_address else ""
+        if self._is_sharded and (db_address or push_address or sub_address):
+            raise ConfigError("an address of several masters", hint="names only, or one master")
+        if len(set(names)) != len(names) or not names:
+            raise ConfigError(f"masters {names}", hint="one or more names, each once")
         known = db_address or push_address or (sub_address if stage != sub_address else "")
-        target = parse_address(known or server_name)
+        target = parse_address(known or names[0])
         self._only = sub_address or ""
-        self._connection = self._connect(target, connect_timeout)
+        self._connection: Connection | Shards
+        if self._is_sharded:
+            self._connection = self._connect_all(names, connect_timeout)
+        else:
+            self._connection = self._connect(
+                target, self.server_name, connect_timeout, self._handlers(), self._idle_weakly()
+            )
         self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
         #: The values that are kept at the master, as a mapping.
@@ -119,7 +132,7 @@ class Client:
         self._session_log()
         self._connection.start()
         self._finalizer = weakref.finalize(
-            self, Connection.close, self._connection, FINALIZE_WITHIN
+            self, type(self._connection).close, self._connection, FINALIZE_WITHIN
         )
 
     # Jobs
@@ -215,6 +228,10 @@ class Client:
             durable=durable,
             detach=detach,
         )
+        if self._is_sharded:
+            from palm.clients.sharded import check_job  # for few
+
+            check_job(function, terms, key)
         source = Source(items)
         function = function_of(function)
         route = route_of(cache, self._only)
@@ -498,6 +515,8 @@ class Client:
     def _ask(self, job: bytes, *, take: bool = False) -> list[Journaled]:
         if self._closed:
             raise PalmError("this client is closed")
+        if self._is_sharded:
+            raise ConfigError("durable jobs of several masters", hint="ask each: Client(NAME)")
         answer = self._questions.ask(job=job, take=take)
         if answer is None:
             return []
@@ -508,12 +527,42 @@ class Client:
     def _make_room(self, key: bytes, position: int) -> None:
         self._post(events.RoomMade(key, position))
 
-    def _connect(self, target: Endpoint | str, connect_timeout: float) -> Connection:
+    def _connect_all(self, names: list[str], connect_timeout: float) -> Shards:
+        from palm.clients.sharded import Shards  # for few
+
+        def connect(
+            name: str,
+            perform: dict[type, Callable[[Any], None]],
+            idle: Callable[[], bool | None],
+        ) -> Connection:
+            return self._connect(parse_address(name), name, connect_timeout, perform, idle)
+
+        return Shards(names, connect, self._handlers(), self._idle_weakly())
+
+    def _connect(
+        self,
+        target: Endpoint | str,
+        name: str,
+        connect_timeout: float,
+        perform: dict[type, Callable[[Any], None]],
+        idle: Callable[[], bool | None],
+    ) -> Connection:
         folders = Folders.find()
         connector = ZmqConnector(ensure_keys(folders.keys).client)
-        identity = Identity(
-            "client", f"client-{self.uuid[:8]}", os.urandom(16), self.server_name, []
+        identity = Identity("client", f"client-{self.uuid[:8]}", os.urandom(16), name, [])
+        return Connection(
+            ClientMachine(identity, connect_timeout),
+            connector,
+            Dialer(folders, target, connector),
+            perform,
+            idle,
+            self.logger,
         )
+
+    def _idle_weakly(self) -> Callable[[], bool | None]:
+        return _weakly(weakref.WeakMethod(self._idle))  # type: ignore[no-any-return]
+
+    def _handlers(self) -> dict[type, Callable[[Any], None]]:
         me = weakref.WeakMethod  # the connection's thread must not keep the client alive
         handlers: dict[type, weakref.WeakMethod[Any]] = {
             Accepted: me(self._accepted),
@@ -523,14 +572,7 @@ class Client:
             Note: me(self._note),
             Ready: me(self._ready),
         }
-        return Connection(
-            ClientMachine(identity, connect_timeout),
-            connector,
-            Dialer(folders, target, connector),
-            {kind: _weakly(method) for kind, method in handlers.items()},
-            _weakly(me(self._idle)),
-            self.logger,
-        )
+        return {kind: _weakly(method) for kind, method in handlers.items()}
 
     def _session_log(self) -> None:
         if not is_interactive():
