@@ -32,7 +32,7 @@ except ImportError as error:
 __all__ = ["PalmBackend"]
 
 
-class PalmBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc] - it has no types
+class PalmBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[misc]  # it has no types
     """Has the workers of a master make the calls of `joblib.Parallel`.
 
     Parameters

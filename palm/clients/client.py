@@ -132,7 +132,7 @@ class Client:
         self._session_log()
         self._connection.start()
         self._finalizer = weakref.finalize(
-            self, type(self._connection).close, self._connection, FINALIZE_WITHIN
+            self, _close_connection, self._connection, FINALIZE_WITHIN
         )
 
     # Jobs
@@ -701,6 +701,10 @@ class Client:
                 feeder.flush_stale()
                 again = True
         return again
+
+
+def _close_connection(connection: Connection | Shards, within: float) -> None:
+    connection.close(within)
 
 
 def _weakly(method: weakref.WeakMethod[Any]) -> Any:

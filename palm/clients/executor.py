@@ -105,12 +105,9 @@ class ClientExecutor(Executor):
                 hint = "the payload; several values go as one tuple or dict"
                 raise ConfigError(f"'{fn}' takes one argument", hint=hint)
             return self._call(fn, args[0], calls=False)
-        if not callable(fn):
-            hint = "a callable, or the name of a function of workers"
-            raise ConfigError(f"{fn!r} cannot be called", hint=hint)
         return self._call(self._function, (fn, args, kwargs), calls=True)
 
-    def map(  # type: ignore[override] - it takes names, too
+    def map(
         self,
         fn: Callable[..., Any] | str,
         *iterables: Iterable[Any],

@@ -36,9 +36,8 @@ def executor_of(address: str, within: float = ANSWER_WITHIN) -> Callable[[], Any
 
     def connect() -> Any:
         try:
-            client = distributed.Client(
-                where, timeout=within, set_as_default=False, name="palm-worker"
-            )
+            make: Any = distributed.Client
+            client = make(where, timeout=within, set_as_default=False, name="palm-worker")
         except (OSError, TimeoutError) as error:
             text = f"no scheduler of Dask answers at {where} ({error})"
             raise ConnectTimeout(text, name=address) from error

@@ -77,8 +77,8 @@ class Engine:
     def __init__(self, given: Any, slots: int | None, logger: Logger) -> None:
         if slots is not None and not 1 <= slots <= MAX_SLOTS:
             raise ConfigError(f"slots={slots}", key="slots", hint=f"1 to {MAX_SLOTS}")
-        is_executor = callable(getattr(given, "submit", None))
-        if not (is_executor or callable(given)) or isinstance(given, type):
+        is_executor = callable(getattr(given, "submit", None)) and not isinstance(given, type)
+        if not (is_executor or callable(given)):
             hint = "a concurrent.futures.Executor, or a function without arguments that returns one"
             raise ConfigError(f"executor={given!r} is no executor", key="executor", hint=hint)
         self._executor: Any = given if is_executor else None
@@ -93,11 +93,6 @@ class Engine:
     def may_run_again(self) -> bool:
         """Whether it runs a task again when its process is lost, without being asked."""
         return hasattr(self._executor, "_client")
-
-    @property
-    def shares_fate(self) -> bool:
-        """Whether all that it runs is lost with any of its processes."""
-        return not self.may_run_again
 
     @property
     def knows_begun(self) -> bool:
@@ -131,6 +126,8 @@ class Engine:
 
     def renew(self) -> bool:
         """Make it anew if it is broken; False: it was halted. Raises as `open` does."""
+        if self.may_run_again:  # a cluster mends itself
+            return not self._halted.is_set()
         try:
             self._executor.submit(is_there)
         except (BrokenExecutor, RuntimeError) as error:  # the latter where it was closed

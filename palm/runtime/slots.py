@@ -127,8 +127,8 @@ class SlotLoop:
             text = "a Dask cluster may run a batch again after a loss: at_most_once is refused here"
             self._answer(slot, [refusal(effect, "ConfigError", text)])
             return
-        alone = effect.task.alone and self._engine.shares_fate
-        self._start(self._turns.ask(slot, alone=alone))
+        # A pool is lost as a whole; Dask blames all that the lost process had before it.
+        self._start(self._turns.ask(slot, alone=effect.task.alone))
 
     def _events(self) -> int:
         return self._ended_events + sum(slot.driver.events for slot in self._slots.values())
