@@ -109,6 +109,7 @@ class Client:
         self._warned = False
         self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
+        self._executors: weakref.WeakSet[ClientExecutor] = weakref.WeakSet()
         stage = parse_address(sub_address) if sub_address else ""
         if self._is_sharded and (db_address or push_address or sub_address):
             raise ConfigError("an address of several masters", hint="names only, or one master")
@@ -323,7 +324,9 @@ class Client:
         """
         from palm.clients import executor  # for those who use it
 
-        return executor.make(self, function, options)
+        made = executor.make(self, function, options)
+        self._executors.add(made)
+        return made
 
     def resume(
         self,
@@ -463,6 +466,8 @@ class Client:
             if job.journaled:
                 self._hand_over(job, feeder)
         self._closed = True
+        for executor in list(self._executors):
+            executor.shutdown(wait=False)
         for job, feeder in active:
             if not job.journaled:
                 job.cancel()

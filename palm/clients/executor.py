@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
 from itertools import islice
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final
 
 from palm import executors
@@ -26,6 +26,9 @@ __all__ = ["ClientExecutor", "make"]
 #: Who calls callables, unless another function is named.
 CALL: Final = "call"
 
+
+#: Seconds after which the thread that settles futures ends when there are none.
+IDLE: Final = 1.0
 
 #: What may be said of each call.
 OPTIONS: Final = ("timeout", "deadline", "retries", "retry_on", "priority", "at_most_once")
@@ -85,7 +88,7 @@ class ClientExecutor(Executor):
         self._function = function or CALL
         self._options = options
         self._lock = threading.Lock()
-        self._open: set[_Call] = set()
+        self._open: set[_Call | None] = set()
         self._ended: SimpleQueue[_Call | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._closed = False
@@ -143,11 +146,11 @@ class ClientExecutor(Executor):
         """
         with self._lock:
             self._closed = True
-            calls = list(self._open)
+            calls = [call for call in self._open if call is not None]
         if cancel_futures:
             for call in calls:
                 call.cancel()
-        self._end_if_idle()
+        self._ended.put(None)  # it may have to end, and nothing more may come
         thread = self._thread
         if wait and thread is not None and thread is not threading.current_thread():
             thread.join()
@@ -160,12 +163,12 @@ class ClientExecutor(Executor):
         call = _Call(calls=calls)
         with self._lock:
             self._check_open()
+            self._open.add(call)
             if self._thread is None:
                 self._thread = threading.Thread(
                     target=self._settle_all, name="palm-results", daemon=True
                 )
                 self._thread.start()
-            self._open.add(call)
         try:
             call.job = self._client.job(function, [payload], **self._options)
         except BaseException:
@@ -178,17 +181,19 @@ class ClientExecutor(Executor):
     # In the thread that settles futures: callbacks of the user's may take their time there
 
     def _settle_all(self) -> None:
-        while (call := self._ended.get()) is not None:
-            self._settle(call)
+        while True:
+            try:
+                call = self._ended.get(timeout=IDLE)
+            except Empty:
+                call = None
+            if call is not None:
+                self._settle(call)
             with self._lock:
                 self._open.discard(call)
+                if not self._open and (self._closed or call is None):
+                    self._thread = None
+                    return
             del call
-            self._end_if_idle()
-
-    def _end_if_idle(self) -> None:
-        with self._lock:
-            if self._closed and not self._open:
-                self._ended.put(None)
 
     def _settle(self, call: _Call) -> None:
         job = call.job

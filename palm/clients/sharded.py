@@ -95,21 +95,20 @@ class Shards:
             connection.close(timeout)
 
     def _submit(self, event: events.Submitted) -> None:
-        """Give a batch to one master; where it is the last one, tell the others that it is all."""
+        """Give each master its part of a batch; where it is the last one, tell all that it is."""
         with self._lock:
             shares = self._shares.get(event.job)
             if shares is None:
                 shares = self._shares[event.job] = Shares(len(self._connections))
-            chosen = 0
-            if event.batch.n:
-                chosen, theirs = shares.submit(event.first, event.batch.n, time.monotonic())
-                self._connections[chosen].post(replace(event, first=theirs))
+            batch = event.batch
+            for part in shares.submit(event.first, batch.n, time.monotonic()) if batch.n else ():
+                cut = batch.cut(part.start, part.start + part.n)
+                submitted = replace(event, first=part.first, batch=cut, last=False)
+                self._connections[part.master].post(submitted)
             if event.last:
                 nothing = Batch.pack([])
                 for at, connection in enumerate(self._connections):
-                    if at != chosen or not event.batch.n:
-                        end = replace(event, first=shares.count(at), batch=nothing)
-                        connection.post(end)
+                    connection.post(replace(event, first=shares.count(at), batch=nothing))
 
     def _ask(self, event: events.Asked) -> None:
         """Ask each master for its part of so many workers, and at least for one."""

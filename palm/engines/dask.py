@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,12 +31,14 @@ def executor_of(address: str, within: float = ANSWER_WITHIN) -> Callable[[], Any
             hint='pip install "palm-cluster[dask]"',
         ) from error
     where = address if "://" in address else f"tcp://{address}"
-    port = where.rpartition(":")[2]
+    host, _, port = where.partition("://")[2].rpartition(":")
     if not port.isdecimal():
         raise ConfigError(f"{address!r} is no address", key="dask", hint="HOST:PORT, as of 8786")
 
     def connect() -> Any:
         try:
+            # A client that is not answered leaves a thread behind.
+            socket.create_connection((host.strip("[]"), int(port)), within).close()
             make: Any = distributed.Client
             client = make(where, timeout=within, set_as_default=False, name="palm-worker")
         except (OSError, TimeoutError) as error:

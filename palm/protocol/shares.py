@@ -3,23 +3,49 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from math import inf
+from typing import Final, NamedTuple
 
 from palm.errors import PalmError
 
-__all__ = ["Shares"]
+__all__ = ["Part", "Shares"]
+
+#: Seconds of work that each master should have: who has less is given some first. It covers the
+#: way there and back, and lets a master show how quick it is.
+HORIZON: Final = 0.1
+
+#: Messages for a master that has shown nothing yet, and the least for one that has nothing to do.
+FIRST: Final = 64
+LEAST: Final = 8
+
+#: Seconds of work that are measured together, and the weight of a new measurement.
+MEASURED: Final = 0.02
+WEIGHT: Final = 0.5
+
+
+class Part(NamedTuple):
+    """Messages ``start .. start+n-1`` of a batch, which ``master`` gets as its ``first`` and on."""
+
+    master: int
+    first: int
+    start: int
+    n: int
 
 
 class _Share:
     """What one master has of a job, and how quick it is."""
 
     def __init__(self) -> None:
-        #: The first message of each batch as the master counts, and as the job does.
+        #: The first message of each part as the master counts, and as the job does.
         self.theirs: list[int] = []
         self.ours: list[int] = []
         self.submitted = 0
         self.answered = 0
-        self._busy = 0.0
+        #: Outcomes a second when it has enough to do; None: not known.
+        self.rate: float | None = None
         self._since = 0.0
+        self._busy = 0.0
+        self._count = 0
 
     @property
     def open(self) -> int:
@@ -31,36 +57,55 @@ class _Share:
             self._busy += max(0.0, now - self._since)
         self._since = now
 
+    def answer(self, n: int) -> None:
+        self.answered += n
+        self._count += n
+        if self._busy >= MEASURED or not self.open:
+            rate = self._count / max(self._busy, 1e-5)
+            self.rate = rate if self.rate is None else self.rate + WEIGHT * (rate - self.rate)
+            self._busy, self._count = 0.0, 0
+
     @property
-    def rate(self) -> float:
-        """Outcomes a second; 0 as long as there is none."""
-        return self.answered / max(self._busy, 1e-6) if self.answered else 0.0
+    def pace(self) -> float | None:
+        """Outcomes a second as it looks now: with nothing to be heard of it, fewer and fewer."""
+        if self.rate is None or self._busy <= MEASURED:
+            return self.rate
+        return min(self.rate, (self._count + 1) / self._busy)
+
+    @property
+    def lacks(self) -> int:
+        """How many more it needs to have enough to do."""
+        pace = self.pace
+        if pace is None:
+            return FIRST - self.open
+        enough = int(pace * HORIZON)
+        return max(enough - self.open, 0 if self.open else LEAST)
 
 
 class Shares:
     """The shares of ``n`` masters in one job.
 
-    A batch goes to the master that is expected to be done with it first. Who had no outcome yet
-    is taken to be as quick as the others are on average, until it has as much as those.
+    First each is given what it needs to have something to do; the rest goes to the one that is
+    expected to be done with it first.
     """
 
     def __init__(self, n: int) -> None:
         self._shares = [_Share() for _ in range(n)]
 
-    def submit(self, first: int, n: int, now: float) -> tuple[int, int]:
-        """Return which master gets messages ``first .. first+n-1``, and what it is to call them."""
+    def submit(self, first: int, n: int, now: float) -> list[Part]:
+        """Return who gets messages ``first .. first+n-1`` of the job, in order."""
+        parts, at = [], 0
         for share in self._shares:
             share.pass_time(now)
-        known = [share.rate for share in self._shares if share.rate]
-        usual = sum(known) / len(known) if known else 1.0
-        waits = [(share.open + n) / (share.rate or usual) for share in self._shares]
-        chosen = min(range(len(waits)), key=lambda at: (waits[at], at))
-        share = self._shares[chosen]
-        theirs = share.submitted
-        share.theirs.append(theirs)
-        share.ours.append(first)
-        share.submitted += n
-        return chosen, theirs
+        for master in sorted(range(len(self._shares)), key=self._wait):
+            size = min(n - at, max(0, self._shares[master].lacks))
+            if size:
+                parts.append(self._give(master, first, at, size))
+                at += size
+        if at < n:
+            soonest = min(range(len(self._shares)), key=lambda master: self._wait(master, n - at))
+            parts.append(self._give(soonest, first, at, n - at))
+        return parts
 
     def count(self, master: int) -> int:
         """Return how many messages a master has had."""
@@ -70,7 +115,7 @@ class Shares:
         """Note that a master had ``n`` outcomes."""
         share = self._shares[master]
         share.pass_time(now)
-        share.answered += n
+        share.answer(n)
 
     def places(self, master: int, first: int, n: int) -> list[tuple[int, int, int]]:
         """Return where a master's messages ``first .. first+n-1`` are in the job.
@@ -83,9 +128,25 @@ class Shares:
             raise PalmError(f"messages {first} + {n} of {share.submitted} that were submitted")
         parts, at = [], 0
         while at < n:
-            batch = bisect_right(share.theirs, first + at) - 1
-            ends = [*share.theirs[batch + 1 : batch + 2], share.submitted][0]
-            size = min(ends - first - at, n - at)
-            parts.append((at, share.ours[batch] + first + at - share.theirs[batch], size))
+            part = bisect_right(share.theirs, first + at) - 1
+            end = [*share.theirs[part + 1 : part + 2], share.submitted][0]
+            size = min(end - first - at, n - at)
+            parts.append((at, share.ours[part] + first + at - share.theirs[part], size))
             at += size
         return parts
+
+    def _wait(self, master: int, n: int = 0) -> float:
+        """Seconds after which a master should be done with what it has, and ``n`` more."""
+        share = self._shares[master]
+        if share.pace is None:  # it has enough before it has shown anything
+            known = any(each.pace is not None for each in self._shares)
+            return inf if known else float(share.open + n)
+        return (share.open + n) / max(share.pace, 1e-9)
+
+    def _give(self, master: int, first: int, at: int, n: int) -> Part:
+        share = self._shares[master]
+        part = Part(master, share.submitted, at, n)
+        share.theirs.append(share.submitted)
+        share.ours.append(first + at)
+        share.submitted += n
+        return part

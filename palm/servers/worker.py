@@ -193,7 +193,7 @@ class Worker(Component):
             connector,
             {
                 Invoke: lambda effect: loop.invoke(effect),
-                Ready: self._ready,
+                Ready: self.welcomed,
                 Reconnect: lambda effect: loop.post(LookedUp(*dialer.dial())),
                 Reply: SharedValues.perform,
                 Log: self._log,
@@ -324,19 +324,16 @@ class Worker(Component):
             self._connector.close()
             self._connector = None
 
-    def _ready(self, effect: Ready) -> None:
+    def welcomed(self, effect: Ready) -> None:
+        """Let others see for whom it works, unless another worker has its name."""
         address = next(iter(effect.endpoints.values()), "")
         push = effect.endpoints.get("worker_push", address)
         pull = effect.endpoints.get("worker_pull", address)
         self.logger.info("Got worker push address: %s", push)
         self.logger.info("Got worker pull address: %s", pull)
-        self.list_at(effect.name)
-
-    def list_at(self, master: str) -> None:
-        """Let others see that it works for a master, unless another worker has its name."""
         other = read_record(self.folders, self.name)
         if other is None or other.instance == self.instance:
-            self.publish(functions=self.functions, master=master)
+            self.publish(functions=self.functions, master=effect.name)
         else:
             self.logger.warning(
                 "a %s of this name runs already (pid %d): this worker cannot be listed",

@@ -17,7 +17,21 @@ from palm.engines.dask import executor_of
 from palm.errors import ConfigError, ConnectTimeout, TaskError
 from tests.support.cluster import ROOT, ThreadCluster, until
 
-pytestmark = [pytest.mark.slow, pytest.mark.no_leak_check("threads", "descriptors", "processes")]
+pytestmark = pytest.mark.slow
+
+CLUSTER = """
+import sys
+import dask
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
 
 FUNCTIONS = """
 import os, time
@@ -35,29 +49,28 @@ def note_and_sleep(pair):
 
 
 @pytest.fixture(scope="module")
-def dask() -> Iterator[Any]:
-    """A scheduler and two workers; one that dies is replaced, and nothing is run again by Dask."""
-    distributed = pytest.importorskip("distributed")
-    import dask.config
-
-    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
-        cluster = distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None,
-            silence_logs=50,
-        )  # fmt: skip
-        yield cluster
-        cluster.close()
+def dask() -> Iterator[str]:
+    """The address of a scheduler with two workers; what dies with one is not run again by Dask."""
+    pytest.importorskip("distributed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait(30)
+    process.stdout.close()
 
 
 @pytest.fixture
 def outsourced(
-    cluster: ThreadCluster, dask: Any, tmp_path: Path
+    cluster: ThreadCluster, dask: str, tmp_path: Path
 ) -> Iterator[subprocess.Popen[Any]]:
     """``palm worker --dask``."""
     cluster.master()
     target = tmp_path / "functions.py"
     target.write_text(FUNCTIONS)
-    address = dask.scheduler_address.removeprefix("tcp://")
+    address = dask.removeprefix("tcp://")
     process = subprocess.Popen(
         [sys.executable, "-m", "palm", "worker", str(target), "--master", "foo", "--dask", address],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

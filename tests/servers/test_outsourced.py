@@ -15,9 +15,10 @@ from typing import Any
 
 import pytest
 
+from palm.clients import Client
 from palm.errors import Cancelled, ConfigError, DeadlineExceeded, PalmError, PoisonTask, WorkerLost
 from palm.servers import MuxWorker, Worker, current_task
-from tests.support.cluster import Served, ThreadCluster, until
+from tests.support.cluster import ProcessCluster, Served, ThreadCluster, until
 
 WIDTH = 2
 FORK = multiprocessing.get_context("fork")
@@ -224,15 +225,23 @@ def test_any_executor_will_do_if_it_says_how_much_it_takes(
         Worker("w", master="foo", functions=FUNCTIONS, executor=Plain).start()
 
 
-@pytest.mark.no_leak_check("threads", "descriptors", "processes")  # loky's resource tracker stays
+@pytest.mark.slow
 def test_a_process_of_loky_that_is_killed_costs_no_outcome(
-    cluster: ThreadCluster, outsource: Any, tmp_path: Path
+    processes: ProcessCluster, tmp_path: Path
 ) -> None:
-    loky = pytest.importorskip("loky")
-    outsource(lambda: loky.ProcessPoolExecutor(WIDTH, timeout=60))
-    job = cluster.client().job("note_and_sleep", [(str(tmp_path), 0.05)] * 20)
-    os.kill(until(lambda: runs(tmp_path)[1:])[0], signal.SIGKILL)
-    assert len(list(job)) == 20
+    processes.master()
+    processes.worker(
+        """
+        import loky
+        from tests.servers.test_outsourced import note_and_sleep
+        """,
+        "Worker('w', master='foo', functions={'f': note_and_sleep},"
+        " executor=lambda: loky.ProcessPoolExecutor(2, timeout=60))",
+    )
+    with Client("foo") as client:
+        job = client.job("f", [(str(tmp_path), 0.05)] * 20)
+        os.kill(until(lambda: runs(tmp_path)[1:])[0], signal.SIGKILL)
+        assert len(list(job)) == 20
 
 
 def test_a_mux_worker_spreads_what_a_pool_returns(cluster: ThreadCluster) -> None:
