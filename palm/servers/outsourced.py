@@ -184,7 +184,7 @@ class Outsourced:
     def _ready(self, effect: Ready) -> None:
         if not self._is_welcome:
             self._is_welcome = True
-            self._worker.welcomed(effect)
+            self._worker._ready(effect)
 
     def _log(self, name: str, effect: Log) -> None:
         if name == self._worker.name:  # the others would say the same

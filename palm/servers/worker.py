@@ -193,7 +193,7 @@ class Worker(Component):
             connector,
             {
                 Invoke: lambda effect: loop.invoke(effect),
-                Ready: self.welcomed,
+                Ready: self._ready,
                 Reconnect: lambda effect: loop.post(LookedUp(*dialer.dial())),
                 Reply: SharedValues.perform,
                 Log: self._log,
@@ -324,7 +324,7 @@ class Worker(Component):
             self._connector.close()
             self._connector = None
 
-    def welcomed(self, effect: Ready) -> None:
+    def _ready(self, effect: Ready) -> None:
         """Let others see for whom it works, unless another worker has its name."""
         address = next(iter(effect.endpoints.values()), "")
         push = effect.endpoints.get("worker_push", address)
