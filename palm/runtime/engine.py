@@ -17,8 +17,10 @@ __all__ = ["MAX_SLOTS", "Engine", "is_loss", "slots_of"]
 #: Most batches that one worker has at its executor: each is a link to the master.
 MAX_SLOTS: Final = 512
 
-#: Batches at the executor for each of its processes or threads: one runs, one lies ready.
+#: Batches at the executor for each of its processes or threads: one runs, one lies ready. The way
+#: through the scheduler of a cluster and back takes about as long as a batch.
 AHEAD: Final = 2
+AHEAD_OF_CLUSTER: Final = 4
 
 #: Attempts to make an executor that breaks before it has run anything, and the seconds between
 #: them at first; each later pause is twice as long.
@@ -52,9 +54,8 @@ def slots_of(executor: Any) -> int | None:
     """Return how many batches an executor can have at once: some lie ready; None: not known."""
     client = getattr(executor, "_client", None)
     if client is not None and hasattr(client, "nthreads"):  # Dask's
-        width = sum(client.nthreads().values())
-    else:
-        width = getattr(executor, "_max_workers", None)
+        return AHEAD_OF_CLUSTER * sum(client.nthreads().values())
+    width = getattr(executor, "_max_workers", None)
     return AHEAD * width if isinstance(width, int) else None
 
 

@@ -77,7 +77,7 @@ def outsourced(
         cwd=tmp_path,
     )
     try:
-        cluster.client().wait_for_workers(4, timeout=30.0)
+        cluster.client().wait_for_workers(8, timeout=30.0)
         yield process
     finally:
         process.send_signal(signal.SIGTERM)
