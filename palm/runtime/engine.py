@@ -54,7 +54,7 @@ def slots_of(executor: Any) -> int | None:
     """Return how many batches an executor can have at once: some lie ready; None: not known."""
     client = getattr(executor, "_client", None)
     if client is not None and hasattr(client, "nthreads"):  # Dask's
-        return AHEAD_OF_CLUSTER * sum(client.nthreads().values())
+        return AHEAD_OF_CLUSTER * int(sum(client.nthreads().values()))
     width = getattr(executor, "_max_workers", None)
     return AHEAD * width if isinstance(width, int) else None
 
