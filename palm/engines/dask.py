@@ -63,5 +63,6 @@ class _OwnExecutor:
 
     def shutdown(self, wait: bool = True) -> None:
         """Cancel what goes on, and leave the scheduler."""
-        self._executor.shutdown(wait=wait)
+        if self._client.status == "running":  # else nobody is there to cancel anything
+            self._executor.shutdown(wait=wait)
         self._client.close()

@@ -127,19 +127,34 @@ class Engine:
 
     def renew(self) -> bool:
         """Make it anew if it is broken; False: it was halted. Raises as `open` does."""
-        if self.may_run_again:  # a cluster mends itself
+        why = self._broken()
+        if not why:
             return not self._halted.is_set()
+        if self._make is None:
+            text = f"the executor is broken ({why}) and cannot be made again here"
+            hint = "give a function that makes it: Worker(executor=lambda: ...)"
+            raise ConfigError(text, key="executor", hint=hint)
+        self._logger.warning("the executor is broken; making a new one")
+        self._discard()
+        return self._ready()
+
+    def _broken(self) -> str:
+        """Say why it is broken; of one that is not, nothing."""
+        if self.may_run_again:  # a cluster mends itself, as long as its scheduler is there
+            return "" if self._has_scheduler() else "its scheduler is gone"
         try:
             self._executor.submit(is_there)
         except (BrokenExecutor, RuntimeError) as error:  # the latter where it was closed
-            if self._make is None:
-                text = f"the executor is broken ({error}) and cannot be made again here"
-                hint = "give a function that makes it: Worker(executor=lambda: ...)"
-                raise ConfigError(text, key="executor", hint=hint) from error
-            self._logger.warning("the executor is broken; making a new one")
-            self._discard()
-            return self._ready()
-        return not self._halted.is_set()
+            return str(error) or type(error).__name__
+        return ""
+
+    def _has_scheduler(self) -> bool:
+        """Wait while a client connects anew; return whether it is connected."""
+        client = self._executor._client
+        while (status := getattr(client, "status", "running")) == "connecting":
+            if self._halted.wait(0.1):
+                return True
+        return bool(status == "running")
 
     def halt(self) -> None:
         """End waiting for it; any thread may."""
@@ -157,7 +172,10 @@ class Engine:
     def _discard(self) -> None:
         executor, self._executor = self._executor, None
         self._is_ours = True
-        executor.shutdown(wait=False)
+        try:
+            executor.shutdown(wait=False)
+        except Exception as error:  # noqa: BLE001 - it may be broken in any way
+            self._logger.debug("the executor was not shut down: %s", error)
 
     def _ready(self) -> bool:
         """Make an executor, unless there is one, and see that it runs something."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, Protocol
 
@@ -207,7 +207,8 @@ class SlotLoop:
         messages = pack_messages(invoke)
         try:
             future = self._engine.submit(run, self._key, packed, messages)
-        except (BrokenExecutor, RuntimeError):  # it broke before this began
+        except Exception as error:  # noqa: BLE001 - the executor is the user's
+            self._logger.debug("the executor took nothing: %s", error)  # it is broken, or closed
             if not self._engine.renew():
                 return  # it is stopped
             future = self._engine.submit(run, self._key, packed, messages)

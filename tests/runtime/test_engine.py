@@ -106,3 +106,28 @@ def test_an_executor_that_nobody_can_make_again_is_asked_for_as_a_function() -> 
 def test_slots_have_a_bound() -> None:
     with pytest.raises(ConfigError, match=f"1 to {MAX_SLOTS}"):
         Engine(ThreadPoolExecutor, MAX_SLOTS + 1, LOGGER)
+
+
+def test_a_cluster_that_lost_its_scheduler_is_connected_to_anew() -> None:
+    made: list[Any] = []
+
+    def connect() -> Any:
+        class Executor(Cluster):
+            status = "running"
+
+            def submit(self, function: Any, *args: Any) -> Future[Any]:
+                future: Future[Any] = Future()
+                future.set_result(function(*args))
+                return future
+
+            def shutdown(self, wait: bool = True) -> None:
+                raise OSError("the connection is closed")
+
+        made.append(Executor(2))
+        return made[-1]
+
+    keeper = Engine(connect, None, LOGGER)
+    assert keeper.open() == 2 * AHEAD_OF_CLUSTER
+    assert keeper.renew() and len(made) == 1
+    made[0].status = "closed"
+    assert keeper.renew() and len(made) == 2
