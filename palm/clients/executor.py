@@ -213,11 +213,10 @@ class ClientExecutor(Executor):
     def _shown(self, error: BaseException) -> BaseException:
         """Say what to do when nobody takes callables."""
         if isinstance(error, FunctionNotFound):
-            master = self._client.server_name
-            return PalmError(
-                f"no worker of '{master}' takes callables; start one:"
-                f" palm worker palm.executors --master {master}"
-            )
+            masters = self._client.server_name.split("+")
+            commands = [f"palm worker palm.executors --master {name}" for name in masters]
+            text = f"no worker of '{self._client.server_name}' takes callables; start one: "
+            return PalmError(text + ", ".join(commands))
         return error
 
 
