@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from palm.cli import main
 from palm.engines.named import maker_of
 from palm.errors import ConfigError
 from tests.support.cluster import ROOT, ThreadCluster
@@ -55,3 +56,16 @@ def test_a_shell_starts_a_worker_with_a_pool_and_a_signal_ends_both(
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
+
+
+def test_a_worker_class_is_refused_before_anything_is_made(
+    palm_home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "own.py"
+    target.write_text(
+        "from palm.servers import Worker\n"
+        "class Own(Worker):\n    def double(self, value):\n        return 2 * value\n"
+    )
+    executor = "concurrent.futures:ThreadPoolExecutor"
+    assert main(["worker", str(target), "--master", "foo", "--executor", executor]) == 1
+    assert "methods stay in this process" in capsys.readouterr().err

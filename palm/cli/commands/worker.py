@@ -11,7 +11,7 @@ from typing import Any
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level, tie
 from palm.cli.loading import check_target, load, show_failure
-from palm.errors import PalmError
+from palm.errors import ConfigError, PalmError
 from palm.runtime.targets import Functions, Target
 from palm.servers import Worker
 
@@ -64,6 +64,12 @@ def _make(offer: type[Worker] | Functions, name: str, arguments: Namespace) -> W
     # A class of the user's may know no options of later versions.
     more: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if arguments.dask or arguments.executor:
+        if not isinstance(offer, dict):
+            raise ConfigError(
+                f"{arguments.target} offers {offer.__name__}, whose methods stay in this process",
+                key="dask" if arguments.dask else "executor",
+                hint="an executor runs functions: give a module or file that has no Worker class",
+            )
         more |= {"executor": _executor(arguments), "slots": arguments.slots}
     if isinstance(offer, dict):
         more["functions"] = offer
