@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
+from benchmarks.executors import executors
 from benchmarks.nodes.parts import nodes
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
@@ -30,6 +31,7 @@ NAMED = {
     "curve": curve,
     "crowd-10000": crowd_of_10000,
     "nodes": nodes,
+    "executors": executors,
 } | RELIABILITY
 
 ALL = PARTS | NAMED

@@ -128,6 +128,8 @@ class Job:
         self._forgotten = 0
         self._notes: deque[str] = deque()
         self._ready: Iterator[Any] = iter(())
+        #: Up to when `next_within` waits.
+        self._until: float | None = None
         self._segments: deque[list[Any] | Failed] = deque()
         self._count: int | None = None
         self._error: BaseException | None = None
@@ -221,6 +223,20 @@ class Job:
                 return value
             if not self._advance():
                 raise StopIteration
+
+    def next_within(self, seconds: float | None) -> Any:
+        """Return the next result, as `next` does.
+
+        Raises
+        ------
+        TimeoutError
+            There is none within ``seconds`` (None: wait for it).
+        """
+        self._until = None if seconds is None else time.monotonic() + seconds
+        try:
+            return next(self)
+        finally:
+            self._until = None
 
     def cancel(self) -> None:
         """Want nothing more: what waits is dropped, what runs may end; harmless when done.
@@ -544,6 +560,12 @@ class Job:
         self._tell_notes()
         self._changed.wait(timeout)
 
+    def _wait_for_result(self) -> None:
+        left = None if self._until is None else self._until - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError(f"no result of {self.function} in time")
+        self._wait(left)
+
     def _tell_notes(self) -> None:
         while self._notes:
             self._logger.warning("%s: %s", self.function, self._notes.popleft())
@@ -592,7 +614,7 @@ class Job:
         try:
             with self._changed:
                 while not self._chunks and self._open:
-                    self._wait(None)
+                    self._wait_for_result()
                 if not self._chunks:
                     self._tell_notes()
                     return None

@@ -329,7 +329,11 @@ class Sessions:
             self._dispatcher.close(job)
 
     def dismiss_worker(self, worker: WorkerSession, bye: Bye, now: float) -> None:
-        """Let go of a worker that leaves on purpose."""
+        """Let go of a worker that leaves on purpose, or because it lost what ran its functions."""
+        if bye.lost:
+            self._log(logging.WARNING, f"worker {worker.name}: {shown(bye.reason, LINE)}")
+            self._lose_worker(worker, now)
+            return
         leases = self._remove(worker)
         self._log(logging.INFO, f"worker {worker.name} left: {shown(bye.reason, LINE)}")
         unsure = leases if bye.begun is None else [le for le in leases if le.id in bye.begun]

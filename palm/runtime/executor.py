@@ -150,7 +150,8 @@ class Executor:
     """Runs functions of a table in the calling thread.
 
     ``limit`` ends a call that takes longer than its message says. With ``drops_none`` a function
-    that returns None has no result.
+    that returns None has no result. A run returns what is done after ``answer_after``
+    seconds (None: soon).
     """
 
     def __init__(
@@ -159,7 +160,9 @@ class Executor:
         limit: TimeLimit | None = None,
         *,
         drops_none: bool = False,
+        answer_after: float | None = None,
     ) -> None:
+        self._answer_after = ANSWER_AFTER if answer_after is None else answer_after
         self._functions = functions
         self._drops_none = drops_none
         self._limit = limit or TimeLimit()
@@ -175,7 +178,7 @@ class Executor:
         self._taking = threading.Lock()
 
     def run(self, invoke: Invoke) -> list[Completed]:
-        """Run messages from ``invoke.start`` on, for `ANSWER_AFTER` seconds or to its ``stop``.
+        """Run messages from ``invoke.start`` on, for a while (``answer_after``) or to its ``stop``.
 
         Return what became of them, in order: the last one says that it was all.
         """
@@ -192,7 +195,7 @@ class Executor:
                 function = _refusing(function)
             seconds = limit_of(task.timeout)
             if seconds:  # each by itself: it has to be known which one does not end
-                with self._limit.around(seconds, ANSWER_AFTER):
+                with self._limit.around(seconds, self._answer_after):
                     self._call_all(lambda value: self._limit.call(function, value), run, 1)
             else:
                 self._call_all(function, run, TIMED_AT_ONCE)
@@ -236,7 +239,7 @@ class Executor:
         invoke, values = run.invoke, self._values
         most = invoke.start + self._most
         at, at_once = invoke.start, 1
-        until = run.timed + ANSWER_AFTER
+        until = run.timed + self._answer_after
         # `stop` is lowered while a function runs.
         while run.timed < until and (stop := min(at + at_once, invoke.stop, most)) > at:
             run.call(function, values[at:stop])

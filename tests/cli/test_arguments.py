@@ -26,6 +26,8 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("master --name foo -d --pull tcp://a:1", {"detach": True, "pull": "tcp://a:1"}),
         ("worker w.py --master foo", {"target": "w.py", "master": "foo", "name": None}),
         ("worker", {"target": None}),
+        ("worker w.py --dask h:8786 --slots 8", {"dask": "h:8786", "executor": None, "slots": 8}),
+        ("worker w.py --executor pools:make", {"executor": "pools:make", "slots": None}),
         ("status --json", {"json": True, "cluster": None}),
         ("--json status", {"json": True}),
         ("status", {"json": False}),

@@ -1,0 +1,1 @@
+"""Engines: what runs functions, or starts processes, beyond what palm does itself."""
