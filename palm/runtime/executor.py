@@ -6,7 +6,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from palm.errors import PayloadTooLarge
@@ -315,6 +315,9 @@ def _pack(payloads: list[Buffer], failures: dict[int, _Failed]) -> Batch:
     return Batch.pack(payloads)
 
 
+_ASYNC = "the function is async, and was not run: serve a plain one that calls asyncio.run"
+
+
 def _encode_singly(
     results: list[Any], failures: dict[int, _Failed]
 ) -> tuple[Codec, Batch, dict[int, _Failed]]:
@@ -324,6 +327,11 @@ def _encode_singly(
         if isinstance(result, GeneratorType) and at not in failures:
             # Of a function that is none itself, such as a lambda: it is run to its end only here.
             failures[at] = _pack_generator(result)
+            payloads.append(payload)
+            continue
+        if isinstance(result, CoroutineType) and at not in failures:
+            result.close()  # or Python complains in the log that nobody awaited it
+            failures[at] = _failure(TypeError(_ASYNC))
             payloads.append(payload)
             continue
         try:
@@ -371,6 +379,8 @@ def _failure(error: BaseException, what: str = "") -> _Failed:
     kind, failure = failure_of(error, what)
     if isinstance(error, OutOfTime):
         return _out_of_time(failure.text, failure.traceback)
+    if not failure.traceback.startswith("Traceback") and "positional argument" in failure.text:
+        failure.text += " (a function is called with one argument, the payload)"
     return kind, encode_failure(failure)
 
 

@@ -174,6 +174,24 @@ def test_what_is_done_can_be_answered_while_a_call_goes_on() -> None:
     assert (first.over, rest.over) == (False, True)
 
 
+def test_function_of_two_arguments_is_told_that_it_gets_one() -> None:
+    (failure,) = results(run(lambda x, y: x, [1]))
+    assert failure.text.endswith("(a function is called with one argument, the payload)")
+    (failure,) = results(run(lambda x: divmod(x), [1]))
+    assert "the payload" not in failure.text, "that is the user's own call"
+
+
+def test_async_function_says_what_to_write_instead() -> None:
+    async def later(value: int) -> int:
+        return value
+
+    (failure,) = results(run(later, [1]))
+    assert (failure.type, failure.text) == (
+        "TypeError",
+        "the function is async, and was not run: serve a plain one that calls asyncio.run",
+    )
+
+
 def test_call_has_its_time_when_it_is_taken_as_it_ends() -> None:
     early: list[Completed | None] = []
     over = threading.Event()
