@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -127,3 +129,46 @@ def test_dashboard_shows_a_cluster_that_loses_a_worker_and_gains_one(kernel: Non
     done, of = run.numbers("result")
     assert 0 < done < of
     assert run.text("result").count("foo-worker-") == 3, "all three had a part in it"
+
+
+def tour() -> tuple[list[str], list[list[str]]]:
+    """Cells and commands of the tour in the README."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    _, _, text = text.partition("## A short tour")
+    text, _, _ = text.partition("\n## ")
+    cells = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    (shell,) = re.findall(r"^```\n(palm .*?)^```", text, re.MULTILINE | re.DOTALL)
+    return cells, [line.split() for line in shell.splitlines()]
+
+
+@runs
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_tour_of_the_readme_is_true(
+    kernel: None, palm_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cells, commands = tour()
+    new = [nbformat.v4.new_code_cell(cell) for cell in [*cells, "%palm stop --all"]]
+    notebook = nbformat.v4.new_notebook(cells=new)
+    NotebookClient(notebook, timeout=60, kernel_name="python3").execute(env=dict(os.environ))
+    panel, worker, frame, failures, _ = [cell.outputs for cell in notebook.cells]
+    assert "foo" in panel[0].data["text/plain"]
+    assert "2 replicas · serving foo.count" in worker[0].data["text/plain"]
+    rows, columns = re.findall(r"(\d+) rows × (\d+) columns", frame[0].data["text/html"])[0]
+    assert int(rows) > 100 and int(columns) == 6
+    assert failures[0].data["text/plain"].startswith("Empty DataFrame")
+
+    (tmp_path / "words.py").write_text(worker_source(cells))
+    for command, *words in commands:
+        assert command == "palm"
+        done = subprocess.run(
+            [sys.executable, "-m", "palm", *words], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, (words, done.stderr)
+
+
+def worker_source(cells: list[str]) -> str:
+    """The body of the worker's cell."""
+    (cell,) = [cell for cell in cells if cell.startswith("%%palm_worker")]
+    return cell.partition("\n")[2]
