@@ -142,7 +142,7 @@ def take_all(notebook: Notebook) -> Iterator[Path]:
     panel.get_by_role("button", name="texts-worker-1").click()
     panel.get_by_role("tab", name="Output").click()
     yield from take(notebook, panel, "details")
-    panel.get_by_role("button", name="texts-worker", exact=True).click()
+    panel.get_by_role("button", name="texts", exact=True).click()
     panel.get_by_role("tab", name="Load").click()
     # All of JupyterLab, from the cell that shows the panel on.
     notebook.page.set_viewport_size({"width": WIDTH, "height": 760})
