@@ -350,9 +350,13 @@ def test_an_interrupt_ends_the_wait_for_a_master(cluster: ThreadCluster) -> None
     client = cluster.client("nobody")
     started = time.monotonic()
     job = client.job("nobody.f", [1])
-    with pytest.raises(KeyboardInterrupt), interrupted(lambda: is_waited_for(job)):
+    with (
+        pytest.raises(KeyboardInterrupt) as caught,
+        interrupted(lambda: is_waited_for(job)),
+    ):
         job.to_frame()
     assert time.monotonic() - started < 2
+    assert "job.to_frame(partial=True)" in "".join(caught.value.__notes__), "the way out"
 
 
 def test_a_cancelled_job_has_the_part_that_was_done(foo: Serve, gate: Gate) -> None:
