@@ -123,7 +123,7 @@ def test_dashboard_shows_a_cluster_that_loses_a_worker_and_gains_one(kernel: Non
     # The card lives on, up to the last cell but one.
     assert re.match(r"job foo.compiled: cancelled, [\d,]+/[\d,]+ done", run.text("job"))
     assert int(run.text("kill")) >= 1, "restarts"
-    assert "3 replicas" in run.text("scale")
+    assert "was scaled: 2 to 3 replicas" in run.text("scale")
     assert "foo-worker-2" in run.text("top")
     assert run.text("output").count(".py") == 8
     done, of = run.numbers("result")
