@@ -80,6 +80,11 @@ while not workers.status().processes[1].restarts:
 workers.wait_ready();""",
 ]
 DASHBOARD, JOB, KILL = 5, 6, 7
+#: A cell has been run.
+DONE = """(n) => {
+  const { model } = window.jupyterapp.shell.currentWidget.content.widgets[n];
+  return model.executionCount !== null && model.executionState !== 'running';
+}"""
 
 
 @contextmanager
@@ -95,7 +100,8 @@ def notebook(home: Path) -> Iterator[Notebook]:
         nbformat.write(stored, lab.notebooks / "panel.ipynb")
         browser = playwright.chromium.launch(executable_path=require_chromium(), args=FLAGS)
         try:
-            opened = Notebook(browser, lab, "panel.ipynb", height=HEIGHT, width=WIDTH)
+            opened = Notebook(browser, lab, "panel.ipynb")
+            opened.page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
             opened.page.evaluate(
                 "async () => { await window.jupyterapp.commands.execute"
                 "('application:toggle-left-area'); }"
@@ -106,6 +112,15 @@ def notebook(home: Path) -> Iterator[Notebook]:
             browser.close()
             command = [sys.executable, "-m", "palm", "down"]
             subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+
+
+def run(notebook: Notebook, number: int) -> None:
+    """Run a cell, and wait for its end."""
+    notebook.page.evaluate(
+        "(n) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = n; }", number
+    )
+    notebook.command("notebook:run-cell")
+    notebook.page.wait_for_function(DONE, arg=number)
 
 
 def take(notebook: Notebook, part: Any, name: str) -> Iterator[Path]:
@@ -122,7 +137,7 @@ def take(notebook: Notebook, part: Any, name: str) -> Iterator[Path]:
 def take_all(notebook: Notebook) -> Iterator[Path]:
     """Yield the pictures, while the cluster works and loses a worker."""
     for number in range(JOB + 1):
-        notebook.run_cell(number)
+        run(notebook, number)
     panel, card = (
         notebook.root.locator(".palm-panel:not(.palm-job)"),
         notebook.root.locator(".palm-job"),
@@ -137,7 +152,7 @@ def take_all(notebook: Notebook) -> Iterator[Path]:
     panel.get_by_role("tab", name="Topology").click()
     panel.locator(".palm-edge").nth(3).wait_for()
     yield from take(notebook, panel, "topology")
-    notebook.run_cell(KILL)
+    run(notebook, KILL)
     panel.locator('.palm-noted:has-text("1")').first.wait_for()
     panel.get_by_role("button", name="texts-worker-1").click()
     panel.get_by_role("tab", name="Output").click()

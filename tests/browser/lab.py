@@ -132,10 +132,8 @@ def _wait_until_up(lab: Lab, process: subprocess.Popen[bytes], log: Path) -> Non
 class Notebook:
     """A notebook opened in a page of JupyterLab."""
 
-    def __init__(
-        self, browser: Any, lab: Lab, name: str, *, height: int = 1000, width: int = 1300
-    ) -> None:
-        self._context = browser.new_context(viewport={"width": width, "height": height})
+    def __init__(self, browser: Any, lab: Lab, name: str, *, height: int = 1000) -> None:
+        self._context = browser.new_context(viewport={"width": 1300, "height": height})
         self.page = self._context.new_page()
         self.page.set_default_timeout(20000)
         self.outside: list[str] = []
@@ -175,15 +173,6 @@ class Notebook:
         self.root.locator(".jp-CodeCell").first.wait_for()
         self.wait_until_idle()
 
-    def run_cell(self, number: int, *, wait: bool = True) -> None:
-        """Run one cell, and wait for its end."""
-        self.page.evaluate(
-            "(n) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = n; }", number
-        )
-        self.command("notebook:run-cell")
-        if wait:
-            self.page.wait_for_function(CELL_DONE, arg=number)
-
     def run_all(self, timeout: float = 120) -> None:
         """Run all cells and wait until the last one is done."""
         before = self.page.evaluate(COUNTS)
@@ -209,10 +198,6 @@ class Notebook:
 
 COUNTS = """() => window.jupyterapp.shell.currentWidget.content.widgets
   .filter((cell) => cell.model.type === 'code').map((cell) => cell.model.executionCount)"""
-CELL_DONE = """(n) => {
-  const { model } = window.jupyterapp.shell.currentWidget.content.widgets[n];
-  return model.executionCount !== null && model.executionState !== 'running';
-}"""
 # Every cell has been run again, or one has failed and the rest were skipped.
 DONE = f"""(before) => {{
   const now = ({COUNTS})();
