@@ -278,8 +278,8 @@ class Job:
                     self._wait(left)
                 self._tell_notes()
                 return self._complete and not self.over
-        except KeyboardInterrupt:
-            self._interrupted()
+        except KeyboardInterrupt as interrupt:
+            self._interrupted(interrupt)
             raise
 
     def collect(self) -> Job:
@@ -546,14 +546,18 @@ class Job:
             self._told_position = self._position
             self._tell_room(self.key, self._position)
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, interrupt: KeyboardInterrupt) -> None:
         """Do as whoever waits for a job expects of an interrupt."""
         if self.journaled:
             self._logger.warning(
                 "%s: job %s goes on at its master; job.cancel() ends it", self.function, self.id
             )
-        else:
+        elif self._open:
             self.cancel()
+            interrupt.add_note(
+                f"Job {self.function} was cancelled. What was done: job.to_frame(partial=True); the"
+                " latest job of a client is client.jobs[-1]."
+            )
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for a change; say what there is to say in this thread, which the user looks at."""
@@ -624,8 +628,8 @@ class Job:
                 self._tell_drained()
                 self._make_room()
                 return chunk
-        except KeyboardInterrupt:
-            self._interrupted()
+        except KeyboardInterrupt as interrupt:
+            self._interrupted(interrupt)
             raise
 
     def _forget_consumed(self, chunk: Chunk) -> None:

@@ -239,3 +239,10 @@ def test_the_tree_is_light_to_load() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_name_without_its_option_gets_a_hint() -> None:
+    with pytest.raises(ArgumentsError, match=r"required: --name; did you mean --name foo\?"):
+        build_parser().parse_args(["master", "foo"])
+    with pytest.raises(ArgumentsError, match=r"required: --name \("):
+        build_parser().parse_args(["master"])
