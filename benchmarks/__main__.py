@@ -16,6 +16,8 @@ from rich.console import Console
 
 from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
+from benchmarks.executors import executors
+from benchmarks.nodes.parts import nodes
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
 from benchmarks.plots import draw
@@ -24,7 +26,13 @@ from benchmarks.reliability.parts import RELIABILITY
 from benchmarks.report import WIDE, Report
 
 #: Those that are measured when they are named: they take long, or need a package index.
-NAMED = {"peers": peers, "curve": curve, "crowd-10000": crowd_of_10000} | RELIABILITY
+NAMED = {
+    "peers": peers,
+    "curve": curve,
+    "crowd-10000": crowd_of_10000,
+    "nodes": nodes,
+    "executors": executors,
+} | RELIABILITY
 
 ALL = PARTS | NAMED
 

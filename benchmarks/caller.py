@@ -182,6 +182,15 @@ def rate(
     return {"seconds": seconds, "rate": n / seconds}
 
 
+def chunk(system: Palm, function: str, n: int) -> dict[str, Any]:
+    """How many messages palm has in a batch of such a job, on average."""
+    sent = work.payloads(n)
+    job = system.stream(function, sent)
+    results = list(job)
+    work.check(function, sent, results)
+    return {"size": max(1, n // max(1, len(job._kept)))}  # type: ignore[attr-defined]
+
+
 def large(system: System, n: int, size: int = work.LARGE) -> dict[str, Any]:
     """Megabytes a second there and back, of messages that are not kept."""
     sent = work.payloads(16, size)
@@ -380,7 +389,7 @@ def frame(system: System, n: int) -> dict[str, Any]:
 
 
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
-    "rate": rate, "large": large, "calls": calls, "watched": watched,
+    "rate": rate, "chunk": chunk, "large": large, "calls": calls, "watched": watched,
     "singles": singles, "accepts": accepts, "endless": endless, "frame": frame,
     "killed": killed, "paced": paced, "makespan": makespan, "executions": executions,
 }  # fmt: skip

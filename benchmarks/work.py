@@ -77,6 +77,11 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
 }  # fmt: skip
 
 
+def each(function: str, payloads: list[bytes]) -> list[bytes]:
+    """Return what a function makes of each of several payloads."""
+    return list(map(FUNCTIONS[function], payloads))
+
+
 def payloads(n: int, size: int = SMALL) -> list[bytes]:
     """Return distinct payloads: of equal ones a pickle holds only the first."""
     filling = b"." * (size - SMALL)

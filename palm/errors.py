@@ -154,6 +154,11 @@ class TaskError(JobError):
 class FunctionNotFound(TaskError):
     """Workers are there and none of them serves the function."""
 
+    def __str__(self) -> str:
+        # The name of the class says what the type would, and Python shows it in front.
+        place = f" (message {self.index} of {self.function})" if self.function else ""
+        return f"{self.text}{place}" if self.text else super().__str__()
+
 
 class OutcomeError(JobError):
     """A message whose fate was decided by the cluster, not by the function.

@@ -287,11 +287,20 @@ def check_serves(tree: ast.Module) -> None:
     wanted = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     defined = [node for node in ast.walk(tree) if isinstance(node, wanted)]
     if not any(not node.name.startswith("_") for node in defined):
+        name = next(_lambdas(tree), "")
         raise ConfigError(
-            "The cell defines no function to serve",
+            "The cell defines no function to serve"
+            + (f": write `def {name}(...):` instead of `{name} = lambda ...`" if name else ""),
             hint="each function whose name does not begin with _ is served, or the methods of a"
             " subclass of palm.servers.Worker",
         )
+
+
+def _lambdas(tree: ast.Module) -> Iterator[str]:
+    """Names that the cell gives to lambdas."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Lambda):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
 
 
 def changes(old: str, new: str, names: Collection[str]) -> list[str]:

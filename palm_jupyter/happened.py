@@ -14,6 +14,8 @@ def happened(change: Change, component: Component, status: ComponentStatus) -> s
     """The line that says what a start did."""
     if change.kind == "kept":
         return "runs already, unchanged"
+    if change.kind == "scaled":
+        return f"was scaled: {change.replicas} to {status.desired} replicas"
     if change.kind != "replaced":
         return f"is {status.state}"
     differences = _differences(change, component, status)

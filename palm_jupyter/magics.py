@@ -33,6 +33,7 @@ __all__ = ["PalmMagics", "load", "unload"]
 
 #: Where a shell keeps what was loaded into it.
 _ATTRIBUTE = "_palm_extension"
+_MISPLACED = "%palm_worker"
 _SHOWN = (Component, Cluster, Status, Job)
 
 
@@ -168,6 +169,8 @@ class _Extension:
 
     def add(self) -> None:
         self.shell.register_magics(self.magics)
+        # What IPython looks for when a cell magic is not in the first line of its cell.
+        self.shell.magics_manager.magics["line"][_MISPLACED] = _refuse_misplaced
         self.completer.add()
         for formatter in self._formatters():
             for kind in _SHOWN:
@@ -182,6 +185,7 @@ class _Extension:
                 formatter.pop(kind, None)
         self.completer.remove()
         manager = self.shell.magics_manager
+        manager.magics["line"].pop(_MISPLACED, None)
         for magic_kind, names in self.magics.magics.items():
             for name in names:
                 manager.magics[magic_kind].pop(name, None)
@@ -194,6 +198,13 @@ class _Extension:
         if formatter is None or "text/html" not in formatter.active_types:
             return []
         return [formatter.ipython_display_formatter]
+
+
+def _refuse_misplaced(line: str) -> None:
+    raise UsageError(
+        "%%palm_worker has to be the first line of its cell: nothing may stand above it, not even"
+        " a comment or an import"
+    )
 
 
 def _usage(parser: Parser, text: str) -> str:

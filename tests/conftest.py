@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.folders import use_folders
 from tests.support.leaks import LeakCheck, checked_kinds
@@ -24,6 +25,9 @@ DESELECTED = pytest.StashKey[int]()
 # many interpreters that the tests start would compile all of palm anew.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A busy machine is no failure.
+settings.register_profile("palm", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("palm")
 # nbformat loads it to check addresses, which no notebook has, and it takes seconds to compile its
 # grammar. It is optional.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]

@@ -1,24 +1,26 @@
-"""Join the panel's modules into the one file that notebooks and the registry's page load.
+"""Join the modules of the panel, and of the registry's page around it, into a file for each.
 
-    python tools/join_panel.py           writes registry/palm_registry/static/panel.{js,css}
+    python tools/join_panel.py           writes registry/palm_registry/static/{panel,page}.{js,css}
     python tools/join_panel.py --check   says whether they are what the sources make
 
 The sources are plain ES modules, and few rules make joining them safe: a module imports by name
 from a path, nothing is renamed, what is exported is a declaration, and no name is declared twice at
 the top of any two modules. What breaks a rule is refused. What others wrote keeps a scope of its
-own.
+own. The page imports the panel from its joined file, as every other page does.
 """
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 WEB = ROOT / "registry" / "web"
 STATIC = ROOT / "registry" / "palm_registry" / "static"
+#: Where the page finds the joined panel.
+PANEL = "./panel.js"
 
 _IMPORT = re.compile(
     r'^import\s+(?P<what>\{[^}]*\}|\w+)\s+from\s+"(?P<path>[^"]+)";\n', re.MULTILINE
@@ -34,11 +36,19 @@ class JoinError(Exception):
     """A source that cannot be joined."""
 
 
-def join_script(main: Path) -> str:
-    """Return one module that does what ``main`` does, with all that it imports before it."""
+def join_script(main: Path, apart: Path | None = None) -> str:
+    """Return one module that does what ``main`` does, with all that it imports before it.
+
+    What ``apart`` exports is imported from `PANEL`, the file that it was joined into.
+    """
+    paths = list(_in_order(main, main.parent.parent, apart))
     parts = [f"// {_NOTE}\n"]
     declared: dict[str, Path] = {}
-    for path in _in_order(main, main.parent.parent, []):
+    if apart is not None:
+        names = _imported(paths, apart)
+        declared |= dict.fromkeys(names, apart)
+        parts.append(f'import {{ {", ".join(names)} }} from "{PANEL}";\n')
+    for path in paths:
         text = path.read_text("utf-8")
         if path.parent.name == "vendor":
             parts.append(_vendored(path, text))
@@ -55,10 +65,20 @@ def join_script(main: Path) -> str:
     return "\n".join(parts)
 
 
-def _in_order(path: Path, top: Path, above: list[Path]) -> Iterator[Path]:
-    """Yield what a module imports, then the module, each once."""
-    seen: set[Path] = set()
-    yield from _visit(path, top, above, seen)
+def _in_order(path: Path, top: Path, apart: Path | None) -> Iterator[Path]:
+    """Yield what a module imports, then the module, each once; nothing of what is ``apart``."""
+    seen = {apart.resolve()} if apart is not None else set()
+    yield from _visit(path, top, [], seen)
+
+
+def _imported(paths: Iterable[Path], apart: Path) -> list[str]:
+    """Return all names that modules import from the one that is apart."""
+    names = set()
+    for path in paths:
+        for found in _IMPORT.finditer(path.read_text("utf-8")):
+            if (path.parent / found["path"]).resolve() == apart.resolve():
+                names |= {name.strip() for name in found["what"].strip("{}").split(",")}
+    return sorted(names - {""})
 
 
 def _visit(path: Path, top: Path, above: list[Path], seen: set[Path]) -> Iterator[Path]:
@@ -106,9 +126,12 @@ def join_styles(main: Path) -> str:
 
 def joined() -> dict[Path, str]:
     """Return the files, and what is to be in them."""
+    panel = WEB / "src" / "main.js"
     return {
-        STATIC / "panel.js": join_script(WEB / "src" / "main.js"),
+        STATIC / "panel.js": join_script(panel),
         STATIC / "panel.css": join_styles(WEB / "css" / "main.css"),
+        STATIC / "page.js": join_script(WEB / "page" / "main.js", apart=panel),
+        STATIC / "page.css": join_styles(WEB / "page" / "css" / "main.css"),
     }
 
 

@@ -34,7 +34,12 @@ class Dask:
 
         self._client = Client(address, timeout=PATIENCE)
 
-    def stream(self, function: str, payloads: list[bytes], fast: bool = False) -> Iterator[bytes]:
+    def stream(
+        self, function: str, payloads: list[bytes], fast: bool = False, chunksize: int = 0
+    ) -> Iterator[bytes]:
+        if chunksize:
+            yield from self._in_chunks(function, payloads, chunksize)
+            return
         if fast:
             import dask.bag
 
@@ -46,6 +51,14 @@ class Dask:
         futures = self._client.map(work.FUNCTIONS[function], payloads, pure=False)
         for _, result in as_completed(futures, with_results=True):
             yield result
+
+    def _in_chunks(self, function: str, payloads: list[bytes], size: int) -> Iterator[bytes]:
+        from distributed import as_completed
+
+        chunks = [payloads[at : at + size] for at in range(0, len(payloads), size)]
+        futures = self._client.map(work.each, [function] * len(chunks), chunks, pure=False)
+        for _, results in as_completed(futures, with_results=True):
+            yield from results
 
     def call(self, function: str, payload: bytes) -> bytes:
         future = self._client.submit(work.FUNCTIONS[function], payload, pure=False)

@@ -87,12 +87,24 @@ class Parser(argparse.ArgumentParser):
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Refuse what is left over here, where the options of this very command are known."""
-        found, rest = super().parse_known_args(args, namespace)
+        try:
+            found, rest = super().parse_known_args(args, namespace)
+        except ArgumentsError as error:
+            hint = self._name_hint(args or ())
+            if hint and error.prog == self.prog and error.args[0].endswith("required: --name"):
+                self.error(f"{error.args[0]}{hint}")
+            raise
         if rest:
             self._refuse(rest[0])
         if self.check is not None:
             self.check(found)
         return found, []
+
+    def _name_hint(self, words: Sequence[str]) -> str:
+        takes_words = any(not action.option_strings for action in self._actions)
+        if takes_words or len(words) != 1 or words[0].startswith("-"):
+            return ""
+        return f"; did you mean --name {words[0]}?"
 
     def _refuse(self, argument: str) -> NoReturn:
         option = argument.partition("=")[0]

@@ -8,6 +8,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from logging import INFO
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +31,7 @@ from palm.errors import (
     JobError,
     PalmError,
 )
+from palm.naming import asking
 from palm.protocol import events
 from palm.protocol.client import ClientMachine
 from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
@@ -49,7 +51,10 @@ from palm.wire.message import MAX_ID, Journaled, Route, Terms
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Client"]
+    from palm.clients.executor import ClientExecutor
+    from palm.clients.sharded import Shards
+
+__all__ = ["Client", "Place"]
 
 #: Jobs that `Client.jobs` remembers.
 REMEMBERED: Final = 16
@@ -61,13 +66,26 @@ FEEDER_GRACE: Final = 1.0
 FINALIZE_WITHIN: Final = 0.5
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The cluster of a client: its folders, and its registry if it is known."""
+
+    folders: Folders
+    registry: str = ""
+
+    @classmethod
+    def here(cls) -> Place:
+        """That of this process."""
+        return cls(Folders.find())
+
+
 class Client:
-    """Talks to one master; it never blocks before results are wanted.
+    """Talks to a master, or to several as one; it never blocks before results are wanted.
 
     Parameters
     ----------
     server_name
-        The name of the master.
+        The name of the master; of several that share each job, a list of their names.
     db_address, push_address, sub_address
         An address of the master; the first given decides, whatever the name. Without one the
         master is found by its name. In a pipeline, ``sub_address`` is that of the stage whose
@@ -82,7 +100,7 @@ class Client:
 
     def __init__(
         self,
-        server_name: str,
+        server_name: str | Sequence[str],
         db_address: str | None = None,
         push_address: str | None = None,
         sub_address: str | None = None,
@@ -92,10 +110,13 @@ class Client:
         *,
         connect_timeout: float = 60.0,
         on_interrupt: str = "cancel",
+        _place: Place | None = None,
     ) -> None:
         if on_interrupt != "cancel":
             raise ConfigError(f"on_interrupt={on_interrupt!r} is not supported by this version")
-        self.server_name = check_name(server_name)
+        names = [server_name] if isinstance(server_name, str) else list(server_name)
+        self.server_name = "+".join(map(check_name, names))
+        self._is_sharded = len(names) > 1
         self.uuid = str(uuid4())
         self.session = session
         self.logger = new_logger("palm.client", logging_level, CLIENT_FORMAT)
@@ -104,11 +125,23 @@ class Client:
         self._warned = False
         self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
+        self._executors: weakref.WeakSet[ClientExecutor] = weakref.WeakSet()
         stage = parse_address(sub_address) if sub_address else ""
+        if self._is_sharded and (db_address or push_address or sub_address):
+            raise ConfigError("an address of several masters", hint="names only, or one master")
+        if len(set(names)) != len(names) or not names:
+            raise ConfigError(f"masters {names}", hint="one or more names, each once")
         known = db_address or push_address or (sub_address if stage != sub_address else "")
-        target = parse_address(known or server_name)
+        target = parse_address(known or names[0])
         self._only = sub_address or ""
-        self._connection = self._connect(target, connect_timeout)
+        self._place = _place or Place.here()
+        self._connection: Connection | Shards
+        if self._is_sharded:
+            self._connection = self._connect_all(names, connect_timeout)
+        else:
+            self._connection = self._connect(
+                target, self.server_name, connect_timeout, self._handlers(), self._idle_weakly()
+            )
         self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
         #: The values that are kept at the master, as a mapping.
@@ -117,7 +150,7 @@ class Client:
         self._session_log()
         self._connection.start()
         self._finalizer = weakref.finalize(
-            self, Connection.close, self._connection, FINALIZE_WITHIN
+            self, _close_connection, self._connection, FINALIZE_WITHIN
         )
 
     # Jobs
@@ -213,6 +246,10 @@ class Client:
             durable=durable,
             detach=detach,
         )
+        if self._is_sharded:
+            from palm.clients.sharded import check_job  # for few
+
+            check_job(function, terms, key)
         source = Source(items)
         function = function_of(function)
         route = route_of(cache, self._only)
@@ -283,6 +320,30 @@ class Client:
         if not done and job.state == "cancelled":
             raise Cancelled("the client was closed", function=job.function)
         return results
+
+    def executor(self, function: str | None = None, **options: Any) -> ClientExecutor:
+        """Return a `concurrent.futures.Executor` whose calls workers make.
+
+        It takes callables, which go to workers of ``palm.executors``, and names of functions.
+
+        Parameters
+        ----------
+        function
+            Who calls callables; None: ``call`` of ``palm.executors``.
+        options
+            Of each call, as of `job`: ``timeout``, ``deadline``, ``retries``, ``retry_on``,
+            ``priority``, ``at_most_once``.
+
+        Raises
+        ------
+        ConfigError
+            There is no such option, or it has a value that cannot be used.
+        """
+        from palm.clients import executor  # for those who use it
+
+        made = executor.make(self, function, options)
+        self._executors.add(made)
+        return made
 
     def resume(
         self,
@@ -422,6 +483,8 @@ class Client:
             if job.journaled:
                 self._hand_over(job, feeder)
         self._closed = True
+        for executor in list(self._executors):
+            executor.shutdown(wait=False)
         for job, feeder in active:
             if not job.journaled:
                 job.cancel()
@@ -474,6 +537,8 @@ class Client:
     def _ask(self, job: bytes, *, take: bool = False) -> list[Journaled]:
         if self._closed:
             raise PalmError("this client is closed")
+        if self._is_sharded:
+            raise ConfigError("durable jobs of several masters", hint="ask each: Client(NAME)")
         answer = self._questions.ask(job=job, take=take)
         if answer is None:
             return []
@@ -484,12 +549,42 @@ class Client:
     def _make_room(self, key: bytes, position: int) -> None:
         self._post(events.RoomMade(key, position))
 
-    def _connect(self, target: Endpoint | str, connect_timeout: float) -> Connection:
-        folders = Folders.find()
+    def _connect_all(self, names: list[str], connect_timeout: float) -> Shards:
+        from palm.clients.sharded import Shards  # for few
+
+        def connect(
+            name: str,
+            perform: dict[type, Callable[[Any], None]],
+            idle: Callable[[], bool | None],
+        ) -> Connection:
+            return self._connect(parse_address(name), name, connect_timeout, perform, idle)
+
+        return Shards(names, connect, self._handlers(), self._idle_weakly())
+
+    def _connect(
+        self,
+        target: Endpoint | str,
+        name: str,
+        connect_timeout: float,
+        perform: dict[type, Callable[[Any], None]],
+        idle: Callable[[], bool | None],
+    ) -> Connection:
+        folders = self._place.folders
         connector = ZmqConnector(ensure_keys(folders.keys).client)
-        identity = Identity(
-            "client", f"client-{self.uuid[:8]}", os.urandom(16), self.server_name, []
+        identity = Identity("client", f"client-{self.uuid[:8]}", os.urandom(16), name, [])
+        return Connection(
+            ClientMachine(identity, connect_timeout),
+            connector,
+            Dialer(folders, target, connector, asking(folders, "client", self._place.registry)),
+            perform,
+            idle,
+            self.logger,
         )
+
+    def _idle_weakly(self) -> Callable[[], bool | None]:
+        return _weakly(weakref.WeakMethod(self._idle))  # type: ignore[no-any-return]
+
+    def _handlers(self) -> dict[type, Callable[[Any], None]]:
         me = weakref.WeakMethod  # the connection's thread must not keep the client alive
         handlers: dict[type, weakref.WeakMethod[Any]] = {
             Accepted: me(self._accepted),
@@ -499,14 +594,7 @@ class Client:
             Note: me(self._note),
             Ready: me(self._ready),
         }
-        return Connection(
-            ClientMachine(identity, connect_timeout),
-            connector,
-            Dialer(folders, target, connector),
-            {kind: _weakly(method) for kind, method in handlers.items()},
-            _weakly(me(self._idle)),
-            self.logger,
-        )
+        return {kind: _weakly(method) for kind, method in handlers.items()}
 
     def _session_log(self) -> None:
         if not is_interactive():
@@ -635,6 +723,10 @@ class Client:
                 feeder.flush_stale()
                 again = True
         return again
+
+
+def _close_connection(connection: Connection | Shards, within: float) -> None:
+    connection.close(within)
 
 
 def _weakly(method: weakref.WeakMethod[Any]) -> Any:

@@ -21,9 +21,9 @@ from palm.protocol.effects import (
     Reply,
     Stopped,
 )
-from palm.protocol.events import Event, LookedUp, StopRequested
+from palm.protocol.events import Event, StopRequested
 from palm.runtime.connecting import Dialer
-from palm.runtime.driver import MAX_WAIT, Driver
+from palm.runtime.driver import Driver
 from palm.runtime.shared import SharedValues
 from palm.transport.zmq import ZmqConnector
 
@@ -108,7 +108,8 @@ class Connection:
         try:
             driver.perform(self._machine.start(driver.clock()))
             while not self._over:
-                driver.step(STALE_AFTER if self._idle() else MAX_WAIT)
+                patience = self._dialer.follow(driver.clock())
+                driver.step(STALE_AFTER if self._idle() else patience)
                 while inbox and not self._over:
                     driver.handle(inbox.popleft())
         except BaseException as error:
@@ -116,10 +117,11 @@ class Connection:
             self._fail(Fail(None, failure))  # nobody who waits may wait for ever
             raise
         finally:
+            self._dialer.close()
             self._connector.close()
 
     def _reconnect(self, effect: Reconnect) -> None:
-        self._inbox.append(LookedUp(*self._dialer.dial()))
+        self._inbox.append(self._dialer.look())
         self._connector.wake()
 
     def _log(self, effect: Log) -> None:

@@ -178,16 +178,18 @@ class _Rows:
         self._put(missing, "", 0)
 
     def columns(self) -> dict[str, pd.Series[Any]]:
-        started = pd.Series(_joined(self._started, np.float64))
         rows = np.repeat(np.arange(len(self._counts)), self._counts)
+        attempts = pd.Series(np.array(self._attempts, dtype=np.int64)[rows])
+        started = pd.Series(_joined(self._started, np.float64)).where(attempts > 0)
+        durations = pd.Series(_joined(self._durations, np.float64)).where(attempts > 0)
         failed = np.zeros(len(self.values), dtype=np.intp)
         failed[list(self.errors)] = np.arange(1, 1 + len(self.errors))
         errors = pd.array([pd.NA, *self.errors.values()], dtype="string")
         return {
             "worker": _texts(self._workers).take(rows).reset_index(drop=True),
             "started": pd.to_datetime(started, unit="s", utc=True),
-            "duration": pd.Series(_joined(self._durations, np.float64)),
-            "attempts": pd.Series(np.array(self._attempts, dtype=np.int64)[rows]),
+            "duration": durations,
+            "attempts": attempts,
             "error": pd.Series(errors.take(failed)),
         }
 

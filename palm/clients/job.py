@@ -128,6 +128,8 @@ class Job:
         self._forgotten = 0
         self._notes: deque[str] = deque()
         self._ready: Iterator[Any] = iter(())
+        #: Up to when `next_within` waits.
+        self._until: float | None = None
         self._segments: deque[list[Any] | Failed] = deque()
         self._count: int | None = None
         self._error: BaseException | None = None
@@ -222,6 +224,20 @@ class Job:
             if not self._advance():
                 raise StopIteration
 
+    def next_within(self, seconds: float | None) -> Any:
+        """Return the next result, as `next` does.
+
+        Raises
+        ------
+        TimeoutError
+            There is none within ``seconds`` (None: wait for it).
+        """
+        self._until = None if seconds is None else time.monotonic() + seconds
+        try:
+            return next(self)
+        finally:
+            self._until = None
+
     def cancel(self) -> None:
         """Want nothing more: what waits is dropped, what runs may end; harmless when done.
 
@@ -262,8 +278,8 @@ class Job:
                     self._wait(left)
                 self._tell_notes()
                 return self._complete and not self.over
-        except KeyboardInterrupt:
-            self._interrupted()
+        except KeyboardInterrupt as interrupt:
+            self._interrupted(interrupt)
             raise
 
     def collect(self) -> Job:
@@ -530,19 +546,29 @@ class Job:
             self._told_position = self._position
             self._tell_room(self.key, self._position)
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, interrupt: KeyboardInterrupt) -> None:
         """Do as whoever waits for a job expects of an interrupt."""
         if self.journaled:
             self._logger.warning(
                 "%s: job %s goes on at its master; job.cancel() ends it", self.function, self.id
             )
-        else:
+        elif self._open:
             self.cancel()
+            interrupt.add_note(
+                f"Job {self.function} was cancelled. What was done: job.to_frame(partial=True); the"
+                " latest job of a client is client.jobs[-1]."
+            )
 
     def _wait(self, timeout: float | None) -> None:
         """Wait for a change; say what there is to say in this thread, which the user looks at."""
         self._tell_notes()
         self._changed.wait(timeout)
+
+    def _wait_for_result(self) -> None:
+        left = None if self._until is None else self._until - time.monotonic()
+        if left is not None and left <= 0:
+            raise TimeoutError(f"no result of {self.function} in time")
+        self._wait(left)
 
     def _tell_notes(self) -> None:
         while self._notes:
@@ -592,7 +618,7 @@ class Job:
         try:
             with self._changed:
                 while not self._chunks and self._open:
-                    self._wait(None)
+                    self._wait_for_result()
                 if not self._chunks:
                     self._tell_notes()
                     return None
@@ -602,8 +628,8 @@ class Job:
                 self._tell_drained()
                 self._make_room()
                 return chunk
-        except KeyboardInterrupt:
-            self._interrupted()
+        except KeyboardInterrupt as interrupt:
+            self._interrupted(interrupt)
             raise
 
     def _forget_consumed(self, chunk: Chunk) -> None:

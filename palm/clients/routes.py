@@ -21,6 +21,12 @@ def function_of(given: Any) -> str:
     """
     if isinstance(given, str):
         return given
+    if callable(given):
+        name = getattr(given, "__name__", "NAME")
+        raise ConfigError(
+            f"a job takes the name of a function that workers serve, not {name} itself",
+            hint=f"serve it, as with %%palm_worker in a notebook, and give 'SERVER.{name}'",
+        )
     if not isinstance(given, Sequence) or not given:
         raise ConfigError(f"{given!r} is no function", hint="a name, or a list of names")
     return " ".join(_stage(stage) for stage in given)

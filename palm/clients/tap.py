@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from palm.errors import ConnectTimeout, PalmError
+from palm.naming import asking
 from palm.protocol.effects import Log, Ready, Reconnect, Show, Stopped
-from palm.protocol.events import LookedUp, StopRequested
+from palm.protocol.events import LookedUp, Refused, StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.observer import ObserverMachine
 from palm.runtime.connecting import Dialer
@@ -83,13 +84,13 @@ class Tap:
         folders = Folders.find()
         self.name = name
         self._connector = ZmqConnector(ensure_keys(folders.keys).client)
-        self._dialer = Dialer(folders, target, self._connector)
+        self._dialer = Dialer(folders, target, self._connector, asking(folders, "client"))
         me = f"tap-{os.urandom(4).hex()}"
         self._machine = ObserverMachine(Identity("observer", me, os.urandom(16), server, []), edges)
         self._until = None if connect_timeout is None else time.monotonic() + connect_timeout
         self._patience = connect_timeout
         self._seen: deque[Sighting] = deque()
-        self._inbox: deque[LookedUp] = deque()
+        self._inbox: deque[LookedUp | Refused] = deque()
         self._error: PalmError | None = None
         self._closed = False
         self._driver = Driver(
@@ -98,7 +99,7 @@ class Tap:
             {
                 Show: self._show,
                 Ready: self._ready,
-                Reconnect: lambda effect: self._inbox.append(LookedUp(*self._dialer.dial())),
+                Reconnect: lambda effect: self._inbox.append(self._dialer.look()),
                 Log: lambda effect: None,
                 Stopped: self._stopped,
             },
@@ -125,6 +126,7 @@ class Tap:
         if not self._closed:
             self._closed = True
             self._driver.handle(StopRequested(0.0))
+            self._dialer.close()
             self._connector.close()
 
     def __enter__(self) -> Self:

@@ -290,10 +290,11 @@ class Cluster:
         return replicas[0] if replicas else schema.ReplicaStatus(name=name, component=name)
 
     def client(self, name: str, **options: Any) -> Client:
-        """A client of the server or master of this name."""
-        from palm.clients import Client  # a notebook that only looks needs no sockets
+        """A client of the server or master of this name, on whichever machine that is."""
+        # A notebook that only looks needs no sockets.
+        from palm.clients.client import Client, Place
 
-        return Client(name, **options)
+        return Client(name, _place=Place(self.folders, self.registry.url), **options)
 
     def live(
         self,
@@ -339,7 +340,7 @@ class Cluster:
     def wait_ready(self, name: str, timeout: float = 30.0) -> None:
         """Wait until a component is ready; see `Component.wait_ready`."""
         component = self[name]
-        is_new = component.change.kind != "kept"
+        is_new = component.change.kind not in ("kept", "scaled")
         self._readiness.wait(
             name, component.generation, timeout, is_new=is_new, over=component.over
         )
@@ -429,8 +430,13 @@ class Cluster:
 
     def scale(self, name: str, replicas: int) -> None:
         """Change the number of replicas; those that stay are not touched."""
+        component = self[name]
         self._ensure_alive()
+        before = self._find(name)
         self.registry.scale(self.name, name, replicas)
+        was = before.desired if before is not None else 0
+        component.change = Change("kept" if was == replicas else "scaled", replicas=was)
+        component.over = _over(before) | _unwanted(before)
 
     def signal(self, name: str, signal: str, replica: int | None = None) -> tuple[str, ...]:
         """Have a signal sent to the processes of a component; see `Component.signal`."""
@@ -577,6 +583,13 @@ def _over(component: schema.ComponentStatus | None) -> frozenset[str]:
     """Instances that had ended."""
     replicas = component.replicas if component is not None else []
     return frozenset(replica.instance for replica in replicas if replica.state in OVER)
+
+
+def _unwanted(component: schema.ComponentStatus | None) -> frozenset[str]:
+    """Instances of more replicas than are wanted: they end soon, if they have not."""
+    if component is None:
+        return frozenset()
+    return frozenset(r.instance for r in component.replicas if r.replica >= component.desired)
 
 
 def _lives(component: schema.ComponentStatus) -> bool:

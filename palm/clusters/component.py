@@ -18,7 +18,7 @@ __all__ = ["Change", "Component"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What the latest `Cluster.start` did: "started", "kept" or "replaced" something.
+    """What the latest `Cluster.start` did: "started", "kept", "replaced" or "scaled" something.
 
     ``functions`` and ``replicas`` are those of what was replaced, ``before`` its declaration if
     it was made here.

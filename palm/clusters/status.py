@@ -70,7 +70,7 @@ class ComponentStatus:
 
     ``desired`` is how many processes are wanted, ``ready`` how many of them are ready, ``done``
     how many ended by themselves with exit code 0; ``reason`` says why the rest is not ready.
-    ``owner`` declared it: "" means a cluster file.
+    ``owner`` declared it: "" means a cluster file. ``scaling`` says how it scales itself, or "".
     """
 
     name: str
@@ -86,6 +86,7 @@ class ComponentStatus:
     owner: str = ""
     kernel: bool = False
     own: bool = True
+    scaling: str = ""
 
     @property
     def missing(self) -> int:
@@ -115,6 +116,7 @@ class ComponentStatus:
             reason=component.reason,
             owner=component.owner,
             kernel=component.kernel,
+            scaling=component.scaling.text if component.scaling is not None else "",
         )
 
     @classmethod
@@ -234,6 +236,7 @@ def table(status: Status) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
     lines += [f"missing: {m.count} of {m.component}: {m.why}" for m in status.missing]
+    lines += [f"scaling: {c.name}: {c.scaling}" for c in status.components if c.scaling]
     return "\n".join([head, *(f"  {line.rstrip()}" for line in lines)])
 
 

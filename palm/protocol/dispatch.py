@@ -345,6 +345,7 @@ class Dispatcher:
             job.terms.timeout,
             job.route,
             job.terms.at_most_once,
+            lease.alone,
         )
         if worker.peer is not None:
             self._effects.append(Send(worker.peer, task, piece.batch))

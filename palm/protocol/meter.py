@@ -24,7 +24,17 @@ if TYPE_CHECKING:
     from palm.protocol.ranges import RangeSet
     from palm.wire.message import Outcome, Result
 
-__all__ = ["Arrivals", "Counts", "EdgeCounts", "FunctionCounts", "Meter", "bounds", "failures"]
+__all__ = [
+    "Arrivals",
+    "Counts",
+    "EdgeCounts",
+    "FunctionCounts",
+    "Meter",
+    "bounds",
+    "ended",
+    "failures",
+    "merged",
+]
 
 #: Seconds; upper bound of the first bucket of a latency histogram. Each other bucket ends at twice
 #: the bound of the one before, and the last has none: so they reach to 105 s.
@@ -297,6 +307,31 @@ class Meter:
         for counts in functions.values():
             counts.received = counts.done + counts.failed + counts.queued + counts.running
         return Counts(functions)
+
+
+def merged(parts: Iterable[Counts]) -> Counts:
+    """Return what several parts of one component have counted together."""
+    functions: dict[str, FunctionCounts] = {}
+    for part in parts:
+        for name, counts in part.functions.items():
+            whole = functions.setdefault(name, FunctionCounts())
+            whole.received += counts.received
+            whole.done += counts.done
+            whole.failed += counts.failed
+            whole.dropped += counts.dropped
+            whole.queued += counts.queued
+            whole.running += counts.running
+            whole.seconds += counts.seconds
+            whole.latency = [a + b for a, b in zip(whole.latency, counts.latency, strict=True)]
+    return Counts(functions)
+
+
+def ended(counts: Counts) -> Counts:
+    """Return what a worker had counted when it ended: what it held is its master's again."""
+    for each in counts.functions.values():
+        each.received -= each.queued + each.running
+        each.queued = each.running = 0
+    return counts
 
 
 def _is_plain(name: str) -> bool:

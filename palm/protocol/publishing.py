@@ -187,10 +187,11 @@ class Publisher:
             for held in self._held.pop(topic, ()):
                 self.publish(held.passage, held.first, held.batch, held.codec, topic, now)
 
-    def lost(self, session: StageSession, now: float) -> None:
-        """Note that a stage is away."""
+    def lost(self, session: StageSession, now: float, *, leaves: bool) -> None:
+        """Note that a stage is away; ``leaves``: on purpose."""
         if session.claim.session is session:
-            self._log(logging.WARNING, f"stage {session.name} is away; waiting for it")
+            level, what = (logging.INFO, "left") if leaves else (logging.WARNING, "is away")
+            self._log(level, f"stage {session.name} {what}; waiting for it")
             self._miss(session.claim, now)
 
     def _miss(self, claim: Claim, now: float) -> None:

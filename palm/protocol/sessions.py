@@ -302,11 +302,11 @@ class Sessions:
             due = now + self._host.remote_grace
             session.expiry = self._timers.at(due, self._lose_worker, session)
 
-    def _lose_stage(self, stage: StageSession, now: float) -> None:
+    def _lose_stage(self, stage: StageSession, now: float, *, leaves: bool = False) -> None:
         due = now + self._host.session_ttl
         stage.expiry = self._timers.at(due, self._forget_stage, stage)
         if self._publisher is not None:
-            self._publisher.lost(stage, now)
+            self._publisher.lost(stage, now, leaves=leaves)
 
     def _forget_stage(self, stage: StageSession, now: float) -> None:
         self.stages.pop(stage.id, None)
@@ -316,7 +316,7 @@ class Sessions:
         if stage.peer is not None:
             self.peers.pop(stage.peer, None)
             stage.peer = None
-        self._lose_stage(stage, now)
+        self._lose_stage(stage, now, leaves=True)
 
     def forget_client(self, client: ClientSession, now: float) -> None:
         """Let go of a client and of its jobs."""
@@ -329,7 +329,11 @@ class Sessions:
             self._dispatcher.close(job)
 
     def dismiss_worker(self, worker: WorkerSession, bye: Bye, now: float) -> None:
-        """Let go of a worker that leaves on purpose."""
+        """Let go of a worker that leaves on purpose, or because it lost what ran its functions."""
+        if bye.lost:
+            self._log(logging.WARNING, f"worker {worker.name}: {shown(bye.reason, LINE)}")
+            self._lose_worker(worker, now)
+            return
         leases = self._remove(worker)
         self._log(logging.INFO, f"worker {worker.name} left: {shown(bye.reason, LINE)}")
         unsure = leases if bye.begun is None else [le for le in leases if le.id in bye.begun]

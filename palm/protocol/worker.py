@@ -29,11 +29,20 @@ from palm.protocol.timers import Timers
 from palm.wire.batch import Batch
 from palm.wire.message import Bye, Kept, Recall, Result, Returned, Revoke, Task, Welcome
 
-__all__ = ["Retire", "WorkerMachine"]
+__all__ = ["Lost", "Retire", "WorkerMachine"]
 
 
 class Retire(StopRequested):
     """Stop, and let another process take this one's place; ``reason`` says why."""
+
+    reason: str = ""
+
+
+class Lost(StopRequested):
+    """The process that ran the messages of the lease is gone; ``reason`` says how.
+
+    Its worker ends as if it were that process: the master gives its work to others.
+    """
 
     reason: str = ""
 
@@ -113,6 +122,9 @@ class WorkerMachine:
             self._completed(event)
         elif isinstance(event, Tick):
             self._timers.run(now)
+        elif isinstance(event, Lost):
+            self._reason = event.reason
+            self._leave(lost=self._running is not None)
         elif isinstance(event, StopRequested):
             if isinstance(event, Retire) and not self._stopping:
                 self.retired, self._reason = True, event.reason
@@ -290,12 +302,12 @@ class WorkerMachine:
     def _too_late(self, now: float) -> None:
         self._leave()
 
-    def _leave(self) -> None:
+    def _leave(self, *, lost: bool = False) -> None:
         if self._stopped:
             return
         self._stopped = True
         if self.link.up:
             begun = [self._running[0].task.lease] if self._running is not None else []
             reason = self._reason or "it was stopped"
-            self._effects.append(Send(b"", Bye(self.link.id, reason, begun)))
+            self._effects.append(Send(b"", Bye(self.link.id, reason, begun, lost)))
         self._effects.append(Stopped())

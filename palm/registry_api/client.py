@@ -127,6 +127,12 @@ class RegistryClient:
         """Where the registry is, with a slash at the end."""
         return self._site.url
 
+    @property
+    def is_near(self) -> bool:
+        """Whether the registry is on this machine, or seems to be."""
+        host = urlsplit(self.url).hostname or ""
+        return host in ("localhost", "::1") or host.startswith("127.")
+
     def __enter__(self) -> RegistryClient:
         return self
 
@@ -147,9 +153,10 @@ class RegistryClient:
         """Ask whether the registry is there."""
         return self._call("GET", "health", schema.Health)
 
-    def cluster_list(self) -> list[schema.ClusterInfo]:
-        """Return all clusters."""
-        return self._call("GET", "api/clusters", list[schema.ClusterInfo])
+    def cluster_list(self, *, status: bool = False) -> list[schema.ClusterInfo]:
+        """Return all clusters; with `status`, whether each is ready, too."""
+        path = "api/clusters?status=1" if status else "api/clusters"
+        return self._call("GET", path, list[schema.ClusterInfo])
 
     def create_cluster(
         self, name: str, linger: float | msgspec.UnsetType | None = msgspec.UNSET
@@ -398,11 +405,6 @@ class RegistryClient:
         request = schema.NodeAccept(secret=secret, name=node)
         return self._call("POST", "api/join", schema.NodeAccepted, request)
 
-    def node_keys(self, key: str, node: str) -> list[schema.KeyFile]:
-        """Return the keys of the cluster's components, for a node of it."""
-        path = _of(key, "nodes", node, "keys")
-        return self._call("POST", path, list[schema.KeyFile], repeat=True)
-
     def renew_token(self, key: str, node: str) -> str:
         """Return another token for the node that we are; ours is good for a minute more."""
         path = _of(key, "nodes", node, "token")
@@ -416,9 +418,27 @@ class RegistryClient:
         for connection in idle:
             connection.close()
 
-    def keys_changed(self, key: str) -> None:
-        """Have the nodes of a cluster told that its keys are other ones."""
-        self._call("POST", _of(key, "keys"), None, repeat=True)
+    # ---- keys and names
+
+    def cluster_keys(self, key: str, offer: schema.ClusterKeys | None = None) -> schema.ClusterKeys:
+        """Return the keys of a cluster, for a node of it; the first ones offered are kept.
+
+        They travel over TLS, or on one machine, and no other way.
+        """
+        request = schema.KeysOffer(keys=offer)
+        return self._call("POST", _of(key, "keys"), schema.ClusterKeys, request, repeat=True)
+
+    def change_keys(self, key: str, keys: schema.ClusterKeys) -> None:
+        """Put keys in the place of those of a cluster, which are in them as those of before."""
+        self._call("PUT", _of(key, "keys"), None, keys, repeat=True)
+
+    def role_key(self, key: str, role: str) -> schema.ClusterKey:
+        """Return the key of clients, or of workers, of a cluster; as `cluster_keys` does."""
+        return self._call("POST", _of(key, "keys", role), schema.ClusterKey, repeat=True)
+
+    def names(self, key: str) -> list[schema.NamedAddress]:
+        """Return where the components are that other machines find by their name."""
+        return self._call("GET", _of(key, "names"), list[schema.NamedAddress])
 
     # ---- metrics
 
@@ -484,6 +504,24 @@ class RegistryClient:
         """Return up to a thousand events after a cursor, and the cursor after them."""
         page = self._call("GET", _of(key, "events", query={"since": since}), schema.EventPage)
         return page.events, page.cursor
+
+    def latest_events(
+        self,
+        key: str,
+        limit: int,
+        *,
+        before: int | None = None,
+        component: str | None = None,
+        kind: str | None = None,
+    ) -> schema.EventPage:
+        """Return the last events, in order: those with a number below `before`, if it is given.
+
+        Of those of a component, and of a `kind`: "component" has "component.ready" in it.
+        """
+        query = {
+            "latest": 1, "limit": limit, "before": before, "component": component, "kind": kind,
+        }  # fmt: skip
+        return self._call("GET", _of(key, "events", query=query), schema.EventPage)
 
     def live(
         self,
@@ -587,11 +625,33 @@ class RegistryClient:
         """Forget a user who has no clusters any more, and revoke all its tokens."""
         self._call("DELETE", f"api/users/{quote(name, safe='')}", None)
 
+    def caller(self) -> schema.Caller:
+        """Return who we are to the registry, and what we may do."""
+        return self._call("GET", "api/caller", schema.Caller)
+
     def audit(self, since: str = "", limit: int | None = None) -> schema.AuditPage:
         """Return who changed what after a cursor, up to a thousand entries."""
         query = {key: each for key, each in (("since", since), ("limit", limit)) if each}
         path = f"api/audit?{urlencode(query)}" if query else "api/audit"
         return self._call("GET", path, schema.AuditPage)
+
+    def latest_audit(
+        self,
+        limit: int,
+        *,
+        before: int | None = None,
+        token: str = "",
+        cluster: str = "",
+        refused: bool = False,
+    ) -> schema.AuditPage:
+        """Return the last entries, in order: those with a number below `before`, if it is given.
+
+        Of those by a token, of a cluster, and of what was `refused`.
+        """
+        asked = {"before": before, "token": token, "cluster": cluster, "refused": int(refused)}
+        query = {"latest": 1, "limit": limit} | {k: v for k, v in asked.items() if v not in ("", 0)}
+        query = {key: each for key, each in query.items() if each is not None}
+        return self._call("GET", f"api/audit?{urlencode(query)}", schema.AuditPage)
 
     def openapi(self) -> dict[str, Any]:
         """Return the API document (OpenAPI 3.1): all addresses, what they take and give."""

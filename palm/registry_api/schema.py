@@ -7,6 +7,7 @@ base64 in JSON and raw in MessagePack (``Content-Type: application/msgpack``).
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -25,6 +26,7 @@ __all__ = [
     "Assignments",
     "AuditEntry",
     "AuditPage",
+    "Caller",
     "ClusterCreate",
     "ClusterInfo",
     "ClusterMetrics",
@@ -56,7 +58,7 @@ __all__ = [
     "Heartbeat",
     "Invitation",
     "InvitationCreate",
-    "KeyFile",
+    "KeyPair",
     "Lease",
     "LeaseReply",
     "LoginCode",
@@ -138,7 +140,8 @@ class ClusterInfo(_Value):
     """One cluster. ``linger`` None: it never ends by itself; ``holders`` keep it alive.
 
     ``lease_until`` is when the last lease ends, None if nobody holds one. ``owner`` is the user
-    whose it is.
+    whose it is. Only who asks with ``status=1`` is told whether it is ``ready`` and how many
+    processes are ``missing``; None: not asked for.
     """
 
     key: str
@@ -154,6 +157,8 @@ class ClusterInfo(_Value):
     nodes: int = 0
     components: int = 0
     owner: str = "owner"
+    ready: bool | None = None
+    missing: int | None = None
 
 
 class ClusterCreate(_Value):
@@ -377,11 +382,25 @@ class ReplicaStatus(_Value):
     updated: float = 0.0
 
 
+class Scaling(_Value):
+    """A component that scales itself from ``least`` to ``most`` replicas.
+
+    ``wants`` is how many the load of this moment takes, ``waiting`` how many messages have not
+    begun; None: not known. ``text`` says all of it.
+    """
+
+    least: Count
+    most: Count
+    wants: Count | None = None
+    waiting: Large | None = None
+    text: str = ""
+
+
 class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
     ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
-    that must be ready before it, and end after it.
+    that must be ready before it, and end after it. ``scaling`` is there if it scales itself.
     """
 
     name: str
@@ -399,6 +418,7 @@ class ComponentStatus(_Value):
     generation: int = 0
     kernel: bool = False
     needs: list[str] = []
+    scaling: Scaling | None = None
 
 
 class Missing(_Value):
@@ -494,20 +514,12 @@ class NodeAccept(_Value):
     name: str
 
 
-class KeyFile(_Value):
-    """A key file of a cluster, by the role whose it is; ``text`` is all that is in it."""
-
-    role: str
-    text: str
-
-
 class NodeAccepted(_Value):
-    """The only answer that has the ``token``; ``keys`` are those of the cluster's components."""
+    """The only answer that has the ``token``."""
 
     cluster: str
     node: str
     token: str
-    keys: list[KeyFile] = []
 
 
 class SignalOrder(_Value):
@@ -581,6 +593,77 @@ class Assignments(_Value):
     peers: dict[str, str] = {}
     signals: list[SignalOrder] = []
     keys: str = ""
+
+
+# ---- keys and names
+
+
+class KeyPair(_Value, kw_only=True):
+    """The key pair of a role, and the public key of its servers (z85 text).
+
+    ``expires`` is until when it is good, in seconds since the epoch, 0: for ever.
+    """
+
+    schema: int = 1
+    role: str
+    curve_publickey: str
+    curve_secretkey: str
+    server_publickey: str
+    created: str = ""
+    expires: float = 0.0
+
+    def __repr__(self) -> str:
+        # A repr ends up in logs.
+        return f"<{type(self).__name__} {self.role} {self.curve_publickey}>"
+
+
+class ClusterKey(KeyPair, kw_only=True):
+    """The key of one role of a cluster; that of ``before`` is good beside it for a while."""
+
+    before: KeyPair | None = None
+
+    @property
+    def pairs(self) -> tuple[KeyPair, ...]:
+        """The pair, and that of before."""
+        return (self,) if self.before is None else (self, self.before)
+
+
+class ClusterKeys(_Value):
+    """All keys of a cluster: what a node needs, on which any component may run."""
+
+    owner: ClusterKey
+    client: ClusterKey
+    worker: ClusterKey
+
+    @property
+    def digest(self) -> str:
+        """What is another whenever any of them is; it gives nothing of them away."""
+        pairs = (*self.owner.pairs, *self.client.pairs, *self.worker.pairs)
+        told = "".join(f"{p.role} {p.curve_publickey} {p.expires!r}\n" for p in pairs)
+        return sha256(told.encode()).hexdigest()[:16]
+
+    def follows(self, others: ClusterKeys) -> bool:
+        """Whether these took the place of others, or are the same."""
+        ours = (each.curve_publickey for each in self.owner.pairs)
+        return others.owner.curve_publickey in ours
+
+
+class KeysOffer(_Value):
+    """A node's question for the keys of a cluster; if there are none yet, it offers ``keys``."""
+
+    keys: ClusterKeys | None = None
+
+
+class NamedAddress(_Value):
+    """Where a component that is found by its name listens; ``node`` is where it runs.
+
+    ``address`` is "" while it does not run, or if no other machine can reach it.
+    """
+
+    name: str
+    role: str
+    node: str = ""
+    address: str = ""
 
 
 # ---- metrics
@@ -807,10 +890,14 @@ class Event(_Value):
 
 
 class EventPage(_Value):
-    """Events in the order they happened; ``since=cursor`` goes on after them."""
+    """Events in the order they happened; ``since=cursor`` goes on after them.
+
+    Of the ``latest`` ones, which are looked for backwards: ``more`` are before the first of them.
+    """
 
     events: list[Event]
     cursor: str
+    more: bool = False
 
 
 class Skipped(_Value):
@@ -899,6 +986,20 @@ class TokenMade(TokenInfo, kw_only=True):
     token: str
 
 
+class Caller(_Value):
+    """GET api/caller: who asks, and what it may do; ``cluster`` is the only one, "" for all.
+
+    ``browser``: it is the session of a browser. ``expires`` None: the token never does.
+    """
+
+    token: str
+    user: str
+    scope: Scope
+    cluster: str = ""
+    browser: bool = False
+    expires: float | None = None
+
+
 class UserCreate(_Value):
     """POST api/users."""
 
@@ -935,7 +1036,10 @@ class AuditEntry(_Value):
 
 
 class AuditPage(_Value):
-    """GET api/audit: entries in order; ``more``: ask again with ``since=cursor``."""
+    """GET api/audit: entries in order; ``more``: ask again with ``since=cursor``.
+
+    Of the ``latest`` ones, which are looked for backwards: ``more`` are before the first of them.
+    """
 
     entries: list[AuditEntry]
     cursor: str

@@ -1,28 +1,20 @@
-"""A machine that has joined: what it keeps of that, and the keys that it is given."""
+"""A machine that has joined: what it keeps of that."""
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 
 import msgspec
 
-from palm.errors import ConfigError, PalmError
+from palm.errors import ConfigError
 from palm.registry_api.client import RegistryClient
-from palm.registry_api.schema import KeyFile
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig
 from palm.transport import privatefile
-from palm.transport.security import load_key, parse_key
 
-__all__ = ["GivenKeys", "Joined", "forget_joined", "read_joined", "renew_joined", "write_joined"]
+__all__ = ["Joined", "forget_joined", "has_joined", "read_joined", "renew_joined", "write_joined"]
 
 _MAX_FILE = 64 * 1024
-_ROLE = re.compile(r"[a-z]{1,32}(\.before)?")
-_log = logging.getLogger("palm.runner")
 
 
 class Joined(msgspec.Struct, kw_only=True):
@@ -51,6 +43,11 @@ class Joined(msgspec.Struct, kw_only=True):
     def client(self, retry: float = 0.0) -> RegistryClient:
         """Return a client of the registry, which is known by its certificate."""
         return RegistryClient(self.url, self.token, retry=retry, fingerprint=self.fingerprint)
+
+
+def has_joined(folders: Folders) -> bool:
+    """Whether this machine is a node of the cluster, under whatever name."""
+    return any(folders.keys.parent.glob("joined-*.json"))
 
 
 def write_joined(folders: Folders, joined: Joined) -> None:
@@ -89,7 +86,7 @@ def read_joined(folders: Folders, node: str = "") -> Joined:
 def forget_joined(folders: Folders, node: str) -> None:
     """Remove what a node that was removed has of its cluster: its token, and the keys."""
     _path(folders, node).unlink(missing_ok=True)
-    if not list(folders.keys.parent.glob("joined-*.json")):
+    if not has_joined(folders):
         for path in folders.keys.glob("*.json"):
             path.unlink(missing_ok=True)
 
@@ -103,77 +100,3 @@ def renew_joined(folders: Folders, client: RegistryClient, joined: Joined) -> No
     token = client.renew_token(joined.cluster, joined.node)
     write_joined(folders, msgspec.structs.replace(joined, token=token))
     client.use_token(token)
-
-
-class GivenKeys:
-    """The keys of a cluster, as its registry hands them to a node.
-
-    ``ask`` has the registry hand them over, ``renew`` is called once they are other ones: then the
-    token of the node is to be another, too.
-    """
-
-    def __init__(
-        self,
-        folders: Folders,
-        ask: Callable[[], list[KeyFile]],
-        renew: Callable[[], object] = lambda: None,
-    ) -> None:
-        self._folders = folders
-        self._ask = ask
-        self._renew = renew
-        self._wanted = ""
-
-    def follow(self, digest: str) -> None:
-        """Have the keys of this digest; if they cannot be had now, at a later call."""
-        self._wanted = digest or self._wanted
-        if not self._wanted or self._wanted == self.digest():
-            return
-        try:
-            had = bool(self.digest())
-            self.install(self._ask())
-            if had:
-                self._renew()
-        except PalmError as error:
-            _log.warning("the keys of the cluster cannot be had for now: %s", error)
-        else:
-            _log.info("has the keys of the cluster")
-
-    def digest(self) -> str:
-        """Return what the registry says of the same files."""
-        paths = sorted(self._folders.keys.glob("*.json"))
-        texts = [(path.stem, path.read_text("utf-8", "replace")) for path in paths]
-        told = "".join(f"{role}\0{text}\0" for role, text in texts)
-        return sha256(told.encode()).hexdigest()[:16] if texts else ""
-
-    def install(self, keys: list[KeyFile]) -> None:
-        """Put keys in the place of what is there.
-
-        Raises
-        ------
-        ConfigError
-            They are none.
-        """
-        for key in keys:
-            if not _ROLE.fullmatch(key.role):
-                raise ConfigError(f"the registry gave a key for {key.role[:40]!r}")
-            parse_key(key.text.encode(), f"the key of the role {key.role}")
-        with privatefile.locked(self._folders.keys / ".lock"):
-            for key in keys:
-                privatefile.replace(self._folders.keys / f"{key.role}.json", key.text.encode())
-            given = {f"{key.role}.json" for key in keys}
-            for path in self._folders.keys.glob("*.json"):
-                if path.name not in given:
-                    path.unlink(missing_ok=True)
-
-    def check_free(self, keys: list[KeyFile]) -> None:
-        """Refuse to take the place of the keys of another cluster of the same name."""
-        path = self._folders.keys / "owner.json"
-        theirs = next((key.text for key in keys if key.role == "owner"), None)
-        if not path.exists() or theirs is None:
-            return
-        ours = load_key(path)
-        if ours.curve_publickey != parse_key(theirs.encode(), "the owner's key").curve_publickey:
-            raise ConfigError(
-                f"this machine has a cluster {self._folders.cluster!r} of its own, with other keys",
-                hint="set PALM_STATE_DIR and PALM_RUN_DIR to other folders for the one to join",
-            )

@@ -17,10 +17,13 @@ from palm.registry_api.client import Refused
 from palm.registry_api.schema import Assignments, Heartbeat, NodeJoin, ReplicaStatus, SignalDone
 from palm.runner.registry import Registry
 
-__all__ = ["Membership", "Orders"]
+__all__ = ["WAIT", "WAIT_AFAR", "Membership", "Orders"]
 
 #: Seconds that the registry may hold back an answer.
 WAIT = 10.0
+#: The same for one on another machine: while it holds back an answer, it does not see that this
+#: machine has lost its power, since nobody closes the connection.
+WAIT_AFAR = 2.0
 #: Seconds until a registry that is away is asked again: the first time, and at most.
 RETRY_FIRST = 0.1
 RETRY_LIMIT = 1.0

@@ -30,13 +30,13 @@ from palm.runner.adoption import RunnerLock, left_behind
 from palm.runner.code import CodeFolders
 from palm.runner.commands import process_spec, remove_kernel_files
 from palm.runner.forking import ForkServer
-from palm.runner.joined import GivenKeys
 from palm.runner.keeper import Keeper
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
 from palm.runner.sampling import Running, Sampler
 from palm.runner.service import ProcessSupervisor
+from palm.runner.sharedkeys import SharedKeys
 from palm.runner.signalbook import SignalBook
 from palm.runner.sockets import Sockets, own_keys
 from palm.runner.statuses import Statuses
@@ -84,6 +84,8 @@ class Node:
         What forks components of ours; whoever made it ends it.
     keys
         Of the cluster, if it is the registry that hands them to this node.
+    own_token
+        Whether our token is for this node alone: without it, we are none.
     ready
         Called once, when the registry has said for the first time what is to run.
 
@@ -103,7 +105,8 @@ class Node:
         config: NodeConfig | None = None,
         forks: ForkServer | None = None,
         ready: Callable[[], None] | None = None,
-        keys: GivenKeys | None = None,
+        keys: SharedKeys | None = None,
+        own_token: bool = False,
     ) -> None:
         config = config or NodeConfig()
         self.name = check_name(name or config.name or node_name())
@@ -123,9 +126,7 @@ class Node:
             labels=config.labels,
         )
         self._keys = keys
-        self._membership = Membership(
-            registry, cluster, join, self, wait, own_token=keys is not None
-        )
+        self._membership = Membership(registry, cluster, join, self, wait, own_token=own_token)
         self._sampler = Sampler(folders, registry, self._running, lambda: self._membership.place)
         self._signals = SignalBook(folders.state / cluster / f"signals-{self.name}.json")
         self._plan = NodePlan()

@@ -12,13 +12,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-import msgspec
-
 from palm.errors import ConfigError, PalmError, RegistryError
+from palm.naming.whereabouts import (
+    RegistryRecord,
+    is_same,
+    read_registry,
+    read_token,
+    whereabouts,
+)
 from palm.registry_api.client import RETRY_FOR, RegistryClient, Whereabouts, check_url
 from palm.registry_api.schema import (
     Assignments,
@@ -31,7 +35,6 @@ from palm.registry_api.schema import (
 )
 from palm.runner.background import Background
 from palm.runtime.folders import Folders
-from palm.runtime.records import is_running
 from palm.transport import privatefile
 
 __all__ = [
@@ -45,7 +48,6 @@ __all__ = [
     "wait_for_registry",
 ]
 
-_MAX_FILE = 64 * 1024
 #: Seconds for a registry to listen, and for another one that was started at the same time.
 _START = 30.0
 _OTHER = 5.0
@@ -78,37 +80,6 @@ class Registry(Protocol):
         """Store output."""
 
 
-class RegistryRecord(msgspec.Struct, kw_only=True):
-    """What the file ``registry.json`` of the run folder says.
-
-    ``certfile`` has the certificate that it shows; it was started with ``arguments``. ``run`` is
-    another after each start, be it in the same process.
-    """
-
-    url: str
-    token_file: str
-    pid: int = 0
-    start_time: float = 0.0
-    certfile: str = ""
-    arguments: list[str] = []
-    run: str = ""
-
-    @property
-    def is_running(self) -> bool:
-        """Whether that very process is still there."""
-        return is_running(self.pid, self.start_time)
-
-
-def read_registry(folders: Folders) -> RegistryRecord | None:
-    """Return where this user's registry was last seen, None if there is none."""
-    path = folders.run / "registry.json"
-    try:
-        data = privatefile.read(path, "record of the registry", _MAX_FILE)
-        return msgspec.json.decode(data, type=RegistryRecord)
-    except (PalmError, *privatefile.UNREADABLE):
-        return None
-
-
 def find_registry(
     folders: Folders, url: str = "", *, retry: float = RETRY_FOR, revive: bool = False
 ) -> RegistryClient | None:
@@ -123,10 +94,10 @@ def find_registry(
         The token cannot be read.
     """
     record = read_registry(folders)
-    ours = record is not None and (not url or _same(record.url, url))
+    ours = record is not None and (not url or is_same(record.url, url))
     if url and not ours:
         check_url(url)
-        return RegistryClient(url, _read_token(folders, ""), retry=retry)
+        return RegistryClient(url, read_token(folders, ""), retry=retry)
     if record is None or not (record.is_running or revive):
         return None
 
@@ -136,11 +107,11 @@ def find_registry(
         try:
             with one_at_a_time:
                 now = revive_registry(folders) if revive else read_registry(folders)
-            return None if now is None else _whereabouts(folders, now)
+            return None if now is None else whereabouts(folders, now)
         except PalmError:  # half of it may be written yet, and the next call looks again
             return None
 
-    found = _whereabouts(folders, record)
+    found = whereabouts(folders, record)
     return RegistryClient(
         found.url, found.token, retry=retry, relocate=relocate, ca_file=found.ca_file
     )
@@ -259,29 +230,3 @@ def _port(url: str) -> int:
         return urlsplit(url).port or 0
     except ValueError:
         return 0
-
-
-def _read_token(folders: Folders, token_file: str) -> str:
-    path = os.environ.get("PALM_TOKEN_FILE") or token_file
-    file = Path(path) if path else folders.state / "tokens" / "owner"
-    try:
-        data = privatefile.read(file, "token", _MAX_FILE)
-    except ConfigError as error:
-        if not isinstance(error.__cause__, FileNotFoundError):
-            raise
-        raise ConfigError(
-            f"there is no token for the registry: {file}",
-            key="PALM_TOKEN_FILE",
-            hint="name the file that has it; whoever runs the registry makes one with"
-            " palm token add NAME --out FILE",
-        ) from error
-    return data.decode("ascii", "replace").strip()
-
-
-def _whereabouts(folders: Folders, record: RegistryRecord) -> Whereabouts:
-    ca_file = os.environ.get("PALM_CA_FILE") or record.certfile
-    return Whereabouts(record.url, _read_token(folders, record.token_file), ca_file)
-
-
-def _same(one: str, other: str) -> bool:
-    return one.rstrip("/") == other.rstrip("/")

@@ -6,7 +6,7 @@ import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
-from types import GeneratorType
+from types import CoroutineType, GeneratorType
 from typing import Any, Final
 
 from palm.errors import PayloadTooLarge
@@ -50,7 +50,7 @@ class _Run:
     """What became of the messages of an `Invoke`, while they are run."""
 
     __slots__ = (
-        "drops_none", "durations", "each", "failures", "has_several", "invoke", "results",
+        "begun", "drops_none", "durations", "each", "failures", "has_several", "invoke", "results",
         "started", "taken", "timed",
     )  # fmt: skip
 
@@ -62,6 +62,8 @@ class _Run:
         self.drops_none = drops_none
         self.started = time.time()
         self.results: list[Any] = []
+        #: How many results there are when the calls that were begun are complete.
+        self.begun = 0
         #: By position among the results.
         self.failures: dict[int, _Failed] = {}
         #: Seconds of each; the last to grow, so its length counts what is complete.
@@ -75,6 +77,7 @@ class _Run:
     def call(self, function: Callable[[Any], Any], values: list[Any]) -> None:
         """Call ``function`` with each value."""
         results = self.results
+        self.begun = len(results) + len(values)
         append = results.append
         for value in values:
             try:
@@ -93,8 +96,11 @@ class _Run:
             self.durations += array("f", (self.each,)) * n
         self.timed = now
 
-    def time_all_but_one(self) -> None:
-        """Time the calls that are complete while another one goes on: like those before them."""
+    def time_early(self, now: float) -> None:
+        """Time the calls that are complete: like those before them, if another one goes on."""
+        if len(self.results) == self.begun:  # none does: the last has just ended
+            self.time(now)
+            return
         n = len(self.results) - len(self.durations)
         self.durations += array("f", (self.each,)) * n
         self.timed += n * self.each
@@ -150,7 +156,8 @@ class Executor:
     """Runs functions of a table in the calling thread.
 
     ``limit`` ends a call that takes longer than its message says. With ``drops_none`` a function
-    that returns None has no result.
+    that returns None has no result. A run returns what is done after ``answer_after``
+    seconds (None: soon).
     """
 
     def __init__(
@@ -159,7 +166,9 @@ class Executor:
         limit: TimeLimit | None = None,
         *,
         drops_none: bool = False,
+        answer_after: float | None = None,
     ) -> None:
+        self._answer_after = ANSWER_AFTER if answer_after is None else answer_after
         self._functions = functions
         self._drops_none = drops_none
         self._limit = limit or TimeLimit()
@@ -175,7 +184,7 @@ class Executor:
         self._taking = threading.Lock()
 
     def run(self, invoke: Invoke) -> list[Completed]:
-        """Run messages from ``invoke.start`` on, for `ANSWER_AFTER` seconds or to its ``stop``.
+        """Run messages from ``invoke.start`` on, for a while (``answer_after``) or to its ``stop``.
 
         Return what became of them, in order: the last one says that it was all.
         """
@@ -192,7 +201,7 @@ class Executor:
                 function = _refusing(function)
             seconds = limit_of(task.timeout)
             if seconds:  # each by itself: it has to be known which one does not end
-                with self._limit.around(seconds, ANSWER_AFTER):
+                with self._limit.around(seconds, self._answer_after):
                     self._call_all(lambda value: self._limit.call(function, value), run, 1)
             else:
                 self._call_all(function, run, TIMED_AT_ONCE)
@@ -214,7 +223,7 @@ class Executor:
             run = self._run
             if run is None:
                 return None
-            run.time_all_but_one()
+            run.time_early(time.perf_counter())
             return run.take(over=False) if len(run.durations) > run.taken else None
 
     def take_overdue(self) -> list[Completed]:
@@ -236,7 +245,7 @@ class Executor:
         invoke, values = run.invoke, self._values
         most = invoke.start + self._most
         at, at_once = invoke.start, 1
-        until = run.timed + ANSWER_AFTER
+        until = run.timed + self._answer_after
         # `stop` is lowered while a function runs.
         while run.timed < until and (stop := min(at + at_once, invoke.stop, most)) > at:
             run.call(function, values[at:stop])
@@ -309,6 +318,9 @@ def _pack(payloads: list[Buffer], failures: dict[int, _Failed]) -> Batch:
     return Batch.pack(payloads)
 
 
+_ASYNC = "the function is async, and was not run: serve a plain one that calls asyncio.run"
+
+
 def _encode_singly(
     results: list[Any], failures: dict[int, _Failed]
 ) -> tuple[Codec, Batch, dict[int, _Failed]]:
@@ -318,6 +330,11 @@ def _encode_singly(
         if isinstance(result, GeneratorType) and at not in failures:
             # Of a function that is none itself, such as a lambda: it is run to its end only here.
             failures[at] = _pack_generator(result)
+            payloads.append(payload)
+            continue
+        if isinstance(result, CoroutineType) and at not in failures:
+            result.close()  # or Python complains in the log that nobody awaited it
+            failures[at] = _failure(TypeError(_ASYNC))
             payloads.append(payload)
             continue
         try:
@@ -365,6 +382,8 @@ def _failure(error: BaseException, what: str = "") -> _Failed:
     kind, failure = failure_of(error, what)
     if isinstance(error, OutOfTime):
         return _out_of_time(failure.text, failure.traceback)
+    if not failure.traceback.startswith("Traceback") and "positional argument" in failure.text:
+        failure.text += " (a function is called with one argument, the payload)"
     return kind, encode_failure(failure)
 
 

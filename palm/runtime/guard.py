@@ -12,7 +12,7 @@ from typing import Protocol
 from palm.protocol.effects import Invoke
 from palm.protocol.events import Completed, Event
 from palm.protocol.worker import Retire
-from palm.runtime.driver import Driver
+from palm.runtime.driver import MAX_WAIT, Driver
 from palm.runtime.executor import Executor
 from palm.runtime.functions import FunctionTable
 from palm.runtime.lifeline import is_supervised
@@ -53,6 +53,8 @@ class Guard:
         Makes what runs the functions.
     report
         Tells others what was counted; see `WorkerLoop`.
+    follow
+        Goes where the master is; see `WorkerLoop`.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Guard:
         close: Callable[[], None],
         executor: Callable[[FunctionTable, TimeLimit], Runs] = Executor,
         report: Callable[[bool], None] = lambda last: None,
+        follow: Callable[[float], float] = lambda now: MAX_WAIT,
     ) -> None:
         self._driver = driver
         self._max_rss = max_rss
@@ -73,7 +76,7 @@ class Guard:
         self._limit = TimeLimit(logger.warning)
         self._executor = runs = executor(functions, self._limit)
         run = runs.run if max_rss is None else self._run_and_weigh
-        self.loop = WorkerLoop(driver, run, wake, runs.take_early, self._look, report)
+        self.loop = WorkerLoop(driver, run, wake, runs.take_early, self._look, report, follow)
         #: The process ends at once.
         self.ending = False
 

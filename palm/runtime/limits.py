@@ -47,11 +47,16 @@ class TimeLimit:
     """The limit of the calls of one thread.
 
     ``note`` is told, once, when that is not the main thread: then nothing can be raised in it.
+    Unless it ``ends_process``, a call that takes no notice goes on there, and is known as too late
+    when it has ended.
     """
 
-    def __init__(self, note: Callable[[str], None] = lambda text: None) -> None:
+    def __init__(
+        self, note: Callable[[str], None] = lambda text: None, *, ends_process: bool = True
+    ) -> None:
         self._note = note
-        self._noted = False
+        self._ends_process = ends_process
+        self._noted = not ends_process
         self._seconds = 0.0
         self._began = 0.0
         self._thread = 0
@@ -73,13 +78,15 @@ class TimeLimit:
                 " limit ends this process"
             )
         restore = self._take_alarm() if self._alarms else None
-        faulthandler.dump_traceback_later(
-            seconds + spare + GRACE + _ANSWERED_WITHIN, exit=True, file=_STDERR
-        )
+        if self._ends_process:
+            faulthandler.dump_traceback_later(
+                seconds + spare + GRACE + _ANSWERED_WITHIN, exit=True, file=_STDERR
+            )
         try:
             yield
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            if self._ends_process:
+                faulthandler.cancel_dump_traceback_later()
             if restore is not None:
                 restore()
             self._seconds = 0.0

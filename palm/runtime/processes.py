@@ -27,8 +27,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 #: Bytes of one file of /proc; an environment may have more than a page.
 _PART = 64 * 1024
-#: Seconds in which the main thread of a process that goes on has run, and sleeps again.
+#: Seconds in which the threads of a process that goes on have run, and sleep again.
 _AWAKE = 0.25
+_SLEEPS = "voluntary_ctxt_switches"
 
 
 @dataclass(slots=True)
@@ -112,30 +113,49 @@ def lives(row: Row) -> bool:
 
 
 def let_go_on(pid: int, resume: Callable[[], None]) -> None:
-    """Call what sends SIGCONT; if `pid` was suspended, return once its main thread has run.
+    """Call what sends SIGCONT; if `pid` was suspended, return once its threads have run.
 
-    Until then the system would give the next signal to any other of its threads, and a Python that
-    sleeps in its main thread would not hear of it.
+    Until then each of them may take the next signal that is sent to the process, whichever thread
+    the system has woken for it, and a Python that sleeps in its main thread would not hear of it.
     """
-    before = _switches(pid)
+    before = _suspended(pid)
     resume()
     deadline = time.monotonic() + _AWAKE
-    while before is not None and _switches(pid, stopped=False) == before:
-        if time.monotonic() > deadline:  # it computes, and so it hears
+    while before and before.items() & _sleeps(pid).items():
+        if time.monotonic() > deadline:  # who is not asleep by then computes, and so it has run
             return
         time.sleep(0.001)
 
 
-def _switches(pid: int, *, stopped: bool = True) -> str | None:
-    """How often the main thread went to sleep; None if it is not suspended, or gone."""
+def _suspended(pid: int) -> dict[str, str]:
+    """Return how often each thread went to sleep; nothing if it is not suspended, or gone."""
+    if _state(pid) != "T":
+        return {}
+    before = _sleeps(pid)
+    while (now := _sleeps(pid)) != before and _state(pid) == "T":
+        before = now  # a thread was only just arriving
+    return before
+
+
+def _state(pid: int) -> str:
+    """Return the letter of the main thread's state: "T" if it is suspended."""
     try:
-        lines = Path(f"/proc/{pid}/task/{pid}/status").read_text("utf-8").splitlines()
+        return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0]
     except OSError:
-        return None
-    if stopped and not any(line.startswith("State:\tT") for line in lines):
-        return None
-    # Those in which another thread took its place say nothing: it may not have begun by then.
-    return "".join(line for line in lines if line.startswith("voluntary_ctxt_switches"))
+        return ""
+
+
+def _sleeps(pid: int) -> dict[str, str]:
+    """Return how often each thread went to sleep, by its number.
+
+    How often another thread took its place says nothing: it may not have begun by then.
+    """
+    found = {}
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        with suppress(OSError):  # it has ended
+            lines = (task / "status").read_text("utf-8").splitlines()
+            found[task.name] = "".join(line for line in lines if line.startswith(_SLEEPS))
+    return found
 
 
 def kill(row: Row, number: signal.Signals) -> None:

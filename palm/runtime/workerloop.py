@@ -49,6 +49,9 @@ class WorkerLoop:
     report
         Called now and then by the watcher as long as there are calls, and a last time after them.
         It does not own the driver.
+    follow
+        Called before each wait between calls; goes where the master is by now, and returns for
+        how many seconds nothing of that kind is to be done.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class WorkerLoop:
         take_early: Callable[[], Completed | None] = lambda: None,
         look: Callable[[], None] = lambda: None,
         report: Callable[[bool], None] = lambda last: None,
+        follow: Callable[[float], float] = lambda now: MAX_WAIT,
     ) -> None:
         self._driver = driver
         self._run = run
@@ -66,6 +70,7 @@ class WorkerLoop:
         self._take_early = take_early
         self._look = look
         self._report = report
+        self._follow = follow
         self._lock = threading.Lock()
         self._inbox: deque[Event] = deque()
         self._invoke: Invoke | None = None
@@ -84,7 +89,8 @@ class WorkerLoop:
         try:
             while not self._over:
                 with self._lock:
-                    self._step(MAX_WAIT if self._invoke is None else 0.0)
+                    patience = self._follow(time.monotonic())
+                    self._step(patience if self._invoke is None else 0.0)
                 invoke = self._invoke
                 if invoke is not None:
                     begun = time.monotonic()

@@ -6,12 +6,13 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from logging import INFO
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from palm.errors import ConfigError, PalmError
+from palm.naming import asking
 from palm.protocol.effects import Invoke, Log, Note, Ready, Reconnect, Reply, Stopped
-from palm.protocol.events import LookedUp, StopRequested
+from palm.protocol.events import StopRequested
 from palm.protocol.link import Identity
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.cache import Cache
@@ -32,6 +33,9 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.exits import START_AGAIN
 from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector
+
+if TYPE_CHECKING:
+    from palm.servers.outsourced import Outsourced
 
 __all__ = ["MuxWorker", "Worker"]
 
@@ -61,6 +65,12 @@ class Worker(Component):
         What to serve, by name.
     initialize
         Called once, before it serves; a subclass may define the method instead.
+    executor
+        What runs the functions in place of this process: a `concurrent.futures.Executor`, or a
+        function that returns one. It needs ``functions``; `initialize`, ``messages``,
+        ``max_tasks`` and ``max_rss`` are of this process, and refused.
+    slots
+        Batches that the executor has at once; None: as many as keep it busy, by its own account.
     max_tasks, max_rss
         After so many messages, or with more memory (bytes) than that, it takes nothing more,
         gives back what it has not begun and ends, for a supervisor to start it again.
@@ -80,14 +90,13 @@ class Worker(Component):
         master: str | None = None,
         functions: Mapping[str, Callable[[Any], Any]] | None = None,
         executor: Any = None,
+        slots: int | None = None,
         initialize: Callable[[], object] | None = None,
         max_tasks: int | None = None,
         max_rss: int | None = None,
     ) -> None:
         self.uuid = str(uuid4())
         super().__init__(name or self.uuid, log_level)
-        if executor is not None:
-            raise ConfigError("Worker(executor=...) is not supported by this version")
         numbers = {"messages": messages, "max_tasks": max_tasks, "max_rss": max_rss}
         for key, number in numbers.items():
             if number is not None and number < 1:
@@ -102,7 +111,13 @@ class Worker(Component):
         self.initialize_error: Exception | None = None
         own = FunctionTable.of(self, _base(type(self)))
         self._table: FunctionTable | None = own if functions is None else FunctionTable(functions)
+        self._outsourced: Outsourced | None = None
+        if executor is not None:
+            self._outsourced = self._outsource(functions, executor, slots)
+        elif slots is not None:
+            raise ConfigError("slots without an executor", hint="give executor=, too")
         self._connector: ZmqConnector | None = None
+        self._dialer: Dialer | None = None
         self._guard: Guard | None = None
         self._loop: WorkerLoop | None = None
         self._reporter: Reporter | None = None
@@ -163,13 +178,18 @@ class Worker(Component):
                 f"worker '{self.name}' has nothing to serve",
                 hint="define public methods in a subclass of Worker, or give functions={...}",
             )
+        if self._outsourced is not None:
+            self._outsourced.open(self._target or self._default_master())
+            return
         if not self._prepare():
             return
         target = parse_address(self._target or self._default_master())
         server = "" if isinstance(target, Endpoint) else target
         key = ensure_keys(self.folders.keys).worker
         self._connector = connector = ZmqConnector(key)
-        dialer = Dialer(self.folders, target, connector)
+        self._dialer = dialer = Dialer(
+            self.folders, target, connector, asking(self.folders, "worker")
+        )
         identity = Identity("worker", self.name, os.urandom(16), server, self.functions)
         machine = WorkerMachine(identity, self._messages, self._max_tasks)
         driver = Driver(
@@ -178,7 +198,7 @@ class Worker(Component):
             {
                 Invoke: lambda effect: loop.invoke(effect),
                 Ready: self._ready,
-                Reconnect: lambda effect: loop.post(LookedUp(*dialer.dial())),
+                Reconnect: lambda effect: loop.post(dialer.look()),
                 Reply: SharedValues.perform,
                 Log: self._log,
                 Note: self._note,
@@ -197,6 +217,7 @@ class Worker(Component):
             self.close,
             self._make_executor,
             lambda last: self._report(driver.events, last),
+            dialer.follow,
         )
         self._loop = loop = guard.loop
         self._values = SharedValues(guard.wait_for)
@@ -224,6 +245,19 @@ class Worker(Component):
             )
         return True
 
+    def _outsource(
+        self, functions: Mapping[str, Callable[[Any], Any]] | None, executor: Any, slots: int | None
+    ) -> Outsourced:
+        """Return what has an executor run the functions."""
+        from palm.servers.outsourced import Outsourced, check_options  # for few, and slow to load
+
+        own = {"messages": self._messages, "max_tasks": self._max_tasks, "max_rss": self._max_rss}
+        starts = type(self).initialize is not Worker.initialize or self._initializer is not None
+        check_options(functions, {**own, "initialize": starts or None})
+        return Outsourced(
+            self, functions or {}, executor, slots, spread=isinstance(self, MuxWorker)
+        )
+
     def _make_executor(self, functions: FunctionTable, limit: TimeLimit) -> Runs:
         """Return what runs the functions: they need not be in this process."""
         return Executor(functions, limit)
@@ -248,6 +282,9 @@ class Worker(Component):
         )
 
     def _serve(self) -> None:
+        if self._outsourced is not None:
+            self._outsourced.serve()
+            return
         self._exits = threading.current_thread() is threading.main_thread()
         if self._loop is not None:
             self._loop.serve()
@@ -258,12 +295,16 @@ class Worker(Component):
             self.logger.info("retired, %s", what)
 
     def _wakeup_fd(self) -> int:
+        if self._outsourced is not None:
+            return self._outsourced.wakeup_fd
         return self._connector.wakeup_fd if self._connector is not None else -1
 
     def _request_stop(self, grace: float) -> None:
         if self._initializing and threading.current_thread() is threading.main_thread():
             self._initializing = False
             raise _Interrupted
+        if self._outsourced is not None:
+            self._outsourced.stop(grace)
         if self._loop is not None:
             self._loop.post(StopRequested(grace))
 
@@ -277,16 +318,22 @@ class Worker(Component):
             self._reporter.look(events)
 
     def _close(self) -> None:
+        if self._outsourced is not None:
+            self._outsourced.close()
         if self._loop is not None:
             self._loop.finish()  # it may never have served
         if self._reporter is not None:
             self._reporter.close()
             self._reporter = None
+        if self._dialer is not None:
+            self._dialer.close()
+            self._dialer = None
         if self._connector is not None:
             self._connector.close()
             self._connector = None
 
     def _ready(self, effect: Ready) -> None:
+        """Let others see for whom it works, unless another worker has its name."""
         address = next(iter(effect.endpoints.values()), "")
         push = effect.endpoints.get("worker_push", address)
         pull = effect.endpoints.get("worker_pull", address)

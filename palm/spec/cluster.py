@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from palm.errors import ConfigError
+from palm.spec.autoscale import Range
 from palm.spec.code import code_flaws, files_flaw
 from palm.spec.component import (
     MAX_REPLICAS,
@@ -147,7 +148,7 @@ def _meant(name: str, known: Iterable[str]) -> str | None:
 def _name_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
     try:
         check_name(spec.name)
-        check_name(spec.replica_name(max(0, spec.replicas - 1)))
+        check_name(spec.replica_name(max(0, spec.most - 1)))
     except ConfigError as error:
         yield "name", str(error.args[0]), error.hint
 
@@ -175,6 +176,11 @@ def _number_flaws(spec: ComponentSpec) -> Iterator[tuple[str, str, str | None]]:
     elif spec.role in SINGLE_ROLES and spec.replicas > 1:
         hint = "its addresses can be bound once; start more workers instead"
         yield "replicas", f"a {spec.role} cannot have {spec.replicas} replicas", hint
+    if spec.scales is not None:
+        yield from (("replicas", *flaw) for flaw in spec.scales.flaws(MAX_REPLICAS))
+        if spec.role != "worker":
+            hint = "give a number; only of workers is known how much waits for them"
+            yield "replicas", f"a {spec.role} cannot scale itself", hint
     for field in ("grace", "ready_timeout"):
         if not 0 <= getattr(spec, field) <= 24 * 3600:
             yield field, "it is not a time from 0 to 86400 seconds", None
@@ -323,6 +329,8 @@ class _Reader:
         wrong = list(_wrong_elements(value)) if key in _ELEMENTS else []
         for place, element in wrong:
             self._add((*path, place), f"expected a text, got {_called(element)}", _like(key))
+        if key == "replicas" and isinstance(value, str):
+            return self._range(path, value)
         flaws = list(spool_flaws(value)) if key == "spool" else []
         for place, text, hint in flaws:
             self._add((*path, place) if place else path, text, hint)
@@ -334,6 +342,16 @@ class _Reader:
             self._invalid(path, key, value, error)
             return None
 
+    def _range(self, path: Path, value: str) -> Range | None:
+        if ".." not in value:
+            self._add(path, f"expected a whole number, got {_called(value)}", _like("replicas"))
+            return None
+        try:
+            return Range.parse(value)
+        except ConfigError as error:
+            self._add(path, str(error.args[0]), error.hint)
+            return None
+
     def _spec(self, name: str, values: dict[str, Any]) -> ComponentSpec:
         previous = values.get("previous", [])
         values["previous"] = list(
@@ -343,6 +361,9 @@ class _Reader:
             self._to_client.add(name)
         if "spool" in values:
             values["spool"], values["spool_quota"] = read_spool(values["spool"])
+        if isinstance(values.get("replicas"), Range):
+            values["scales"] = values["replicas"]
+            values["replicas"] = values["scales"].least
         spec = ComponentSpec(name=name, **values)
         if "ready" not in values:
             # Only what is built with palm can say that it is ready.
@@ -482,7 +503,7 @@ def _clashes(components: Mapping[str, ComponentSpec]) -> Iterator[tuple[str, str
     """Yield components of which a process would have the name of another's."""
     seen: dict[str, str] = {}
     for name, spec in components.items():
-        for number in range(min(spec.replicas, MAX_REPLICAS)):
+        for number in range(min(spec.most, MAX_REPLICAS)):
             process = replica_name(name, spec.role, number)
             if seen.setdefault(process, name) != name:
                 yield name, f"{seen[process]!r} has a replica of the name {process!r} too"

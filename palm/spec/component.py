@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from palm.spec.autoscale import Range
 from palm.spec.limits import Limits
 from palm.spec.process import Restart
 from palm.spec.rollout import Rollout
@@ -96,6 +97,9 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     ``spool`` says what happens when more than ``spool_quota`` bytes of a process's output (None: no
     limit) wait for the registry: it is suspended, or its oldest output is dropped.
 
+    With ``scales`` it has as many ``replicas`` as its load takes, within these bounds; ``replicas``
+    is how many it has now.
+
     ``owner`` is the holder that asked for it, "" for a cluster file. ``master`` is that of a
     worker, where known. ``generation`` is set by the registry: a replica that runs with another
     one is to be replaced.
@@ -134,6 +138,19 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
     owner: str = ""
     master: str = ""
     generation: int = 0
+    scales: Range | None = None
+
+    @property
+    def most(self) -> int:
+        """How many replicas it may come to have."""
+        return self.scales.most if self.scales is not None else self.replicas
+
+    def carried_over(self, before: ComponentSpec | None) -> ComponentSpec:
+        """Return what takes the place of another: if it scales itself, with the same number."""
+        if self.scales is None:
+            return self
+        now = self if before is None else before
+        return msgspec.structs.replace(self, replicas=self.scales.clamp(now.replicas))
 
     def replica_name(self, number: int) -> str:
         """Name of the process that is replica ``number`` (from 0)."""

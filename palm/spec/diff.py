@@ -32,7 +32,7 @@ Effect = Literal["started", "restarted", "scaled", "stopped", "none"]
 #: Fields that may differ while what runs goes on; with the wishes for nodes, what runs where it may
 #: not goes elsewhere.
 _WISHES = ("labels", "node")
-_FREE = ("replicas", "owner", "rollout", *_WISHES)
+_FREE = ("replicas", "scales", "owner", "rollout", *_WISHES)
 #: Fields that say nothing of what is wanted, or are in the name of the change.
 _HIDDEN = ("name", "generation")
 #: In the place of values that only a notebook has said, and no file.
@@ -140,6 +140,7 @@ def change_of(
         effect: Effect = "started" if after.replicas else "none"
         text = _count(after) + _once(after.needs) if after.replicas else "nothing is started"
         return ComponentChange(name=after.name, effect=effect, text=text, replaces=True)
+    after = after.carried_over(before)
     same = replace(after, generation=before.generation)
     if _is_same_code(before.code, after.code):
         same.code = before.code

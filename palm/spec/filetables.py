@@ -109,9 +109,10 @@ class ComponentTable(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         _key(f"Arguments, added to what is started. {_PLACEHOLDERS}", ["--name", "${name}"]),
     ] = []
     replicas: Annotated[
-        int,
-        _key("How many processes; of a worker or a process more than one.", 2, minimum=0,
-             maximum=MAX_REPLICAS),
+        int | str,
+        _key("How many processes; of a worker or a process more than one. Of a worker also a range,"
+             ' "2..16": as many as its load takes.', 2, minimum=0, maximum=MAX_REPLICAS,
+             pattern=r"^\s*\d{1,6}\s*\.\.\s*\d{1,6}\s*$"),
     ] = 1  # fmt: skip
     needs: Annotated[
         list[str], _key("Components that must be ready before the first start.", ["foo"])

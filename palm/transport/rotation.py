@@ -8,42 +8,24 @@ looks at the files again.
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 
 import msgspec
 
 from palm.errors import AuthenticationError, ConfigError
-from palm.transport import privatefile
-from palm.transport.security import (
-    Keyring,
-    RoleKey,
-    ensure_keys,
-    load_key,
-    new_key,
-    read_keyring,
-)
+from palm.transport.security import Keyring, RoleKey, load_key, new_key
 
-__all__ = ["keys_to_try", "rotate_keys"]
+__all__ = ["keys_to_try", "rotated"]
 
 
-def rotate_keys(folder: Path, overlap: float) -> Keyring:
-    """Put new keys in the place of those in `folder`, which are good for `overlap` seconds more.
-
-    Nothing that runs has to be told: who is asked for a key that it does not know, and who is
-    refused, looks at the files again. Raises as `ensure_keys` does.
-    """
-    ensure_keys(folder)
-    with privatefile.locked(folder / ".lock"):
-        old = read_keyring(folder)
-        server = ""
-        for key in (old.owner, old.client, old.worker):
-            fresh = new_key(key.role, server)
-            server = server or fresh.curve_publickey
-            last = msgspec.structs.replace(key, expires=time.time() + overlap, folder="")
-            privatefile.replace(folder / f"{key.role}.before.json", msgspec.json.encode(last))
-            privatefile.replace(folder / f"{key.role}.json", msgspec.json.encode(fresh))
-        return read_keyring(folder)
+def rotated(keys: Keyring, until: float) -> Keyring:
+    """Return new keys in the place of others, which are good until then, too (epoch seconds)."""
+    found: list[RoleKey] = []
+    for key in (keys.owner, keys.client, keys.worker):
+        fresh = new_key(key.role, found[0].curve_publickey if found else "")
+        former = msgspec.structs.replace(key.without_folder(), expires=until, before=None)
+        found.append(msgspec.structs.replace(fresh, before=former))
+    return Keyring(*found)
 
 
 def keys_to_try(key: RoleKey) -> list[RoleKey]:
@@ -52,5 +34,9 @@ def keys_to_try(key: RoleKey) -> list[RoleKey]:
     for name in (f"{key.role}.json", f"{key.role}.before.json") if key.folder else ():
         with contextlib.suppress(AuthenticationError, ConfigError):
             found.append(load_key(Path(key.folder, name)))
-    found.append(key)
-    return [each for at, each in enumerate(found) if each not in found[:at]]
+    found += key.pairs
+    return [each for at, each in enumerate(found) if _pair(each) not in map(_pair, found[:at])]
+
+
+def _pair(key: RoleKey) -> tuple[str, str]:
+    return key.curve_publickey, key.server_publickey

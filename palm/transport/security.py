@@ -18,7 +18,6 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -37,6 +36,7 @@ __all__ = [
     "check_ipc_server",
     "check_libzmq",
     "ensure_keys",
+    "install_keys",
     "is_listening",
     "libzmq_version",
     "load_key",
@@ -192,7 +192,8 @@ class RoleKey(msgspec.Struct, frozen=True, omit_defaults=True):
     """The key pair of one role, and the public key of the servers it may talk to (z85 text).
 
     ``expires`` is until when the pair is good beside another one that has taken its place, in
-    seconds since the epoch, 0: for ever. ``folder`` is where it was read.
+    seconds since the epoch, 0: for ever. ``before`` is the one whose place this one has taken; it
+    lies in a file of its own. ``folder`` is where it was read.
     """
 
     schema: int
@@ -203,28 +204,47 @@ class RoleKey(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str
     expires: float = 0.0
     folder: str = ""
+    before: RoleKey | None = None
 
     def __repr__(self) -> str:
         return f"<RoleKey {self.role} {self.curve_publickey}>"  # a repr ends up in logs
+
+    @property
+    def pairs(self) -> tuple[RoleKey, ...]:
+        """The pair itself, and that of before."""
+        return (self,) if self.before is None else (self, self.before)
+
+    def without_folder(self) -> RoleKey:
+        """Return it as it may be handed on: where it was read is nobody else's concern."""
+        before = self.before and self.before.without_folder()
+        return msgspec.structs.replace(self, folder="", before=before)
 
 
 class Keyring(msgspec.Struct, frozen=True):
     """All keys of a cluster. The owner's pair is also that of its servers.
 
-    ``before`` are those of before the latest change, which are good for a while.
+    Those of before the latest change are good for a while, too.
     """
 
     owner: RoleKey
     client: RoleKey
     worker: RoleKey
-    before: tuple[RoleKey, ...] = ()
+
+    @property
+    def pairs(self) -> tuple[RoleKey, ...]:
+        """All pairs, those of before among them."""
+        return (*self.owner.pairs, *self.client.pairs, *self.worker.pairs)
+
+    def without_folder(self) -> Keyring:
+        """Return them as they may be handed on."""
+        return Keyring(*(key.without_folder() for key in (self.owner, self.client, self.worker)))
 
     def user_id_of(self, public_key: str, now: float = 0.0) -> str | None:
         """Return the role whose key `public_key` (z85) is, None for a stranger's.
 
         `now` is in seconds since the epoch.
         """
-        for key in (self.owner, self.client, self.worker, *self.before):
+        for key in self.pairs:
             if key.curve_publickey == public_key and not 0 < key.expires <= now:
                 return key.role
         return None
@@ -258,6 +278,49 @@ def ensure_keys(folder: Path) -> Keyring:
             f"no keys can be made in {folder}: {error.strerror}",
             hint="set PALM_STATE_DIR to a folder on a disk of this machine that has room",
         ) from error
+
+
+def install_keys(folder: Path, keyring: Keyring) -> bool:
+    """Have `folder` hold these keys and no others; say whether it held others, or none.
+
+    Raises
+    ------
+    ConfigError
+        They do not belong together, or cannot be written.
+    """
+    for key in keyring.pairs:
+        try:
+            _check_pair(key)
+        except ValueError as error:
+            raise ConfigError(f"the key of {key.role} cannot be used: {error}") from error
+    try:
+        with privatefile.locked(folder / ".lock"):
+            if _holds(folder, keyring):
+                return False
+            for key in (keyring.owner, keyring.client, keyring.worker):
+                _install(folder, key.without_folder())
+            return True
+    except OSError as error:
+        raise ConfigError(f"keys cannot be kept in {folder}: {error.strerror}") from error
+
+
+def _holds(folder: Path, keyring: Keyring) -> bool:
+    if not all((folder / f"{role}.json").exists() for role in ROLES):
+        return False
+    try:
+        return read_keyring(folder).without_folder() == keyring.without_folder()
+    except ConfigError:  # damaged: they are replaced
+        return False
+
+
+def _install(folder: Path, key: RoleKey) -> None:
+    former = folder / f"{key.role}.before.json"
+    if key.before is None:
+        former.unlink(missing_ok=True)
+    else:
+        privatefile.replace(former, msgspec.json.encode(key.before))
+    alone = msgspec.structs.replace(key, before=None)
+    privatefile.replace(folder / f"{key.role}.json", msgspec.json.encode(alone))
 
 
 def load_key(path: Path) -> RoleKey:
@@ -304,7 +367,7 @@ def _check_pair(key: RoleKey) -> None:
 
 def read_keyring(folder: Path) -> Keyring:
     """Read the keys in `folder`, and make none; raise as `ensure_keys` does."""
-    owner, client, worker = (load_key(folder / f"{role}.json") for role in ROLES)
+    owner, client, worker = (_load_pairs(folder, role) for role in ROLES)
     for role, key in zip(ROLES, (owner, client, worker), strict=True):
         if key.role != role or key.server_publickey != owner.curve_publickey:
             raise ConfigError(
@@ -312,15 +375,12 @@ def read_keyring(folder: Path) -> Keyring:
                 hint=f"stop the components, remove the folder {folder} and start them again; "
                 "new keys are made",
             )
-    before = tuple(_load_before(folder))
-    return Keyring(owner, client, worker, before)
+    return Keyring(owner, client, worker)
 
 
-def _load_before(folder: Path) -> Iterator[RoleKey]:
-    for role in ROLES:
-        path = folder / f"{role}.before.json"
-        if path.exists():
-            yield load_key(path)
+def _load_pairs(folder: Path, role: str) -> RoleKey:
+    key, former = load_key(folder / f"{role}.json"), folder / f"{role}.before.json"
+    return msgspec.structs.replace(key, before=load_key(former)) if former.exists() else key
 
 
 def _make_missing(folder: Path) -> None:

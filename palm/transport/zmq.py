@@ -14,7 +14,7 @@ import math
 import random
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,12 +98,13 @@ _CONNECTOR_EVENTS: Final = (
 )
 
 
-class _ZmqTransport:
-    """What listener and connector share: the wait, and the reading of frames."""
+class WaitsForZmq:
+    """What listener and connector share: the wait for something to come."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: zmq.Context[Any] | None = None) -> None:
         check_libzmq()
-        self.context: zmq.Context[Any] = zmq.Context()
+        self._shares_context = context is not None
+        self.context: zmq.Context[Any] = context or zmq.Context()
         self._waker = Waker()
         # Of descriptors: zmq's own poller asks each socket twice.
         self._poller = select.poll()
@@ -134,31 +135,46 @@ class _ZmqTransport:
                 for poller in self._pollers:
                     poller.unregister(socket.fd)
 
-    def end_waits_of(self, other: _ZmqTransport) -> None:
+    def end_waits_of(self, other: WaitsForZmq) -> None:
         """End the waits of another transport, too, when something comes to this one."""
         self._pollers.append(other._poller)
         for fd in self._watched:
             other._poller.register(fd, select.POLLIN)
 
+    def leave(self, other: WaitsForZmq) -> None:
+        """End the waits of another transport no longer."""
+        self._pollers.remove(other._poller)
+        for fd in self._watched:
+            other._poller.unregister(fd)
+
+    def owns(self, descriptors: set[int]) -> bool:
+        """Whether one of these is of a socket of ours."""
+        return not descriptors.isdisjoint(self._watched)
+
     def _wait(self, timeout: float | None) -> list[zmq.Socket[Any]]:
-        """Return sockets that may have something.
+        """Return sockets that may have something; see `ready`."""
+        return [self._watched[fd] for fd in self.ready(timeout) if fd in self._watched]
+
+    def ready(self, timeout: float | None) -> set[int]:
+        """Return the descriptors of sockets that may have something.
 
         A descriptor says that something has come since its socket said last that it has nothing:
         whoever waits has read all before.
         """
         milliseconds = None if timeout is None else math.ceil(1000 * max(0.0, timeout))
-        ready = [fd for fd, _ in self._poller.poll(0 if self._waker.arm() else milliseconds)]
+        ready = {fd for fd, _ in self._poller.poll(0 if self._waker.arm() else milliseconds)}
         self._waker.disarm()
         if self._waker.fd in ready:
             self._waker.clear()
-        return [self._watched[fd] for fd in ready if fd in self._watched]
+        return ready
 
     def _close_context(self) -> None:
-        self.context.term()
+        if not self._shares_context:
+            self.context.term()
         self._waker.close()
 
 
-class ZmqListener(_ZmqTransport):
+class ZmqListener(WaitsForZmq):
     """A ROUTER; bind tcp endpoints first, then ipc ones."""
 
     def __init__(self, keyring: Keyring) -> None:
@@ -341,11 +357,14 @@ class ZmqListener(_ZmqTransport):
         return Gone(peer)
 
 
-class ZmqConnector(_ZmqTransport):
-    """A DEALER; `connect` may be called again when the server is found elsewhere."""
+class ZmqConnector(WaitsForZmq):
+    """A DEALER; `connect` may be called again when the server is found elsewhere.
 
-    def __init__(self, key: RoleKey) -> None:
-        super().__init__()
+    ``context``: one that several connectors share, for its maker to end after them.
+    """
+
+    def __init__(self, key: RoleKey, context: zmq.Context[Any] | None = None) -> None:
+        super().__init__(context)
         self._key = key
         self._dealer: Monitored | None = None
         self._up = False
@@ -356,12 +375,22 @@ class ZmqConnector(_ZmqTransport):
         self._server_key = ""
         #: Public keys, ours and the server's, that were tried since the last success.
         self._tried: list[tuple[str, str]] = []
+        #: Called when all keys were refused: whether somebody looks for another one, with which
+        #: `connect` will be called.
+        self.renew: Callable[[], bool] = lambda: False
         self._again_at = math.inf
         self._again_in = COME_BACK[0]
+        #: Whether a connection was given up for another one, and nobody was told yet.
+        self._given_up = False
         let_go_in_children(self)
 
-    def connect(self, endpoint: Endpoint, server_key: str = "") -> None:
-        """Connect, and reconnect for ever; an earlier connection is given up."""
+    def connect(self, endpoint: Endpoint, server_key: str = "", key: RoleKey | None = None) -> None:
+        """Connect, and reconnect for ever; an earlier connection is given up.
+
+        ``key`` takes the place of the one that it was made with.
+        """
+        self._key = key or self._key
+        self._given_up = self._given_up or self._up
         self._disconnect(linger=0)
         self._dealer = dealer = Monitored(self.context, zmq.DEALER, _CONNECTOR_EVENTS)
         socket = dealer.socket
@@ -403,6 +432,9 @@ class ZmqConnector(_ZmqTransport):
     def receive(self, timeout: float | None) -> list[TransportEvent]:
         """See `palm.transport.base.Transport`."""
         self._come_back()
+        if self._given_up:
+            self._given_up = False
+            return [Down()]
         events = self._drain()
         if not events:
             ready = self._wait(self.patience(timeout))
@@ -488,7 +520,8 @@ class ZmqConnector(_ZmqTransport):
                     "(it may belong to another user, or to another cluster)"
                 )
             )
-        if any(isinstance(event, Denied) for event in events) and self._has_other_keys():
+        denied = any(isinstance(event, Denied) for event in events)
+        if denied and (self._has_other_keys() or self._hopes()):
             return [event for event in events if not isinstance(event, Denied)]
         return events
 
@@ -509,6 +542,13 @@ class ZmqConnector(_ZmqTransport):
         if not self._untried():
             return False
         self._again_at = time.monotonic()
+        return True
+
+    def _hopes(self) -> bool:
+        """Try again in a while, if there may be another key by then."""
+        if not self.renew():
+            return False
+        self._again_at = time.monotonic() + COME_BACK[0]
         return True
 
     def _is_another(self) -> bool:

@@ -26,6 +26,7 @@ __all__ = [
     "decode_batch",
     "decode_value",
     "decode_values",
+    "dump_by_value",
     "encode_value",
     "encode_values",
 ]
@@ -197,6 +198,16 @@ def _dump(
     except (pickle.PicklingError, AttributeError, TypeError):
         pass  # a function or a class that has no importable name: cloudpickle may know a way
     buffers.clear()
+    return dump_by_value(value, keep_in_band)
+
+
+def dump_by_value(
+    value: Any, keep_in_band: Callable[[pickle.PickleBuffer], bool] | None = None
+) -> bytes:
+    """Return a pickle in which functions and classes that cannot be imported elsewhere are whole.
+
+    That is those of scripts, cells and files; all others travel as their names.
+    """
     import cloudpickle  # only where it is needed: it costs as much as all of palm to import
 
     for name, module in list(sys.modules.items()):

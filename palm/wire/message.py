@@ -398,7 +398,8 @@ class Task(Message, tag="task"):
     """``attempt`` counts the starts of these messages, this one included.
 
     ``timeout`` is the time that the call for one of them may take (seconds, 0: any). They may run
-    ``at_most_once``: a worker that has others run them must not ask twice.
+    ``at_most_once``: a worker that has others run them must not ask twice. One that is ``alone``
+    was in a batch whose worker was lost: nothing else may run in the process that runs it.
     """
 
     lease: int
@@ -412,6 +413,7 @@ class Task(Message, tag="task"):
     timeout: float = 0.0
     route: Route | None = None
     at_most_once: bool = False
+    alone: bool = False
 
 
 class Result(Message, tag="result"):
@@ -552,11 +554,13 @@ class Seen(Message, tag="seen"):
 class Bye(Message, tag="bye"):
     """Leases that were not begun go back without blame.
 
-    ``begun`` are those of which a message was begun and has no answer; None: not said.
+    ``begun`` are those of which a message was begun and has no answer; None: not said. With
+    ``lost`` the process that ran them has ended, maybe because of it.
     """
 
     reason: str
     begun: list[int] | None = None
+    lost: bool = False
 
 
 class Fault(Message, tag="fault"):

@@ -135,10 +135,11 @@ class Registry:
         stack.callback(database.close)
         self.service = Service(
             database,
+            state,
             retain_size=settings.retain_size,
             retain_age=settings.retain_age,
             move_after=settings.move_after,
-            state=state,
+            shrink_after=settings.shrink_after,
         )
         await self.service.begin()
         access = Access(database)

@@ -35,6 +35,7 @@ __all__ = [
     "Principal",
     "check_host",
     "check_next",
+    "check_prefix",
     "check_origin",
     "check_xsrf",
     "digest_of",
@@ -48,6 +49,8 @@ MAX_CODES = 16
 SESSION_TTL = 7 * 24 * 3600.0
 #: Sessions that a token may have; the oldest go first.
 MAX_SESSIONS = 100
+#: Characters of a prefix.
+_LONG_PREFIX = 300
 #: Seconds after which it is stored that a token was used.
 FLUSH = 60.0
 
@@ -55,6 +58,10 @@ FLUSH = 60.0
 _TOKEN = re.compile(r"palm_[A-Za-z0-9_-]{43}")
 #: Where a browser may go after its login: nothing that has a meaning but to lead somewhere.
 _LOCAL = re.compile(r"[A-Za-z0-9_.#?=&%-][A-Za-z0-9_./#?=&%-]{0,500}")
+
+_LOOPBACK = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?")
+#: Below which path a proxy may say that it has put us: nothing that could lead elsewhere.
+_PREFIX = re.compile(r"(/[A-Za-z0-9_.~%@+-]+)+/?")
 
 #: On every answer.
 HEADERS = {
@@ -182,6 +189,13 @@ class Access:
         session = self._sessions.get(principal.session)
         return not principal.session or (session is not None and session.expires > now)
 
+    def end_of(self, principal: Principal) -> float | None:
+        """Return when somebody is let in no more, None for never."""
+        row = self._tokens.get(principal.digest)
+        session = self._sessions.get(principal.session)
+        ends = [each.expires for each in (row, session) if each is not None]
+        return min((end for end in ends if end is not None), default=None)
+
     # ---- tokens
 
     def tokens(self) -> list[TokenRow]:
@@ -282,8 +296,12 @@ def check_xsrf(principal: Principal, sent: str | None) -> None:
 
 
 def check_host(host: str, allowed: Collection[str]) -> None:
-    """Refuse a name that is not ours: a foreign page may have made it lead here."""
-    if host.lower() not in allowed:
+    """Refuse a name that is not ours: a foreign page may have made it lead here.
+
+    No page from elsewhere has one of the names of loopback. Behind a proxy on this machine, as
+    that of Jupyter, they come with the port of the proxy.
+    """
+    if host.lower() not in allowed and not _LOOPBACK.fullmatch(host.lower()):
         raise Forbidden("host", "the registry is not known by this name")
 
 
@@ -300,6 +318,16 @@ def check_next(path: str) -> str:
     if parts is None or parts.scheme or parts.netloc or ".." in path or "//" in path:
         return "./"
     return f"./{path}"
+
+
+def check_prefix(prefix: str) -> str:
+    """Return the path below which a proxy has put us, with a slash at its end; "" if in doubt.
+
+    Anybody can send such a header; what it may do is to lead to another path of the same host.
+    """
+    if len(prefix) > _LONG_PREFIX or ".." in prefix or not _PREFIX.fullmatch(prefix):
+        return ""
+    return f"{prefix.rstrip('/')}/"
 
 
 def digest_of(secret: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from palm.errors import ConfigError
+from palm.spec.autoscale import SHRINK_AFTER
 from palm.spec.duration import format_duration, parse_duration
 from palm.spec.size import format_size, parse_size
 from palm_registry.watch import MOVE_AFTER
@@ -31,6 +32,8 @@ class Settings:
     """One registry. ``linger`` None: it never ends by itself; else seconds without a cluster.
 
     ``move_after``: seconds that a lost node has to come back before what it had goes elsewhere.
+    ``shrink_after``: seconds for which fewer replicas must do before one that scales itself has
+    fewer.
 
     ``run`` and ``state`` are the folders that all of palm shares; ``database`` is a URL.
     ``retain_size`` (bytes) and ``retain_age`` (seconds) say how much output is kept, None: all.
@@ -52,6 +55,7 @@ class Settings:
     hostnames: tuple[str, ...] = ()
     exposed: bool = False
     move_after: float = MOVE_AFTER
+    shrink_after: float = SHRINK_AFTER
 
     def __post_init__(self) -> None:
         self._check_certificate()
@@ -62,6 +66,10 @@ class Settings:
             raise ConfigError(f"{self.linger} seconds", key="--linger")
         if not self.move_after >= 0:
             raise ConfigError(f"{self.move_after} seconds", key="--move-after", hint="from 0 on")
+        if not self.shrink_after >= 0:
+            raise ConfigError(
+                f"{self.shrink_after} seconds", key="--shrink-after", hint="from 0 on"
+            )
 
     def _check_certificate(self) -> None:
         if self.tls and self.certfile is not None:
@@ -100,6 +108,7 @@ class Settings:
         found += ["--retain-size", format_size(self.retain_size)]
         found += ["--retain-age", format_duration(self.retain_age)]
         found += ["--move-after", f"{self.move_after:g}"]
+        found += ["--shrink-after", f"{self.shrink_after:g}"]
         more = {"--db": self.database}
         more |= {"--certfile": _absolute(self.certfile), "--keyfile": _absolute(self.keyfile)}
         more |= {"--linger": "" if self.linger is None else f"{self.linger:g}"}
@@ -146,6 +155,7 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Orders:
         database=given.db,
         linger=given.linger,
         move_after=given.move_after,
+        shrink_after=given.shrink_after,
         retain_size=given.retain_size,
         retain_age=given.retain_age,
         tls=given.tls,
@@ -173,6 +183,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--linger", type=float, metavar="SECONDS", help="end when no cluster was alive for so long")
     add("--move-after", type=float, default=MOVE_AFTER, metavar="SECONDS",
         help="what a lost node had goes to other nodes after so long (%(default)g)")  # fmt: skip
+    add("--shrink-after", type=float, default=SHRINK_AFTER, metavar="SECONDS",
+        help="what scales itself shrinks after so long with less load (%(default)g)")  # fmt: skip
     add("--retain-size", type=_read(parse_size), default=RETAIN_SIZE, metavar="SIZE",
         help="output to keep at most: 500M, 10G (default), none: all")  # fmt: skip
     add("--retain-age", type=_read(parse_duration), default=RETAIN_AGE, metavar="TIME",

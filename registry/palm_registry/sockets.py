@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from palm.registry_api.schema import Assignment, NodeInfo
+from palm.registry_api.schema import Assignment, NamedAddress, NodeInfo
 from palm.spec.component import SINGLE_ROLES, ComponentSpec
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.sockets import NODE_PORT, named_sockets, socket_key
 from palm_registry.facts import Facts
 
-__all__ = ["mark_reached", "peers_elsewhere", "sockets_elsewhere"]
+__all__ = ["named_on", "names_of", "peers_elsewhere", "sockets_elsewhere"]
 
 
-def mark_reached(facts: Facts, assignments: Iterable[Assignment]) -> None:
-    """Say in assignments which components have sockets that are named on other nodes."""
-    if len(facts.nodes) < 2:
-        return
+def named_on(facts: Facts) -> dict[str, set[str]]:
+    """Return on which nodes the sockets of each component are named by others."""
     named: dict[str, set[str]] = {}
+    if len(facts.nodes) < 2:
+        return named
     for row in facts.components.values():
         others = {socket.component for socket in named_sockets(row.spec)} - {row.spec.name}
         for name in others:
             named.setdefault(name, set()).update(_nodes_of(facts, row.spec))
-    for each in assignments:
-        here = facts.placements.get((each.spec.name, 0))
-        each.reached = bool(named.get(each.spec.name, set()) - {here})
+    return named
 
 
 def sockets_elsewhere(facts: Facts, assignments: Iterable[Assignment], node: str) -> dict[str, str]:
@@ -53,6 +51,20 @@ def peers_elsewhere(facts: Facts, node: str) -> dict[str, str]:
     return {name: address for name, address in found.items() if address}
 
 
+def names_of(facts: Facts) -> list[NamedAddress]:
+    """Return where components are that are found by their name, for those on no node."""
+    return [
+        NamedAddress(
+            name=name,
+            role=row.spec.role,
+            node=facts.placements.get((name, 0), ""),
+            address=_address(facts, name, NODE_PORT, ""),
+        )
+        for name, row in facts.components.items()
+        if row.spec.role in SINGLE_ROLES
+    ]
+
+
 def _nodes_of(facts: Facts, spec: ComponentSpec) -> set[str]:
     placed = (facts.placements.get((spec.name, number)) for number in range(spec.replicas))
     return {node for node in placed if node is not None}
@@ -74,4 +86,4 @@ def _is_reached(address: str, nodes: Mapping[str, NodeInfo], there: str, here: s
     if not isinstance(endpoint, Endpoint):
         return False
     # Nodes of one address are on one machine.
-    return not endpoint.is_local or nodes[there].address == nodes[here].address
+    return not endpoint.is_local or (here in nodes and nodes[there].address == nodes[here].address)

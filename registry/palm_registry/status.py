@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from palm.registry_api.schema import (
     ClusterState,
@@ -11,6 +11,7 @@ from palm.registry_api.schema import (
     ComponentStatus,
     Missing,
     ReplicaStatus,
+    Scaling,
 )
 from palm.spec.placement import Demand, Host, why_not
 from palm_registry.facts import LIVING, Facts, is_done, is_well
@@ -81,12 +82,19 @@ def cluster_status(
     cursor: str,
     now: float,
     state: ClusterState = "alive",
+    scalings: Mapping[str, Scaling] | None = None,
 ) -> ClusterStatus:
-    """The status of a cluster at one moment."""
+    """The status of a cluster at one moment.
+
+    ``scalings`` has what is known of the load of components that scale themselves.
+    """
     reports = defaultdict(list)
     for report in facts.replicas.values():
         reports[report.component].append(facts.seen(report))
-    looks = [_Look(facts, row, reports[name]) for name, row in facts.components.items()]
+    known = scalings or {}
+    looks = [
+        _Look(facts, row, reports[name], known.get(name)) for name, row in facts.components.items()
+    ]
     missing = [
         Missing(component=look.row.spec.name, count=count, why=why)
         for look in looks
@@ -110,8 +118,15 @@ def cluster_status(
 class _Look:
     """One component, looked at once. ``missing`` counts replicas that are not ready, by why."""
 
-    def __init__(self, facts: Facts, row: ComponentRow, reports: Sequence[ReplicaStatus]) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        row: ComponentRow,
+        reports: Sequence[ReplicaStatus],
+        scaling: Scaling | None = None,
+    ) -> None:
         self.row = row
+        self._scaling = scaling
         self._facts = facts
         self._reports = sorted(reports, key=lambda report: report.replica)
         self._current = [facts.current(row, number) for number in range(row.desired)]
@@ -127,7 +142,7 @@ class _Look:
         spec, reports = self.row.spec, self._reports
         done = sum(each is not None and is_done(each) for each in self._current)
         ready = sum(each is not None and each.state == "ready" for each in self._current)
-        state = self._state()
+        state, scaling = self._state(), self._scales(ready)
         return ComponentStatus(
             name=spec.name,
             role=spec.role,
@@ -135,7 +150,7 @@ class _Look:
             actual=ready,
             done=done,
             state=state,
-            conditions=self._conditions(done),
+            conditions=self._conditions(done) + ([scaling.text] if scaling else []),
             reason=self._reason(state, done),
             replicas=reports,
             functions=sorted({f for r in reports if r.state == "ready" for f in r.functions}),
@@ -144,6 +159,27 @@ class _Look:
             generation=spec.generation,
             kernel=spec.kernel,
             needs=spec.needs,
+            scaling=scaling,
+        )
+
+    def _scales(self, ready: int) -> Scaling | None:
+        """What is shown of one that scales itself: "4 of 2..16, wants 6: 1,200 waiting"."""
+        within = self.row.spec.scales
+        if within is None:
+            return None
+        known = self._scaling or Scaling(least=within.least, most=within.most)
+        text = f"{ready} of {within}"
+        if known.wants is not None and known.wants != self.row.desired:
+            text += f", wants {known.wants}"
+        waiting = (
+            "what waits is not known" if known.waiting is None else (f"{known.waiting:,} waiting")
+        )
+        return Scaling(
+            least=within.least,
+            most=within.most,
+            wants=known.wants,
+            waiting=known.waiting,
+            text=f"{text}: {waiting}",
         )
 
     def _state(self) -> str:

@@ -27,7 +27,7 @@ OPEN = """async () => {
     headers: () => ({ 'X-XSRF-Token': xsrf }),
   });
   const root = document.createElement('div');
-  document.querySelector('main').prepend(root);
+  document.body.prepend(root);
   window.store = new Store(transport);
   createPanel(root, window.store);
   await window.store.fetchHistory();

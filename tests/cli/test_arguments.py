@@ -26,6 +26,8 @@ def parse(line: str, notebook: bool = False) -> dict[str, object]:
         ("master --name foo -d --pull tcp://a:1", {"detach": True, "pull": "tcp://a:1"}),
         ("worker w.py --master foo", {"target": "w.py", "master": "foo", "name": None}),
         ("worker", {"target": None}),
+        ("worker w.py --dask h:8786 --slots 8", {"dask": "h:8786", "executor": None, "slots": 8}),
+        ("worker w.py --executor pools:make", {"executor": "pools:make", "slots": None}),
         ("status --json", {"json": True, "cluster": None}),
         ("--json status", {"json": True}),
         ("status", {"json": False}),
@@ -237,3 +239,10 @@ def test_the_tree_is_light_to_load() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_name_without_its_option_gets_a_hint() -> None:
+    with pytest.raises(ArgumentsError, match=r"required: --name; did you mean --name foo\?"):
+        build_parser().parse_args(["master", "foo"])
+    with pytest.raises(ArgumentsError, match=r"required: --name \("):
+        build_parser().parse_args(["master"])

@@ -449,7 +449,13 @@ def kill(pid: int | None) -> None:
 def test_ui_prints_an_address_that_logs_in_once(shell: Shell) -> None:
     assert "start one: palm up" in shell.palm("ui", code=1).stderr
     shell.palm("up")
-    url = shell.palm("ui").stdout.strip()
+    said = shell.palm("ui")
+    url = said.stdout.strip()
+    assert url.endswith("next=%23%2Fclusters%2Fdefault")
+    port = url.split(":")[2].partition("/")[0]
+    assert f"ssh -N -L {port}:127.0.0.1:{port}" in said.stderr
+    assert f"/proxy/{port}/login?code=" in said.stderr
+    assert json.loads(shell.palm("--json", "ui").stdout)["url"].startswith("http://")
     with urllib.request.build_opener(urllib.request.HTTPCookieProcessor()).open(url) as page:
         assert page.status == 200 and "palm" in page.read().decode()
     with pytest.raises(urllib.error.HTTPError):

@@ -477,3 +477,12 @@ def test_rows_that_travel_and_come_back_are_the_frame(foo: Serve) -> None:
     )
     result = foo(identity).job("foo.identity", data).to_frame()
     pd.testing.assert_frame_equal(results_of(result), data, check_freq=True)
+
+
+def test_what_was_never_begun_has_no_start_and_no_duration(cluster: ThreadCluster) -> None:
+    with Client("nobody") as client:
+        frame = client.job("nobody.f", [1, 2], deadline=0.2, errors="return").to_frame()
+    assert list(frame["attempts"]) == [0, 0]
+    assert frame["error"].str.startswith("DeadlineExceeded").all()
+    assert frame[["started", "duration"]].isna().all(axis=None)
+    assert isinstance(frame["started"].dtype, pd.DatetimeTZDtype)

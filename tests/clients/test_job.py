@@ -19,7 +19,7 @@ import palm.wire.batch
 import palm.wire.codec
 from palm.clients import Client, Job
 from palm.clients.window import MAX_MESSAGES
-from palm.errors import ConfigError, JobError, PayloadTooLarge, TaskError
+from palm.errors import ConfigError, FunctionNotFound, JobError, PayloadTooLarge, TaskError
 from tests.support.cluster import ThreadCluster, interrupted, is_waited_for, until
 
 Serve = Callable[..., Client]
@@ -350,9 +350,13 @@ def test_an_interrupt_ends_the_wait_for_a_master(cluster: ThreadCluster) -> None
     client = cluster.client("nobody")
     started = time.monotonic()
     job = client.job("nobody.f", [1])
-    with pytest.raises(KeyboardInterrupt), interrupted(lambda: is_waited_for(job)):
+    with (
+        pytest.raises(KeyboardInterrupt) as caught,
+        interrupted(lambda: is_waited_for(job)),
+    ):
         job.to_frame()
     assert time.monotonic() - started < 2
+    assert "job.to_frame(partial=True)" in "".join(caught.value.__notes__), "the way out"
 
 
 def test_a_cancelled_job_has_the_part_that_was_done(foo: Serve, gate: Gate) -> None:
@@ -871,3 +875,26 @@ def test_a_job_that_failed_before_its_source_ended_stays_so(foo: Serve, gate: Ga
     assert job.state == "failed"
     with pytest.raises(JobError, match="it is over"):
         list(job)
+
+
+# What one may get wrong
+
+
+def test_function_itself_is_refused_and_its_name_asked_for(foo: Serve) -> None:
+    def double(value: int) -> int:
+        return 2 * value
+
+    client = foo(double)
+    with pytest.raises(ConfigError, match="the name of a function") as caught:
+        client.job(double, [1])  # type: ignore[arg-type]
+    assert "'SERVER.double'" in str(caught.value)
+
+
+def test_error_of_a_missing_function_names_its_class_once(foo: Serve) -> None:
+    with pytest.raises(FunctionNotFound) as caught:
+        list(foo(len).job("foo.lenn", ["a"]))
+    (line, *_) = traceback.format_exception_only(caught.value)
+    assert line == (
+        "palm.errors.FunctionNotFound: no worker of 'foo' serves 'lenn'; did you mean 'len'?"
+        " (served: len) (message 0 of foo.lenn)\n"
+    )

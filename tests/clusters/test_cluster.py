@@ -248,6 +248,9 @@ def test_scaling_leaves_those_that_stay(cluster: Cluster) -> None:
     group.scale(1)
     until(lambda: group.pids == first)
     assert cluster.status().ready
+    group.scale(0)
+    group.scale(2).wait_ready()  # although the one before has just been told to end
+    assert len(group.pids) == 2
 
 
 def test_another_process_finds_components_again(cluster: Cluster) -> None:

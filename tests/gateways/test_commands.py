@@ -139,6 +139,10 @@ def test_what_cannot_be_is_said_in_a_sentence(start: Start) -> None:
         ("worker x.py --http http://h", "either a TARGET or --http"),
         ("worker --http http://h --max-tasks 3", "functions that run here"),
         ("worker x.py --pool 3", "belong to --http"),
+        ("worker --http http://h --dask h:8786", "one of --http, --dask and --executor"),
+        ("worker x.py --dask h:8786 --executor p:make", "either --dask or --executor"),
+        ("worker x.py --executor p:make --max-tasks 3", "functions that run here"),
+        ("worker x.py --slots 3", "belongs to --dask and --executor"),
         ("worker x.py --functions a", "belong to --http"),
     ],
 )

@@ -244,6 +244,13 @@ def test_magics_in_the_cell_get_a_hint() -> None:
         cellcode.parse("%time f()\n", "<cell>")
 
 
+def test_lambda_gets_a_hint() -> None:
+    with pytest.raises(
+        ConfigError, match=r"write `def square\(...\):` instead of `square = lambda"
+    ):
+        cellcode.check_serves(cellcode.parse("_a = 1\nsquare = lambda x: x * x", "<cell>"))
+
+
 def test_changes_ignore_comments_and_blank_lines() -> None:
     old = "def f(x): return x\ndef g(x): return 1\nclass A:\n    def m(self, x): return 1\n"
     new = "# new\n\ndef f(x):\n    return x  # same\ndef g(x): return 2\n"

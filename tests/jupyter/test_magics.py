@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from IPython.core.error import UsageError
 
 from palm.clients import Client
 from palm.clusters import Component, Status
@@ -26,6 +27,14 @@ WORKER = "%%palm_worker foo --replicas 2{options}\ndef double(x):\n    return {f
 def loaded(shell: Shell) -> Shell:
     shell.ok("%load_ext palm_jupyter")
     return shell
+
+
+def test_cell_magic_below_the_first_line_is_told_where_it_belongs(loaded: Shell) -> None:
+    result = loaded.run("# a comment\n%%palm_worker foo\ndef f(x):\n    return x")
+    assert isinstance(result.error, UsageError)
+    assert "first line of its cell" in str(result.error)
+    loaded.ok("%unload_ext palm_jupyter")
+    assert "%palm_worker" not in loaded.shell.magics_manager.magics["line"]
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import pytest
 
+from palm.protocol.effects import Log
+from palm.protocol.events import PeerLost, Received
 from palm.protocol.publishing import CLAIM_FOR
-from palm.wire.message import Terms
+from palm.wire.message import Bye, Terms
 from tests.support.topologies import Part, World
 
 
@@ -66,6 +69,22 @@ def test_messages_wait_for_a_stage_that_comes_late() -> None:
     world.components["second"] = second
     world.finish()
     assert outcomes(world) == [[b"0ab"], [b"1ab"], [b"2ab"]]
+
+
+@pytest.mark.parametrize(
+    ("leaves", "level", "text"),
+    [(True, logging.INFO, "second left"), (False, logging.WARNING, "second is away")],
+)
+def test_stage_that_stops_is_no_cause_for_a_warning(leaves: bool, level: int, text: str) -> None:
+    world = row()
+    run(world, 1)
+    first = world.components["first"].machine
+    (stage,) = [each.session for each in first._publisher._claims if each.session]
+    assert stage.peer is not None
+    bye = Received(stage.peer, Bye(stage.link, "'second' stops"))
+    effects = first.handle(bye if leaves else PeerLost(stage.peer), world.now)
+    (log,) = [each for each in effects if isinstance(each, Log)]
+    assert (log.level, text in log.text) == (level, True), log.text
 
 
 def test_messages_that_no_stage_wants_are_unroutable_after_a_while() -> None:

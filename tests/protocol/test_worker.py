@@ -18,7 +18,7 @@ from palm.protocol.events import (
     Tick,
 )
 from palm.protocol.link import HELLO_DEADLINE, MAX_FAULTS, Identity
-from palm.protocol.worker import Retire, WorkerMachine
+from palm.protocol.worker import Lost, Retire, WorkerMachine
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -373,3 +373,22 @@ def test_what_a_worker_gives_back_it_has_not_received(bench: Bench) -> None:
     bench.receive(Recall(1, [2]))
     counts = bench.machine.counts().functions["f"]
     assert (counts.received, counts.queued, counts.running) == (3, 0, 3)
+
+
+def test_worker_that_lost_its_batch_leaves_as_one_that_died_of_it() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.task(1, n=3)
+    bench.task(2)
+    bench.handle(Lost(0.0, "a process of the executor is gone"))
+    (bye,) = bench.sent(Bye)
+    assert bye.lost and bye.begun == [1] and "is gone" in bye.reason
+    assert isinstance(bench.effects[-1], Stopped)
+
+
+def test_worker_that_ran_nothing_has_lost_nothing() -> None:
+    bench = Bench()
+    bench.connect()
+    bench.handle(Lost(0.0, "gone"))
+    (bye,) = bench.sent(Bye)
+    assert not bye.lost and bye.begun == []

@@ -33,7 +33,43 @@ def test_a_refusal_says_why_in_the_same_form(browser: Browser) -> None:
     assert browser.ask("GET", "/health", headers={"Host": "x"}).code == "host"
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1:8888", "localhost:1", "LOCALHOST", "[::1]:65535"])
+def test_a_proxy_on_this_machine_may_pass_on_by_which_port_it_was_asked(
+    browser: Browser, host: str
+) -> None:
+    assert browser.ask("GET", "/health", headers={"Host": host}).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1.evil.example", "localhost:1:2", "localhost.evil.example:80", "127.0.0.2:1"]
+)
+def test_a_name_that_only_looks_like_this_machine_is_refused(browser: Browser, host: str) -> None:
+    assert browser.ask("GET", "/health", headers={"Host": host}).code == "host"
+
+
 # ---- browsers
+
+
+@pytest.mark.parametrize(
+    ("prefix", "shown"),
+    [
+        ("", ""),
+        ("/proxy/8443", "/proxy/8443/"),
+        ("/user/a.b%40c/proxy/8443/", "/user/a.b%40c/proxy/8443/"),
+        ("//evil.example", ""),
+        ("https://evil.example/", ""),
+        ('/"><script>', ""),
+        ("/a/../b", ""),
+        ("/a" * 200, ""),
+    ],
+)
+def test_the_page_is_told_below_which_path_a_proxy_has_put_it(
+    client: RegistryClient, browser: Browser, prefix: str, shown: str
+) -> None:
+    inside, _ = log_in(client, browser)
+    page = inside.ask("GET", "/", headers={"X-Forwarded-Prefix": prefix}).body.decode()
+    assert f'src="{shown}static/page.js"' in page
+    assert "evil" not in page
 
 
 def log_in(client: RegistryClient, browser: Browser) -> tuple[Browser, str]:

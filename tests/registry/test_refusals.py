@@ -96,6 +96,9 @@ PATHS = [
     ("DELETE", "/api/clusters/c/components/foo"),
     ("POST", "/api/clusters/c/components/foo/start"),
     ("POST", "/api/clusters/c/components/foo/signal"),
+    ("GET", "/api/clusters/c/names"),
+    ("POST", "/api/clusters/c/keys"),
+    ("POST", "/api/clusters/c/keys/client"),
     ("GET", "/api/clusters/c/nodes"),
     ("POST", "/api/clusters/c/nodes"),
     ("DELETE", "/api/clusters/c/nodes/here"),
@@ -115,6 +118,7 @@ PATHS = [
     ("POST", "/api/users"),
     ("DELETE", "/api/users/owner"),
     ("GET", "/api/audit"),
+    ("GET", "/api/caller"),
     ("GET", "/no/such/path"),
 ]
 

@@ -22,8 +22,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 #: What stands for each part of a path: nothing that is there, so that nothing is done.
 PARTS = {"key": "c", "name": "absent", "node": "absent", "action": "start", "path": "page.js",
-         "digest": "0" * 64,
-         "number": "1"}  # fmt: skip
+         "digest": "0" * 64, "role": "client", "number": "1"}  # fmt: skip
 #: Where one knows a code or asks for nothing but a sign of life.
 OPEN = {("GET", "health"), ("GET", "login"), ("POST", "api/join")}
 

@@ -179,7 +179,7 @@ def test_component_waits_for_the_registry_and_loses_nothing(frozen: House) -> No
     """F26, F30 with "block"."""
     house = frozen
     house.runner.start()
-    house.client.declare("default", writer(house, "foo", 16 * MIB, held=True, spool_quota=4 * MIB))
+    house.client.declare("default", writer(house, "foo", 28 * MIB, held=True, spool_quota=4 * MIB))
     pid = pid_of(house, "foo")
     spool = spool_of(house, "foo")
     freeze(house)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Callable
@@ -171,6 +172,51 @@ def test_what_is_done_can_be_answered_while_a_call_goes_on() -> None:
     assert len(first.durations) == len(rest.durations) == 4 * 500
     assert min(array("f", first.durations + rest.durations)) >= 0
     assert (first.over, rest.over) == (False, True)
+
+
+def test_function_of_two_arguments_is_told_that_it_gets_one() -> None:
+    (failure,) = results(run(lambda x, y: x, [1]))
+    assert failure.text.endswith("(a function is called with one argument, the payload)")
+    (failure,) = results(run(lambda x: divmod(x), [1]))
+    assert "the payload" not in failure.text, "that is the user's own call"
+
+
+def test_async_function_says_what_to_write_instead() -> None:
+    async def later(value: int) -> int:
+        return value
+
+    (failure,) = results(run(later, [1]))
+    assert (failure.type, failure.text) == (
+        "TypeError",
+        "the function is async, and was not run: serve a plain one that calls asyncio.run",
+    )
+
+
+def test_call_has_its_time_when_it_is_taken_as_it_ends() -> None:
+    early: list[Completed | None] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.001):
+            early.append(machine.take_early())
+
+    def function(n: int) -> int:
+        kept = list(map(float, range(n)))
+        return len(kept)  # to free it takes long: whoever waits meanwhile goes on before we do
+
+    machine = Executor(FunctionTable({"function": function}))
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        began = time.perf_counter()
+        last = machine.run(invoke_of([2_000_000]))
+        took = time.perf_counter() - began
+    finally:
+        over.set()
+        asking.join()
+    durations = array("f", b"".join(each.durations for each in [*early, *last] if each))
+    assert len(durations) == 1
+    assert took / 2 < durations[0] <= took
 
 
 def test_what_nobody_wants_any_more_is_not_begun() -> None:

@@ -123,7 +123,9 @@ def test_what_cannot_be_served_is_refused(palm_home: Any, functions: Any) -> Non
         Worker("w", master="foo", functions=functions)
 
 
-@pytest.mark.parametrize("options", [{"messages": 0}, {"messages": -1}, {"executor": print}])
+@pytest.mark.parametrize(
+    "options", [{"messages": 0}, {"messages": -1}, {"executor": 3}, {"slots": 2}]
+)
 def test_other_options_that_cannot_be_are_refused(palm_home: Any, options: Any) -> None:
     with pytest.raises(ConfigError, match=next(iter(options))):
         Worker("w", master="foo", functions={"f": print}, **options)

@@ -102,6 +102,8 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "partitions": st.just(b""),
     "may_have_begun": st.booleans(),
     "at_most_once": st.booleans(),
+    "alone": st.booleans(),
+    "lost": st.booleans(),
     "waited": st.sampled_from([0.0, 1.0]) | st.floats(),
     "birth": numbers,
     "begun": st.none() | lists_of_numbers,

@@ -207,8 +207,8 @@ class Runner:
 class House:
     """A registry, a runner, and a client of the one for the other."""
 
-    def __init__(self, home: Path) -> None:
-        self.registry = RegistryProcess(home).start()
+    def __init__(self, home: Path, *arguments: str) -> None:
+        self.registry = RegistryProcess(home, *arguments).start()
         self.client: RegistryClient = self.registry.client(retry=5.0)
         self.client.create_cluster("default")
         self.runner = Runner(home)

@@ -90,6 +90,40 @@ def test_what_others_wrote_keeps_its_names_for_itself(tmp_path: Path) -> None:
     assert text.count("export") == 0
 
 
+@pytest.mark.node
+def test_what_is_joined_into_a_file_of_its_own_is_imported_from_there(tmp_path: Path) -> None:
+    panel = modules(
+        tmp_path,
+        main='import { twice } from "./twice.js";\n\nexport { twice };\nexport const ONE = 1;\n',
+        twice="export function twice(n) {\n  return 2 * n;\n}\n",
+    )
+    (tmp_path / "page").mkdir()
+    page = tmp_path / "page" / "main.js"
+    page.write_text(
+        'import { ONE, twice } from "../src/main.js";\nimport { said } from "./said.js";\n'
+        "said(twice(ONE));\n"
+    )
+    (tmp_path / "page" / "said.js").write_text(
+        'import { ONE } from "../src/main.js";\n\n'
+        "export function said(n) {\n  console.log(n + ONE);\n}\n"
+    )
+    (tmp_path / "panel.js").write_text(join_script(panel))
+    (tmp_path / "page.js").write_text(text := join_script(page, apart=panel))
+    assert text.count("import ") == 1 and "function twice" not in text
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    done = subprocess.run(["node", tmp_path / "page.js"], capture_output=True, text=True)
+    assert done.stdout == "3\n", done.stderr
+
+
+def test_no_name_of_a_page_is_one_that_it_imports_from_the_panel(tmp_path: Path) -> None:
+    panel = modules(tmp_path, main="export const ONE = 1;\n")
+    (tmp_path / "page").mkdir()
+    page = tmp_path / "page" / "main.js"
+    page.write_text('import { ONE } from "../src/main.js";\nconst ONE = 2;\n')
+    with pytest.raises(JoinError, match="both declare ONE"):
+        join_script(page, apart=panel)
+
+
 def test_style_sheets_stand_where_they_are_imported(tmp_path: Path) -> None:
     (tmp_path / "a.css").write_text("a {}\n")
     (tmp_path / "main.css").write_text('@import "./a.css";\nb {}\n')

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from palm.transport.rotation import keys_to_try, rotate_keys
-from palm.transport.security import ensure_keys, read_keyring
+from palm.transport.rotation import keys_to_try, rotated
+from palm.transport.security import Keyring, ensure_keys, install_keys, read_keyring
 
 
 @pytest.fixture
@@ -18,6 +18,11 @@ def keys(palm_home: Path) -> Path:
     folder.mkdir(mode=0o700)
     ensure_keys(folder)
     return folder
+
+
+def rotate_keys(folder: Path, overlap: float) -> Keyring:
+    assert install_keys(folder, rotated(read_keyring(folder), time.time() + overlap))
+    return read_keyring(folder)
 
 
 def test_47_keys_of_before_are_good_for_a_while_and_no_longer(keys: Path) -> None:
@@ -34,8 +39,10 @@ def test_47_keys_of_before_are_good_for_a_while_and_no_longer(keys: Path) -> Non
     newest = rotate_keys(keys, 60.0)
     assert newest.user_id_of(old.client.curve_publickey, now) is None
     assert newest.user_id_of(new.client.curve_publickey, now) == "client"
+    assert not install_keys(keys, newest)  # they are there already
     for path in keys.glob("*.json"):
         assert path.stat().st_mode & 0o077 == 0
+        assert str(keys) not in path.read_text()
 
 
 def test_47_without_an_overlap_those_of_before_end_at_once(keys: Path) -> None:
@@ -48,7 +55,7 @@ def test_who_has_the_keys_of_before_finds_those_of_now(keys: Path) -> None:
     old = read_keyring(keys)
     new = rotate_keys(keys, 60.0)
     tried = keys_to_try(old.worker)
-    assert tried[0] == new.worker
+    assert tried[0].curve_publickey == new.worker.curve_publickey
     assert [key.server_publickey for key in tried[:2]] == [
         new.owner.curve_publickey,
         old.owner.curve_publickey,

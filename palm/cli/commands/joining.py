@@ -18,19 +18,19 @@ from palm.cli.commands.runner import be_runner, node_config
 from palm.cli.failures import FAILED, NOT_READY, OK, CommandFailed
 from palm.cli.tables import duration
 from palm.clusters import Cluster
-from palm.errors import ConfigError
+from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import Invitation
 from palm.runner.background import Background
-from palm.runner.joined import GivenKeys, Joined, read_joined, write_joined
+from palm.runner.joined import Joined, has_joined, read_joined, write_joined
 from palm.runner.local import node_name
+from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
 from palm.spec.duration import parse_duration
 from palm.spec.joinstring import JoinString, parse_join_string
 from palm.spec.names import check_labels
 from palm.spec.node import NodeConfig
 from palm.transport import privatefile
-from palm.transport.security import ensure_keys
 
 __all__ = ["invite", "is_local", "join", "labels_of", "make_join_string"]
 
@@ -65,8 +65,7 @@ def make_join_string(arguments: Namespace) -> int:
 
 
 def invite(cluster: Cluster, ttl: float, node: str = "") -> JoinString:
-    """Return a join string of a cluster; its keys are made, if it has none yet."""
-    ensure_keys(cluster.folders.keys)
+    """Return a join string of a cluster."""
     found: Invitation = cluster.registry.invite(cluster.name, ttl, node)
     return JoinString(
         url=found.url,
@@ -109,7 +108,7 @@ def _asks(arguments: Namespace) -> bool:
     """Whether the join string is to be typed: on a terminal, of a machine that has joined none."""
     if arguments.name or not sys.stdin.isatty():
         return False
-    return not list(Folders.find().keys.parent.glob("joined-*.json"))
+    return not has_joined(Folders.find())
 
 
 def _text(given: str | None) -> str:
@@ -140,17 +139,24 @@ def _accept(folders: Folders, found: JoinString, arguments: Namespace) -> Joined
     name = config.name or found.node or node_name()
     with closing(RegistryClient(found.url, "", retry=0.0, fingerprint=found.fingerprint)) as client:
         accepted = client.accept(found.secret, name)
+        client.use_token(accepted.token)
+        _share_keys(folders, client)
     joined = Joined(
         cluster=accepted.cluster, node=accepted.node, url=found.url, token=accepted.token,
         fingerprint=found.fingerprint, address=config.address, cores=config.cores,
         ports=config.ports, labels=config.labels, allow=config.allow,
     )  # fmt: skip
-    keys = GivenKeys(folders, lambda: accepted.keys)
-    keys.check_free(accepted.keys)
     write_joined(folders, joined)
-    if accepted.keys:
-        keys.install(accepted.keys)
     return joined
+
+
+def _share_keys(folders: Folders, client: RegistryClient) -> None:
+    """Take the keys of the cluster; where they cannot be had now, the runner asks for them."""
+    keys = SharedKeys(folders, client, has_joined=has_joined(folders))
+    try:
+        keys.share()
+    except RegistryError as error:
+        print(f"palm: the keys of the cluster cannot be had for now: {error}", file=sys.stderr)
 
 
 def _ready_file(folders: Folders, joined: Joined) -> Path:

@@ -10,9 +10,10 @@ from palm.cli.attach import known
 from palm.cli.failures import NOT_READY, OK, CommandFailed
 from palm.clusters import Cluster
 from palm.errors import ConfigError
+from palm.runner.sharedkeys import keyring_of, shown
 from palm.spec.component import SINGLE_ROLES
 from palm.spec.duration import parse_duration
-from palm.transport.rotation import rotate_keys
+from palm.transport.rotation import rotated
 
 __all__ = ["run"]
 
@@ -25,14 +26,19 @@ def run(arguments: Namespace) -> int:
     if overlap is None:
         raise ConfigError("keys that were replaced end at some time", key="--overlap", hint="1h")
     with known() as cluster:
-        rotate_keys(cluster.folders.keys, overlap)
-        cluster.registry.keys_changed(cluster.name)
+        _change(cluster, time.time() + overlap)
         restarted = [] if arguments.no_restart else _restart(cluster, arguments.timeout)
     told = {"cluster": cluster.name, "restarted": restarted, "overlap": overlap}
     names = f"; restarted: {', '.join(restarted)}" if restarted else ""
     line = f"{cluster.name} has new keys; those of before end in {arguments.overlap}{names}"
     print(json.dumps(told) if arguments.json else line)
     return OK
+
+
+def _change(cluster: Cluster, until: float) -> None:
+    """Have the registry hand out new keys, and those of before until then."""
+    keys = keyring_of(cluster.registry.cluster_keys(cluster.name))
+    cluster.registry.change_keys(cluster.name, shown(rotated(keys, until)))
 
 
 def _restart(cluster: Cluster, timeout: float) -> list[str]:

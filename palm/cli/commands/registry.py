@@ -32,7 +32,17 @@ __all__ = ["run"]
 
 _POLL = 0.02
 #: Options that are passed on as they are, and those that are there or not.
-_OPTIONS = ("host", "port", "db", "retain_size", "retain_age", "move_after", "certfile", "keyfile")
+_OPTIONS = (
+    "host",
+    "port",
+    "db",
+    "retain_size",
+    "retain_age",
+    "move_after",
+    "shrink_after",
+    "certfile",
+    "keyfile",
+)
 _FLAGS = ("tls", "json")
 
 

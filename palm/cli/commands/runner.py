@@ -11,22 +11,26 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.errors import ConfigError, RegistryError
-from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.client import Refused, RegistryClient, Unreachable
 from palm.runner.forking import ForkServer
-from palm.runner.joined import GivenKeys, Joined, forget_joined, renew_joined
+from palm.runner.joined import Joined, forget_joined, renew_joined
+from palm.runner.membership import WAIT, WAIT_AFAR
 from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
+from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
 __all__ = ["be_runner", "node_config", "run"]
 
 _POLL = 0.01
+_log = logging.getLogger("palm.runner")
 
 
 def run(arguments: Namespace) -> int:
@@ -63,8 +67,14 @@ def be_runner(
         else:
             client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
-            keys = None if joined is None else _given_keys(folders, client, joined)
-            node = Node(folders, client, config=config, forks=forks, ready=ready, keys=keys)
+            keys = _shared_keys(folders, client, joined)
+            if keys is not None:
+                _share(keys, patience)
+            wait = WAIT if client.is_near else WAIT_AFAR
+            node = Node(
+                folders, client, wait=wait, config=config, forks=forks, ready=ready, keys=keys,
+                own_token=joined is not None,
+            )  # fmt: skip
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: node.stop())
             node.run()
@@ -72,12 +82,14 @@ def be_runner(
             forget_joined(folders, joined.node)
 
 
-def _given_keys(folders: Folders, client: RegistryClient, joined: Joined) -> GivenKeys:
-    return GivenKeys(
-        folders,
-        lambda: client.node_keys(joined.cluster, joined.node),
-        lambda: renew_joined(folders, client, joined),
-    )
+def _shared_keys(
+    folders: Folders, client: RegistryClient, joined: Joined | None
+) -> SharedKeys | None:
+    """Return the keys of the cluster; None: the files of our own registry are those at hand."""
+    if joined is not None:
+        renew = partial(renew_joined, folders, client, joined)
+        return SharedKeys(folders, client, renew, has_joined=True)
+    return SharedKeys(folders, client) if os.environ.get("PALM_REGISTRY") else None
 
 
 def node_config(arguments: Namespace) -> NodeConfig:
@@ -114,6 +126,26 @@ def _connect(folders: Folders, url: str, patience: float) -> RegistryClient:
         text = f"the cluster {folders.cluster!r} has ended"
         raise ConfigError(text, hint="start it again: palm up")
     return client
+
+
+def _share(keys: SharedKeys, patience: float) -> None:
+    """Use the keys of the cluster, if they can be had; without them only this machine is reached.
+
+    A registry that is away, or does not hand out keys in clear, does not keep a node from what it
+    ran before.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            keys.share()
+        except Unreachable as error:
+            if time.monotonic() < deadline:
+                time.sleep(_POLL)
+                continue
+            _log.warning("goes on with the keys that it has: %s", error)
+        except RegistryError as error:
+            _log.warning("goes on with the keys that it has: %s", error)
+        return
 
 
 def _state(client: RegistryClient, cluster: str) -> str:

@@ -38,6 +38,9 @@ def show(status: Status, *, as_json: bool) -> None:
         show_table(_HEAD, [_row(each) for each in status.components])
         for missing in status.missing:
             print(f"missing: {missing.count} of {missing.component}: {missing.why}")
+        for each in status.components:
+            if each.scaling:
+                print(f"scaling: {each.name}: {each.scaling}")
 
 
 def as_values(status: Status) -> dict[str, object]:

@@ -11,7 +11,7 @@ from typing import Any
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level, tie
 from palm.cli.loading import check_target, load, show_failure
-from palm.errors import PalmError
+from palm.errors import ConfigError, PalmError
 from palm.runtime.targets import Functions, Target
 from palm.servers import Worker
 
@@ -27,7 +27,8 @@ def run(arguments: Namespace) -> int:
     if arguments.detach:
         return _detach(arguments, name)
     tie()
-    worker = _make(load(arguments, Worker), name, arguments)
+    offer = load(arguments, Worker)
+    worker = _make(offer, name, arguments)
     try:
         worker.start()
     except Exception as error:
@@ -62,10 +63,27 @@ def _make(offer: type[Worker] | Functions, name: str, arguments: Namespace) -> W
     options = {"max_tasks": arguments.max_tasks, "max_rss": arguments.max_rss}
     # A class of the user's may know no options of later versions.
     more: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if arguments.dask or arguments.executor:
+        if not isinstance(offer, dict):
+            raise ConfigError(
+                f"{arguments.target} offers {offer.__name__}, whose methods stay in this process",
+                key="dask" if arguments.dask else "executor",
+                hint="an executor runs functions: give a module or file that has no Worker class",
+            )
+        more |= {"executor": _executor(arguments), "slots": arguments.slots}
     if isinstance(offer, dict):
         more["functions"] = offer
         offer = Worker
     return offer(name, master=arguments.master, log_level=log_level(), **more)
+
+
+def _executor(arguments: Namespace) -> Any:
+    """Return what makes the executor that is to run the functions."""
+    from palm.engines import dask, named  # few workers need one
+
+    if arguments.dask:
+        return dask.executor_of(arguments.dask)
+    return named.maker_of(arguments.executor)
 
 
 def _name(arguments: Namespace) -> str:
@@ -87,7 +105,7 @@ def _detach(arguments: Namespace, name: str) -> int:
         args += ["--max-tasks", str(arguments.max_tasks)]
     if arguments.max_rss:
         args += ["--max-rss", str(arguments.max_rss)]
-    for option in ("http", "functions", "pool", "token_file"):
+    for option in ("http", "functions", "pool", "token_file", "dask", "executor", "slots"):
         if value := getattr(arguments, option):
             args += [f"--{option.replace('_', '-')}", str(value)]
     args += ["--allow-pickle"] if arguments.allow_pickle else []

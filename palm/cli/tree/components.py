@@ -101,6 +101,17 @@ def add_worker(tree: Tree) -> None:
     parser.add_argument(
         "--allow-pickle", action="store_true", help="with --http: trust what is there with pickles"
     )
+    parser.add_argument(
+        "--dask", metavar="HOST:PORT", help="a Dask cluster runs its functions: its scheduler"
+    )
+    parser.add_argument(
+        "--executor", metavar="MODULE:FUNCTION",
+        help="so does what this function returns, a concurrent.futures.Executor",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slots", metavar="N", type=read_positive,
+        help="with --dask or --executor: batches there at once",
+    )  # fmt: skip
     _add_detach(parser)
     parser.check = lambda found: _check_worker(parser, found)
 
@@ -178,13 +189,27 @@ def _check_worker(parser: Parser, found: argparse.Namespace) -> None:
         parser.error("a kernel is not started anew: leave --max-tasks and --max-rss out")
     if found.http:
         _refuse_with_http(parser, found)
-    elif found.functions or found.pool or found.token_file or found.allow_pickle:
+        return
+    if found.dask or found.executor:
+        _check_executor(parser, found)
+    elif found.slots:
+        parser.error("--slots belongs to --dask and --executor")
+    if found.functions or found.pool or found.token_file or found.allow_pickle:
         parser.error("--functions, --pool, --token-file and --allow-pickle belong to --http")
 
 
 def _refuse_with_http(parser: Parser, found: argparse.Namespace) -> None:
     if found.target:
         parser.error("give either a TARGET or --http URL")
+    if found.kernel or found.max_tasks or found.max_rss:
+        parser.error("--kernel, --max-tasks and --max-rss are for functions that run here")
+    if found.dask or found.executor or found.slots:
+        parser.error("give one of --http, --dask and --executor")
+
+
+def _check_executor(parser: Parser, found: argparse.Namespace) -> None:
+    if found.dask and found.executor:
+        parser.error("give either --dask or --executor")
     if found.kernel or found.max_tasks or found.max_rss:
         parser.error("--kernel, --max-tasks and --max-rss are for functions that run here")
 

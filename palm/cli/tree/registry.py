@@ -44,6 +44,10 @@ def add_registry(tree: Tree) -> None:
         help="seconds after which what a lost node had goes to other nodes (30)",
     )  # fmt: skip
     parser.add_argument(
+        "--shrink-after", metavar="S", type=read_seconds,
+        help="seconds with less load after which a component that scales itself shrinks (30)",
+    )  # fmt: skip
+    parser.add_argument(
         "--i-understand-this-exposes-code-execution", dest="exposed", action="store_true",
         help="listen elsewhere without TLS: who reads along can start programs as you",
     )  # fmt: skip
@@ -67,7 +71,7 @@ def _add_registry_actions(actions: Tree) -> None:
 
 def _check_registry(parser: Parser, found: argparse.Namespace) -> None:
     options = ("host", "port", "tls", "certfile", "keyfile", "hostname", "retain_size",
-               "retain_age", "move_after", "exposed", "db")  # fmt: skip
+               "retain_age", "move_after", "shrink_after", "exposed", "db")  # fmt: skip
     for option in options if found.action else ():
         if vars(found)[option] not in (None, False, []) and (found.action, option) != _COPY_FROM:
             text = f"--{option.replace('_', '-')} is for a start, and not for {found.action}"

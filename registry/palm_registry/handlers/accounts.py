@@ -1,12 +1,25 @@
-"""Tokens, users and the audit list: for admins."""
+"""Tokens, users and the audit list: for admins. And who it is that asks: for all."""
 
 from __future__ import annotations
 
 from palm.registry_api import schema
 from palm_registry.description import Query, describes
 from palm_registry.handlers.base import MAX_NAME, Base
+from palm_registry.scopes import ANY
+from palm_registry.store.audit import Entries
 
-__all__ = ["AuditList", "Token", "Tokens", "User", "Users"]
+__all__ = ["AuditList", "Caller", "Token", "Tokens", "User", "Users"]
+
+
+class Caller(Base):
+    """Whoever asks."""
+
+    scopes = {"GET": ANY}
+
+    @describes(reply=schema.Caller, summary="Say who asks, and what it may do.")
+    def get(self) -> None:
+        """Say so."""
+        self.answer(self.context.accounts.caller(self.principal))
 
 
 class Tokens(Base):
@@ -95,10 +108,26 @@ class AuditList(Base):
     @describes(
         Query("since", "the cursor of an answer; none begins with the first entry"),
         Query("limit", "entries in the answer, at most 1000", "count"),
+        Query("latest", "1: instead of the first ones the last ones, in order", "flag"),
+        Query("before", "with `latest`: of the entries below this number", "count"),
+        Query("token", "with `latest`: of what was asked with the token of this name"),
+        Query("cluster", "with `latest`: of what was asked of this cluster"),
+        Query("refused", "with `latest`, 1: of what was refused", "flag"),
         reply=schema.AuditPage,
         summary="Say who changed what.",
     )
     async def get(self) -> None:
-        """Return entries after the cursor ``since``."""
+        """Return entries after the cursor ``since``; or the ``latest`` ones."""
         limit = self.count("limit", 1000) or 1
+        if self.get_query_argument("latest", "") == "1":
+            self.answer(await self.context.audit.latest(self._wanted(), limit))
+            return
         self.answer(await self.context.audit.page(self.get_query_argument("since", ""), limit))
+
+    def _wanted(self) -> Entries:
+        return Entries(
+            before=self.count("before"),
+            token=self.get_query_argument("token", ""),
+            cluster=self.get_query_argument("cluster", ""),
+            refused=self.get_query_argument("refused", "") == "1",
+        )

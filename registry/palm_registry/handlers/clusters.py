@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from palm.registry_api import schema
-from palm_registry.description import describes
+from palm_registry.description import Query, describes
 from palm_registry.failures import Forbidden
 from palm_registry.handlers.base import MAX_NAME, Base
 
@@ -15,12 +15,18 @@ class Clusters(Base):
 
     scopes = {"GET": "viewer", "POST": "operator"}
 
-    @describes(reply=list[schema.ClusterInfo])
+    @describes(
+        Query("status", "1: say of each whether it is ready, too", "flag"),
+        reply=list[schema.ClusterInfo],
+    )
     async def get(self) -> None:
         """List those that whoever asks may see."""
         principal = self.principal
         found = await self.service.clusters.all(principal.owner)
-        self.answer([info for info in found if principal.cluster in ("", info.key)])
+        found = [info for info in found if principal.cluster in ("", info.key)]
+        if self.get_query_argument("status", "") == "1":
+            await self.service.status.add_to(found)
+        self.answer(found)
 
     @describes(
         body=schema.ClusterCreate,

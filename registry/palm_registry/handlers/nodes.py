@@ -9,7 +9,7 @@ from palm_registry.description import Query, describes
 from palm_registry.failures import NotFound, Unauthorised
 from palm_registry.handlers.base import MAX_NAME, Base, Context
 
-__all__ = ["Heartbeat", "Invitations", "Join", "Keys", "Node", "NodeKeys", "NodeToken", "Nodes"]
+__all__ = ["Heartbeat", "Invitations", "Join", "Node", "NodeToken", "Nodes"]
 
 #: Bytes of a request to join.
 _JOIN = 4096
@@ -125,20 +125,6 @@ class Join(Base):
         self.answer(accepted, 201)
 
 
-class NodeKeys(Base):
-    """The keys of the components, for a node of the cluster."""
-
-    scopes = {"POST": "runner"}
-
-    @describes(
-        reply=list[schema.KeyFile],
-        summary="Hand the keys of the cluster's components to one of its nodes.",
-    )
-    async def post(self, key: str, node: str) -> None:
-        """Hand them over."""
-        self.answer(await self.context.invitations.keys(key))
-
-
 class NodeToken(Base):
     """The token of a node."""
 
@@ -153,18 +139,6 @@ class NodeToken(Base):
     async def post(self, key: str, node: str) -> None:
         """Give it one; that of before is good for a minute more."""
         self.answer(await self.context.invitations.renew(key, node, self.principal), 201)
-
-
-class Keys(Base):
-    """The keys of the components of a cluster."""
-
-    scopes = {"POST": "operator"}
-
-    @describes(summary="Tell the nodes of a cluster that its keys are other ones.")
-    async def post(self, key: str) -> None:
-        """Tell them."""
-        await self.context.invitations.keys_changed(key)
-        self.nothing()
 
 
 class Heartbeat(Base):

@@ -128,11 +128,21 @@ class Events(Base):
     @describes(
         Query("since", "the cursor of an answer; none begins with the first event"),
         Query("limit", "events in the answer, at most 1000", "count"),
+        Query("latest", "1: instead of the first ones the last ones, in order", "flag"),
+        Query("before", "with `latest`: of the events below this number", "count"),
+        Query("component", "with `latest`: of the events of this component"),
+        Query("kind", "with `latest`: of this kind; `component` has `component.ready` in it"),
         reply=schema.EventPage,
     )
     async def get(self, key: str) -> None:
-        """Return events after the cursor ``since``."""
+        """Return events after the cursor ``since``; or the ``latest`` ones."""
         cursor = self.get_query_argument("since", "")
         limit = self.count("limit", 1000) or 1
+        if self.get_query_argument("latest", "") == "1":
+            component = self.get_query_argument("component", "")
+            kind = self.get_query_argument("kind", "")
+            latest = self.service.outputs.latest_events
+            self.answer(await latest(key, self.count("before"), limit, component, kind))
+            return
         events, after = await self.service.outputs.events(key, cursor, limit)
         self.answer(schema.EventPage(events=events, cursor=after))

@@ -19,13 +19,6 @@ __all__ = ["STATIC", "Health", "Login", "Logout", "Nothing", "Page", "Static"]
 
 STATIC = Path(__file__).parents[1] / "static"
 
-_LOGGED_OUT = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>palm registry</title>
-<h1>Not logged in</h1>
-<p>Run <code>palm ui</code> in a terminal: it opens this page, once, with a link of your own.</p>
-</html>
-"""
-
 
 class Page(Base):
     """The page itself."""
@@ -35,7 +28,13 @@ class Page(Base):
     @describes(media="text/html", summary="Show the page.")
     def get(self) -> None:
         """Show it, or how to get in."""
-        text = (STATIC / "page.html").read_text("utf-8")
+        self._show("page.html")
+
+    def _show(self, file: str) -> None:
+        # Relative, unless the proxy in front says where we are: then the address of the page may
+        # lack the slash at its end, and what is relative would lead elsewhere.
+        base = security.check_prefix(self.request.headers.get("X-Forwarded-Prefix", ""))
+        text = (STATIC / file).read_text("utf-8").replace("{{base}}", base)
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(text.replace("{{xsrf}}", self.principal.xsrf))
 
@@ -43,8 +42,7 @@ class Page(Base):
         """Show people how to get in; programs get what they always get."""
         wants_page = "text/html" in self.request.headers.get("Accept", "")
         if wants_page and isinstance(kwargs.get("exc_info", (0, 0))[1], Unauthorised | TooMany):
-            self.set_header("Content-Type", "text/html; charset=utf-8")
-            self.finish(_LOGGED_OUT)
+            self._show("login.html")
         else:
             super().write_error(status_code, **kwargs)
 

@@ -11,6 +11,7 @@ import msgspec
 
 from palm.errors import ConfigError
 from palm.registry_api.schema import (
+    Caller,
     Scope,
     TokenCreate,
     TokenInfo,
@@ -52,6 +53,17 @@ class Accounts:
     def tokens(self) -> list[TokenInfo]:
         """Return all tokens by name, also those that are over."""
         return [_info(row) for row in self._access.tokens()]
+
+    def caller(self, principal: Principal) -> Caller:
+        """Say who somebody is."""
+        return Caller(
+            token=principal.token,
+            user=principal.user,
+            scope=principal.scope,
+            cluster=principal.cluster,
+            browser=bool(principal.session),
+            expires=self._access.end_of(principal),
+        )
 
     async def add_token(self, request: TokenCreate, by: Principal) -> TokenMade:
         """Make a token. Nobody can see it again.

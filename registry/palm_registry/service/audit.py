@@ -16,6 +16,7 @@ from palm_registry.attempts import Attempts
 from palm_registry.failures import Invalid
 from palm_registry.store import Database, StoreError
 from palm_registry.store import audit as rows
+from palm_registry.store.audit import Entries
 
 __all__ = ["Audit"]
 
@@ -100,6 +101,15 @@ class Audit:
         found = await self._database.read(lambda c: rows.entries_after(c, after, count + 1))
         entries = found[:count]
         last = entries[-1].seq if entries else after
+        return AuditPage(entries=entries, cursor=str(last), more=len(found) > count)
+
+    async def latest(self, wanted: Entries, limit: int) -> AuditPage:
+        """Return the last of the entries that are meant, in order."""
+        await self._flush()
+        count = max(1, min(limit, MAX_PAGE))
+        found = await self._database.read(lambda c: rows.latest_entries(c, wanted, count + 1))
+        entries = found[-count:]
+        last = entries[-1].seq if entries else 0
         return AuditPage(entries=entries, cursor=str(last), more=len(found) > count)
 
 

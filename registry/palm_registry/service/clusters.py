@@ -174,7 +174,9 @@ class Clusters:
     async def status(self, key: str) -> ClusterStatus:
         """Return what there is of a cluster, and what is missing."""
         identity = self._core.database.identity
-        return await self._core.database.read(lambda c: status_of(c, key, identity))
+        return await self._core.database.read(
+            lambda c: status_of(c, key, identity, self._core.scalings.get(key))
+        )
 
     async def lease(self, key: str, lease: Lease) -> LeaseReply:
         """Give, renew or take back a lease, or end the cluster."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from palm.registry_api.schema import ComponentStatus, SignalRequest, SignalSent
+from palm.registry_api.schema import ComponentStatus, Scaling, SignalRequest, SignalSent
 from palm.spec.cluster import component_flaws
 from palm.spec.component import MAX_REPLICAS, SINGLE_ROLES, ComponentSpec
 from palm.spec.diff import ComponentChange, change_of
@@ -34,13 +34,16 @@ class Components:
     async def all(self, key: str) -> list[ComponentStatus]:
         """Return the status of every component."""
         identity = self._core.database.identity
-        status = await self._core.database.read(lambda c: status_of(c, key, identity))
+        status = await self._core.database.read(
+            lambda c: status_of(c, key, identity, self._core.scalings.get(key))
+        )
         return status.components
 
     async def get(self, key: str, name: str) -> ComponentStatus:
         """Return the status of a component."""
         identity = self._core.database.identity
-        return await self._core.database.read(lambda c: _status(c, key, name, identity))
+        scalings = self._core.scalings.get(key)
+        return await self._core.database.read(lambda c: _status(c, key, name, identity, scalings))
 
     async def declare(self, key: str, spec: ComponentSpec) -> ComponentStatus:
         """Say what is wanted: another spec replaces what runs, the same one changes nothing."""
@@ -117,6 +120,10 @@ class Components:
                 raise Invalid("replicas", f"{replicas} replicas", f"from 0 to {MAX_REPLICAS}")
             if row.spec.role in SINGLE_ROLES and replicas > 1:
                 raise Invalid("replicas", f"a {row.spec.role} cannot have {replicas} replicas")
+            within = row.spec.scales
+            if within is not None and within.clamp(replicas) != replicas:
+                text = f"{name} scales itself, from {within.least} to {within.most}"
+                raise Invalid("replicas", text, "change the range in its cluster file")
             spec = replace(row.spec, replicas=replicas)
             _check_processes(connection, key, spec)
             self._store(connection, key, replace(row, spec=spec, running=True, stop_grace=None))
@@ -149,7 +156,7 @@ class Components:
                 hint = "take a lease on it, and it goes on"
                 raise Conflict("cluster-ended", f"the cluster {key!r} has ended", hint)
             write(connection)
-            return _status(connection, key, name, identity)
+            return _status(connection, key, name, identity, self._core.scalings.get(key))
 
         status = await self._core.database.write(job)
         self._core.changed(key)
@@ -160,6 +167,7 @@ def put_component(connection: Connection, key: str, spec: ComponentSpec) -> Comp
     """Make a component wanted; say what that changes, if anything. `settle` is still to follow."""
     before = rows.get_component(connection, key, spec.name)
     old = None if before is None else before.spec
+    spec = spec.carried_over(old)
     change = change_of(old, spec, running=before is None or before.running)
     if change is None:
         return None
@@ -196,8 +204,14 @@ def _component(connection: Connection, key: str, name: str) -> ComponentRow:
     return row
 
 
-def _status(connection: Connection, key: str, name: str, identity: str) -> ComponentStatus:
-    status = status_of(connection, key, identity)
+def _status(
+    connection: Connection,
+    key: str,
+    name: str,
+    identity: str,
+    scalings: Mapping[str, Scaling] | None,
+) -> ComponentStatus:
+    status = status_of(connection, key, identity, scalings)
     for component in status.components:
         if component.name == name:
             return component
@@ -209,12 +223,10 @@ def _status(connection: Connection, key: str, name: str, identity: str) -> Compo
 def check_processes(specs: Iterable[ComponentSpec], others: Iterable[ComponentSpec]) -> None:
     """Refuse components of which a process would have the name of another's."""
     taken = {
-        other.replica_name(number): other.name
-        for other in others
-        for number in range(other.replicas)
+        other.replica_name(number): other.name for other in others for number in range(other.most)
     }
     for spec in specs if taken else ():
-        for number in range(spec.replicas):
+        for number in range(spec.most):
             process = spec.replica_name(number)
             if (other := taken.get(process, spec.name)) != spec.name:
                 text = f"{other!r} has a process {process!r} too"

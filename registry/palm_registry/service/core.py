@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from palm.registry_api.schema import ClusterStatus, Event, NodeInfo
+from palm.registry_api.schema import ClusterStatus, Event, NodeInfo, Scaling
 from palm.spec.names import nearest
 from palm.spec.placement import plan
 from palm_registry.cursor import Cursor
@@ -37,11 +38,13 @@ class Core:
     """The parts that the rules work on."""
 
     database: Database
+    keys: KeyFiles
     signals: Signals = field(default_factory=Signals)
     leases: Leases = field(default_factory=Leases)
     nodes: Nodes = field(default_factory=Nodes)
     tally: Tally = field(default_factory=Tally)
-    keys: KeyFiles = field(default_factory=lambda: KeyFiles(None))
+    #: What is shown of components that scale themselves, by cluster and name.
+    scalings: dict[str, dict[str, Scaling]] = field(default_factory=dict)
     #: Whether anybody has asked for a cluster since the start.
     used: bool = False
 
@@ -103,8 +106,16 @@ def node_info(row: NodeRow) -> NodeInfo:
     )
 
 
-def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
-    """Return the status of a cluster, and the cursor that belongs to it."""
+def status_of(
+    connection: Connection,
+    key: str,
+    identity: str,
+    scalings: Mapping[str, Scaling] | None = None,
+) -> ClusterStatus:
+    """Return the status of a cluster, and the cursor that belongs to it.
+
+    ``scalings`` says more of components that scale themselves.
+    """
     row = get_cluster(connection, key)
     cursor = Cursor(
         event_rows.last_event(connection), output_rows.last_segment(connection), identity
@@ -116,6 +127,7 @@ def status_of(connection: Connection, key: str, identity: str) -> ClusterStatus:
         cursor=str(cursor),
         now=time.time(),
         state=row.state,
+        scalings=scalings,
     )
 
 

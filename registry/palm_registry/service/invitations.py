@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from palm.errors import ConfigError
-from palm.registry_api.schema import InvitationCreate, KeyFile, NodeAccept, NodeAccepted
+from palm.registry_api.schema import InvitationCreate, NodeAccept, NodeAccepted
 from palm.spec.names import check_name
 from palm_registry.connections import Principal
 from palm_registry.failures import Conflict, Forbidden, Invalid, NotFound
-from palm_registry.scopes import OWNER
 from palm_registry.security import Access, digest_of
 from palm_registry.service.accounts import PREFIX
 from palm_registry.service.core import Core, add_event, get_cluster
 from palm_registry.store import access as token_rows
-from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import invitations as rows
 from palm_registry.store import nodes as node_rows
 from palm_registry.store.access import TokenRow
@@ -107,8 +105,7 @@ class Invitations:
         self._access.expel(await self._drop_before(row))
         self._access.admit(row)
         self._core.changed(row.cluster)
-        keys = self.keys_of(row.cluster, row.owner)
-        return NodeAccepted(cluster=row.cluster, node=row.node, token=token, keys=keys)
+        return NodeAccepted(cluster=row.cluster, node=row.node, token=token)
 
     async def _drop_before(self, row: TokenRow) -> set[str]:
         """Forget what was good for a node of this name before."""
@@ -121,10 +118,6 @@ class Invitations:
         if old:
             await self._core.database.write(write)
         return old
-
-    def keys_of(self, cluster: str, owner: str) -> list[KeyFile]:
-        """Return the keys of a cluster's components; only those of our own user are here."""
-        return self._core.keys.read(cluster) if owner == OWNER else []
 
     async def renew(self, key: str, node: str, by: Principal) -> NodeAccepted:
         """Return another token of a node; the one that it has is good for a minute more.
@@ -155,22 +148,6 @@ class Invitations:
         self._access.admit(row)
         self._access.limit(by.digest, end)
         return NodeAccepted(cluster=row.cluster, node=node, token=token)
-
-    async def keys(self, key: str) -> list[KeyFile]:
-        """Return the keys of a cluster's components, for one of its nodes."""
-        row = await self._core.database.read(lambda c: get_cluster(c, key))
-        return self.keys_of(row.key, row.owner)
-
-    async def keys_changed(self, key: str) -> None:
-        """Tell the nodes of a cluster that its keys are other ones."""
-
-        def write(connection: Connection) -> None:
-            get_cluster(connection, key)
-            cluster_rows.bump(connection, key)
-            add_event(connection, key, "keys.changed", "the keys of the cluster are other ones")
-
-        await self._core.database.write(write)
-        self._core.changed(key)
 
     async def revoke(self, key: str, node: str, *, now: bool) -> None:
         """Let a node that was removed in no more: at once, or once it had time to end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Collection
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,10 @@ class Metrics:
             samples=self._samples.newest(key, nodes, now),
             series=self._samples.series(key, nodes, now) if history else [],
         )
+
+    def newest(self, key: str, nodes: Collection[str]) -> list[Sample]:
+        """Return the newest samples of these nodes."""
+        return self._samples.newest(key, nodes, self._core.now())
 
     async def picture(self, owner: str | None = None, only: str = "") -> Picture:
         """Return all that is to be seen from outside, at one moment.

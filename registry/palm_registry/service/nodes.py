@@ -5,24 +5,25 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from palm.errors import ConfigError
 from palm.registry_api.schema import (
-    Assignment,
     Assignments,
     Heartbeat,
+    NamedAddress,
     NodeInfo,
     NodeJoin,
     NodeJoined,
 )
 from palm.spec.names import check_labels, check_name
 from palm.spec.node import MAX_CORES
-from palm_registry.facts import LIVING, Facts
-from palm_registry.failures import Conflict, Gone, Invalid, NotFound
-from palm_registry.rollouts import rollout_of
+from palm_registry.facts import LIVING
+from palm_registry.failures import Gone, Invalid, NotFound
+from palm_registry.keys import owner_of
 from palm_registry.service.clusters import finish
 from palm_registry.service.core import (
     Core,
@@ -32,13 +33,12 @@ from palm_registry.service.core import (
     node_info,
     settle,
 )
-from palm_registry.service.reports import take_report
-from palm_registry.service.signalling import orders_for, take_done
-from palm_registry.sockets import mark_reached, peers_elsewhere, sockets_elsewhere
+from palm_registry.service.planning import Plans
+from palm_registry.service.reporting import Reporting, current_node, removed
+from palm_registry.sockets import names_of
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
-from palm_registry.store.clusters import ComponentRow
 from palm_registry.store.nodes import NodeRow
 from palm_registry.watch import LOST_AFTER
 
@@ -58,6 +58,10 @@ class NodeRules:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._plans = Plans(core)
+        self._reporting = Reporting(core)
+        #: What each node was told last.
+        self._told: dict[tuple[str, str], Assignments] = {}
 
     async def all(self, key: str) -> list[NodeInfo]:
         """Return the nodes of a cluster."""
@@ -65,6 +69,15 @@ class NodeRules:
         def read(connection: Connection) -> list[NodeInfo]:
             get_cluster(connection, key)
             return [self._info(row) for row in rows.all_nodes(connection, key)]
+
+        return await self._core.database.read(read)
+
+    async def names(self, key: str) -> list[NamedAddress]:
+        """Return where components listen that other machines find by their name."""
+
+        def read(connection: Connection) -> list[NamedAddress]:
+            get_cluster(connection, key)
+            return names_of(facts_of(connection, key))
 
         return await self._core.database.read(read)
 
@@ -103,7 +116,7 @@ class NodeRules:
                 get_cluster(connection, key)
             before = rows.get_node(connection, key, node) if invited else None
             if before is not None and before.removed:
-                raise _removed(node)
+                raise removed(node)
             rows.put_node(connection, row)
             add_event(connection, key, "node.joined", f"node {node} has joined", node=node)
             settle(connection, key, changed=True)
@@ -111,6 +124,7 @@ class NodeRules:
             return cluster.generation if cluster else 0
 
         generation = await self._core.database.write(write)
+        self._told.pop((str(key), node), None)  # so that the runner before hears that it is over
         self._core.nodes.expect(key, node, self._core.now())
         self._core.changed(key)
         return NodeJoined(
@@ -136,6 +150,7 @@ class NodeRules:
             finish(connection, key)
 
         await self._core.database.write(write)
+        self._told.pop((str(key), node), None)
         self._core.nodes.forget(key, node)
         self._core.changed(key)
 
@@ -152,6 +167,7 @@ class NodeRules:
             await self._report(key, node, beat)
             return await self._answer(key, node, beat, gone)
         except (NotFound, Gone):
+            self._told.pop((str(key), node), None)
             self._core.nodes.forget(key, node)
             raise
         finally:
@@ -161,56 +177,50 @@ class NodeRules:
         back = self._core.nodes.back(key, node)
         if not (beat.statuses or beat.full or beat.signals or back):
             return
-
-        def write(connection: Connection) -> None:
-            row = _current(connection, key, node, beat.session)
-            is_back = not row.alive
-            if is_back:
-                back = {"alive": True, "overdue": False, "seen": time.time()}
-                rows.update_node(connection, key, node, **back)
-                add_event(connection, key, "node.back", f"node {node} is back", node=node)
-            take_done(connection, key, node, beat.signals)
-            changed = take_report(connection, key, node, beat)
-            settle(connection, key, changed=changed or is_back)
-
         try:
-            await self._core.database.write(write)
+            await self._reporting.store(key, node, beat)
         except StoreError:
             if back:  # nobody has been told: it is still to come back
                 self._core.nodes.lose(key, node, self._core.now())
             raise
-        self._core.changed(key)
 
     async def _answer(
         self, key: str, node: str, beat: Heartbeat, gone: asyncio.Event
     ) -> Assignments:
+        await self.check(key, node, beat.session)
         signals, end = self._core.signals, self._core.now() + min(beat.wait, MAX_WAIT)
         while True:
             ticket = signals.versions(key, ["plan"])
-            answer = await self._core.database.read(lambda c: self._orders(c, key, node, beat))
+            answer = (await self._plans.now(key)).assignments(node)
             left = end - self._core.now()
-            if answer.generation != beat.known_generation or left <= 0 or signals.closed:
-                return answer
-            changed = asyncio.ensure_future(signals.wait(key, ticket, left))
-            left_alone = asyncio.ensure_future(gone.wait())
-            try:
-                await asyncio.wait(
-                    [changed, left_alone], return_when=asyncio.FIRST_COMPLETED, timeout=left
-                )
-            finally:
-                changed.cancel()
-                left_alone.cancel()
+            if self._is_news(key, node, beat, answer) or left <= 0 or signals.closed:
+                break
+            await _first(signals.wait(key, ticket, left), gone.wait(), within=left)
             if gone.is_set():
-                return answer
-
-    def _orders(self, connection: Connection, key: str, node: str, beat: Heartbeat) -> Assignments:
-        answer = _assignments(connection, key, node, beat.session)
-        answer.keys = self._core.keys.digest(key)
+                break
+        await self.check(key, node, beat.session)
+        if beat.wait:
+            self._told[str(key), node] = answer
         return answer
+
+    def _is_news(self, key: str, node: str, beat: Heartbeat, answer: Assignments) -> bool:
+        """Whether there is anything in an answer that a node was not told before.
+
+        When a thousand nodes join, each joining changes the plan, and hardly any what is to run
+        on the others.
+        """
+        if answer.generation == beat.known_generation:
+            return False
+        told = self._told.get((str(key), node))
+        if told is None or told.generation != beat.known_generation or answer.signals:
+            return True
+        return replace(answer, generation=told.generation) != replace(told, signals=[])
 
     async def check(self, key: str, node: str, session: str) -> None:
         """Refuse who is not the runner of a node, as `heartbeat` does."""
-        await self._core.database.read(lambda c: _current(c, key, node, session))
+        plan = await self._plans.now(key)
+        if plan.sessions.get(node) != session or owner_of(key) not in (None, plan.owner):
+            await self._core.database.read(lambda c: _check_current(c, key, node, session))
 
     async def sweep(self) -> None:
         """Note which nodes have become silent."""
@@ -252,55 +262,20 @@ def _check_beat(beat: Heartbeat) -> None:
             raise Invalid("name", str(error.args[0]), error.hint or "") from error
 
 
-def _current(connection: Connection, key: str, node: str, session: str) -> NodeRow:
-    """Return a node, if it is the given runner that is this node now."""
-    row = rows.get_node(connection, key, node)
-    if row is None:
-        raise NotFound("no-such-node", f"there is no node {node!r}", "join again")
-    if row.removed:
-        raise _removed(node)
-    if row.session != session:
-        raise Conflict("replaced", f"another runner is the node {node!r} now", "end")
-    return row
-
-
-def _removed(node: str) -> Gone:
-    return Gone("node-removed", f"the node {node!r} was removed", "stop all, and end")
-
-
-def _assignments(connection: Connection, key: str, node: str, session: str) -> Assignments:
-    _current(connection, key, node, session)
-    cluster = cluster_rows.get_cluster(connection, key)
-    if cluster is None:
+def _check_current(connection: Connection, key: str, node: str, session: str) -> None:
+    current_node(connection, key, node, session)
+    if cluster_rows.get_cluster(connection, key) is None:
         raise NotFound("no-such-cluster", f"there is no cluster {key!r}", "stop all, and end")
-    if cluster.state != "alive":
-        return Assignments(generation=cluster.generation, stop=True)
-    facts = facts_of(connection, key)
-    found = []
-    for row in facts.components.values():
-        numbers = [number for number in range(row.desired) if _may_run(facts, row, number, node)]
-        if numbers or row.stop_grace is not None:
-            grace = row.spec.grace if row.stop_grace is None else row.stop_grace
-            spec, keep = replace(row.spec, grace=grace), rollout_of(facts, row).keep
-            found.append(
-                Assignment(spec=spec, numbers=numbers, keep=[n for n in numbers if n in keep])
-            )
-    mark_reached(facts, found)
-    return Assignments(
-        generation=cluster.generation,
-        components=found,
-        sockets=sockets_elsewhere(facts, found, node),
-        peers=peers_elsewhere(facts, node),
-        signals=orders_for(connection, key, node),
-    )
 
 
-def _may_run(facts: Facts, row: ComponentRow, number: int, node: str) -> bool:
-    """Whether a node is to run a replica, and nobody else still does who is to stop it."""
-    if not row.released or facts.placements.get((row.spec.name, number)) != node:
-        return False
-    known = facts.replicas.get(row.spec.replica_name(number))
-    return known is None or known.node == node or not facts.may_run_on(known)
+async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
+    """Wait until one of them is over, `within` so many seconds, and leave the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=within)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 def _lose(connection: Connection, key: str, node: str) -> None:

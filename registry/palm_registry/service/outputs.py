@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 
 from palm.errors import ConfigError
-from palm.registry_api.schema import Event, OutputAck, OutputPage, OutputPiece, Stream
+from palm.registry_api.schema import Event, EventPage, OutputAck, OutputPage, OutputPiece, Stream
 from palm.spec.names import check_name
 from palm_registry.cursor import Cursor
 from palm_registry.failures import Conflict, Invalid
@@ -128,6 +128,23 @@ class Outputs:
         found = await self._core.database.read(read)
         last = found[-1].seq if found else after.event
         return found, str(Cursor(last, after.output, after.database))
+
+    async def latest_events(
+        self, key: str, before: int | None, limit: int, component: str, kind: str
+    ) -> EventPage:
+        """Return the last events before a number, in order, and where to go on after them."""
+        count = max(1, min(limit, MAX_RECORDS))
+
+        def read(connection: Connection) -> list[Event]:
+            get_cluster(connection, key)
+            latest = event_rows.latest_events
+            return latest(connection, key, before, count + 1, component, kind)
+
+        found = await self._core.database.read(read)
+        events = found[-count:]
+        last = events[-1].seq if events else 0
+        cursor = Cursor(last, 0, self._core.database.identity)
+        return EventPage(events=events, cursor=str(cursor), more=len(found) > count)
 
     def _position(self, text: str) -> Cursor:
         beginning = Cursor(0, 0, self._core.database.identity)

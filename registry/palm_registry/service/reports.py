@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,15 +18,15 @@ from palm_registry.store.nodes import Stray
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["take_report"]
+__all__ = ["Known", "take_report"]
 
 #: How an end of a process is called in its event.
 _KINDS = {"backing-off": "exited", "failed": "exited", "stopped": "exited"}
 
 
-def take_report(connection: Connection, key: str, node: str, beat: Heartbeat) -> bool:
+def take_report(connection: Connection, known: Known, node: str, beat: Heartbeat) -> bool:
     """Store what a node reports; say whether other nodes may have something else to do now."""
-    report = _Report(connection, key, node)
+    report = _Report(connection, known, node)
     for status in beat.statuses:
         report.take(replace(status, node=node, updated=time.time()))
     if beat.full:
@@ -35,22 +34,38 @@ def take_report(connection: Connection, key: str, node: str, beat: Heartbeat) ->
     return report.changed
 
 
+class Known:
+    """What is known of a cluster, before some reports and from one to the next."""
+
+    def __init__(self, connection: Connection, key: str) -> None:
+        self.key = key
+        self.replicas = rows.get_replicas(connection, key)
+        self.components = cluster_rows.all_components(connection, key)
+        self.placements = cluster_rows.get_placements(connection, key)
+        self.strays = rows.get_strays(connection, key)
+        #: Components of which some replicas run in another version than is wanted.
+        self.rolling = {
+            status.component
+            for status in self.replicas.values()
+            if (row := self.components.get(status.component)) is not None
+            and status.generation != row.spec.generation
+            and status.state in LIVING
+        }
+
+
 class _Report:
     """One report, against what is known before it."""
 
-    def __init__(self, connection: Connection, key: str, node: str) -> None:
+    def __init__(self, connection: Connection, known: Known, node: str) -> None:
         self.changed = False
         self._connection = connection
-        self._key = key
+        self._key = known.key
         self._node = node
-        self._before = rows.get_replicas(connection, key)
-        self._components = cluster_rows.all_components(connection, key)
-        self._placements = cluster_rows.get_placements(connection, key)
-        self._strays = rows.get_strays(connection, key)
+        self._known = known
 
     def take(self, status: ReplicaStatus) -> None:
         """Take the status of one process."""
-        known = self._before.get(status.name)
+        known = self._known.replicas.get(status.name)
         elsewhere = known is not None and known.node != self._node
         if elsewhere and known is not None and known.state in LIVING:
             if self._placed(status) != self._node:
@@ -62,15 +77,16 @@ class _Report:
         self._store(known, status)
 
     def _placed(self, status: ReplicaStatus) -> str | None:
-        return self._placements.get((status.component, status.replica))
+        return self._known.placements.get((status.component, status.replica))
 
     def _store(self, known: ReplicaStatus | None, status: ReplicaStatus) -> None:
         leaving = self._placed(status) not in (None, self._node)
         gone = status.state not in LIVING
-        if gone and (leaving or _is_over(status, self._components.get(status.component))):
-            rows.delete_replica(self._connection, self._key, status.name)
+        if gone and (leaving or _is_over(status, self._known.components.get(status.component))):
+            self._forget(status.name)
         else:
             rows.put_replica(self._connection, self._key, status)
+            self._known.replicas[status.name] = status
         # Who waits for its end, or for its addresses, has to hear of it.
         sockets = {} if known is None else known.sockets
         self.changed |= (gone and leaving) or sockets != status.sockets
@@ -79,29 +95,18 @@ class _Report:
             status.state,
             status.generation,
         )
-        self.changed |= moved and status.component in self._rolling
+        self.changed |= moved and status.component in self._known.rolling
 
     def forget_others(self, names: set[str]) -> None:
         """Forget what the node had and has not any more."""
-        for name, known in self._before.items():
+        for name, known in list(self._known.replicas.items()):
             if known.node == self._node and name not in names:
-                rows.delete_replica(self._connection, self._key, name)
-                at = self._placements.get((known.component, known.replica))
+                self._forget(name)
+                at = self._known.placements.get((known.component, known.replica))
                 self.changed |= at not in (None, self._node)
-        for stray in self._strays:
+        for stray in list(self._known.strays):
             if stray.node == self._node and stray.name not in names:
                 self._drop_stray(stray.name)
-
-    @cached_property
-    def _rolling(self) -> set[str]:
-        """Components of which some replicas run in another version than is wanted."""
-        return {
-            known.component
-            for known in self._before.values()
-            if (row := self._components.get(known.component)) is not None
-            and known.generation != row.spec.generation
-            and known.state in LIVING
-        }
 
     def _take_stray(self, status: ReplicaStatus) -> None:
         if status.state in LIVING:
@@ -111,12 +116,19 @@ class _Report:
 
     def _add_stray(self, status: ReplicaStatus) -> None:
         stray = Stray(status.node, status.name, status.component)
-        if stray not in self._strays:
+        if stray not in self._known.strays:
             rows.put_stray(self._connection, self._key, stray)
+            self._known.strays.add(stray)
 
     def _drop_stray(self, name: str) -> None:
-        if any((stray.node, stray.name) == (self._node, name) for stray in self._strays):
-            rows.delete_strays(self._connection, self._key, self._node, name)
+        for stray in list(self._known.strays):
+            if (stray.node, stray.name) == (self._node, name):
+                rows.delete_strays(self._connection, self._key, self._node, name)
+                self._known.strays.discard(stray)
+
+    def _forget(self, name: str) -> None:
+        rows.delete_replica(self._connection, self._key, name)
+        self._known.replicas.pop(name, None)
 
 
 def _is_over(status: ReplicaStatus, component: ComponentRow | None) -> bool:

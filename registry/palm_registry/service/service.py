@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from palm.spec.autoscale import SHRINK_AFTER, Pace
 from palm_registry.feed import Feed
 from palm_registry.keyfiles import KeyFiles
 from palm_registry.service.clusters import Clusters, end_cluster
@@ -13,10 +14,12 @@ from palm_registry.service.code import CodeRules
 from palm_registry.service.components import Components
 from palm_registry.service.configs import Configs
 from palm_registry.service.core import Core, add_event
+from palm_registry.service.keyrings import Keyrings
 from palm_registry.service.metrics import Metrics
 from palm_registry.service.nodes import NodeRules
 from palm_registry.service.outputs import Outputs
 from palm_registry.service.retention import Retention
+from palm_registry.service.scaling import ScalingRules
 from palm_registry.service.searches import Searches
 from palm_registry.service.shared import SharedStatus
 from palm_registry.service.signalling import Signalling
@@ -40,22 +43,25 @@ class Service:
     def __init__(
         self,
         database: Database,
+        state: Path,
         *,
         retain_size: int | None = None,
         retain_age: float | None = None,
         move_after: float = MOVE_AFTER,
-        state: Path | None = None,
+        shrink_after: float = SHRINK_AFTER,
     ) -> None:
-        self.core = Core(database, nodes=Nodes(move_after), keys=KeyFiles(state))
+        self.core = Core(database, KeyFiles(state), nodes=Nodes(move_after))
         self.clusters = Clusters(self.core)
         self.configs = Configs(self.core)
         self.code = CodeRules(self.core)
         self.components = Components(self.core)
         self.nodes = NodeRules(self.core)
+        self.keyrings = Keyrings(self.core)
         self.signalling = Signalling(self.core)
         self.metrics = Metrics(self.core, self.nodes)
-        status = SharedStatus(self.core.signals, self.clusters.status)
-        self.feed = Feed(database, self.core.signals, status, self.metrics.cluster)
+        self.scaling = ScalingRules(self.core, self.metrics, Pace(shrink_after=shrink_after))
+        self.status = SharedStatus(self.core.signals, self.clusters.status)
+        self.feed = Feed(database, self.core.signals, self.status, self.metrics.cluster)
         self.outputs = Outputs(self.core, self.feed)
         self.searches = Searches(self.core)
         self.retention = Retention(self.core, retain_size, retain_age)
@@ -96,6 +102,7 @@ class Service:
         for key, since in self.core.leases.unheld().items():
             await self._end_if_over(key, now - since)
         await self.nodes.sweep()
+        await self.scaling.sweep()
         await self.signalling.sweep()
         self.metrics.sweep()
         await self.retention.sweep(self.outputs.taken)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
-from palm.registry_api.schema import ClusterStatus
+from palm.registry_api.schema import ClusterInfo, ClusterStatus
+from palm_registry.failures import NotFound
 from palm_registry.keys import owner_of
 from palm_registry.signals import Signals
 
@@ -51,6 +52,16 @@ class SharedStatus:
             known[1].add_done_callback(lambda done: self._forget_failed(asked, done))
         # Who goes away takes it from nobody else.
         return await asyncio.shield(known[1])
+
+    async def add_to(self, found: Iterable[ClusterInfo]) -> None:
+        """Say of clusters whether they are ready; one that has just gone stays as it is."""
+        for info in found:
+            try:
+                status = await self(info.key)
+            except NotFound:
+                continue
+            info.ready = status.ready
+            info.missing = sum(each.count for each in status.missing)
 
     def _forget_failed(self, asked: _Asked, done: asyncio.Future[ClusterStatus]) -> None:
         if _is_of_no_use(done) and self._latest.get(asked, (0, None))[1] is done:

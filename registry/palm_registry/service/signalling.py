@@ -25,7 +25,7 @@ from palm_registry.store.signals import SignalRow
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-__all__ = ["EXPIRY", "Signalling", "orders_for", "put_signal", "take_done"]
+__all__ = ["EXPIRY", "Signalling", "open_orders", "put_signal", "take_done"]
 
 #: Seconds after which a signal is not sent any more: what it was meant for may be over.
 EXPIRY = 60.0
@@ -69,7 +69,7 @@ def put_signal(
 ) -> SignalSent:
     """Store a signal for processes that run; the same request again changes nothing."""
     signal = _checked(request)
-    known = rows.get_signals(connection, key, request=request.id) if request.id else []
+    known = rows.get_signals(connection, key, request.id) if request.id else []
     if known:
         names = [row.name for row in known]
         return SignalSent(id=request.id, signal=known[0].signal, processes=names)
@@ -92,19 +92,20 @@ def put_signal(
     return SignalSent(id=number, signal=signal, processes=[status.name for status in chosen])
 
 
-def orders_for(connection: Connection, key: str, node: str) -> list[SignalOrder]:
-    """Return what a node is to send; what it was told before is told again until it answers."""
+def open_orders(connection: Connection, key: str) -> dict[str, list[SignalOrder]]:
+    """Return what each node is to send; it is told again and again until it answers."""
     youngest = time.time() - EXPIRY
-    return [
-        SignalOrder(id=row.id, name=row.name, instance=row.instance, signal=row.signal)
-        for row in rows.get_signals(connection, key, node=node)
-        if row.created >= youngest
-    ]
+    found: dict[str, list[SignalOrder]] = {}
+    for row in rows.open_signals(connection, key):
+        if row.created >= youngest:
+            order = SignalOrder(id=row.id, name=row.name, instance=row.instance, signal=row.signal)
+            found.setdefault(row.node, []).append(order)
+    return found
 
 
 def take_done(connection: Connection, key: str, node: str, done: Iterable[SignalDone]) -> None:
     """Note what became of signals."""
-    open_ = {(row.id, row.name): row for row in rows.get_signals(connection, key, node=node)}
+    open_ = {(row.id, row.name): row for row in rows.open_signals(connection, key, node)}
     for each in done:
         row = open_.pop((each.id, each.name), None)
         if row is not None:

@@ -294,7 +294,7 @@ function search(groups) {
 function openNamed() {
   const id = decodeURIComponent(location.hash.slice(1));
   const target = id && document.getElementById(id);
-  for (const link of document.querySelectorAll("nav a")) {
+  for (const link of document.querySelectorAll("#contents a")) {
     link.setAttribute("aria-current", String(link.hash === location.hash));
   }
   if (target?.tagName !== "DETAILS") return;

@@ -1530,11 +1530,11 @@ function createActions(store) {
       row = next;
       const busy = store.pending.has(row.component) || !store.isLive;
       for (const [verb, each] of Object.entries(buttons)) {
-        each.hidden = !row.actions.includes(verb);
+        each.hidden = !store.mayAct || !row.actions.includes(verb);
         label(each, `${VERBS[verb]} ${row.component}`);
         each.disabled = busy;
       }
-      scale.hidden = row.scale === null;
+      scale.hidden = !store.mayAct || row.scale === null;
       if (row.scale === null) return;
       setText(count, String(row.scale));
       setAttribute(scale, "aria-label", `Processes of ${row.component}: ${row.scale}`);
@@ -1861,19 +1861,20 @@ function advice(component, process, lines) {
 }
 
 // A card of it: update({component, process}) or update(null).
-function createWhy(act) {
+function createWhy(store) {
   const title = element("strong", "palm-why-title");
   const facts = element("div", "palm-facts");
   const lines = element("pre", "palm-last");
   lines.tabIndex = 0;
   lines.setAttribute("aria-label", "Last lines of its error output");
   const hint = element("p", "palm-advice");
-  const again = button("palm-button", "", () => act({ do: "restart", component: again.dataset.component }), "Restart");
+  const again = button("palm-button", "", () => store.act({ do: "restart", component: again.dataset.component }), "Restart");
   const foot = element("div", "palm-why-foot", hint, again);
   const node = element("section", "palm-card palm-trouble", title, facts, lines, foot);
   node.setAttribute("aria-label", "Why it ended");
   node.hidden = true;
   let shown = "";
+  if (!store.mayAct) again.remove();
   return {
     node,
     update(found) {
@@ -1910,7 +1911,7 @@ function createPanel(root, store) {
   const empty = element("p", "palm-empty");
   const table = createTable(store, { logId: `${id}-log` });
   const scroller = element("div", "palm-scroll", table.node);
-  const why = createWhy((action) => store.act(action));
+  const why = createWhy(store);
   const chosen = createChosen(store);
   const details = createTabs(id, store, {
     output: ["Output", createLogView(store, `${id}-log`)],
@@ -2329,12 +2330,15 @@ const SILENCE = 7000; // milliseconds without a word after which nobody seems to
 const DOING = { stop: "Stopping", start: "Starting", restart: "Restarting", scale: "Scaling" };
 
 class Store {
-  constructor(transport, { now = () => performance.now() } = {}) {
+  // Who may not act (`mayAct`) is offered no buttons for it.
+  constructor(transport, { now = () => performance.now(), mayAct = true } = {}) {
     this.transport = transport;
+    this.mayAct = mayAct;
     this.now = now;
     this.state = createState();
     this.heard = this.at = now(); // of the last word; when the state's time was true
     this.lost = false;
+    this.asleep = false;
     this.selected = null; // by the reader
     this.shown = undefined; // whose output is open
     this.folded = new Map();
@@ -2363,11 +2367,13 @@ class Store {
 
   // Nobody looks any more; or somebody does again.
   sleep() {
+    this.asleep = true;
     this.shown = undefined;
     this.log.open(null);
   }
 
   wake() {
+    this.asleep = false;
     if (this.state.known && this.shown === undefined) this.show();
     this.fetchHistory();
   }
@@ -2455,6 +2461,7 @@ class Store {
 
   // Open the output of what is chosen, if it is not.
   show() {
+    if (this.asleep) return;
     const selection = this.selection();
     const key = JSON.stringify(selection);
     if (key === this.shown) return;
@@ -2583,6 +2590,7 @@ function parse(buffer) {
   return JSON.parse(new TextDecoder().decode(view));
 }
 
+const CONNECTING = 0; // WebSocket.CONNECTING
 const FIRST_PAUSE = 250; // milliseconds between two attempts to connect
 const LAST_PAUSE = 5000;
 const BACKLOG = 262144; // bytes of output that a page may be behind
@@ -2706,7 +2714,10 @@ class Connection {
   end() {
     this.ended = true;
     clearTimeout(this.timer);
-    this.socket.close();
+    this.socket.onmessage = null;
+    // A browser complains of a socket that is closed before it is open.
+    if (this.socket.readyState === CONNECTING) this.socket.onopen = () => this.socket.close();
+    else this.socket.close();
   }
 }
 
@@ -2769,7 +2780,7 @@ function renderJob({ model, el }) {
   };
 }
 
-export { Failure, ModelTransport, PageTransport, Store, createJobCard, createPanel };
+export { Failure, ModelTransport, PageTransport, Store, createJobCard, createPanel, summary };
 
 export default {
   initialize({ model }) {

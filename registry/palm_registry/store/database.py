@@ -226,6 +226,14 @@ class Database:
         future: Future[Any],
         done: list[tuple[Future[Any], Any]],
     ) -> None:
+        result = self.attempt(connection, job)
+        if isinstance(result, Exception):
+            future.set_exception(result)
+        else:
+            done.append((future, result))
+
+    def attempt(self, connection: Connection, job: Job[T]) -> T | Exception:
+        """Run a part of a write: where it raises an error nothing of it is kept; return that."""
         savepoint = connection.begin_nested()
         try:
             result = job(connection)
@@ -233,13 +241,12 @@ class Database:
             if isinstance(error, DBAPIError) and self._dialect.is_over(error):
                 raise
             savepoint.rollback()
-            future.set_exception(self._translated(error))
+            return self._translated(error)
         except Exception as error:  # noqa: BLE001 - it goes to whoever asked for the write
             savepoint.rollback()
-            future.set_exception(error)
-        else:
-            savepoint.commit()
-            done.append((future, result))
+            return error
+        savepoint.commit()
+        return result
 
     def _note_failure(self, error: Exception) -> Exception:
         """Say once, for all that follow, that nothing is written; return what others see."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, or_, select
 
 from palm.registry_api.schema import Event
 from palm_registry.models import events
@@ -16,6 +16,7 @@ __all__ = [
     "event_before_last",
     "events_after",
     "last_event",
+    "latest_events",
 ]
 
 
@@ -42,6 +43,27 @@ def events_after(
     for row in rows:
         del row["cluster"]
     return [Event(**row) for row in rows]
+
+
+def latest_events(
+    connection: Connection, key: str, before: int | None, limit: int, component: str, kind: str
+) -> list[Event]:
+    """Return the last events before a number, in order: of a component, and of a kind, if given.
+
+    "component" is the kind of "component.ready", too.
+    """
+    query = select(events).where(events.c.cluster == key)
+    if before is not None:
+        query = query.where(events.c.seq < before)
+    if component:
+        query = query.where(events.c.component == component)
+    if kind:
+        within = events.c.kind.startswith(f"{kind}.", autoescape=True)
+        query = query.where(or_(events.c.kind == kind, within))
+    rows = fetch_all(connection, query.order_by(events.c.seq.desc()).limit(limit))
+    for row in rows:
+        del row["cluster"]
+    return [Event(**row) for row in reversed(rows)]
 
 
 def event_before_last(connection: Connection, key: str, count: int) -> int:

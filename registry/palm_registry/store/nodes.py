@@ -20,6 +20,7 @@ __all__ = [
     "delete_strays",
     "get_node",
     "get_replicas",
+    "get_sessions",
     "get_strays",
     "put_node",
     "put_replica",
@@ -65,6 +66,12 @@ def get_node(connection: Connection, key: str, node: str) -> NodeRow | None:
     query = select(nodes).where(nodes.c.cluster == key, nodes.c.id == node)
     row = fetch_one(connection, query)
     return None if row is None else NodeRow(**row)
+
+
+def get_sessions(connection: Connection, key: str) -> dict[str, str]:
+    """Return the session of each node of a cluster that was not removed."""
+    query = select(nodes.c.id, nodes.c.session).where(nodes.c.cluster == key, ~nodes.c.removed)
+    return {row["id"]: row["session"] for row in fetch_all(connection, query)}
 
 
 def put_node(connection: Connection, row: NodeRow) -> None:

@@ -8,7 +8,15 @@ from sqlalchemy import Connection, delete, insert, select, update
 from palm_registry.models import signals
 from palm_registry.store.database import fetch_all
 
-__all__ = ["SignalRow", "add_signal", "end_signal", "forget_signals", "get_signals", "old_signals"]
+__all__ = [
+    "SignalRow",
+    "add_signal",
+    "end_signal",
+    "forget_signals",
+    "get_signals",
+    "open_signals",
+    "old_signals",
+]
 
 
 class SignalRow(msgspec.Struct, kw_only=True, frozen=True):
@@ -30,16 +38,19 @@ def add_signal(connection: Connection, row: SignalRow) -> None:
     connection.execute(insert(signals).values(**msgspec.structs.asdict(row)))
 
 
-def get_signals(
-    connection: Connection, key: str, *, request: str | None = None, node: str | None = None
-) -> list[SignalRow]:
-    """Return the signals of a cluster, the oldest first: of one request, or of a node."""
-    query = select(signals).where(signals.c.cluster == key)
+def get_signals(connection: Connection, key: str, request: str) -> list[SignalRow]:
+    """Return the signals of one request."""
+    query = select(signals).where(signals.c.cluster == key, signals.c.id == request)
+    query = query.order_by(signals.c.created, signals.c.name)
+    return [SignalRow(**row) for row in fetch_all(connection, query)]
+
+
+def open_signals(connection: Connection, key: str, node: str | None = None) -> list[SignalRow]:
+    """Return those of which nothing is known yet, the oldest first: of a cluster, or of a node."""
+    query = select(signals).where(signals.c.cluster == key, ~signals.c.done)
     query = query.order_by(signals.c.created, signals.c.id, signals.c.name)
-    if request is not None:
-        query = query.where(signals.c.id == request)
     if node is not None:
-        query = query.where(signals.c.node == node, ~signals.c.done)
+        query = query.where(signals.c.node == node)
     return [SignalRow(**row) for row in fetch_all(connection, query)]
 
 

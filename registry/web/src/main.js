@@ -10,6 +10,7 @@
 
 import { createJobCard } from "./jobcard.js";
 import { createPanel } from "./panel.js";
+import { summary } from "./rows.js";
 import { Store } from "./store.js";
 import { Failure, ModelTransport, PageTransport } from "./transport.js";
 
@@ -55,7 +56,7 @@ function renderJob({ model, el }) {
   };
 }
 
-export { Failure, ModelTransport, PageTransport, Store, createJobCard, createPanel };
+export { Failure, ModelTransport, PageTransport, Store, createJobCard, createPanel, summary };
 
 export default {
   initialize({ model }) {

@@ -22,7 +22,7 @@ export function createPanel(root, store) {
   const empty = element("p", "palm-empty");
   const table = createTable(store, { logId: `${id}-log` });
   const scroller = element("div", "palm-scroll", table.node);
-  const why = createWhy((action) => store.act(action));
+  const why = createWhy(store);
   const chosen = createChosen(store);
   const details = createTabs(id, store, {
     output: ["Output", createLogView(store, `${id}-log`)],

@@ -8,12 +8,15 @@ export const SILENCE = 7000; // milliseconds without a word after which nobody s
 const DOING = { stop: "Stopping", start: "Starting", restart: "Restarting", scale: "Scaling" };
 
 export class Store {
-  constructor(transport, { now = () => performance.now() } = {}) {
+  // Who may not act (`mayAct`) is offered no buttons for it.
+  constructor(transport, { now = () => performance.now(), mayAct = true } = {}) {
     this.transport = transport;
+    this.mayAct = mayAct;
     this.now = now;
     this.state = createState();
     this.heard = this.at = now(); // of the last word; when the state's time was true
     this.lost = false;
+    this.asleep = false;
     this.selected = null; // by the reader
     this.shown = undefined; // whose output is open
     this.folded = new Map();
@@ -42,11 +45,13 @@ export class Store {
 
   // Nobody looks any more; or somebody does again.
   sleep() {
+    this.asleep = true;
     this.shown = undefined;
     this.log.open(null);
   }
 
   wake() {
+    this.asleep = false;
     if (this.state.known && this.shown === undefined) this.show();
     this.fetchHistory();
   }
@@ -134,6 +139,7 @@ export class Store {
 
   // Open the output of what is chosen, if it is not.
   show() {
+    if (this.asleep) return;
     const selection = this.selection();
     const key = JSON.stringify(selection);
     if (key === this.shown) return;

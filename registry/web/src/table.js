@@ -165,11 +165,11 @@ function createActions(store) {
       row = next;
       const busy = store.pending.has(row.component) || !store.isLive;
       for (const [verb, each] of Object.entries(buttons)) {
-        each.hidden = !row.actions.includes(verb);
+        each.hidden = !store.mayAct || !row.actions.includes(verb);
         label(each, `${VERBS[verb]} ${row.component}`);
         each.disabled = busy;
       }
-      scale.hidden = row.scale === null;
+      scale.hidden = !store.mayAct || row.scale === null;
       if (row.scale === null) return;
       setText(count, String(row.scale));
       setAttribute(scale, "aria-label", `Processes of ${row.component}: ${row.scale}`);

@@ -80,6 +80,7 @@ function parse(buffer) {
   return JSON.parse(new TextDecoder().decode(view));
 }
 
+const CONNECTING = 0; // WebSocket.CONNECTING
 const FIRST_PAUSE = 250; // milliseconds between two attempts to connect
 const LAST_PAUSE = 5000;
 const BACKLOG = 262144; // bytes of output that a page may be behind
@@ -203,7 +204,10 @@ class Connection {
   end() {
     this.ended = true;
     clearTimeout(this.timer);
-    this.socket.close();
+    this.socket.onmessage = null;
+    // A browser complains of a socket that is closed before it is open.
+    if (this.socket.readyState === CONNECTING) this.socket.onopen = () => this.socket.close();
+    else this.socket.close();
   }
 }
 

@@ -54,19 +54,20 @@ function advice(component, process, lines) {
 }
 
 // A card of it: update({component, process}) or update(null).
-export function createWhy(act) {
+export function createWhy(store) {
   const title = element("strong", "palm-why-title");
   const facts = element("div", "palm-facts");
   const lines = element("pre", "palm-last");
   lines.tabIndex = 0;
   lines.setAttribute("aria-label", "Last lines of its error output");
   const hint = element("p", "palm-advice");
-  const again = button("palm-button", "", () => act({ do: "restart", component: again.dataset.component }), "Restart");
+  const again = button("palm-button", "", () => store.act({ do: "restart", component: again.dataset.component }), "Restart");
   const foot = element("div", "palm-why-foot", hint, again);
   const node = element("section", "palm-card palm-trouble", title, facts, lines, foot);
   node.setAttribute("aria-label", "Why it ended");
   node.hidden = true;
   let shown = "";
+  if (!store.mayAct) again.remove();
   return {
     node,
     update(found) {

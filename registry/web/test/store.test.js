@@ -125,6 +125,16 @@ test("who looks again asks again", () => {
   assert.equal(requests().filter((m) => m.action.do === "output").length, before + 1);
 });
 
+test("while nobody looks no output is asked for, whatever comes", () => {
+  const { store, frames, requests } = lab();
+  const asked = () => requests().filter((m) => m.action.do === "output").length;
+  store.sleep();
+  frames([two()]);
+  assert.equal(asked(), 0);
+  store.wake();
+  assert.equal(asked(), 1);
+});
+
 // ---- over HTTP
 
 class Socket {
@@ -179,6 +189,17 @@ test("a page follows one output at a time", () => {
   assert.match(Socket.made[1].url, /topics=output&component=x&since=c2/);
   transport.select(null);
   assert.ok(Socket.made[1].closed);
+});
+
+test("a socket that is not open yet is closed once it is, and what it says meanwhile is nothing", () => {
+  const { transport } = page(() => [200, {}]);
+  transport.select({ component: "w", since: "c1" });
+  const socket = Socket.made.at(-1);
+  socket.readyState = 0;
+  transport.select(null);
+  assert.ok(!socket.closed && !socket.onmessage);
+  socket.onopen();
+  assert.ok(socket.closed);
 });
 
 test("a page's actions are requests, and their refusals failures with a hint", async () => {

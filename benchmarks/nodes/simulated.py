@@ -1,0 +1,220 @@
+"""A process that is many nodes at once: it talks to a registry as their runners would.
+
+Each node has what a runner has: a question that waits for something new, a report of what has
+changed, and once a second the samples of all its processes, each on a connection of its own. Its
+processes are ready as soon as they are wanted, and use nothing.
+
+It takes commands on stdin, a line each: ``lose N`` lets so many nodes fall silent, ``figures``
+prints what was seen since the last time, as JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from palm.registry_api.schema import (
+    Assignments,
+    Heartbeat,
+    NodeJoin,
+    NodeJoined,
+    NodeSamples,
+    ReplicaStatus,
+    Sample,
+)
+from palm.runner.membership import WAIT
+from palm.runner.sampling import EVERY
+
+__all__ = ["Line", "Node", "main"]
+
+T = TypeVar("T")
+
+#: Nodes that join at the same time, as when a whole cluster of machines is switched on.
+JOINING = 64
+
+
+class Line:
+    """A connection to the registry, one request after the other."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._at = urlsplit(url)
+        self._token = token
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+
+    async def post(self, path: str, body: Any, reply: type[T]) -> T:
+        """Send a request and read its answer; a refusal is an error."""
+        if self._writer is None or self._reader is None:
+            host, port = self._at.hostname or "", self._at.port or 0
+            self._reader, self._writer = await asyncio.open_connection(host, port)
+        data = msgspec.json.encode(body)
+        head = (
+            f"POST /api/{path} HTTP/1.1\r\nHost: {self._at.netloc}\r\n"
+            f"Authorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
+            f"Content-Length: {len(data)}\r\n\r\n"
+        )
+        self._writer.write(head.encode() + data)
+        answered = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
+        size = int(answered.partition("content-length:")[2].partition("\r\n")[0] or 0)
+        answer = await self._reader.readexactly(size)
+        status = answered.split()[1]
+        if not status.startswith("2"):
+            raise RuntimeError(f"{path}: {status} {answer.decode(errors='replace')}")
+        if reply is type(None):
+            return None  # type: ignore[return-value]
+        return msgspec.json.decode(answer, type=reply)
+
+    def close(self) -> None:
+        """Let it go."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Figures:
+    """Seconds that answers took, and how far samples were behind their time."""
+
+    def __init__(self) -> None:
+        self.reports: list[float] = []
+        self.samples: list[float] = []
+        self.behind: list[float] = []
+
+    def take(self) -> dict[str, list[float]]:
+        """Return what there is, and begin anew."""
+        taken = {"reports": self.reports, "samples": self.samples, "behind": self.behind}
+        self.__init__()  # type: ignore[misc]
+        return taken
+
+
+class Node:
+    """One simulated node."""
+
+    def __init__(self, url: str, token: str, cluster: str, name: str, figures: Figures) -> None:
+        self._asking, self._telling, self._sampling = (Line(url, token) for _ in range(3))
+        self._path = f"clusters/{cluster}/nodes"
+        self._name = name
+        self._figures = figures
+        self._session = ""
+        self._known = -1
+        self._running: dict[str, ReplicaStatus] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def join(self) -> None:
+        """Be a node, with nothing on it."""
+        node = NodeJoin(name=self._name, address="127.0.0.1", cores=8)
+        joined = await self._asking.post(self._path, node, NodeJoined)
+        self._path, self._session = f"{self._path}/{joined.id}", joined.session
+        beat = Heartbeat(session=self._session, full=True)
+        await self._telling.post(f"{self._path}/heartbeat", beat, Assignments)
+
+    def start(self) -> None:
+        """Do as runners do, until `lose`."""
+        self._tasks = [asyncio.create_task(self._ask()), asyncio.create_task(self._sample())]
+
+    def lose(self) -> None:
+        """Fall silent, as a machine does whose power is cut."""
+        for task in self._tasks:
+            task.cancel()
+        for line in (self._asking, self._telling, self._sampling):
+            line.close()
+
+    async def _ask(self) -> None:
+        while True:
+            beat = Heartbeat(session=self._session, known_generation=self._known, wait=WAIT)
+            answer = await self._asking.post(f"{self._path}/heartbeat", beat, Assignments)
+            if answer.generation != self._known:
+                self._known = answer.generation
+                await self._run(answer)
+
+    async def _run(self, wanted: Assignments) -> None:
+        now = {status.name: status for status in self._processes(wanted)}
+        changed = [status for name, status in now.items() if self._running.get(name) != status]
+        self._running = now
+        if not changed:
+            return
+        beat = Heartbeat(session=self._session, known_generation=self._known, statuses=changed)
+        began = time.perf_counter()
+        await self._telling.post(f"{self._path}/heartbeat", beat, Assignments)
+        self._figures.reports.append(time.perf_counter() - began)
+
+    def _processes(self, wanted: Assignments) -> list[ReplicaStatus]:
+        return [
+            ReplicaStatus(
+                name=f"{assigned.spec.name}-{number}",
+                component=assigned.spec.name,
+                replica=number,
+                node=self._name,
+                instance=f"{self._name}.{assigned.spec.name}.{number}",
+                generation=assigned.spec.generation,
+                state="ready",
+                pid=number + 1,
+            )
+            for assigned in wanted.components
+            for number in assigned.numbers
+        ]
+
+    async def _sample(self) -> None:
+        await asyncio.sleep(random.uniform(0, EVERY))
+        due = time.perf_counter()
+        while True:
+            began = time.perf_counter()
+            report = NodeSamples(session=self._session, samples=self._samples())
+            await self._sampling.post(f"{self._path}/metrics", report, type(None))
+            ended = time.perf_counter()
+            self._figures.samples.append(ended - began)
+            self._figures.behind.append(began - due)
+            due = max(due + EVERY, ended)
+            await asyncio.sleep(due - ended)
+
+    def _samples(self) -> list[Sample]:
+        now = time.time()
+        return [
+            Sample(
+                name=status.name, component=status.component, replica=status.replica,
+                node=self._name, instance=status.instance, pid=status.pid, time=now,
+                cpu=50.0, cpu_seconds=now % 1e6, rss=64 * 2**20, threads=4, files=20,
+                received=int(now), done=int(now), rate_in=1000.0, rate_out=1000.0, mean=1e-3,
+            )
+            for status in self._running.values()
+        ]  # fmt: skip
+
+
+async def simulate(url: str, token: str, cluster: str, count: int) -> None:
+    """Be so many nodes until stdin ends."""
+    figures = Figures()
+    nodes = [Node(url, token, cluster, f"node-{n:05}", figures) for n in range(count)]
+    room = asyncio.Semaphore(JOINING)
+
+    async def join(node: Node) -> None:
+        async with room:
+            await node.join()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(join(node) for node in nodes))
+    for node in nodes:
+        node.start()
+    print(json.dumps({"joined": time.perf_counter() - began}), flush=True)
+    loop = asyncio.get_running_loop()
+    while command := (await loop.run_in_executor(None, sys.stdin.readline)).split():
+        if command[0] == "figures":
+            print(json.dumps(figures.take()), flush=True)
+        elif command[0] == "lose":
+            for _ in range(int(command[1])):
+                nodes.pop().lose()
+            print("{}", flush=True)
+
+
+def main() -> None:
+    """``argv``: url, file of a token, cluster, how many nodes."""
+    url, token_file, cluster, count = sys.argv[1:]
+    token = Path(token_file).read_text("utf-8").strip()
+    with suppress(KeyboardInterrupt):
+        asyncio.run(simulate(url, token, cluster, int(count)))

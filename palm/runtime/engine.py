@@ -1,0 +1,230 @@
+"""An executor that runs the functions of a worker: any `concurrent.futures.Executor`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures import TimeoutError as Late
+from logging import Logger
+from typing import Any, Final
+
+from palm.errors import ConfigError, PalmError
+from palm.runtime.remote import is_there
+
+__all__ = ["MAX_SLOTS", "Engine", "is_loss", "slots_of"]
+
+#: Most batches that one worker has at its executor: each is a link to the master.
+MAX_SLOTS: Final = 512
+
+#: Batches at the executor for each of its processes or threads: one runs, one lies ready. The way
+#: through the scheduler of a cluster and back takes about as long as a batch.
+AHEAD: Final = 2
+AHEAD_OF_CLUSTER: Final = 4
+
+#: Attempts to make an executor that breaks before it has run anything, and the seconds between
+#: them at first; each later pause is twice as long.
+ATTEMPTS: Final = 5
+FIRST_PAUSE: Final = 0.1
+
+#: Seconds after which it is said that the executor does not answer.
+SAY_AFTER: Final = 5.0
+
+#: Errors of executors that we do not import: what ran is lost with the process that ran it.
+_LOSSES: Final = {
+    "KilledWorker",
+    "CommClosedError",
+    "FutureCancelledError",
+    "FuturesCancelledError",
+}
+
+
+def is_loss(error: BaseException) -> bool:
+    """Whether an error of an executor says that the process, or the connection to it, is gone.
+
+    Errors of functions come as outcomes: what a future raises is the executor's.
+    """
+    known = (BrokenExecutor, CancelledError, Late, EOFError, OSError, KeyboardInterrupt)
+    return isinstance(error, known) or not _LOSSES.isdisjoint(
+        c.__name__ for c in type(error).__mro__
+    )
+
+
+def slots_of(executor: Any) -> int | None:
+    """Return how many batches an executor can have at once: some lie ready; None: not known."""
+    client = getattr(executor, "_client", None)
+    if client is not None and hasattr(client, "nthreads"):  # Dask's
+        return AHEAD_OF_CLUSTER * int(sum(client.nthreads().values()))
+    width = getattr(executor, "_max_workers", None)
+    return AHEAD * width if isinstance(width, int) else None
+
+
+class Engine:
+    """An executor, made anew when it is broken.
+
+    Parameters
+    ----------
+    given
+        An executor, or a function without arguments that returns one.
+    slots
+        Batches that it gets at once; None: as many as keep it busy, by its own account.
+
+    Raises
+    ------
+    ConfigError
+        ``given`` or ``slots`` cannot be used.
+    """
+
+    def __init__(self, given: Any, slots: int | None, logger: Logger) -> None:
+        if slots is not None and not 1 <= slots <= MAX_SLOTS:
+            raise ConfigError(f"slots={slots}", key="slots", hint=f"1 to {MAX_SLOTS}")
+        is_executor = callable(getattr(given, "submit", None)) and not isinstance(given, type)
+        if not (is_executor or callable(given)):
+            hint = "a concurrent.futures.Executor, or a function without arguments that returns one"
+            raise ConfigError(f"executor={given!r} is no executor", key="executor", hint=hint)
+        self._executor: Any = given if is_executor else None
+        self._make = _remaker(given) if is_executor else given
+        #: Whoever gave the executor itself closes it, too.
+        self._is_ours = not is_executor
+        self._slots = slots
+        self._logger = logger
+        self._halted = threading.Event()
+
+    @property
+    def may_run_again(self) -> bool:
+        """Whether it runs a task again when its process is lost, without being asked."""
+        return hasattr(self._executor, "_client")
+
+    @property
+    def knows_begun(self) -> bool:
+        """Whether only tasks can be cancelled that did not begin."""
+        return not self.may_run_again
+
+    def open(self) -> int:
+        """Make it ready; return its slots, 0 if it was halted before.
+
+        Raises
+        ------
+        ConfigError
+            It does not say how many tasks it runs at once, or palm is not where they run.
+        PalmError
+            It breaks each time that it is made.
+        """
+        if not self._ready():
+            return 0
+        slots = self._slots or slots_of(self._executor)
+        if slots is None:
+            text = f"{type(self._executor).__name__} does not say how many tasks it runs at once"
+            raise ConfigError(text, key="slots", hint="say so: Worker(..., slots=8)")
+        if not slots:
+            raise ConfigError("the executor has no workers yet", key="slots", hint="give slots=")
+        return min(slots, MAX_SLOTS)
+
+    def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
+        """Have something run; raises as executors do that are broken or closed."""
+        future: Future[Any] = self._executor.submit(function, *args)
+        return future
+
+    def renew(self) -> bool:
+        """Make it anew if it is broken; False: it was halted. Raises as `open` does."""
+        why = self._broken()
+        if not why:
+            return not self._halted.is_set()
+        if self._make is None:
+            text = f"the executor is broken ({why}) and cannot be made again here"
+            hint = "give a function that makes it: Worker(executor=lambda: ...)"
+            raise ConfigError(text, key="executor", hint=hint)
+        self._logger.warning("the executor is broken; making a new one")
+        self._discard()
+        return self._ready()
+
+    def _broken(self) -> str:
+        """Say why it is broken; of one that is not, nothing."""
+        if self.may_run_again:  # a cluster mends itself, as long as its scheduler is there
+            return "" if self._has_scheduler() else "its scheduler is gone"
+        try:
+            self._executor.submit(is_there)
+        except (BrokenExecutor, RuntimeError) as error:  # the latter where it was closed
+            return str(error) or type(error).__name__
+        return ""
+
+    def _has_scheduler(self) -> bool:
+        """Wait while a client connects anew; return whether it is connected."""
+        client = self._executor._client
+        while (status := getattr(client, "status", "running")) == "connecting":
+            if self._halted.wait(0.1):
+                return True
+        return bool(status == "running")
+
+    def halt(self) -> None:
+        """End waiting for it; any thread may."""
+        self._halted.set()
+
+    def close(self, *, leaves_some: bool = False) -> None:
+        """Let go of it; with ``leaves_some`` tasks go on that nobody wants."""
+        self.halt()
+        if self._is_ours and self._executor is not None:
+            processes = list((getattr(self._executor, "_processes", None) or {}).values())
+            self._discard()
+            for process in processes if leaves_some else ():
+                process.terminate()
+
+    def _discard(self) -> None:
+        executor, self._executor = self._executor, None
+        self._is_ours = True
+        try:
+            executor.shutdown(wait=False)
+        except Exception as error:  # noqa: BLE001 - it may be broken in any way
+            self._logger.debug("the executor was not shut down: %s", error)
+
+    def _ready(self) -> bool:
+        """Make an executor, unless there is one, and see that it runs something."""
+        pause = FIRST_PAUSE
+        for _ in range(ATTEMPTS):
+            if self._executor is None and self._make is not None:
+                self._executor = self._make()
+            try:
+                return self._answers(self._executor.submit(is_there))
+            except Exception as error:
+                if not is_loss(error) or self._make is None:
+                    raise self._unusable(error) from error
+                self._logger.warning("the executor breaks before it has run anything: %s", error)
+            self._discard()
+            if self._halted.wait(pause):
+                return False
+            pause *= 2
+        raise PalmError(f"the executor was made {ATTEMPTS} times, and broke each time")
+
+    def _answers(self, future: Future[Any]) -> bool:
+        waited = 0.0
+        while not self._halted.is_set():
+            try:
+                return bool(future.result(timeout=0.1))
+            except Late:
+                if future.done():
+                    raise
+                waited += 0.1
+                if SAY_AFTER <= waited < SAY_AFTER + 0.1:
+                    self._logger.warning("the executor does not answer yet; waiting for it")
+        future.cancel()
+        return False
+
+    def _unusable(self, error: Exception) -> ConfigError:
+        return ConfigError(
+            f"the executor cannot run what palm gives it: {type(error).__name__}: {error}",
+            key="executor",
+            hint="where it runs, install the same palm-cluster, under the same Python",
+        )
+
+
+def _remaker(executor: Any) -> Callable[[], Any] | None:
+    """Return what makes an executor like the one given; None: nobody knows how."""
+    if type(executor) is not ProcessPoolExecutor:
+        return None
+    pool: Any = executor
+    try:
+        width, context = pool._max_workers, pool._mp_context
+        initializer, initargs = pool._initializer, pool._initargs
+    except AttributeError:  # of another version of Python
+        return None
+    return lambda: ProcessPoolExecutor(width, context, initializer, initargs)

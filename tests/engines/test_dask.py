@@ -1,0 +1,135 @@
+"""A Dask cluster as the executor of a worker."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from palm.engines.dask import executor_of
+from palm.errors import ConfigError, ConnectTimeout, TaskError
+from tests.support.cluster import ROOT, ThreadCluster, until
+
+pytestmark = pytest.mark.slow
+
+CLUSTER = """
+import sys
+import dask
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    dask.config.set({"distributed.scheduler.allowed-failures": 0})
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        sys.stdin.read()
+"""
+
+FUNCTIONS = """
+import os, time
+
+def double(value):
+    return 2 * value
+
+def note_and_sleep(pair):
+    folder, seconds = pair
+    with open(os.path.join(folder, "runs"), "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    time.sleep(seconds)
+    return os.getpid()
+"""
+
+
+@pytest.fixture(scope="module")
+def dask() -> Iterator[str]:
+    """The address of a scheduler with two workers; what dies with one is not run again by Dask."""
+    pytest.importorskip("distributed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait(30)
+    process.stdout.close()
+
+
+@pytest.fixture
+def outsourced(
+    cluster: ThreadCluster, dask: str, tmp_path: Path
+) -> Iterator[subprocess.Popen[Any]]:
+    """``palm worker --dask``."""
+    cluster.master()
+    target = tmp_path / "functions.py"
+    target.write_text(FUNCTIONS)
+    address = dask.removeprefix("tcp://")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "palm", "worker", str(target), "--master", "foo", "--dask", address],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+    )
+    try:
+        cluster.client().wait_for_workers(8, timeout=30.0)
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+def runs(folder: Path) -> list[int]:
+    path = folder / "runs"
+    return [int(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_dask_cluster_runs_the_functions_of_a_file(
+    cluster: ThreadCluster, outsourced: Any
+) -> None:
+    client = cluster.client()
+    job = client.job("double", range(3000), ordered=True)
+    assert list(job) == [2 * n for n in range(3000)]
+    (error,) = client.job("double", [1], at_most_once=True, errors="return")
+    assert isinstance(error, TaskError) and "at_most_once" in str(error)
+
+
+def test_a_cancelled_job_leaves_the_cluster_to_others(
+    cluster: ThreadCluster, outsourced: Any, tmp_path: Path
+) -> None:
+    client = cluster.client()
+    job = client.job("note_and_sleep", [(str(tmp_path), 0.3)] * 100)
+    until(lambda: runs(tmp_path))
+    job.cancel()
+    begun = time.monotonic()
+    assert client.eval("double", 4, timeout=10.0) == 8
+    assert time.monotonic() - begun < 5.0
+    assert len(runs(tmp_path)) < 20
+
+
+def test_a_killed_worker_of_dask_costs_no_outcome(
+    cluster: ThreadCluster, outsourced: Any, tmp_path: Path
+) -> None:
+    job = cluster.client().job("note_and_sleep", [(str(tmp_path), 0.05)] * 40)
+    os.kill(until(lambda: runs(tmp_path)[1:])[0], signal.SIGKILL)
+    assert len(list(job)) == 40
+    assert len(set(runs(tmp_path))) >= 2
+
+
+def test_a_scheduler_that_is_not_there_is_said_to_be_so() -> None:
+    connect = executor_of("127.0.0.1:9", within=0.5)
+    with pytest.raises(ConnectTimeout, match=r"127\.0\.0\.1:9"):
+        connect()
+    with pytest.raises(ConfigError, match="8786"):
+        executor_of("localhost")
+
+
+def test_without_dask_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ConfigError, match=r"palm-cluster\[dask\]"):
+        executor_of("127.0.0.1:8786")
