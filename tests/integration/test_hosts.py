@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from palm.clients import Client, Job
+from palm.runner.sharedkeys import shown
+from palm.transport.security import read_keyring
 from tests.support.hosts import Hosts
 from tests.support.nodes import eventually
 from tests.support.site import Site, running_site
@@ -128,6 +130,27 @@ def test_f21_a_slow_link_that_loses_frames_is_slow_and_right(whole: Site) -> Non
         job = begin(client, 300)
         check(whole, job, 300)
         print(f"F21: all done in {time.monotonic() - began:.2f} s")
+
+
+def test_f47_keys_that_change_reach_nodes_and_a_client_elsewhere(whole: Site) -> None:
+    with whole.caller() as client:
+        before = whole.client.cluster_keys("default")
+        job = begin(client)
+        rotating = whole.hosts["desk"].start("-m", "palm", "keys", "rotate", "--overlap", "1m")
+        assert rotating.wait(60) == 0, whole.logs()
+        rotated = time.monotonic()
+        done = job.progress.done
+        check(whole, job)
+        print(f"F47: {done} were done when all had other keys, all {N}"
+              f" {time.monotonic() - rotated:.2f} s later")  # fmt: skip
+    after = whole.client.cluster_keys("default")
+    assert after.follows(before)
+    assert after.owner.curve_publickey != before.owner.curve_publickey
+    # The desk has no key but in its memory.
+    assert not list((whole.hosts["desk"].home / "state" / "default" / "keys").glob("*.before.*"))
+    for name in ("north", "east", "south"):
+        folder = whole.hosts[name].home / "state" / "default" / "keys"
+        assert shown(read_keyring(folder)) == after
 
 
 def test_a_lost_host_of_workers_loses_no_message(site: Site) -> None:

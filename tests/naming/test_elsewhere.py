@@ -13,7 +13,7 @@ from palm.naming.elsewhere import RegistryNames, registry_names
 from palm.registry_api.client import RegistryClient
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint
-from tests.registry.test_keys import some_keys
+from tests.registry.test_keys import changed_keys, some_keys
 from tests.registry.test_sockets import joined, report
 from tests.support.nodes import eventually
 from tests.support.registry import RegistryThread, Runner, spec
@@ -89,6 +89,30 @@ def test_what_is_known_stays_known_while_the_registry_is_away(
     again = joined(node.client, "one", "192.0.2.7")
     report(again, again.beat(), node=PLACES[1])
     assert eventually(lambda: place_of(names) == PLACES[1])
+
+
+def test_47_a_key_that_was_refused_is_asked_for_again_and_then_holds(
+    client: RegistryClient, node: Runner, names: RegistryNames
+) -> None:
+    report(node, node.beat(), node=PLACES[0])
+    assert eventually(lambda: place_of(names) == PLACES[0])
+    changed = changed_keys("b", some_keys())
+    client.change_keys("c", changed)
+    assert server_of(names) == "a" * 40  # nobody has told it
+    assert names.renew()
+    assert eventually(lambda: server_of(names) == "b" * 40)
+    found = names.find("foo")
+    assert found is not None and found.key is not None and found.key.before is not None
+    assert found.key.before.server_publickey == "a" * 40
+    assert changed.client.before is not None
+    assert found.key.before.expires == changed.client.before.expires
+    assert names.renew()  # that one is refused, too, and there is no other
+    assert eventually(lambda: not names.renew())
+
+
+def server_of(names: RegistryNames) -> str:
+    found = names.find("foo")
+    return "" if found is None or found.key is None else found.key.server_publickey
 
 
 def test_what_a_runner_started_asks_nobody(
