@@ -45,7 +45,8 @@ class Keyrings:
         if flaw := flaw_of(offered):
             raise Invalid("keys", flaw)
         kept = await _in_thread(lambda: self._files.offer(user, key, offered))
-        self._core.changed(key)
+        if kept == offered:
+            self._core.changed(key)  # so that their digest is known
         return kept
 
     async def change(self, key: str, keys: ClusterKeys) -> None:
