@@ -98,12 +98,17 @@ PATHS = [
     ("POST", "/api/clusters/c/components/foo/signal"),
     ("GET", "/api/clusters/c/names"),
     ("POST", "/api/clusters/c/keys"),
+    ("PUT", "/api/clusters/c/keys"),
     ("POST", "/api/clusters/c/keys/client"),
     ("GET", "/api/clusters/c/nodes"),
     ("POST", "/api/clusters/c/nodes"),
     ("DELETE", "/api/clusters/c/nodes/here"),
     ("POST", "/api/clusters/c/nodes/here/heartbeat"),
     ("POST", "/api/clusters/c/nodes/here/metrics"),
+    ("POST", "/api/clusters/c/nodes/here/token"),
+    ("POST", "/api/clusters/c/code"),
+    ("GET", f"/api/clusters/c/code/{'0' * 64}"),
+    ("POST", "/api/clusters/c/invitations"),
     ("GET", "/api/clusters/c/metrics"),
     ("GET", "/api/clusters/c/output"),
     ("POST", "/api/clusters/c/output"),
@@ -126,7 +131,7 @@ PATHS = [
 def test_every_address_is_in_this_matrix() -> None:
     for route, _handler in ROUTES:
         matches = [path for _, path in PATHS if re.fullmatch(route, path.lstrip("/"))]
-        assert matches or route == "health", route
+        assert matches or route in ("health", "api/join"), route
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -151,6 +156,14 @@ def test_nothing_is_open_to_who_has_no_token_or_comes_from_elsewhere(
     assert browser.ask(method, path, body, {**own, **other_port}).status == 403
     assert browser.ask(method, path, body, {**own, **rebound}).status == 403
     assert client.view_cluster("c").state == "alive"  # nothing was done
+
+
+def test_who_is_invited_comes_from_no_other_page(client: RegistryClient, browser: Browser) -> None:
+    asked = {"secret": client.invite("c").secret, "name": "far"}
+    for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"}):
+        assert browser.ask("POST", "/api/join", asked, headers).status == 403
+    assert client.nodes("c") == []
+    assert browser.ask("POST", "/api/join", asked).status == 201  # it was not used up
 
 
 PROTECTION = {
