@@ -26,7 +26,8 @@ from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.descriptors import kept, limit, raise_limit
-from palm.transport.security import load_key, secure_connect
+from palm.transport.keys import load_key
+from palm.transport.security import secure_connect
 from palm.transport.zmq import HANDSHAKE_WITHIN, HEARTBEAT_LOCAL, RECONNECT
 from palm.wire import framing
 from palm.wire.message import VERSION, Hello, Welcome

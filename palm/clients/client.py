@@ -43,7 +43,7 @@ from palm.runtime.logs import CLIENT_FORMAT, is_interactive, new_logger
 from palm.runtime.shared import SharedValues
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector
 from palm.wire.batch import Batch, Buffer
 from palm.wire.message import MAX_ID, Journaled, Route, Terms

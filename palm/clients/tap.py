@@ -19,7 +19,7 @@ from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector
 from palm.wire.codec import decode_value
 from palm.wire.message import Seen

@@ -23,7 +23,7 @@ from palm.registry_api.schema import NamedAddress
 from palm.runtime.folders import Folders
 from palm.runtime.resolver import Found
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.transport.security import RoleKey
+from palm.transport.keys import RoleKey
 
 __all__ = ["RegistryNames", "registry_names"]
 

@@ -14,7 +14,7 @@ from palm.registry_api.schema import ClusterKeys
 from palm.runner.registry import has_database
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
-from palm.transport.security import Keyring, ensure_keys, install_keys, read_keyring
+from palm.transport.keys import Keyring, ensure_keys, install_keys, read_keyring
 
 __all__ = ["KeySource", "SharedKeys", "keyring_of", "shown"]
 

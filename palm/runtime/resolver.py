@@ -10,7 +10,7 @@ from palm.runtime.folders import Folders
 from palm.runtime.peers import find_peer
 from palm.runtime.records import ComponentRecord, live_records, read_record
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.transport.security import RoleKey
+from palm.transport.keys import RoleKey
 
 __all__ = ["Elsewhere", "Found", "Resolver", "runs"]
 

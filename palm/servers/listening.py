@@ -31,7 +31,7 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.sockets import NODE_PORT
 from palm.transport.base import Transport
 from palm.transport.descriptors import Overflow, raise_limit
-from palm.transport.security import Keyring, ensure_keys
+from palm.transport.keys import Keyring, ensure_keys
 from palm.transport.zmq import ZmqListener
 
 if TYPE_CHECKING:

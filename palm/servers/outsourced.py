@@ -25,7 +25,7 @@ from palm.runtime.slots import Slot, SlotLoop
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.names import check_name
 from palm.transport.fan import Fan
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector
 
 if TYPE_CHECKING:

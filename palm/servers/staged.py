@@ -30,7 +30,7 @@ from palm.spec.component import STAGE_ROLES
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.base import Transport
 from palm.transport.inner import InnerConnector
-from palm.transport.security import Keyring
+from palm.transport.keys import Keyring
 from palm.transport.switchboard import Switchboard
 from palm.transport.zmq import ZmqConnector, ZmqListener
 

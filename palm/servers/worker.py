@@ -31,7 +31,7 @@ from palm.runtime.shared import SharedValues
 from palm.runtime.workerloop import WorkerLoop
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.spec.exits import START_AGAIN
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector
 
 if TYPE_CHECKING:

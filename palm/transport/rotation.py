@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import AuthenticationError, ConfigError
-from palm.transport.security import Keyring, RoleKey, load_key, new_key
+from palm.transport.keys import Keyring, RoleKey, load_key, new_key
 
 __all__ = ["keys_to_try", "rotated"]
 

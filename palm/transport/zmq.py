@@ -26,11 +26,10 @@ from palm.transport import multipart
 from palm.transport.base import Arrived, Buffer, Denied, Down, Full, Gone, TransportEvent, Up
 from palm.transport.descriptors import Gate, Overflow, backlog, cut
 from palm.transport.forks import let_go_in_children
+from palm.transport.keys import Keyring, RoleKey
 from palm.transport.monitored import Monitored
 from palm.transport.rotation import keys_to_try
 from palm.transport.security import (
-    Keyring,
-    RoleKey,
     ZapHandler,
     check_ipc_bind,
     check_ipc_server,

@@ -85,6 +85,7 @@ IMPURE_CALLS = {"open", "print", "input"}
 #: Library -> the modules, or folders of modules, that alone may import it.
 HOMES: dict[str, tuple[str, ...]] = {
     "zmq": (
+        "palm.transport.keys",
         "palm.transport.monitored",
         "palm.transport.multipart",
         "palm.transport.security",

@@ -41,7 +41,7 @@ from palm.runtime.records import (
     read_record,
 )
 from palm.transport import privatefile
-from palm.transport.security import RoleKey, ensure_keys
+from palm.transport.keys import RoleKey, ensure_keys
 from tests.cli.conftest import Shell, wait_for_line
 from tests.cli.test_gc import age
 from tests.support.cluster import until

@@ -15,7 +15,7 @@ from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint
 from palm.transport import waker as waker_module
 from palm.transport.base import Arrived, Down, TransportEvent, Up
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector, ZmqListener
 from tests.support.cluster import until
 

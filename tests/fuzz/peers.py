@@ -14,7 +14,8 @@ import msgspec
 import zmq
 
 from palm.spec.endpoint import Endpoint
-from palm.transport.security import RoleKey, secure_connect
+from palm.transport.keys import RoleKey
+from palm.transport.security import secure_connect
 from palm.wire import framing
 from palm.wire.message import VERSION, Hello, Message, Welcome
 from tests.support.messages import KINDS

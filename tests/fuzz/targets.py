@@ -28,7 +28,7 @@ from palm.runtime.namelock import NameLock
 from palm.runtime.records import ComponentRecord, last_record, live_records
 from palm.spec.endpoint import parse_address
 from palm.spec.names import check_name
-from palm.transport.security import ensure_keys, load_key
+from palm.transport.keys import ensure_keys, load_key
 from palm.wire import codec, framing
 from palm.wire.batch import Batch
 from palm.wire.codec import Codec, decode_values, encode_value, encode_values

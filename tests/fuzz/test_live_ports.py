@@ -19,8 +19,8 @@ from palm.errors import PalmError, PayloadTooLarge
 from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
 from palm.spec.endpoint import Endpoint, parse_address
+from palm.transport.keys import ensure_keys
 from palm.transport.monitored import MAX_FRAME
-from palm.transport.security import ensure_keys
 from palm.wire import framing
 from palm.wire.batch import INLINE_LIMIT, MAX_PAYLOAD, Batch
 from palm.wire.codec import Codec

@@ -32,14 +32,8 @@ from palm.runtime.folders import Folders, socket_path
 from palm.runtime.namelock import NameLock
 from palm.runtime.records import ComponentRecord, process_start_time, publish_record
 from palm.servers import Master, Worker
-from palm.transport.security import (
-    ZapHandler,
-    check_ipc_server,
-    ensure_keys,
-    load_key,
-    secure_ipc_bind,
-    secure_tcp_bind,
-)
+from palm.transport.keys import ensure_keys, load_key
+from palm.transport.security import ZapHandler, check_ipc_server, secure_ipc_bind, secure_tcp_bind
 from palm_registry.handlers import ROUTES
 from tests.support.cluster import until
 from tests.support.local import local_cluster
@@ -358,7 +352,7 @@ METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 def paths() -> list[str]:
     """An address of each route of the registry."""
     names = {"key": "default", "name": "foo", "node": "here", "action": "stop", "path": "page.js",
-             "number": "1"}  # fmt: skip
+             "digest": "0" * 64, "role": "client", "number": "1"}  # fmt: skip
 
     def fill(route: str) -> str:
         for name, value in names.items():
@@ -381,7 +375,7 @@ def requests(port: int, token: str) -> dict[str, tuple[str, str, dict[str, str]]
         f"{method} {path}, {name}": (method, path, headers)
         for path in paths()
         for method in METHODS
-        if path != "/health" and (method, path) != ("GET", "/login")
+        if path not in ("/health", "/api/join") and (method, path) != ("GET", "/login")
         for name, headers in wrong.items()
     }
     status = "/api/clusters/default/status"

@@ -15,7 +15,7 @@ import pytest
 
 from palm.clients import Client, Job
 from palm.runner.sharedkeys import shown
-from palm.transport.security import read_keyring
+from palm.transport.keys import read_keyring
 from tests.support.hosts import Hosts
 from tests.support.nodes import eventually
 from tests.support.site import Site, running_site

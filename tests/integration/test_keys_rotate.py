@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from palm.clients import Client
-from palm.transport.security import read_keyring
+from palm.transport.keys import read_keyring
 from tests.cli.conftest import Shell
 from tests.support.nodes import Runner, eventually
 from tests.support.registry import ROOT, RegistryProcess

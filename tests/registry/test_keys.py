@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from palm.registry_api.client import Refused, RegistryClient
 from palm.registry_api.schema import ClusterKey, ClusterKeys, KeyPair, NamedAddress, Scope
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from tests.registry.test_sockets import joined, report
 from tests.support.registry import Browser, RegistryThread, Runner, spec
 

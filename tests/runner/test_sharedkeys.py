@@ -13,8 +13,8 @@ from palm.registry_api.schema import ClusterKeys, ErrorDetail
 from palm.runner.sharedkeys import SharedKeys, keyring_of, shown
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, process_start_time, publish_record
+from palm.transport.keys import Keyring, ensure_keys, read_keyring
 from palm.transport.rotation import rotated
-from palm.transport.security import Keyring, ensure_keys, read_keyring
 
 
 class KeySource:

@@ -17,7 +17,7 @@ from palm.runtime.resolver import Found
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport import privatefile
 from palm.transport.base import Down, Up
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector, ZmqListener
 
 

@@ -20,8 +20,8 @@ from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport import zmq as zmq_transport
 from palm.transport.base import Arrived, Denied, Down, Gone, Transport, Up
+from palm.transport.keys import ensure_keys
 from palm.transport.memory import MemoryNetwork
-from palm.transport.security import ensure_keys
 from palm.transport.zmq import ZmqConnector, ZmqListener
 
 BOUND = 20.0  # seconds; far beyond what any of this takes
@@ -275,7 +275,7 @@ from palm.runtime.folders import Folders
 from palm.spec.endpoint import parse_address
 from palm.transport import zmq as zmq_transport
 from palm.transport.base import Up
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector
 connector = ZmqConnector(ensure_keys(Folders.find().keys).worker)
 connector.connect(parse_address(sys.argv[1]))
@@ -291,7 +291,7 @@ LISTENER = """
 import sys
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import parse_address
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqListener
 listener = ZmqListener(ensure_keys(Folders.find().keys))
 print(listener.bind(parse_address(sys.argv[1])), flush=True)
@@ -455,7 +455,7 @@ import os, sys, time
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import parse_address
 from palm.transport.base import Up
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector, ZmqListener
 keys = ensure_keys(Folders.find().keys)
 listener = ZmqListener(keys)

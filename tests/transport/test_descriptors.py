@@ -15,7 +15,7 @@ import pytest
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint
 from palm.transport.descriptors import LEAVE_WITHIN, Gate, Overflow, backlog, cut, kept
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqListener
 
 LIMIT, KEPT = 1000, 250
@@ -109,7 +109,7 @@ UNREAD = """
 import os, socket, sys, time
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqListener
 
 listener = ZmqListener(ensure_keys(Folders.find().keys))

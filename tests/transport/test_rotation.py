@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from palm.transport.keys import Keyring, ensure_keys, install_keys, read_keyring
 from palm.transport.rotation import keys_to_try, rotated
-from palm.transport.security import Keyring, ensure_keys, install_keys, read_keyring
 
 
 @pytest.fixture

@@ -19,16 +19,13 @@ from zmq.utils.monitor import recv_monitor_message
 
 from palm.errors import AuthenticationError, ConfigError, PalmError, TransportError
 from palm.transport import security
+from palm.transport.keys import Keyring, RoleKey, ensure_keys, load_key
 from palm.transport.security import (
-    Keyring,
-    RoleKey,
     ZapHandler,
     allowed_roles,
     check_ipc_bind,
     check_ipc_server,
     check_libzmq,
-    ensure_keys,
-    load_key,
     secure_connect,
     secure_ipc_bind,
     secure_tcp_bind,
@@ -114,7 +111,7 @@ def test_a_secret_is_in_no_repr(keyring: Keyring) -> None:
 MAKE = """
 import sys
 from pathlib import Path
-from palm.transport.security import ensure_keys
+from palm.transport.keys import ensure_keys
 print("ready", flush=True)
 sys.stdin.readline()
 ring = ensure_keys(Path(sys.argv[1]))
