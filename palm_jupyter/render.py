@@ -97,12 +97,20 @@ def panel_html(snapshot: Snapshot, *, live: bool = False) -> str:
     head = (
         f'<div style="padding:2px 0 8px"><strong>Cluster {escape(snapshot["cluster"])}</strong>'
         f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">'
-        f"{'live' if live else f'as of {when}'}</span></div>"
+        f"{_liveness(snapshot) if live else f'as of {when}'}</span></div>"
     )
     body = _table(snapshot) if snapshot["components"] else _empty()
     kind, style = ("palm-live", _HIDE_STILL) if live else ("palm-snapshot", _HIDE_ERROR)
     inner = f"{head}{body}{_outputs(snapshot)}{style}"
     return f'<div class="{kind}" style="{_FONT};max-width:72em">{inner}</div>'
+
+
+def _liveness(snapshot: Snapshot) -> str:
+    since = snapshot.get("away")
+    if not since:
+        return "live"
+    when = time.strftime("%H:%M:%S", time.localtime(since))
+    return f"the registry does not answer since {when}; what runs goes on"
 
 
 def card_html(state: str, text: str, detail: str = "") -> str:

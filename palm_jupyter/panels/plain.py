@@ -49,6 +49,7 @@ class ClusterPanel:
         self._unsubscribe = self.view.subscribe(self._on_update)
         self._outputs = Outputs()
         self._shown: list[dict[str, Any]] | None = None
+        self._away = 0.0
         self._choose(chosen)
         self._draw()
         self._thread = threading.Thread(target=self._follow, name="palm-lines", daemon=True)
@@ -94,7 +95,8 @@ class ClusterPanel:
         if isinstance(update, Components | Frozen):
             self._choose(self._component.value or "")
             self._draw()
-        elif not isinstance(update, Frames | Output):
+        elif not isinstance(update, Frames | Output) or self.view.away != self._away:
+            self._away = self.view.away
             self._draw()
 
     def _choose(self, name: str) -> None:

@@ -88,7 +88,8 @@ def test_state_of_the_widget_has_what_there_is_whenever_it_is_asked_for(
     later = {**STATUS, "cursor": "later"}
     asked.view.apply(Frames(11.0, [later]))
     state = page.panel.widget.get_state("snapshot")["snapshot"]
-    assert state == {"frames": [later], "time": 11.0, "live": True, "note": "", "chosen": "w"}
+    link = {"time": 11.0, "live": True, "note": "", "away": 0.0}
+    assert state == {"frames": [later], **link, "chosen": "w"}
 
 
 def test_frames_go_out_as_they_come_and_again_to_a_new_view(asked: Asked, page: Page) -> None:
