@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
+from benchmarks.panel.parts import panel
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
 from benchmarks.plots import draw
@@ -24,7 +25,12 @@ from benchmarks.reliability.parts import RELIABILITY
 from benchmarks.report import WIDE, Report
 
 #: Those that are measured when they are named: they take long, or need a package index.
-NAMED = {"peers": peers, "curve": curve, "crowd-10000": crowd_of_10000} | RELIABILITY
+NAMED = {
+    "peers": peers,
+    "curve": curve,
+    "crowd-10000": crowd_of_10000,
+    "panel": panel,
+} | RELIABILITY
 
 ALL = PARTS | NAMED
 

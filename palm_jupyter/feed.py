@@ -41,8 +41,8 @@ PERIOD = 0.2
 SLOW_PERIOD = 2.0
 #: Seconds without a registry that are not worth a word: a restart takes less.
 AWAY_AFTER = 1.0
-#: Bytes of one update, as they are sent: Jupyter stops passing on what comes faster than a megabyte a
-#: second. Of a large cluster there is much to say besides, but some output always has its turn.
+#: Bytes of one update, as they are sent: Jupyter stops passing on what comes faster than a megabyte
+#: a second. Of a large cluster there is much to say besides, but some output always has its turn.
 ROUND_BYTES, LEAST_BYTES = 64_000, 16_000
 #: Bytes of output in one part of it; as they are sent they may be six times as many.
 PART_BYTES = 4_000

@@ -52,9 +52,10 @@ _COLUMNS = ("Name", "Role", "State", "PID", "Restarts", "Uptime", "Functions")
 _NUMBERS = ("PID", "Restarts", "Uptime")
 _OUTPUT_LINES = 12
 #: In a notebook that is opened again JupyterLab has "model not found" in the live panel's place;
-#: that box has no elements in it, unlike every widget.
+#: that box has no elements in it, unlike every widget but buttons.
 _HIDE_ERROR = (
-    "<style>.jp-OutputArea:has(.palm-snapshot) .jupyter-widgets:not(:has(*)){display:none}</style>"
+    "<style>.jp-OutputArea:has(.palm-snapshot) "
+    ".jupyter-widgets:not(button):not(:has(*)){display:none}</style>"
 )
 #: A live one of plain HTML stands in the place of its snapshot.
 _HIDE_STILL = (
@@ -138,6 +139,8 @@ def job_html(job: Snapshot, *, live: bool = False) -> str:
     """A job as of the time that it says; or ``live``, to be drawn again and again."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job["time"]))
     state = _JOB_STATES.get(job["state"], "starting")
+    if job["state"] == "done" and job["failed"]:
+        state = "backing-off"
     total = job["total"]
     done = f"{job['done']:,}" if total is None else f"{job['done']:,} of {total:,}"
     retried = f", {job['retried']:,} retried" if job["retried"] else ""

@@ -44,6 +44,7 @@ class ClusterPanel:
         scale.on_click(lambda _button: self._act({"do": "scale", "replicas": self._count.value}))
         row = ipywidgets.HBox([self._component, *buttons, self._count, scale])
         self.widget = ipywidgets.VBox([self._table, row, self._said, self._lines])
+        self.widget.add_class("palm-plain")
         for each in (*buttons, scale, self._component):
             in_its_own_shell(each)
         self._unsubscribe = self.view.subscribe(self._on_update)

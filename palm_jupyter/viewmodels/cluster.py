@@ -135,7 +135,7 @@ class ClusterView:
             "output": {
                 process: [list(line) for line in list(kept)[-lines:]]
                 for process, kept in self._output.items()
-                if kept
+                if kept and lines
             },
         }
 

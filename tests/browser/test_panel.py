@@ -188,6 +188,22 @@ def test_nothing_that_a_component_says_becomes_markup(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('.palm-node').length === 3")
 
 
+def test_nothing_that_a_job_says_becomes_markup(page: Any) -> None:
+    worker = {"name": EVIL, "done": 3, "failed": 1, "seconds": 0.1}
+    job = {
+        "function": EVIL, "state": "failed", "live": False, "time": 1.0, "done": 3, "failed": 1,
+        "retried": 0, "total": 9, "rate": 1.0, "recent": None, "remaining": None, "elapsed": 1.0,
+        "error": EVIL, "workers": [worker],
+    }  # fmt: skip
+    page.evaluate("(job) => { Object.assign(model.state, { kind: 'job', snapshot: job }); }", job)
+    page.evaluate("() => { render(); }")
+    card = page.locator(".palm-job")
+    assert card.locator(".palm-job-error").inner_text() == EVIL
+    assert card.locator(".palm-share-name").inner_text() == EVIL
+    assert card.locator("img, script").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
 def test_empty_cluster_says_how_to_begin(page: Any) -> None:
     panel = show(page)
     assert "%palm master --name foo" in panel.inner_text()
@@ -375,7 +391,7 @@ def test_registry_that_is_away_is_told_of_and_comes_back_by_itself(page: Any) ->
     tell(page, time=1020)
     panel.locator('.palm-age:text-is("live")').wait_for()
     assert not panel.locator(".palm-away").is_visible() and stop.is_enabled()
-    write(page, "w-0", "late", start=6)
+    write(page, "w-0", "late")
     wait_for_line(page, "late")
     assert log_lines(page) == ["early", "late"]
 
@@ -481,6 +497,42 @@ def test_states_are_told_by_words_and_contrast_suffices(page: Any) -> None:
     assert min(ratios["dots"]) >= 3.0, ratios
 
 
+def test_colours_of_other_front_ends_are_taken(page: Any) -> None:
+    colours = {
+        "--vscode-editor-background": "rgb(30, 30, 46)",
+        "--vscode-foreground": "rgb(205, 214, 244)",
+        "--vscode-descriptionForeground": "rgb(166, 173, 200)",
+        "--vscode-focusBorder": "rgb(137, 180, 250)",
+    }
+    page.evaluate(
+        "(all) => { for (const [name, value] of Object.entries(all))"
+        " document.documentElement.style.setProperty(name, value);"
+        " document.body.removeAttribute('data-jp-theme-light');"
+        " document.body.className = 'vscode-dark'; }",
+        colours,
+    )
+    panel = show(page, component("w", "ready", "failed", "starting"))
+    style = panel.evaluate(
+        "(n) => { const s = getComputedStyle(n); return [s.backgroundColor, s.color]; }"
+    )
+    assert style == [colours["--vscode-editor-background"], colours["--vscode-foreground"]]
+    age = panel.locator(".palm-age").evaluate("(n) => getComputedStyle(n).color")
+    assert age == colours["--vscode-descriptionForeground"]
+    ratios = page.evaluate(CONTRASTS)
+    assert min(ratios["text"]) >= 4.5 and min(ratios["dots"]) >= 3.0, ratios
+
+
+def test_nothing_moves_for_who_asked_for_that(page: Any) -> None:
+    page.emulate_media(reduced_motion="no-preference")
+    panel = show(page, component("w", "ready", "starting"))
+    moving = "document.getAnimations().filter((each) => each.playState === 'running').length"
+    assert page.evaluate(moving) > 0, "what starts breathes"
+    page.emulate_media(reduced_motion="reduce")
+    page.wait_for_function(f"{moving} === 0")
+    panel.get_by_role("button", name="Processes of w", exact=True).click()
+    assert page.evaluate(moving) == 0
+
+
 @pytest.mark.parametrize("width", [420, 700, 900, 1100, 1280])
 @pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
 def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Path) -> None:
@@ -513,7 +565,8 @@ def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Pat
 
 
 # Lines of a log that cover each other.
-OVERLAPS = """() => [...document.querySelectorAll('.palm-line')].map((n) => n.getBoundingClientRect())
+OVERLAPS = """() => [...document.querySelectorAll('.palm-line')]
+  .map((node) => node.getBoundingClientRect())
   .filter((box, i, all) => i && Math.abs(all[i - 1].bottom - box.top) > 1).map((box) => box.top)"""
 NAMES = ["foo-0", "a-rather-long-name-of-a-worker-0", "a-rather-long-name-of-a-worker-1"]
 # Elements whose text does not fit and cannot be scrolled to.

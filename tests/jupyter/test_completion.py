@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from palm.errors import PalmError
+from palm.runner.registry import ensure_registry, read_registry
+from palm.runtime.folders import Folders
 from palm_jupyter.completion import Completer, candidates
-from tests.jupyter.conftest import Shell
+from tests.jupyter.conftest import Kernel, Shell
 from tests.support.cluster import until
+from tests.support.registry import Runner, spec
 
 
 class Cluster:
@@ -130,3 +136,53 @@ def test_older_shells_are_served_by_a_hook(shell: Shell, monkeypatch: pytest.Mon
     assert len(hooks.regexs) == before + 1
     completer.remove()
     assert len(hooks.regexs) == before
+
+
+COMPONENTS = 100
+
+
+@pytest.fixture
+def crowd(cluster_name: str) -> Iterator[list[str]]:
+    """Names of many components that are said to run."""
+    with ensure_registry(Folders.find()) as client:
+        client.create_cluster(cluster_name)
+        runner = Runner(client, cluster_name, "crowd").join()
+        names = [f"w-{number:03}" for number in range(COMPONENTS)]
+        for name in names:
+            client.declare(cluster_name, spec(name))
+        runner.run_all()
+        yield names
+
+
+def completions(kernel: Kernel, names: list[str]) -> list[float]:
+    """Ask for each of them, and check the answers; seconds of each."""
+    times = []
+    for name in names:
+        began = time.perf_counter()
+        answer = kernel.client.complete(f"%palm logs {name[:-1]}", reply=True, timeout=10)
+        times.append(time.perf_counter() - began)
+        expected = [each for each in names if each.startswith(name[:-1])]
+        assert answer["content"]["matches"] == expected
+    return sorted(times)
+
+
+@pytest.mark.slow
+@pytest.mark.no_leak_check("threads", "descriptors")  # of the kernel's client
+def test_kernel_completes_at_once_also_while_the_registry_is_frozen(
+    crowd: list[str], kernel: Kernel
+) -> None:
+    kernel.ok(f"%load_ext palm_jupyter\n%palm attach {Folders.find().cluster}")
+    record = read_registry(Folders.find())
+    assert record is not None
+    answered = completions(kernel, crowd)
+    os.kill(record.pid, signal.SIGSTOP)
+    try:
+        frozen = completions(kernel, crowd)
+        kernel.ok("%palm dashboard?")  # the kernel does other things meanwhile
+    finally:
+        os.kill(record.pid, signal.SIGCONT)
+    for what, times in (("answers", answered), ("is frozen", frozen)):
+        middle, late = 1000 * times[50], 1000 * times[98]
+        print(f"the registry {what}: median {middle:.1f} ms, p99 {late:.1f} ms")
+    # A person does not notice 50 ms; machines that are busy take longer.
+    assert answered[50] < 0.25 and frozen[50] < 0.25

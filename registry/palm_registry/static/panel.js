@@ -57,6 +57,19 @@ function watchTheme(callback) {
   };
 }
 
+// Keep plain keys that are pressed within a node from what else listens to them: a notebook would take an
+// arrow for "next cell", and two d for "delete this cell". Keys with Ctrl, Alt or Meta are left to it.
+// JupyterLab listens at the document before anybody in it, and asks what has the focus for this attribute.
+function keepKeys(node) {
+  const onKey = (event) => {
+    if (!node.contains(event.target)) return;
+    const plain = !(event.ctrlKey || event.altKey || event.metaKey);
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", plain);
+  };
+  window.addEventListener("keydown", onKey, true);
+  return () => window.removeEventListener("keydown", onKey, true);
+}
+
 // A name and its value; not a list of definitions, which notebooks give a look of their own.
 function fact(name, value) {
   return element("div", "palm-fact", element("span", "palm-fact-name", name), " ", value);
@@ -246,6 +259,12 @@ function factsOf(job) {
   return facts;
 }
 
+// How a job is: [state for the dot, words]. One that is done may have failed in part.
+function howIs({ state, failed }) {
+  if (state === "done" && failed) return ["backing-off", `done, ${grouped(failed)} failed`];
+  return [DOTS[state] ?? "starting", state];
+}
+
 function took(seconds) {
   return seconds < 60 ? span(seconds) : duration(seconds);
 }
@@ -296,8 +315,9 @@ function createJobCard(root) {
   function update(job) {
     node.setAttribute("aria-label", `job ${job.function}`);
     setText(title, job.function);
-    badge.dataset.state = DOTS[job.state] ?? "starting";
-    setText(words, job.state);
+    const [state, said] = howIs(job);
+    badge.dataset.state = state;
+    setText(words, said);
     setText(age, job.live ? "live" : `as of ${clock(job.time)}`);
     drawBar(job);
     arrange(facts, factsOf(job).map(([name, value]) => drawFact(name, value, job)));
@@ -2184,6 +2204,7 @@ function createPanel(root, store) {
     else later();
   });
   const unwatch = watchTheme(later);
+  const giveKeys = keepKeys(panel);
   const timer = setInterval(() => {
     store.look();
     table.tick();
@@ -2195,6 +2216,7 @@ function createPanel(root, store) {
     destroy() {
       clearInterval(timer);
       unwatch();
+      giveKeys();
       unsubscribe();
       details.close();
       panel.remove();

@@ -1,6 +1,6 @@
 // The panel of a cluster: how it is, its components, and what is known of the chosen one.
 
-import { button, element, setAttribute, setClass, setText, watchTheme } from "./dom.js";
+import { button, element, keepKeys, setAttribute, setClass, setText, watchTheme } from "./dom.js";
 import { clock } from "./format.js";
 import { createCharts } from "./chart.js";
 import { createEvents } from "./events.js";
@@ -72,6 +72,7 @@ export function createPanel(root, store) {
     else later();
   });
   const unwatch = watchTheme(later);
+  const giveKeys = keepKeys(panel);
   const timer = setInterval(() => {
     store.look();
     table.tick();
@@ -83,6 +84,7 @@ export function createPanel(root, store) {
     destroy() {
       clearInterval(timer);
       unwatch();
+      giveKeys();
       unsubscribe();
       details.close();
       panel.remove();

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { bytes, duration, percent, rate, short, span } from "../src/format.js";
-import { factsOf, partsOf, workersOf } from "../src/jobcard.js";
+import { factsOf, howIs, partsOf, workersOf } from "../src/jobcard.js";
 import { paths } from "../src/sparkline.js";
 import { applyFrame, createState } from "../src/state.js";
 import { graphOf, layout } from "../src/topology.js";
@@ -113,6 +113,12 @@ test("a job says how much is left, and what it took at its end", () => {
   assert.deepEqual(factsOf({ ...job, total: null })[0], ["Done", "1,500"]);
   assert.deepEqual(partsOf({ done: 4, failed: 1, total: 8 }), { good: 0.375, bad: 0.125 });
   assert.equal(partsOf({ done: 4, failed: 1, total: null }), null);
+});
+
+test("a job that is done says what failed of it", () => {
+  assert.deepEqual(howIs({ state: "done", failed: 0 }), ["ready", "done"]);
+  assert.deepEqual(howIs({ state: "done", failed: 1200 }), ["backing-off", "done, 1,200 failed"]);
+  assert.deepEqual(howIs({ state: "failed", failed: 1 }), ["failed", "failed"]);
 });
 
 test("of many workers the busiest are shown, and the rest as one", () => {
