@@ -305,9 +305,9 @@ def _lateness(report: Report, lab: Any, browser: Any, count: int) -> None:
             notebook.run_cell(number)
         shown = notebook.root.locator(".palm-panel")
         shown.locator('.palm-summary:has-text("2 processes ready")').wait_for()
-        printed = _painted(notebook, ".palm-text:not(:empty)", 4)
+        printed = _painted(notebook, ".palm-text:not(:empty)", 4, count)
         shown.get_by_role("tab", name="Events").click()
-        changed = _painted(notebook, ".palm-events time", 5)
+        changed = _painted(notebook, ".palm-events time", 5, count)
     finally:
         notebook.close()
     found = {"a line, from its print": printed, "a change, from when it is known": changed}
@@ -319,13 +319,15 @@ def _lateness(report: Report, lab: Any, browser: Any, count: int) -> None:
         )  # fmt: skip
 
 
-def _painted(notebook: Any, selector: str, cell: int) -> list[float]:
+def _painted(notebook: Any, selector: str, cell: int, count: int) -> list[float]:
     notebook.page.evaluate(NOTE, selector)
     notebook.run_cell(cell, wait=False)
     notebook.page.set_default_timeout(180_000)
     notebook.wait_for_cell(cell)
     notebook.page.wait_for_timeout(1500)
+    if notebook.errors():
+        raise BrokenError("\n".join(notebook.errors()))
     found: list[float] = notebook.page.evaluate("window.late")
-    if len(found) < 5:
-        raise BrokenError(f"the panel showed {len(found)} of what happened")
+    if len(found) < count:
+        raise BrokenError(f"the panel showed {len(found)} of {count} that happened")
     return found

@@ -154,7 +154,7 @@ def test_plain_widgets_show_the_same_cluster_to_everybody(front: Front, screensh
         names = plain.root.locator(".palm-plain button").all_inner_texts()
         assert names == ["Stop", "Restart", "Start", "Scale"]
         assert live.locator("details").count() == 0, "its output is shown once"
-        plain.root.get_by_role("button", name="Restart").click()
+        plain.root.locator(".palm-plain").get_by_role("button", name="Restart").click()
         live.get_by_text(mine["foo-worker-1"]).wait_for(state="detached")
         live.get_by_text("ready, 3 processes").wait_for()
         now = pids(panel)
@@ -193,7 +193,7 @@ def test_everything_can_be_done_with_keys_and_none_reaches_the_notebook(front: F
     panel.get_by_role("searchbox").press("x")
     assert panel.get_by_role("searchbox").input_value() == "x"
     panel.get_by_role("searchbox").fill("")
-    panel.get_by_role("button", name="Stop foo", exact=True).focus()
+    panel.get_by_role("button", name="Restart foo", exact=True).focus()
     page.keyboard.press("Tab")
     assert page.evaluate(FOCUSED) == "Processes of foo-worker"
     page.keyboard.press(" ")

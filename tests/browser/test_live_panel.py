@@ -60,7 +60,8 @@ while not workers.status().processes[0].restarts:
 time.sleep(3)
 """,
     "master",
-    """client.job("foo.say", ["said while the cell runs"] * 12).collect()
+    """import time
+client.job("foo.say", ["said while the cell runs"] * 12).collect()
 time.sleep(3)
 """,
     'print("asleep")\nimport time\ntime.sleep(120)',
@@ -246,7 +247,7 @@ def test_registry_that_is_killed_is_told_of_and_no_line_is_lost_or_doubled(
 ) -> None:
     notebook = Notebook(chromium, own_lab, "live.ipynb")
     try:
-        for number in range(3):
+        for number in range(4):
             notebook.run_cell(number)
         panel = notebook.root.locator(".palm-panel")
         panel.locator('.palm-summary:has-text("4 processes ready")').wait_for()
@@ -256,11 +257,19 @@ def test_registry_that_is_killed_is_told_of_and_no_line_is_lost_or_doubled(
         os.kill(record.pid, signal.SIGSTOP)  # frozen: nobody starts another one
         panel.locator('.palm-age:has-text("the registry does not answer since")').wait_for()
         notebook.run_cell(6)  # calls go on without it
+        assert notebook.errors() == []
         notebook.pictures(screenshots, "live", "away")
         assert panel.get_by_role("button", name="Stop foo", exact=True).is_disabled()
         os.kill(record.pid, signal.SIGKILL)
         with ensure_registry(Folders.find()):
             panel.locator('.palm-age:text-is("live")').wait_for()
+        notebook.page.wait_for_timeout(8000)
+        panel.scroll_into_view_if_needed()
+        notebook.page.screenshot(path=screenshots / "live-back.png")
+        print(
+            panel.locator(".palm-text").all_inner_texts(),
+            panel.locator(".palm-quiet").all_inner_texts(),
+        )
         panel.locator('.palm-text:has-text("said while the cell runs")').nth(11).wait_for()
         assert panel.locator('.palm-text:has-text("said while the cell runs")').count() == 12
         assert not panel.locator(".palm-away").is_visible()

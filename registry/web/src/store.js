@@ -78,6 +78,7 @@ export class Store {
 
   takeLink({ live, note = "", time, away = 0 }) {
     const { state } = this;
+    const back = state.away && !away && live;
     const changed = state.live !== live || state.note !== note || state.away !== away || this.lost;
     Object.assign(state, { live, note, away });
     this.lost = false;
@@ -86,7 +87,14 @@ export class Store {
       state.time = time;
       this.at = this.heard;
     }
+    if (back) this.catchUp();
     if (changed) this.tell("status");
+  }
+
+  // The registry is back: what could not be had meanwhile can.
+  catchUp() {
+    this.log.catchUp();
+    this.fetchHistory();
   }
 
   takeFrames(frames) {

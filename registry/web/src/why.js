@@ -10,7 +10,7 @@ const SIGNALS = {
 };
 
 // States of a process that says how its run before ended.
-const ENDS = ["backing-off", "failed", "starting"];
+const ENDS = ["backing-off", "failed"];
 
 // Whether there is something to be explained.
 export function isInTrouble(process) {

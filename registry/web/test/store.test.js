@@ -126,6 +126,30 @@ test("while the registry is away time stands still, and goes on with it", () => 
   assert.deepEqual([store.isLive, store.time], [true, 270]);
 });
 
+test("output that could not be had while the registry was away is asked for when it is back", async () => {
+  const { model, store, frames, requests } = lab();
+  frames([two()]);
+  const asked = () => requests().filter((m) => m.action.do === "output");
+  frames([], { away: 203 });
+  store.select("foo");
+  model.emit({ type: "reply", request: asked().at(-1).request, error: { text: "the registry does not answer", hint: "" } });
+  await settled();
+  assert.ok(store.log.error);
+  store.select("w");
+  const late = asked().at(-1).request;
+  const before = asked().length;
+  frames([]);
+  assert.equal(asked().length, before + 1);
+  assert.ok(requests().some((m) => m.action.do === "history"), "and what the curves miss");
+  model.emit({ type: "reply", request: late }, { records: [], cursor: "old", more: false, first: "" });
+  model.emit({ type: "reply", request: asked().at(-1).request }, { records: [], cursor: "new", more: false, first: "" });
+  await settled();
+  assert.deepEqual([store.log.error, store.log.live, model.sent.at(-1).selection?.since], [null, true, "new"]);
+  frames([], { away: 300 });
+  frames([]);
+  assert.equal(asked().length, before + 1, "what is followed goes on by itself");
+});
+
 // A master with messages, and workers for it.
 const busy = (samples, ...more) => [
   status(component("foo", [replica("foo")], { role: "master" }), component("w", [replica("w-0"), replica("w-1")], { master: "foo" }), ...more),

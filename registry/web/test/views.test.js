@@ -84,6 +84,7 @@ test("of what is well again it is said what was before, calmly", () => {
   const events = [
     event(10, "ready", null, "is ready"),
     event(80, "backing-off", -9, "was killed by SIGKILL (by hand)"),
+    event(90, "starting", -9, "is starting"),
     event(91, "ready", -9, "is ready"),
     { ...event(95, "ready", null, "is ready"), data: { name: "other", state: "ready", exit: null } },
   ];
