@@ -55,7 +55,7 @@ REAL = [
     SERVE,
     "from palm import Client\nclient = Client('foo')\n%palm dashboard",
     "for n in range({n}):\n    client.eval('foo.say', n)\n    time.sleep(0.23)",
-    "for n in range({n}):\n    workers.scale(2 - n % 2).wait_ready(30)\n    time.sleep(0.1)",
+    "for n in range({changes}):\n    workers.scale(2 - n % 2).wait_ready(30)\n    time.sleep(0.1)",
 ]
 WATCHED = [f"%load_ext palm_jupyter\n%palm attach {CLUSTER}", "%palm dashboard"]
 
@@ -298,7 +298,8 @@ NOTE = """(selector) => {
 
 
 def _lateness(report: Report, lab: Any, browser: Any, count: int) -> None:
-    cells = [cell.replace("{n}", str(count)) for cell in REAL]
+    changes = count // 4  # each brings several events
+    cells = [cell.replace("{n}", str(count)).replace("{changes}", str(changes)) for cell in REAL]
     notebook = _open(browser, lab, "real.ipynb", cells)
     try:
         for number in range(4):
@@ -307,7 +308,7 @@ def _lateness(report: Report, lab: Any, browser: Any, count: int) -> None:
         shown.locator('.palm-summary:has-text("2 processes ready")').wait_for()
         printed = _painted(notebook, ".palm-text:not(:empty)", 4, count)
         shown.get_by_role("tab", name="Events").click()
-        changed = _painted(notebook, ".palm-events time", 5, count)
+        changed = _painted(notebook, ".palm-events time", 5, changes)
     finally:
         notebook.close()
     found = {"a line, from its print": printed, "a change, from when it is known": changed}

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 
+from tests.browser.axe import OURS, violations
 from tests.browser.lab import Lab, Notebook
 from tests.support.local import SharedRegistry
 
@@ -50,8 +50,6 @@ failed""",
 JOB, DASHBOARD = 3, 4
 #: Another notebook at the same cluster, where anywidget is missing.
 PLAIN = ["import sys\nsys.modules['anywidget'] = None\n%load_ext palm_jupyter", "%palm dashboard"]
-#: All of ours in a page.
-OURS = ".palm-panel, .palm-snapshot, .palm-live, .palm-plain"
 
 
 class Front:
@@ -114,17 +112,6 @@ def pids(panel: Any) -> dict[str, str]:
     return found
 
 
-def violations(notebook: Notebook) -> list[str]:
-    """What axe finds in our outputs that is serious."""
-    found = Axe().run(notebook.page, OURS).response["violations"]
-    return [
-        f"{each['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
-        for each in found
-        if each["impact"] in ("serious", "critical")
-        for node in each["nodes"]
-    ]
-
-
 def test_axe_finds_nothing_serious(front: Front, screenshots: Path) -> None:
     panel = front.dashboard()
     notebook = front.notebook
@@ -133,7 +120,7 @@ def test_axe_finds_nothing_serious(front: Front, screenshots: Path) -> None:
     for theme in notebook.in_themes():
         for tab in ("Load", "Topology", "Events", "Output"):
             panel.get_by_role("tab", name=tab).click()
-            assert violations(notebook) == [], (theme, tab)
+            assert violations(notebook.page) == [], (theme, tab)
         notebook.page.screenshot(path=screenshots / f"{front.front_end}-{theme}.png")
 
 
@@ -148,7 +135,7 @@ def test_plain_widgets_show_the_same_cluster_to_everybody(front: Front, screensh
         live.get_by_text("ready, 3 processes").wait_for()
         assert all(pid in live.inner_text() for pid in mine.values())
         for theme in plain.in_themes():
-            assert violations(plain) == [], theme
+            assert violations(plain.page) == [], theme
             plain.page.screenshot(path=screenshots / f"{front.front_end}-plain-{theme}.png")
         assert plain.page.evaluate("window.hacked") is None
         names = plain.root.locator(".palm-plain button").all_inner_texts()

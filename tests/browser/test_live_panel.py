@@ -258,18 +258,12 @@ def test_registry_that_is_killed_is_told_of_and_no_line_is_lost_or_doubled(
         panel.locator('.palm-age:has-text("the registry does not answer since")').wait_for()
         notebook.run_cell(6)  # calls go on without it
         assert notebook.errors() == []
+        panel.evaluate("(n) => n.scrollIntoView({ block: 'start' })")
         notebook.pictures(screenshots, "live", "away")
         assert panel.get_by_role("button", name="Stop foo", exact=True).is_disabled()
         os.kill(record.pid, signal.SIGKILL)
         with ensure_registry(Folders.find()):
             panel.locator('.palm-age:text-is("live")').wait_for()
-        notebook.page.wait_for_timeout(8000)
-        panel.scroll_into_view_if_needed()
-        notebook.page.screenshot(path=screenshots / "live-back.png")
-        print(
-            panel.locator(".palm-text").all_inner_texts(),
-            panel.locator(".palm-quiet").all_inner_texts(),
-        )
         panel.locator('.palm-text:has-text("said while the cell runs")').nth(11).wait_for()
         assert panel.locator('.palm-text:has-text("said while the cell runs")').count() == 12
         assert not panel.locator(".palm-away").is_visible()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.axe import violations
 from tests.browser.conftest import STATIC
 from tests.jupyter.builders import component
 
@@ -495,6 +496,26 @@ def test_states_are_told_by_words_and_contrast_suffices(page: Any) -> None:
     ratios = page.evaluate(CONTRASTS)
     assert min(ratios["text"]) >= 4.5, ratios
     assert min(ratios["dots"]) >= 3.0, ratios
+
+
+@pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
+def test_axe_finds_nothing_serious_in_trouble(page: Any) -> None:
+    lost = component("w", "failed", "ready")
+    lost["processes"][0] |= {"reason": "ended with exit code 1", "exit": 1, "last_lines": "oops"}
+    lost["processes"][1] |= {"exit": -9, "restarts": 1}
+    panel = show(page, component("foo", "ready", role="master", master=""), lost)
+    sample = {"name": "foo-0", "component": "foo", "queued": 12}
+    tell(page, {"topic": "metrics", "cursor": "c", "data": {"time": 1000, "samples": [sample]}})
+    write(page, "w-0", "\x1b[31mred \x1b[90mgrey", "x" * 500, stream="stderr")
+    panel.get_by_role("button", name="Stop foo", exact=True).click()
+    panel.locator(".palm-asked").wait_for()
+    for name in ("w-0", "w-1"):  # one that failed, one that is well again
+        panel.get_by_role("button", name=name, exact=True).click()
+        panel.locator(f'.palm-why-title:has-text("{name}: It")').wait_for()
+        assert violations(page) == [], name
+    tell(page, away=990)
+    panel.locator(".palm-away").wait_for()
+    assert violations(page) == []
 
 
 def test_colours_of_other_front_ends_are_taken(page: Any) -> None:

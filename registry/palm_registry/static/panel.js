@@ -1768,6 +1768,7 @@ function createAsk(store, cell) {
 
   return (name, question) => {
     component = name;
+    yes.disabled = !store.isLive;
     if (question === shown) return;
     shown = question ?? null;
     if (!shown) return;
