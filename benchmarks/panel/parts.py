@@ -55,7 +55,7 @@ REAL = [
     SERVE,
     "from palm import Client\nclient = Client('foo')\n%palm dashboard",
     "for n in range({n}):\n    client.eval('foo.say', n)\n    time.sleep(0.23)",
-    "for n in range({changes}):\n    workers.scale(2 - n % 2).wait_ready(30)\n    time.sleep(0.1)",
+    "for n in range({changes}):\n    workers.restart()",
 ]
 WATCHED = [f"%load_ext palm_jupyter\n%palm attach {CLUSTER}", "%palm dashboard"]
 
