@@ -117,8 +117,10 @@ def test_axe_finds_nothing_serious(front: Front, screenshots: Path) -> None:
     notebook = front.notebook
     assert notebook.cell(JOB).locator(".palm-job").count() == 1
     assert notebook.cell(2).locator(".palm-snapshot").count() == 1, "an earlier panel is frozen"
+    # What differs between the two are themes.
+    tabs = {"lab": ("Load", "Topology", "Events", "Output"), "notebook": ("Output",)}
     for theme in notebook.in_themes():
-        for tab in ("Load", "Topology", "Events", "Output"):
+        for tab in tabs[front.front_end]:
             panel.get_by_role("tab", name=tab).click()
             assert violations(notebook.page) == [], (theme, tab)
         notebook.page.screenshot(path=screenshots / f"{front.front_end}-{theme}.png")
