@@ -9,6 +9,9 @@ const SIGNALS = {
   9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM",
 };
 
+// The exit code of who wants to be started again; see palm/spec/exits.py.
+const START_AGAIN = 83;
+
 // States of a process that says how its run before ended.
 const ENDS = ["backing-off", "failed"];
 
@@ -23,8 +26,9 @@ export function isWellAgain(process) {
   return process.state === "ready" && cameBack(process);
 }
 
+// A run that was over by plan, as after so many calls, is not worth a word.
 function cameBack(process) {
-  return process.restarts > 0 && (process.exit ?? 0) !== 0;
+  return process.restarts > 0 && ![0, START_AGAIN].includes(process.exit ?? 0);
 }
 
 // {title, facts, lines, advice, calm} of a process in trouble, or that was; events say when.
@@ -46,25 +50,29 @@ export function explain(component, process, events = [], now = 0) {
 }
 
 function recovery(process, events, now) {
-  const mine = events.filter((event) => event.data?.name === process.name);
-  const ends = mine.filter((event) => event.data.exit === process.exit && ENDS.includes(event.data.state));
-  const end = ends[ends.length - 1];
-  const ready = mine.filter((event) => event.data.state === "ready").pop();
-  const prefix = `${process.name} `;
-  const known = end?.text.startsWith(prefix) ? end.text.slice(prefix.length) : null;
-  const died = known ?? endedBy(process.exit);
-  const since = ready && (!end || ready.time >= end.time) ? ready.time : process.started;
-  const when = end ? ` at ${moment(end.time, now)}` : "";
+  const { died, at, since } = lives(process, events);
+  const when = at === null ? "" : ` at ${moment(at, now)}`;
   const back = since === null ? "is ready again" : `is ready since ${moment(since, now)}`;
+  const often = process.restarts > 1 ? `That makes ${plural(process.restarts, "restart")}. ` : "";
   return {
     title: `It ${died}${when}, was restarted, and ${back}.`,
     facts: [],
     lines: [],
-    advice:
-      process.restarts > 1
-        ? `That makes ${plural(process.restarts, "restart")}. Its output and the events say more.`
-        : "Its output and the events say more.",
+    advice: `${often}Its output and the events say more.`,
     calm: true,
+  };
+}
+
+// How and when the run before ended, and since when this one is ready, as far as it is known.
+function lives(process, events) {
+  const mine = events.filter((event) => event.data?.name === process.name);
+  const end = mine.filter(({ data }) => data.exit === process.exit && ENDS.includes(data.state)).pop();
+  const ready = mine.filter(({ data }) => data.state === "ready").pop();
+  const prefix = `${process.name} `;
+  return {
+    died: end?.text.startsWith(prefix) ? end.text.slice(prefix.length) : endedBy(process.exit),
+    at: end?.time ?? null,
+    since: ready && ready.time >= (end?.time ?? 0) ? ready.time : process.started,
   };
 }
 

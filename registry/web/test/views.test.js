@@ -96,6 +96,7 @@ test("of what is well again it is said what was before, calmly", () => {
   assert.equal(forgotten, `It was killed by SIGKILL, was restarted, and is ready since ${at(90)}.`);
   assert.match(explain({ name: "w" }, { ...process, exit: 3 }, [], 90 + 3 * 86400).title, /^It ended with exit code 3, .* since 1970-01-01 /);
   assert.ok(isWellAgain(process) && !isWellAgain({ ...process, state: "failed" }) && !isWellAgain({ ...process, exit: 0 }));
+  assert.ok(!isWellAgain({ ...process, exit: 83 }), "it wanted to be started again");
 });
 
 test("only what is in trouble is explained", () => {
