@@ -42,6 +42,7 @@ class ClusterPanel:
         buttons = [self._button(verb, text) for verb, text in _VERBS.items()]
         scale = ipywidgets.Button(description="Scale")
         scale.on_click(lambda _button: self._act({"do": "scale", "replicas": self._count.value}))
+        self._component.observe(lambda _change: self._show_count(), "value")
         row = ipywidgets.HBox([self._component, *buttons, self._count, scale])
         self.widget = ipywidgets.VBox([self._table, row, self._said, self._lines])
         self.widget.add_class("palm-plain")
@@ -106,6 +107,12 @@ class ClusterPanel:
             self._component.options = names
         if names:
             self._component.value = name if name in names else names[-1]
+
+    def _show_count(self) -> None:
+        """Begin with as many processes as there are: Scale must not change what nobody typed."""
+        for each in self.view.snapshot(0)["components"]:
+            if each["name"] == self._component.value:
+                self._count.value = max(1, each["desired"])
 
     def _draw(self) -> None:
         self._table.value = panel_html(self.view.snapshot(0), live=True)

@@ -191,6 +191,28 @@ def test_plain_panel_has_a_table_that_follows(asked: Asked, panel: plain.Cluster
     assert panel._component.value == EVIL
 
 
+def test_plain_panel_scales_from_as_many_as_there_are(
+    asked: Asked, panel: plain.ClusterPanel
+) -> None:
+    two = component("w", "ready", "ready")
+    asked.view.apply(Components(11.0, [two, component("v", "ready", "ready", "ready")]))
+    assert panel._count.value == 2
+    panel._component.value = "v"
+    assert panel._count.value == 3
+    panel._count.value = 7
+    asked.view.apply(Components(12.0, [two, component("v", "ready", "ready", "failed")]))
+    assert panel._count.value == 7, "what somebody typed stays"
+
+
+def test_plain_panel_says_that_the_registry_is_away(
+    asked: Asked, panel: plain.ClusterPanel
+) -> None:
+    asked.view.apply(Frames(11.0, away=5.0))
+    assert "the registry does not answer since" in panel._table.value
+    asked.view.apply(Frames(12.0))
+    assert "live" in panel._table.value
+
+
 def test_plain_panel_shows_the_last_lines_of_what_is_chosen(
     asked: Asked, panel: plain.ClusterPanel
 ) -> None:
