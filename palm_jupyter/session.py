@@ -286,7 +286,9 @@ class Session:
     def _look_soon(self, cluster: Cluster) -> None:
         """Have somebody look, and wait for a moment; not again while they do."""
         if self._looking is None or not self._looking.is_alive():
-            self._looking = threading.Thread(target=self._look, args=(cluster,), daemon=True)
+            self._looking = threading.Thread(
+                target=self._look, args=(cluster,), name="palm-look", daemon=True
+            )
             self._looking.start()
             self._looking.join(PROMPT)
 
