@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from benchmarks.memory import cpu_seconds
 from benchmarks.output.parts import CLUSTER, Running
 from benchmarks.panel.node import Crowd
-from benchmarks.processes import BrokenError, Place
+from benchmarks.processes import BOUND, BrokenError, Place
 from benchmarks.report import Goal, Report
 
 __all__ = ["panel"]
@@ -49,8 +50,9 @@ def say(n):
     print(f"printed at {time.time() * 1000:.1f}", flush=True)
 """
 #: A cluster of its own, whose components are real.
+REAL_CLUSTER = "real"
 REAL = [
-    "%env PALM_CLUSTER=real\n%load_ext palm_jupyter\nimport time",
+    f"%env PALM_CLUSTER={REAL_CLUSTER}\n%load_ext palm_jupyter\nimport time",
     "%palm master --name foo;",
     SERVE,
     "from palm import Client\nclient = Client('foo')\n%palm dashboard",
@@ -91,6 +93,9 @@ def _lab(place: Place) -> Iterator[Any]:
         with serve(place.folder / "lab") as lab:
             yield lab
     finally:
+        for cluster in (REAL_CLUSTER, CLUSTER):  # they outlive the notebooks in which they began
+            down = [sys.executable, "-m", "palm", "--cluster", cluster, "down"]
+            subprocess.run(down, capture_output=True, timeout=BOUND)
         os.environ.clear()
         os.environ.update(before)
 
