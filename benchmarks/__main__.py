@@ -18,6 +18,7 @@ from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
 from benchmarks.executors import executors
 from benchmarks.nodes.parts import nodes
+from benchmarks.panel.parts import panel
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
 from benchmarks.plots import draw
@@ -32,6 +33,7 @@ NAMED = {
     "crowd-10000": crowd_of_10000,
     "nodes": nodes,
     "executors": executors,
+    "panel": panel,
 } | RELIABILITY
 
 ALL = PARTS | NAMED

@@ -22,7 +22,14 @@ from palm.errors import PalmError
 from palm.registry_api.live import LiveFeed
 from palm.registry_api.schema import ClusterStatus, Frame, OutputRecord
 from palm_jupyter.actions import perform
-from palm_jupyter.frames import event_frame, metrics_frame, output_frame, parts_of, status_frame
+from palm_jupyter.frames import (
+    event_frame,
+    metrics_frame,
+    output_frame,
+    parts_of,
+    size_of,
+    status_frame,
+)
 from palm_jupyter.viewmodels import ClusterView, Components, Frames, Frozen, Lines, Output
 
 __all__ = ["Feed", "components_of"]
@@ -32,9 +39,13 @@ PERIOD = 0.2
 #: Seconds between two looks at what was started in shells, of which the registry knows nothing,
 #: and after which a panel is told that we are there.
 SLOW_PERIOD = 2.0
-#: Bytes of output in one update, and of one part of it: Jupyter stops passing on what comes faster
-#: than a megabyte a second.
-ROUND_BYTES, PART_BYTES = 80_000, 20_000
+#: Seconds without a registry that are not worth a word: a restart takes less.
+AWAY_AFTER = 1.0
+#: Bytes of one update, as they are sent: Jupyter stops passing on what comes faster than a megabyte
+#: a second. Of a large cluster there is much to say besides, but some output always has its turn.
+ROUND_BYTES, LEAST_BYTES = 64_000, 16_000
+#: Bytes of output in one part of it; as they are sent they may be six times as many.
+PART_BYTES = 4_000
 #: Bytes of output that we may be behind; if it is more, the panel is told how much it was.
 BACKLOG = 256 * 1024
 #: Components of which a saved notebook shows the last lines, and how many.
@@ -102,17 +113,20 @@ class _Follower:
         if live is not None:
             live.close()
 
-    def take(self) -> list[dict[str, Any]]:
-        """Return what came, as much as fits into one update."""
+    def take(self, room: int) -> list[dict[str, Any]]:
+        """Return what came, as much as fits into so many bytes as they are sent, one part at least.
+
+        What fits is rather less: of each part a comma and the like is not counted.
+        """
         frames: list[dict[str, Any]] = []
         records: list[OutputRecord] = []
-        room = ROUND_BYTES
-        while room > 0:
-            if not self._records and not self._fetch(frames):
+        while self._records or self._fetch(frames):
+            if not self._records:
+                continue
+            room -= size_of(self._records[0])
+            if records and room < 0:
                 break
-            if self._records:
-                records.append(self._records.popleft())
-                room -= len(records[-1].raw)
+            records.append(self._records.popleft())
         if records:
             frames.append(output_frame(records))
         return frames
@@ -223,15 +237,22 @@ class Feed:
 
     def _follow(self) -> None:
         told = looked = time.monotonic()
+        away = 0.0
         while not self._closed.wait(PERIOD):
             now = time.monotonic()
             frames = self._news()
             if now - looked >= SLOW_PERIOD:
                 looked = now
                 frames += self._look()
-            if frames or now - told >= SLOW_PERIOD:
+            before, away = away, self._away()
+            if frames or away != before or now - told >= SLOW_PERIOD:
                 told = now
-                self.view.apply(Frames(time.time(), frames))
+                self.view.apply(Frames(time.time(), frames, away))
+
+    def _away(self) -> float:
+        """Since when the registry does not answer; 0 if it does, or did a moment ago."""
+        since = self._live.away_since if self._live is not None else None
+        return since if since is not None and time.time() - since >= AWAY_AFTER else 0.0
 
     def _news(self) -> list[dict[str, Any]]:
         """What came since the last update; of what says how things are, the newest only."""
@@ -249,7 +270,7 @@ class Feed:
             frames.append(metrics_frame(newest["metrics"].data, newest["metrics"].cursor))
         if self._wanted:
             self._follower.begin(self._wanted.popleft())
-        return frames + self._follower.take()
+        return frames + self._follower.take(max(LEAST_BYTES, ROUND_BYTES - size_of(frames)))
 
     def _status(self, found: ClusterStatus) -> dict[str, Any]:
         with self._lock:

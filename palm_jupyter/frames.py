@@ -18,7 +18,7 @@ from palm.registry_api.schema import (
     Sample,
 )
 
-__all__ = ["event_frame", "metrics_frame", "output_frame", "parts_of", "status_frame"]
+__all__ = ["event_frame", "metrics_frame", "output_frame", "parts_of", "size_of", "status_frame"]
 
 _REPLICA = (
     "name", "replica", "node", "state", "pid", "restarts", "exit", "reason", "started",
@@ -116,6 +116,11 @@ def output_frame(records: Sequence[OutputRecord]) -> dict[str, Any]:
     """What components wrote."""
     data = [msgspec.to_builtins(record) for record in records]
     return {"topic": "output", "cursor": records[-1].cursor, "data": data}
+
+
+def size_of(value: Any) -> int:
+    """Bytes of a value as it is sent."""
+    return len(msgspec.json.encode(value))
 
 
 def parts_of(record: OutputRecord, most: int) -> Iterator[OutputRecord]:

@@ -52,9 +52,10 @@ _COLUMNS = ("Name", "Role", "State", "PID", "Restarts", "Uptime", "Functions")
 _NUMBERS = ("PID", "Restarts", "Uptime")
 _OUTPUT_LINES = 12
 #: In a notebook that is opened again JupyterLab has "model not found" in the live panel's place;
-#: that box has no elements in it, unlike every widget.
+#: that box has no elements in it, unlike every widget but buttons.
 _HIDE_ERROR = (
-    "<style>.jp-OutputArea:has(.palm-snapshot) .jupyter-widgets:not(:has(*)){display:none}</style>"
+    "<style>.jp-OutputArea:has(.palm-snapshot) "
+    ".jupyter-widgets:not(button):not(:has(*)){display:none}</style>"
 )
 #: A live one of plain HTML stands in the place of its snapshot.
 _HIDE_STILL = (
@@ -97,12 +98,20 @@ def panel_html(snapshot: Snapshot, *, live: bool = False) -> str:
     head = (
         f'<div style="padding:2px 0 8px"><strong>Cluster {escape(snapshot["cluster"])}</strong>'
         f' &nbsp;{escape(summary(snapshot))} &nbsp;<span style="{_MUTED}">'
-        f"{'live' if live else f'as of {when}'}</span></div>"
+        f"{_liveness(snapshot) if live else f'as of {when}'}</span></div>"
     )
     body = _table(snapshot) if snapshot["components"] else _empty()
     kind, style = ("palm-live", _HIDE_STILL) if live else ("palm-snapshot", _HIDE_ERROR)
     inner = f"{head}{body}{_outputs(snapshot)}{style}"
     return f'<div class="{kind}" style="{_FONT};max-width:72em">{inner}</div>'
+
+
+def _liveness(snapshot: Snapshot) -> str:
+    since = snapshot.get("away")
+    if not since:
+        return "live"
+    when = time.strftime("%H:%M:%S", time.localtime(since))
+    return f"the registry does not answer since {when}; what runs goes on"
 
 
 def card_html(state: str, text: str, detail: str = "") -> str:
@@ -130,6 +139,8 @@ def job_html(job: Snapshot, *, live: bool = False) -> str:
     """A job as of the time that it says; or ``live``, to be drawn again and again."""
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(job["time"]))
     state = _JOB_STATES.get(job["state"], "starting")
+    if job["state"] == "done" and job["failed"]:
+        state = "backing-off"
     total = job["total"]
     done = f"{job['done']:,}" if total is None else f"{job['done']:,} of {total:,}"
     retried = f", {job['retried']:,} retried" if job["retried"] else ""

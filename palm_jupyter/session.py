@@ -113,6 +113,7 @@ class Session:
         self._cards: dict[str, tuple[JobCard, JobWatch]] = {}
         self._took: dict[str, float] = {}
         self._seen: Sequence[Mapping[str, Any]] = ()
+        self._looking: threading.Thread | None = None
 
     @property
     def cluster(self) -> Cluster:
@@ -279,10 +280,17 @@ class Session:
         if self._live is not None:
             return list(self._live[1].view.snapshot(0)["components"])
         if self._cluster is not None:
-            look = threading.Thread(target=self._look, args=(self._cluster,), daemon=True)
-            look.start()
-            look.join(PROMPT)
+            self._look_soon(self._cluster)
         return self._seen
+
+    def _look_soon(self, cluster: Cluster) -> None:
+        """Have somebody look, and wait for a moment; not again while they do."""
+        if self._looking is None or not self._looking.is_alive():
+            self._looking = threading.Thread(
+                target=self._look, args=(cluster,), name="palm-look", daemon=True
+            )
+            self._looking.start()
+            self._looking.join(PROMPT)
 
     def _look(self, cluster: Cluster) -> None:
         try:

@@ -59,6 +59,7 @@ class LiveFeed:
         self._stop = asyncio.Event()
         self._room = asyncio.Event()
         self._closed = False
+        self._away_since: float | None = time.time()
         self._thread = threading.Thread(target=self._run, name="palm-live-feed", daemon=True)
         self._thread.start()
 
@@ -66,6 +67,11 @@ class LiveFeed:
     def cursor(self) -> str:
         """Where another feed would go on after the frames that were received so far."""
         return self._since
+
+    @property
+    def away_since(self) -> float | None:
+        """Since when the registry does not answer, in seconds since the epoch; None if it does."""
+        return self._away_since
 
     def __enter__(self) -> LiveFeed:
         return self
@@ -159,9 +165,11 @@ class LiveFeed:
         except OSError:
             return
         ended = False
+        self._away_since = None
         try:
             ended = await self._receive(connection)
         finally:
+            self._away_since = time.time()
             await _close(connection, confirmed=ended)
         if connection.close_code == _NOT_FOUND:
             raise RegistryError(connection.close_reason or "there is no such cluster")

@@ -88,7 +88,8 @@ class ClusterPanel:
         return {**self._link(), "frames": self.view.frames(), "chosen": self._chosen}
 
     def _link(self) -> dict[str, Any]:
-        return {"time": self.view.time, "live": self.view.live, "note": self.view.note}
+        view = self.view
+        return {"time": view.time, "live": view.live, "note": view.note, "away": view.away}
 
     def _on_update(self, update: Update) -> None:
         if isinstance(update, Frames | Frozen):

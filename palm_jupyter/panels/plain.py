@@ -42,13 +42,16 @@ class ClusterPanel:
         buttons = [self._button(verb, text) for verb, text in _VERBS.items()]
         scale = ipywidgets.Button(description="Scale")
         scale.on_click(lambda _button: self._act({"do": "scale", "replicas": self._count.value}))
+        self._component.observe(lambda _change: self._show_count(), "value")
         row = ipywidgets.HBox([self._component, *buttons, self._count, scale])
         self.widget = ipywidgets.VBox([self._table, row, self._said, self._lines])
+        self.widget.add_class("palm-plain")
         for each in (*buttons, scale, self._component):
             in_its_own_shell(each)
         self._unsubscribe = self.view.subscribe(self._on_update)
         self._outputs = Outputs()
         self._shown: list[dict[str, Any]] | None = None
+        self._away = 0.0
         self._choose(chosen)
         self._draw()
         self._thread = threading.Thread(target=self._follow, name="palm-lines", daemon=True)
@@ -94,7 +97,8 @@ class ClusterPanel:
         if isinstance(update, Components | Frozen):
             self._choose(self._component.value or "")
             self._draw()
-        elif not isinstance(update, Frames | Output):
+        elif not isinstance(update, Frames | Output) or self.view.away != self._away:
+            self._away = self.view.away
             self._draw()
 
     def _choose(self, name: str) -> None:
@@ -103,6 +107,12 @@ class ClusterPanel:
             self._component.options = names
         if names:
             self._component.value = name if name in names else names[-1]
+
+    def _show_count(self) -> None:
+        """Begin with as many processes as there are: Scale must not change what nobody typed."""
+        for each in self.view.snapshot(0)["components"]:
+            if each["name"] == self._component.value:
+                self._count.value = max(1, each["desired"])
 
     def _draw(self) -> None:
         self._table.value = panel_html(self.view.snapshot(0), live=True)

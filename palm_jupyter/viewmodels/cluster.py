@@ -1,6 +1,6 @@
 """The state behind a cluster's panel: components, their processes, their last output.
 
-    snapshot() -> {"version", "cluster", "time", "live", "note",
+    snapshot() -> {"version", "cluster", "time", "live", "note", "away",
                    "components": [...], "output": {...}}
 
 All of it is JSON. A component is ``{name, role, state, desired, ready, own, master, functions,
@@ -94,11 +94,13 @@ class Frozen:
 class Frames:
     """Frames of the registry's feed, as the panel takes them; ``time`` is when they are sent.
 
-    Of frames that say how things are now, the view keeps the newest; of events, some.
+    Of frames that say how things are now, the view keeps the newest; of events, some. ``away`` is
+    since when the registry does not answer, 0 if it does.
     """
 
     time: float
     frames: Sequence[Mapping[str, Any]] = ()
+    away: float = 0.0
 
 
 Update = Components | Unchanged | Output | Frozen | Frames
@@ -113,6 +115,7 @@ class ClusterView:
         self.time = 0.0
         self.live = True
         self.note = ""
+        self.away = 0.0
         self._components: list[dict[str, Any]] = []
         self._output: dict[str, deque[tuple[str, str]]] = {}
         self._newest: dict[str, Mapping[str, Any]] = {}
@@ -127,11 +130,12 @@ class ClusterView:
             "time": self.time,
             "live": self.live,
             "note": self.note,
+            "away": self.away,
             "components": [_copy(component) for component in self._components],
             "output": {
                 process: [list(line) for line in list(kept)[-lines:]]
                 for process, kept in self._output.items()
-                if kept
+                if kept and lines
             },
         }
 
@@ -143,7 +147,8 @@ class ClusterView:
         """Take in one update and tell the subscribers; those are how a view knows it is live."""
         if not self.live:
             return
-        self.time = getattr(update, "time", self.time)
+        if not getattr(update, "away", 0.0):  # else all that is known is older
+            self.time = getattr(update, "time", self.time)
         if isinstance(update, Components):
             if not self._replace(update):
                 update = Unchanged(update.time)
@@ -178,6 +183,7 @@ class ClusterView:
         return True
 
     def _keep(self, update: Frames) -> None:
+        self.away = update.away
         for frame in update.frames:
             if frame["topic"] == "events":
                 self._events.append(frame)

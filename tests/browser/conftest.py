@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.browser.lab import ROOT, Lab, serve
+from tests.support.fixtures import cluster_name, shared_registry
+from tests.support.folders import use_folders
+from tests.support.local import SharedRegistry
 from tests.support.requirements import require_chromium
 
-ROOT = Path(__file__).parents[2]
+__all__ = ["cluster_name", "shared_registry"]
+
 STATIC = ROOT / "registry" / "palm_registry" / "static"
 SCREENSHOTS = ROOT / "build" / "screenshots"
 FLAGS = [
@@ -39,6 +46,17 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def shared_lab(shared_registry: SharedRegistry) -> Iterator[Lab]:
+    """A notebook server for all tests of a module; each has a cluster, and ends its kernels."""
+    folder = Path(tempfile.mkdtemp(prefix="lab-", dir="/tmp"))
+    with pytest.MonkeyPatch.context() as environment:
+        use_folders(environment, shared_registry.home)
+        with serve(folder) as lab:
+            yield lab
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

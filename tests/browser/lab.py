@@ -1,4 +1,4 @@
-"""JupyterLab of a test's own, and a page in it."""
+"""A notebook server of a test's own, and pages of JupyterLab and Notebook 7 in it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.browser.conftest import ROOT
+import nbformat
 
+ROOT = Path(__file__).parents[2]
 #: Nothing that asks, fetches or hides.
 OVERRIDES = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -57,13 +58,34 @@ class Lab:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def url(self, name: str) -> str:
-        return f"{self.address}/lab/tree/{name}?token={self.token}&reset"
+    def url(self, name: str, front_end: str = "lab") -> str:
+        path = {"lab": "lab/tree", "notebook": "notebooks"}[front_end]
+        return f"{self.address}/{path}/{name}?token={self.token}&reset"
+
+    def add(self, name: str, *cells: str) -> None:
+        """Write a notebook of these cells."""
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        notebook = nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(source) for source in cells],
+            metadata={"kernelspec": kernel},
+        )
+        nbformat.write(notebook, self.notebooks / name)
+
+    def end_kernels(self) -> None:
+        """End all kernels: they outlive their pages."""
+        for session in self._ask("GET", "api/sessions"):
+            self._ask("DELETE", f"api/sessions/{session['id']}")
+
+    def _ask(self, method: str, path: str) -> Any:
+        headers = {"Authorization": f"token {self.token}"}
+        request = urllib.request.Request(f"{self.address}/{path}", method=method, headers=headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return json.loads(answer.read() or "null")
 
 
 @contextmanager
 def serve(folder: Path) -> Iterator[Lab]:
-    """Run JupyterLab with settings of its own below ``folder``; its kernels end with it."""
+    """Run a notebook server with settings of its own below ``folder``; its kernels end with it."""
     for part in ("app", "notebooks"):
         (folder / part).mkdir(parents=True)
     (folder / "app" / "overrides.json").write_text(json.dumps(OVERRIDES))
@@ -90,7 +112,7 @@ def _command(lab: Lab, folder: Path) -> list[str]:
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
         f"--port={lab.port}", "--ServerApp.port_retries=0", f"--ServerApp.root_dir={lab.notebooks}",
         f"--LabApp.app_settings_dir={folder / 'app'}", "--KernelManager.transport=ipc",
-        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.expose_app_in_browser=True", "--JupyterNotebookApp.expose_app_in_browser=True",
     ]  # fmt: skip
 
 
@@ -130,16 +152,18 @@ def _wait_until_up(lab: Lab, process: subprocess.Popen[bytes], log: Path) -> Non
 
 
 class Notebook:
-    """A notebook opened in a page of JupyterLab."""
+    """A notebook opened in a page of JupyterLab, or of Notebook 7."""
 
-    def __init__(self, browser: Any, lab: Lab, name: str, *, height: int = 1000) -> None:
-        self._context = browser.new_context(viewport={"width": 1300, "height": height})
+    def __init__(
+        self, browser: Any, lab: Lab, name: str, *, height: int = 1000, front_end: str = "lab"
+    ) -> None:
+        self._context = browser.new_context(viewport={"width": 1280, "height": height})
         self.page = self._context.new_page()
         self.page.set_default_timeout(20000)
         self.outside: list[str] = []
         self._inside = (lab.address, lab.address.replace("http", "ws"), "data:", "blob:")
         self.page.on("request", self._on_request)
-        self.page.goto(lab.url(name))
+        self.page.goto(lab.url(name, front_end))
         self.root = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden)")
         self.root.locator(".jp-CodeCell").first.wait_for()
         self.wait_until_idle()
@@ -156,22 +180,57 @@ class Notebook:
         """Begin one of JupyterLab's commands; those that run cells end when the cells do."""
         self.page.evaluate("(name) => { window.jupyterapp.commands.execute(name); }", name)
 
-    def pictures(self, folder: Path, name: str, state: str) -> None:
-        """Take a picture in each theme: ``NAME-light-STATE.png`` and ``NAME-dark-STATE.png``."""
+    def run_cell(self, number: int, *, wait: bool = True) -> None:
+        """Run a cell; wait until it is done, or only begin."""
+        self.page.evaluate(
+            "(n) => { window.jupyterapp.shell.currentWidget.content.activeCellIndex = n; }", number
+        )
+        self.command("notebook:run-cell")
+        if wait:
+            self.wait_for_cell(number)
+
+    def wait_for_cell(self, number: int) -> None:
+        """Wait until a cell that was begun is done."""
+        self.page.wait_for_function(
+            "(n) => { const c = window.jupyterapp.shell.currentWidget.content.widgets[n];"
+            " return c.model.executionCount !== null && c.model.executionState !== 'running'; }",
+            arg=number,
+        )
+
+    def cell(self, number: int) -> Any:
+        """A cell, counted from 0."""
+        return self.root.locator(".jp-Cell").nth(number)
+
+    def in_themes(self) -> Iterator[str]:
+        """Show each theme in turn, the light one last."""
         for theme in ("dark", "light"):
             self.page.evaluate(THEME, THEMES[theme])
             self.page.wait_for_function(f"() => {IS_LIGHT} === '{str(theme == 'light').lower()}'")
             self.page.locator("#jupyterlab-splash").wait_for(state="detached")
+            yield theme
+
+    def pictures(self, folder: Path, name: str, state: str) -> None:
+        """Take a picture in each theme: ``NAME-light-STATE.png`` and ``NAME-dark-STATE.png``."""
+        for theme in self.in_themes():
             self.page.screenshot(path=str(folder / f"{name}-{theme}-{state}.png"))
 
-    def reload(self) -> None:
-        """Save, and load the page again: what it shows then comes from the file and the kernel."""
+    def save(self) -> None:
+        """Write it to its file."""
         self.page.evaluate(
             "async () => { await window.jupyterapp.commands.execute('docmanager:save'); }"
         )
+
+    def reload(self) -> None:
+        """Save, and load the page again: what it shows then comes from the file and the kernel."""
+        self.save()
         self.page.reload()
         self.root.locator(".jp-CodeCell").first.wait_for()
         self.wait_until_idle()
+
+    def restart_kernel(self) -> None:
+        """Begin to restart the kernel, as by its menu."""
+        self.command("kernelmenu:restart")
+        self.page.locator(".jp-Dialog .jp-mod-accept").click()
 
     def run_all(self, timeout: float = 120) -> None:
         """Run all cells and wait until the last one is done."""

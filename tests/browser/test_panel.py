@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.browser.axe import violations
 from tests.browser.conftest import STATIC
 from tests.jupyter.builders import component
 
@@ -188,6 +189,22 @@ def test_nothing_that_a_component_says_becomes_markup(page: Any) -> None:
     page.wait_for_function("document.querySelectorAll('.palm-node').length === 3")
 
 
+def test_nothing_that_a_job_says_becomes_markup(page: Any) -> None:
+    worker = {"name": EVIL, "done": 3, "failed": 1, "seconds": 0.1}
+    job = {
+        "function": EVIL, "state": "failed", "live": False, "time": 1.0, "done": 3, "failed": 1,
+        "retried": 0, "total": 9, "rate": 1.0, "recent": None, "remaining": None, "elapsed": 1.0,
+        "error": EVIL, "workers": [worker],
+    }  # fmt: skip
+    page.evaluate("(job) => { Object.assign(model.state, { kind: 'job', snapshot: job }); }", job)
+    page.evaluate("() => { render(); }")
+    card = page.locator(".palm-job")
+    assert card.locator(".palm-job-error").inner_text() == EVIL
+    assert card.locator(".palm-share-name").inner_text() == EVIL
+    assert card.locator("img, script").count() == 0
+    assert page.evaluate("window.hacked") is None
+
+
 def test_empty_cluster_says_how_to_begin(page: Any) -> None:
     panel = show(page)
     assert "%palm master --name foo" in panel.inner_text()
@@ -349,6 +366,86 @@ def test_why_it_died_is_told_with_its_last_lines(page: Any) -> None:
     page.wait_for_function("document.querySelector('.palm-trouble').hidden")
 
 
+def test_of_what_is_well_again_the_panel_says_calmly_what_was(page: Any) -> None:
+    back = component("w", "ready")
+    back["processes"][0] |= {"exit": -9, "restarts": 1, "last_lines": "oops"}
+    panel = show(page, back)
+    card = panel.get_by_role("region", name="What happened before")
+    text = card.inner_text()
+    assert "w-0: It was killed by SIGKILL, was restarted, and is ready since" in text
+    assert "oops" not in text and not card.get_by_role("button").is_visible()
+    stripe, line = card.evaluate(
+        "(n) => [n, n.closest('.palm-details')].map((e) => getComputedStyle(e))"
+        ".map((style, i) => style[i ? 'borderTopColor' : 'borderLeftColor'])"
+    )
+    assert stripe == line, "no red where nothing is wrong"
+
+
+def test_registry_that_is_away_is_told_of_and_comes_back_by_itself(page: Any) -> None:
+    panel = show(page, component("w", "ready"), w=["early"])
+    wait_for_line(page, "early")
+    stop = panel.get_by_role("button", name="Stop w")
+    tell(page, time=1010, away=1004)
+    panel.locator('.palm-age:has-text("the registry does not answer since ")').wait_for()
+    assert "What runs goes on" in panel.get_by_role("status").all_inner_texts()[1]
+    assert stop.is_disabled()
+    tell(page, time=1020)
+    panel.locator('.palm-age:text-is("live")').wait_for()
+    assert not panel.locator(".palm-away").is_visible() and stop.is_enabled()
+    write(page, "w-0", "late")
+    wait_for_line(page, "late")
+    assert log_lines(page) == ["early", "late"]
+
+
+def test_stopping_a_busy_master_is_asked_about_where_it_was_asked_for(page: Any) -> None:
+    panel = show(page, component("foo", "ready", role="master"))
+    sample = {"name": "foo-0", "component": "foo", "queued": 1200, "running": 4}
+    tell(page, {"topic": "metrics", "cursor": "c", "data": {"time": 1000, "samples": [sample]}})
+    panel.locator('.palm-value:text-is("1.2k")').wait_for()
+    panel.get_by_role("button", name="Stop foo").press("Enter")
+    panel.get_by_role("group", name=re.compile("1,204 messages are waiting")).wait_for()
+    page.wait_for_function("document.activeElement.textContent === 'Leave it'")
+    page.keyboard.press("Escape")
+    panel.locator(".palm-asked").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.textContent") == "foo-0"
+    assert asked(page, "stop") == []
+    panel.get_by_role("button", name="Stop foo").click()
+    page.wait_for_function("document.activeElement.textContent === 'Leave it'")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Enter")
+    panel.locator('.palm-doing:has-text("Stopping")').wait_for()
+    assert asked(page, "stop") == [{"do": "stop", "component": "foo"}]
+
+
+def test_long_lines_wrap_on_request_and_every_line_can_be_reached(page: Any) -> None:
+    lines = [f"{n} " + "word " * (n % 90) for n in range(400)]
+    panel = show(page, component("w", "ready"), w=lines)
+    wait_for_line(page, lines[-1])
+    log = panel.locator(".palm-log")
+    assert log.evaluate("(n) => n.scrollWidth > n.clientWidth")
+    panel.get_by_role("button", name="Wrap").press("Enter")
+    page.wait_for_function(
+        "(() => { const n = document.querySelector('.palm-log');"
+        " return n.scrollWidth <= n.clientWidth && n.scrollHeight > 400 * 18; })()"
+    )
+    assert panel.get_by_role("button", name="Wrap").get_attribute("aria-pressed") == "true"
+    assert page.locator(".palm-line").count() < 100
+    wait_for_line(page, lines[-1])  # the end stays in view
+    assert log.evaluate("(n) => n.scrollHeight - n.scrollTop - n.clientHeight") < 2
+    seen: set[int] = set()
+    for place in range(0, log.evaluate("(n) => n.scrollHeight"), 180):
+        log.evaluate("(n, top) => { n.scrollTop = top; }", place)
+        page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
+        assert page.evaluate(OVERLAPS) == []
+        seen |= {int(line.split()[0]) for line in log_lines(page)}
+    assert seen == set(range(400))
+    # Who made the panel narrower sees the same lines, higher.
+    page.set_viewport_size({"width": 600, "height": 700})
+    page.wait_for_function(f"({OVERLAPS})().length === 0")
+
+
 def test_load_has_curves_and_they_follow_the_newest_sample(page: Any) -> None:
     panel = show(page, component("w", "ready"))
     for time in (1000, 1002, 1004):
@@ -401,6 +498,62 @@ def test_states_are_told_by_words_and_contrast_suffices(page: Any) -> None:
     assert min(ratios["dots"]) >= 3.0, ratios
 
 
+@pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
+def test_axe_finds_nothing_serious_in_trouble(page: Any) -> None:
+    lost = component("w", "failed", "ready")
+    lost["processes"][0] |= {"reason": "ended with exit code 1", "exit": 1, "last_lines": "oops"}
+    lost["processes"][1] |= {"exit": -9, "restarts": 1}
+    panel = show(page, component("foo", "ready", role="master", master=""), lost)
+    sample = {"name": "foo-0", "component": "foo", "queued": 12}
+    tell(page, {"topic": "metrics", "cursor": "c", "data": {"time": 1000, "samples": [sample]}})
+    write(page, "w-0", "\x1b[31mred \x1b[90mgrey", "x" * 500, stream="stderr")
+    panel.get_by_role("button", name="Stop foo", exact=True).click()
+    panel.locator(".palm-asked").wait_for()
+    for name in ("w-0", "w-1"):  # one that failed, one that is well again
+        panel.get_by_role("button", name=name, exact=True).click()
+        panel.locator(f'.palm-why-title:has-text("{name}: It")').wait_for()
+        assert violations(page) == [], name
+    tell(page, away=990)
+    panel.locator(".palm-away").wait_for()
+    assert violations(page) == []
+
+
+def test_colours_of_other_front_ends_are_taken(page: Any) -> None:
+    colours = {
+        "--vscode-editor-background": "rgb(30, 30, 46)",
+        "--vscode-foreground": "rgb(205, 214, 244)",
+        "--vscode-descriptionForeground": "rgb(166, 173, 200)",
+        "--vscode-focusBorder": "rgb(137, 180, 250)",
+    }
+    page.evaluate(
+        "(all) => { for (const [name, value] of Object.entries(all))"
+        " document.documentElement.style.setProperty(name, value);"
+        " document.body.removeAttribute('data-jp-theme-light');"
+        " document.body.className = 'vscode-dark'; }",
+        colours,
+    )
+    panel = show(page, component("w", "ready", "failed", "starting"))
+    style = panel.evaluate(
+        "(n) => { const s = getComputedStyle(n); return [s.backgroundColor, s.color]; }"
+    )
+    assert style == [colours["--vscode-editor-background"], colours["--vscode-foreground"]]
+    age = panel.locator(".palm-age").evaluate("(n) => getComputedStyle(n).color")
+    assert age == colours["--vscode-descriptionForeground"]
+    ratios = page.evaluate(CONTRASTS)
+    assert min(ratios["text"]) >= 4.5 and min(ratios["dots"]) >= 3.0, ratios
+
+
+def test_nothing_moves_for_who_asked_for_that(page: Any) -> None:
+    page.emulate_media(reduced_motion="no-preference")
+    panel = show(page, component("w", "ready", "starting"))
+    moving = "document.getAnimations().filter((each) => each.playState === 'running').length"
+    assert page.evaluate(moving) > 0, "what starts breathes"
+    page.emulate_media(reduced_motion="reduce")
+    page.wait_for_function(f"{moving} === 0")
+    panel.get_by_role("button", name="Processes of w", exact=True).click()
+    assert page.evaluate(moving) == 0
+
+
 @pytest.mark.parametrize("width", [420, 700, 900, 1100, 1280])
 @pytest.mark.parametrize("page", [LIGHT, DARK], ids=["light", "dark"], indirect=True)
 def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Path) -> None:
@@ -432,6 +585,10 @@ def test_nothing_is_clipped_at_any_width(page: Any, width: int, screenshots: Pat
     assert panel.locator("tbody th").first.bounding_box()["width"] >= 150
 
 
+# Lines of a log that cover each other.
+OVERLAPS = """() => [...document.querySelectorAll('.palm-line')]
+  .map((node) => node.getBoundingClientRect())
+  .filter((box, i, all) => i && Math.abs(all[i - 1].bottom - box.top) > 1).map((box) => box.top)"""
 NAMES = ["foo-0", "a-rather-long-name-of-a-worker-0", "a-rather-long-name-of-a-worker-1"]
 # Elements whose text does not fit and cannot be scrolled to.
 CLIPPED = """() => [...document.querySelectorAll('.palm-panel *')].filter((node) => {

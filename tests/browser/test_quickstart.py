@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import ROOT
-from tests.browser.lab import Lab, Notebook, serve
+from tests.browser.lab import ROOT, Lab, Notebook, serve
 from tests.support.local import end_clusters
 
 # Playwright's event loop lives as long as the browser, and keeps threads for its files.

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from palm._version import __version__
-from palm.doctor import CHECKS, Finding, Patient, examine, files
+from palm.doctor import CHECKS, Finding, Patient, examine, files, jupyter
 from palm.doctor.finding import ok
 from palm.doctor.proxies import goes_past
 from palm.doctor.software import is_older
@@ -458,11 +458,16 @@ def test_few_open_files_are_found(shell: Shell) -> None:
     assert found["open files"]["state"] == "warning"
 
 
-def test_hub_without_a_way_for_browsers_is_found(shell: Shell) -> None:
-    shell.env["JUPYTERHUB_SERVICE_PREFIX"] = "/user/ann/"
-    each = only(doctor(shell), "notebook server")
-    assert each["state"] == "warning"
-    assert "pip install jupyter-server-proxy" in each["advice"]
+@pytest.mark.parametrize(("proxy", "state"), [("", "warning"), ("4.1", "ok")])
+def test_hub_without_a_way_for_browsers_is_found(
+    proxy: str, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jupyter, "version_of", {"jupyter-server-proxy": proxy}.get)
+    hub = {"JUPYTERHUB_SERVICE_PREFIX": "/user/ann/"}
+    [found] = jupyter.check_server(Patient(Folders.locate(), environ=hub))
+    assert found.state == state
+    assert "/user/ann/" in found.found
+    assert ("pip install jupyter-server-proxy" in found.advice) == (not proxy)
 
 
 def test_check_that_fails_or_hangs_is_told_and_holds_up_no_other() -> None:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from palm.errors import PalmError
+from palm.runner.registry import ensure_registry, read_registry
+from palm.runtime.folders import Folders
 from palm_jupyter.completion import Completer, candidates
-from tests.jupyter.conftest import Shell
+from tests.jupyter.conftest import Kernel, Shell
 from tests.support.cluster import until
+from tests.support.registry import Runner, spec
 
 
 class Cluster:
@@ -106,6 +112,8 @@ def test_completion_is_prompt_also_while_the_registry_is_away(shell: Shell) -> N
             began = time.perf_counter()
             assert candidates("%palm logs f", session, list) == ["foo"]
             times.append(time.perf_counter() - began)
+        lookers = [each for each in threading.enumerate() if each.name == "palm-look"]
+        assert len(lookers) <= 1, "one looks, however often it is asked"
     finally:
         del session.cluster.status
     assert min(times) < 0.05, times
@@ -130,3 +138,60 @@ def test_older_shells_are_served_by_a_hook(shell: Shell, monkeypatch: pytest.Mon
     assert len(hooks.regexs) == before + 1
     completer.remove()
     assert len(hooks.regexs) == before
+
+
+COMPONENTS = 100
+
+
+@pytest.fixture
+def crowd(cluster_name: str) -> Iterator[list[str]]:
+    """Names of many components that are said to run."""
+    with ensure_registry(Folders.find()) as client:
+        client.create_cluster(cluster_name)
+        runner = Runner(client, cluster_name, "crowd").join()
+        names = [f"w-{number:03}" for number in range(COMPONENTS)]
+        for name in names:
+            client.declare(cluster_name, spec(name))
+        runner.run_all()
+        yield names
+        client.leave(cluster_name, runner.name)
+
+
+def matches(kernel: Kernel, typed: str) -> list[str]:
+    answer = kernel.client.complete(f"%palm logs {typed}", reply=True, timeout=10)
+    return list(answer["content"]["matches"])
+
+
+def completions(kernel: Kernel, names: list[str]) -> list[float]:
+    """Ask for each of them, and check the answers; seconds of each."""
+    times = []
+    for name in names:
+        expected = [each for each in names if each.startswith(name[:-1])]
+        began = time.perf_counter()
+        found = matches(kernel, name[:-1])
+        times.append(time.perf_counter() - began)
+        assert set(found) >= set(expected)
+    return sorted(times)
+
+
+@pytest.mark.slow
+@pytest.mark.no_leak_check("threads", "descriptors")  # of the kernel's client
+@pytest.mark.parametrize("end", ["", ";"], ids=["with a panel", "without"])
+def test_kernel_completes_at_once_also_while_the_registry_is_frozen(
+    crowd: list[str], kernel: Kernel, end: str
+) -> None:
+    kernel.ok(f"%load_ext palm_jupyter\n%palm attach {Folders.find().cluster}{end}")
+    record = read_registry(Folders.find())
+    assert record is not None
+    until(lambda: matches(kernel, crowd[-1]))  # who has no panel looks at first
+    answered = completions(kernel, crowd)
+    os.kill(record.pid, signal.SIGSTOP)
+    try:
+        frozen = completions(kernel, crowd)
+    finally:
+        os.kill(record.pid, signal.SIGCONT)
+    for what, times in (("answers", answered), ("is frozen", frozen)):
+        middle, late = 1000 * times[50], 1000 * times[98]
+        print(f"the registry {what}: median {middle:.1f} ms, p99 {late:.1f} ms")
+    # A person does not notice 50 ms; machines that are busy take longer.
+    assert answered[50] < 0.25 and frozen[50] < 0.25

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from palm.clusters import Cluster, attach
@@ -70,12 +71,16 @@ class Seen:
         self.feed = Feed(cluster, ClusterView("default"))
         self.frames: list[Any] = []
         self.times: list[float] = []
+        self.sizes: list[int] = []
+        self.away: list[float] = []
         self.feed.view.subscribe(self._note)
 
     def _note(self, update: Update) -> None:
         if isinstance(update, Frames):
             self.frames += update.frames
             self.times.append(time.monotonic())
+            self.sizes.append(len(msgspec.json.encode(update.frames)))
+            self.away.append(update.away)
 
     def of(self, topic: str) -> list[Any]:
         return [frame["data"] for frame in list(self.frames) if frame["topic"] == topic]
@@ -146,14 +151,25 @@ def test_flood_costs_no_more_than_a_panel_can_take_and_what_it_cost_is_told(
     foo.write(b"begin\n")
     seen.shows(b"begin\n")
     chunk = b"x" * 99 + b"\n"
+    began = time.monotonic() - PERIOD * len(seen.sizes)
     for _ in range(8):
         foo.write(chunk * (BACKLOG // 200))
     foo.write(b"end\n")
     until(lambda: seen.written().endswith(b"end\n"))
-    sizes = [sum(len(raw(r)) for r in data) for data in seen.of("output")]
-    assert max(sizes) <= 1.5 * ROUND_BYTES
+    assert max(seen.sizes) <= ROUND_BYTES
     skipped = sum(data["size"] for data in seen.of("skipped"))
+    assert len(seen.sizes) <= (time.monotonic() - began) / PERIOD + 3
     assert skipped + len(seen.written()) == 10 + 8 * len(chunk) * (BACKLOG // 200)
+
+
+def test_flood_of_what_is_long_as_sent_is_bounded_too(foo: Written, seen: Seen) -> None:
+    seen.follow()
+    data = b"\x1b" * 10_000 + b"\n" + b"\xff" * 20_000 + b"\n"  # six bytes each, and base64
+    for _ in range(3):
+        foo.write(data)
+    until(lambda: len(seen.written()) == 3 * len(data))
+    assert seen.written() == 3 * data
+    assert max(seen.sizes) <= ROUND_BYTES
 
 
 def test_updates_come_a_few_times_a_second_however_much_is_written(
@@ -167,16 +183,21 @@ def test_updates_come_a_few_times_a_second_however_much_is_written(
     assert len(seen.times) <= (time.monotonic() - began) / PERIOD + 3
 
 
-def test_registry_that_was_away_costs_nothing(
+def test_registry_that_is_away_is_told_of_and_costs_nothing(
     registry: RegistryThread, foo: Written, seen: Seen
 ) -> None:
     seen.follow()
     foo.write(b"before\n")
     seen.shows(b"before\n")
+    began = time.time()
     registry.stop()
+    until(lambda: seen.away[-1])
+    assert began <= seen.away[-1] <= time.time() and seen.feed.view.live
+    assert seen.feed.view.snapshot(0)["away"] == seen.away[-1]
     registry.start()
     foo.write(b"after\n")
     seen.shows(b"before\nafter\n")
+    assert seen.away[-1] == 0
 
 
 def test_state_of_components_comes_by_itself(foo: Written, seen: Seen) -> None:

@@ -88,7 +88,8 @@ def test_state_of_the_widget_has_what_there_is_whenever_it_is_asked_for(
     later = {**STATUS, "cursor": "later"}
     asked.view.apply(Frames(11.0, [later]))
     state = page.panel.widget.get_state("snapshot")["snapshot"]
-    assert state == {"frames": [later], "time": 11.0, "live": True, "note": "", "chosen": "w"}
+    link = {"time": 11.0, "live": True, "note": "", "away": 0.0}
+    assert state == {"frames": [later], **link, "chosen": "w"}
 
 
 def test_frames_go_out_as_they_come_and_again_to_a_new_view(asked: Asked, page: Page) -> None:
@@ -188,6 +189,28 @@ def test_plain_panel_has_a_table_that_follows(asked: Asked, panel: plain.Cluster
     asked.view.apply(Components(11.0, [component(EVIL, "failed")]))
     assert "failed" in panel._table.value and "<img" not in panel._table.value
     assert panel._component.value == EVIL
+
+
+def test_plain_panel_scales_from_as_many_as_there_are(
+    asked: Asked, panel: plain.ClusterPanel
+) -> None:
+    two = component("w", "ready", "ready")
+    asked.view.apply(Components(11.0, [two, component("v", "ready", "ready", "ready")]))
+    assert panel._count.value == 2
+    panel._component.value = "v"
+    assert panel._count.value == 3
+    panel._count.value = 7
+    asked.view.apply(Components(12.0, [two, component("v", "ready", "ready", "failed")]))
+    assert panel._count.value == 7, "what somebody typed stays"
+
+
+def test_plain_panel_says_that_the_registry_is_away(
+    asked: Asked, panel: plain.ClusterPanel
+) -> None:
+    asked.view.apply(Frames(11.0, away=5.0))
+    assert "the registry does not answer since" in panel._table.value
+    asked.view.apply(Frames(12.0))
+    assert "live" in panel._table.value
 
 
 def test_plain_panel_shows_the_last_lines_of_what_is_chosen(

@@ -8,6 +8,7 @@ from typing import Any
 from palm_jupyter.viewmodels import (
     ClusterView,
     Components,
+    Frames,
     Frozen,
     Lines,
     Output,
@@ -31,6 +32,22 @@ def test_snapshot_has_everything_and_is_json() -> None:
     assert (snapshot["cluster"], snapshot["time"], snapshot["live"]) == ("lab", 10.0, True)
     assert [p["name"] for p in snapshot["components"][0]["processes"]] == ["w-0", "w-1"]
     assert snapshot["output"] == {"w-0": [["stdout", "one"], ["stdout", "two"], ["stderr", "oops"]]}
+
+
+def test_snapshot_of_no_lines_has_no_output() -> None:
+    view = ClusterView("lab")
+    view.apply(Components(10.0, [component("w", "ready")]))
+    view.apply(output("w-0", "stdout", ["one"]))
+    assert view.snapshot(0)["output"] == {}
+
+
+def test_time_stands_still_while_the_registry_is_away() -> None:
+    view = ClusterView("lab")
+    view.apply(Frames(10.0))
+    view.apply(Frames(20.0, away=11.0))
+    assert (view.time, view.snapshot()["away"]) == (10.0, 11.0)
+    view.apply(Frames(30.0))
+    assert (view.time, view.snapshot()["away"]) == (30.0, 0.0)
 
 
 def test_snapshot_shares_nothing_with_the_view() -> None:

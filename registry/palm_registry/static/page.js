@@ -155,6 +155,19 @@ function watchTheme(callback) {
   };
 }
 
+// Keep plain keys that are pressed within a node from what else listens to them: a notebook would take an
+// arrow for "next cell", and two d for "delete this cell". Keys with Ctrl, Alt or Meta are left to it.
+// JupyterLab listens at the document before anybody in it, and asks what has the focus for this attribute.
+function keepKeys(node) {
+  const onKey = (event) => {
+    if (!node.contains(event.target)) return;
+    const plain = !(event.ctrlKey || event.altKey || event.metaKey);
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", plain);
+  };
+  window.addEventListener("keydown", onKey, true);
+  return () => window.removeEventListener("keydown", onKey, true);
+}
+
 // A name and its value; not a list of definitions, which notebooks give a look of their own.
 function fact(name, value) {
   return element("div", "palm-fact", element("span", "palm-fact-name", name), " ", value);
@@ -649,6 +662,13 @@ function span(seconds) {
 
 function clock(time) {
   return new Date(time * 1000).toLocaleTimeString([], { hour12: false });
+}
+
+// A time of today; of another day, with its date.
+function moment(time, now) {
+  const date = new Date(time * 1000);
+  const today = date.toDateString() === new Date(now * 1000).toDateString();
+  return today ? clock(time) : `${date.toLocaleDateString("sv")} ${clock(time)}`;
 }
 
 function timestamp(time) {

@@ -57,6 +57,19 @@ function watchTheme(callback) {
   };
 }
 
+// Keep plain keys that are pressed within a node from what else listens to them: a notebook would take an
+// arrow for "next cell", and two d for "delete this cell". Keys with Ctrl, Alt or Meta are left to it.
+// JupyterLab listens at the document before anybody in it, and asks what has the focus for this attribute.
+function keepKeys(node) {
+  const onKey = (event) => {
+    if (!node.contains(event.target)) return;
+    const plain = !(event.ctrlKey || event.altKey || event.metaKey);
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", plain);
+  };
+  window.addEventListener("keydown", onKey, true);
+  return () => window.removeEventListener("keydown", onKey, true);
+}
+
 // A name and its value; not a list of definitions, which notebooks give a look of their own.
 function fact(name, value) {
   return element("div", "palm-fact", element("span", "palm-fact-name", name), " ", value);
@@ -114,6 +127,13 @@ function span(seconds) {
 
 function clock(time) {
   return new Date(time * 1000).toLocaleTimeString([], { hour12: false });
+}
+
+// A time of today; of another day, with its date.
+function moment(time, now) {
+  const date = new Date(time * 1000);
+  const today = date.toDateString() === new Date(now * 1000).toDateString();
+  return today ? clock(time) : `${date.toLocaleDateString("sv")} ${clock(time)}`;
 }
 
 function timestamp(time) {
@@ -239,6 +259,12 @@ function factsOf(job) {
   return facts;
 }
 
+// How a job is: [state for the dot, words]. One that is done may have failed in part.
+function howIs({ state, failed }) {
+  if (state === "done" && failed) return ["backing-off", `done, ${grouped(failed)} failed`];
+  return [DOTS[state] ?? "starting", state];
+}
+
 function took(seconds) {
   return seconds < 60 ? span(seconds) : duration(seconds);
 }
@@ -289,8 +315,9 @@ function createJobCard(root) {
   function update(job) {
     node.setAttribute("aria-label", `job ${job.function}`);
     setText(title, job.function);
-    badge.dataset.state = DOTS[job.state] ?? "starting";
-    setText(words, job.state);
+    const [state, said] = howIs(job);
+    badge.dataset.state = state;
+    setText(words, said);
     setText(age, job.live ? "live" : `as of ${clock(job.time)}`);
     drawBar(job);
     arrange(facts, factsOf(job).map(([name, value]) => drawFact(name, value, job)));
@@ -425,6 +452,7 @@ function createState(cluster = "") {
     time: 0, // of what is shown, by the clock of whoever sent it
     live: true,
     note: "",
+    away: 0, // since when the registry does not answer; 0: it does
     over: "", // "ending" or "ended"
     known: false, // a status has come
     components: [],
@@ -760,6 +788,70 @@ function createEvents(store) {
   return { node: element("div", "", empty, list), update };
 }
 
+// ---- heights.js
+
+// How high the lines of a log are, in rows of text: one each, or as many as a wrapped one takes. Heights of
+// lines that were never drawn are guessed from their length, and learned once they are.
+
+const DRAWN = 4000; // characters of a line that are drawn
+
+class Heights {
+  constructor() {
+    this.columns = 0; // characters of a row; 0: lines are not wrapped
+    this.known = new WeakMap(); // line -> rows that it took
+    this.tops = null; // where each line begins, and where the last one ends
+    this.count = 0;
+  }
+
+  wrap(columns) {
+    if (columns === this.columns) return;
+    this.columns = columns;
+    this.known = new WeakMap();
+  }
+
+  // Lines have come, gone or changed.
+  update(log) {
+    this.count = log.count;
+    this.tops = this.columns ? new Float64Array(log.count + 1) : null;
+    if (!this.tops) return;
+    for (let i = 0; i < log.count; i += 1) {
+      this.tops[i + 1] = this.tops[i] + this.rows(log.at(log.first + i));
+    }
+  }
+
+  rows(line) {
+    return this.known.get(line) ?? Math.max(1, Math.ceil(Math.min(line.text.length, DRAWN) / this.columns));
+  }
+
+  // A line took so many rows; says whether that is news.
+  learn(line, rows) {
+    if (!this.columns || this.rows(line) === rows) return false;
+    this.known.set(line, rows);
+    return true;
+  }
+
+  get total() {
+    return this.top(this.count);
+  }
+
+  // The row at which a line begins; it is counted from the first one.
+  top(index) {
+    return this.tops ? this.tops[Math.max(0, Math.min(this.count, index))] : index;
+  }
+
+  // The line that has a row.
+  at(row) {
+    if (!this.tops) return Math.floor(row);
+    let [low, high] = [0, this.count];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.tops[middle + 1] <= row) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+}
+
 // ---- lines.js
 
 // Records of output as lines, each stream of each instance by itself. A line is
@@ -907,6 +999,137 @@ function takeBytes(open, data) {
   return found;
 }
 
+// ---- logbar.js
+
+// What stands above a log: search, streams, how lines look, follow, copy and download.
+
+
+const TYPING = 250; // milliseconds without a key after which a search begins
+
+// shows({times, wrap}) is called when lines are to look otherwise.
+function createBar(store, { shows, lines, several }) {
+  const { log } = store;
+  let typing = null;
+  const search = element("input", "palm-search");
+  Object.assign(search, { type: "search", placeholder: "Search all output" });
+  search.setAttribute("aria-label", "Search all output");
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(apply, TYPING);
+  });
+  search.addEventListener("keydown", (event) => {
+    event.stopPropagation(); // keys are the notebook's commands
+    if (event.key === "Enter") apply();
+  });
+  const stream = element("select", "palm-choice");
+  stream.setAttribute("aria-label", "Streams");
+  for (const [value, text] of [["", "All streams"], ["stdout", "stdout"], ["stderr", "stderr"]]) {
+    const option = element("option", "", text);
+    option.value = value;
+    stream.append(option);
+  }
+  stream.addEventListener("change", apply);
+  const look = { times: false, wrap: false };
+  const looks = (name) => (on) => {
+    look[name] = on;
+    shows(look);
+  };
+  const times = toggle("Times", looks("times"));
+  const wrap = toggle("Wrap", looks("wrap"));
+  const follow = toggle("Follow", (on) => (on ? log.latest() : log.pause()));
+  const copy = button("palm-button", "", () => copyLines(), "Copy");
+  const save = button("palm-button", "", () => saveLines(), "Download");
+  const said = element("span", "palm-hidden");
+  said.setAttribute("role", "status");
+
+  function apply() {
+    clearTimeout(typing);
+    log.filter(stream.value, search.value);
+  }
+
+  const asText = (line) => {
+    const whose = several() ? `${line.process} | ` : "";
+    return `${whose}${plain(line.text)}\n`;
+  };
+
+  async function copyLines() {
+    const text = lines().map(asText).join("");
+    try {
+      await navigator.clipboard.writeText(text);
+      flash(copy, "Copied");
+    } catch {
+      flash(copy, "Not allowed here");
+    }
+  }
+
+  async function saveLines() {
+    save.disabled = true;
+    const { text, whole } = await allOutput(store);
+    save.disabled = false;
+    if (text === null) {
+      flash(save, "Failed");
+      return;
+    }
+    const link = element("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
+    link.download = `${log.selection.name ?? log.selection.component}.log`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+    flash(save, whole ? "Saved" : "Saved the last part");
+  }
+
+  function flash(node, text) {
+    const before = node.dataset.label ?? node.textContent;
+    node.dataset.label = before;
+    node.textContent = text;
+    said.textContent = text;
+    setTimeout(() => {
+      node.textContent = before;
+    }, 1500);
+  }
+
+  return {
+    node: element("div", "palm-bar", search, stream, times, wrap, follow, element("span", "palm-gap"), copy, save, said),
+    update() {
+      setAttribute(follow, "aria-pressed", String(log.following));
+      for (const each of [search, stream, times, wrap, follow, copy]) each.disabled = !log.selection;
+      if (!save.disabled || !log.busy) save.disabled = !log.selection;
+    },
+  };
+}
+
+const DOWNLOAD = 20000; // lines that are asked for at once
+const DOWNLOADS = 50; // and how often
+
+// All output of what is chosen, as it was written; its newest part where it is very long.
+async function allOutput({ log, transport }) {
+  const parts = [];
+  let before = "";
+  for (let i = 0; i < DOWNLOADS; i += 1) {
+    const action = { do: "output", ...log.selection, lines: DOWNLOAD, before };
+    let page;
+    try {
+      page = await transport.request(action);
+    } catch {
+      return { text: null, whole: false };
+    }
+    parts.unshift(page.records.map((record) => textOf(record).replace(/\n?$/, "\n")).join(""));
+    before = page.first;
+    if (!page.more || !before) return { text: parts.join(""), whole: true };
+  }
+  return { text: parts.join(""), whole: false };
+}
+
+function toggle(text, onChange) {
+  const node = button("palm-button palm-toggle", "", () => {
+    const on = node.getAttribute("aria-pressed") !== "true";
+    node.setAttribute("aria-pressed", String(on));
+    onChange(on);
+  }, text);
+  node.setAttribute("aria-pressed", "false");
+  return node;
+}
+
 // ---- logview.js
 
 // A log as a list of which only what is in view is in the page, so that its length costs nothing.
@@ -915,14 +1138,17 @@ function takeBytes(open, data) {
 const LINE = 18; // pixels
 const AROUND = 20; // lines above and below that are drawn, too
 const NEAR = 40; // pixels from the top at which earlier lines are fetched
-const TYPING = 250; // milliseconds without a key after which a search begins
-const DRAWN = 4000; // characters of a line that are drawn
+const PADDING = 32; // pixels beside the text of a line, and of what stands before it, in characters
+const GAP = 12; // pixels between them
+const TIME = 12; // characters of a time, of a name at least
+const WHOSE = 8;
 
 function createLogView(store, id) {
   const { log } = store;
   const drawn = new Map(); // number of a line -> its element
   let several = false; // processes: then each line says whose it is
-  let times = false;
+  let look = { times: false, wrap: false };
+  const heights = new Heights();
   let wasFirst = log.first;
   let wasTurn = log.turn;
   let pending = false;
@@ -939,9 +1165,11 @@ function createLogView(store, id) {
   const quiet = element("p", "palm-quiet");
   const latest = button("palm-latest", "", () => toLatest());
   const bar = createBar(store, {
-    shows: (on) => {
-      times = on;
+    shows: (asked) => {
+      const place = topLine();
+      look = { ...asked };
       redraw();
+      if (!log.following) scroll.scrollTop = heights.top(place) * LINE;
     },
     lines: () => log.lines,
     several: () => several,
@@ -949,8 +1177,22 @@ function createLogView(store, id) {
   const node = element("div", "palm-logview", bar.node, element("div", "palm-logbox", above, scroll, quiet, latest));
 
   scroll.addEventListener("scroll", onScroll, { passive: true });
+  const watched = new ResizeObserver(() => look.wrap && later());
+  watched.observe(scroll);
 
   const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < LINE;
+
+  const topLine = () => heights.at(scroll.scrollTop / LINE);
+
+  // Characters of a row; 0: lines are not wrapped.
+  function columns() {
+    if (!look.wrap) return 0;
+    const character = widthOfCharacter(scroll);
+    let width = scroll.clientWidth - PADDING;
+    if (look.times) width -= TIME * character + GAP;
+    if (several) width -= WHOSE * character + GAP;
+    return Math.max(1, Math.floor(width / character));
+  }
 
   async function toLatest() {
     await log.latest();
@@ -988,19 +1230,23 @@ function createLogView(store, id) {
     wasTurn = log.turn;
     wasFirst = log.first;
     several = severalProcesses(log);
-    setClass(list, "palm-times", times);
-    list.style.height = `${log.count * LINE}px`;
+    setClass(list, "palm-times", look.times);
+    setClass(list, "palm-wrap", look.wrap);
+    heights.wrap(columns());
+    heights.update(log);
+    list.style.height = `${heights.total * LINE}px`;
     // Lines that came before those in view must not move them; and the end stays in view.
-    if (came) scroll.scrollTop += came * LINE;
+    if (came) scroll.scrollTop += heights.top(came) * LINE;
     if (log.following) scroll.scrollTop = scroll.scrollHeight;
     drawLines();
+    if (look.wrap) settle();
     drawAround();
     bar.update();
   }
 
   function drawLines() {
-    const top = Math.floor(scroll.scrollTop / LINE) - AROUND;
-    const bottom = top + Math.ceil(scroll.clientHeight / LINE) + 2 * AROUND;
+    const top = topLine() - AROUND;
+    const bottom = heights.at((scroll.scrollTop + scroll.clientHeight) / LINE) + 1 + AROUND;
     const from = Math.max(0, top) + log.first;
     const to = Math.min(log.count, Math.max(0, bottom)) + log.first;
     for (const [number, each] of drawn) {
@@ -1021,9 +1267,28 @@ function createLogView(store, id) {
         drawn.set(number, each);
         list.insertBefore(each.node, after);
       }
-      each.node.style.top = `${(number - log.first) * LINE}px`;
       after = each.node;
     }
+    place();
+  }
+
+  function place() {
+    for (const [number, { node }] of drawn) node.style.top = `${heights.top(number - log.first) * LINE}px`;
+  }
+
+  // Wrapped lines are as high as they turn out to be; what is in view must not move for that.
+  function settle() {
+    const found = [...drawn.values()].map(({ line, node }) => [line, Math.round(node.offsetHeight / LINE)]);
+    const news = found.filter(([line, rows]) => heights.learn(line, rows));
+    if (!news.length) return;
+    const first = topLine();
+    const before = heights.top(first);
+    heights.update(log);
+    list.style.height = `${heights.total * LINE}px`;
+    place();
+    if (log.following) scroll.scrollTop = scroll.scrollHeight;
+    else scroll.scrollTop += (heights.top(first) - before) * LINE;
+    later();
   }
 
   function drawAround() {
@@ -1037,7 +1302,15 @@ function createLogView(store, id) {
     setText(latest, log.fresh ? `${grouped(log.fresh)} new lines \u2193` : "Latest \u2193");
   }
 
-  return { node, draw: later, redraw };
+  return { node, draw: later, redraw, close: () => watched.disconnect() };
+}
+
+const ruler = document.createElement("canvas").getContext("2d");
+
+function widthOfCharacter(node) {
+  const { fontSize, fontFamily } = getComputedStyle(node);
+  ruler.font = `${fontSize} ${fontFamily}`;
+  return ruler.measureText("0".repeat(100)).width / 100;
 }
 
 function severalProcesses({ lines, selection }) {
@@ -1096,124 +1369,6 @@ function marked({ text, style }, find) {
     else node.style[name === "fg" ? "color" : "backgroundColor"] = value;
   }
   return [node];
-}
-
-// Search, streams, times, follow, copy and download.
-function createBar(store, { shows, lines, several }) {
-  const { log } = store;
-  let typing = null;
-  const search = element("input", "palm-search");
-  Object.assign(search, { type: "search", placeholder: "Search all output" });
-  search.setAttribute("aria-label", "Search all output");
-  search.addEventListener("input", () => {
-    clearTimeout(typing);
-    typing = setTimeout(apply, TYPING);
-  });
-  search.addEventListener("keydown", (event) => {
-    event.stopPropagation(); // keys are the notebook's commands
-    if (event.key === "Enter") apply();
-  });
-  const stream = element("select", "palm-choice");
-  stream.setAttribute("aria-label", "Streams");
-  for (const [value, text] of [["", "All streams"], ["stdout", "stdout"], ["stderr", "stderr"]]) {
-    const option = element("option", "", text);
-    option.value = value;
-    stream.append(option);
-  }
-  stream.addEventListener("change", apply);
-  const times = toggle("Times", (on) => shows(on));
-  const follow = toggle("Follow", (on) => (on ? log.latest() : log.pause()));
-  const copy = button("palm-button", "", () => copyLines(), "Copy");
-  const save = button("palm-button", "", () => saveLines(), "Download");
-  const said = element("span", "palm-hidden");
-  said.setAttribute("role", "status");
-
-  function apply() {
-    clearTimeout(typing);
-    log.filter(stream.value, search.value);
-  }
-
-  const asText = (line) => {
-    const whose = several() ? `${line.process} | ` : "";
-    return `${whose}${plain(line.text)}\n`;
-  };
-
-  async function copyLines() {
-    const text = lines().map(asText).join("");
-    try {
-      await navigator.clipboard.writeText(text);
-      flash(copy, "Copied");
-    } catch {
-      flash(copy, "Not allowed here");
-    }
-  }
-
-  async function saveLines() {
-    save.disabled = true;
-    const { text, whole } = await allOutput(store);
-    save.disabled = false;
-    if (text === null) {
-      flash(save, "Failed");
-      return;
-    }
-    const link = element("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-    link.download = `${log.selection.name ?? log.selection.component}.log`;
-    link.click();
-    URL.revokeObjectURL(link.href);
-    flash(save, whole ? "Saved" : "Saved the last part");
-  }
-
-  function flash(node, text) {
-    const before = node.dataset.label ?? node.textContent;
-    node.dataset.label = before;
-    node.textContent = text;
-    said.textContent = text;
-    setTimeout(() => {
-      node.textContent = before;
-    }, 1500);
-  }
-
-  return {
-    node: element("div", "palm-bar", search, stream, times, follow, element("span", "palm-gap"), copy, save, said),
-    update() {
-      setAttribute(follow, "aria-pressed", String(log.following));
-      for (const each of [search, stream, times, follow, copy]) each.disabled = !log.selection;
-      if (!save.disabled || !log.busy) save.disabled = !log.selection;
-    },
-  };
-}
-
-const DOWNLOAD = 20000; // lines that are asked for at once
-const DOWNLOADS = 50; // and how often
-
-// All output of what is chosen, as it was written; its newest part where it is very long.
-async function allOutput({ log, transport }) {
-  const parts = [];
-  let before = "";
-  for (let i = 0; i < DOWNLOADS; i += 1) {
-    const action = { do: "output", ...log.selection, lines: DOWNLOAD, before };
-    let page;
-    try {
-      page = await transport.request(action);
-    } catch {
-      return { text: null, whole: false };
-    }
-    parts.unshift(page.records.map((record) => textOf(record).replace(/\n?$/, "\n")).join(""));
-    before = page.first;
-    if (!page.more || !before) return { text: parts.join(""), whole: true };
-  }
-  return { text: parts.join(""), whole: false };
-}
-
-function toggle(text, onChange) {
-  const node = button("palm-button palm-toggle", "", () => {
-    const on = node.getAttribute("aria-pressed") !== "true";
-    node.setAttribute("aria-pressed", String(on));
-    onChange(on);
-  }, text);
-  node.setAttribute("aria-pressed", "false");
-  return node;
 }
 
 // ---- rows.js
@@ -1470,6 +1625,7 @@ function createRow(store, logId) {
     setClass(tr, "palm-replica", row.kind === "replica");
     setClass(tr, "palm-selected", selected);
     setClass(tr, "palm-over", row.state === "stopped");
+    setAttribute(tr, "data-asks", row.kind !== "replica" && store.questions.has(row.component));
     setText(name, row.name);
     setAttribute(name, "aria-pressed", String(selected));
     fold.hidden = row.kind !== "group";
@@ -1558,6 +1714,8 @@ function createBelow(store) {
   const doing = wide("palm-doing");
   const failed = wide("palm-failed");
   doing.cell.setAttribute("role", "status");
+  const asked = wide("palm-asked");
+  const ask = createAsk(store, asked.cell);
   const text = element("span", "palm-failed-text");
   text.setAttribute("role", "alert");
   const close = button("palm-act", "Dismiss", () => store.dismiss(component), icon("close"));
@@ -1569,16 +1727,59 @@ function createBelow(store) {
       const mine = row.kind !== "replica";
       const note = mine ? store.notes.get(component) : null;
       const pending = mine ? store.pending.get(component) : null;
-      for (const each of [why, doing, failed]) {
+      const question = mine ? store.questions.get(component) : null;
+      for (const each of [why, asked, doing, failed]) {
         each.row.dataset.selects = row.selects;
         setClass(each.row, "palm-replica", row.kind === "replica");
         setClass(each.row, "palm-selected", selected);
       }
       if (row.why) found.push(said(why, why.cell, row.why));
+      if (question) found.push(asked.row);
+      ask(component, question);
       if (pending) found.push(said(doing, doing.cell, pending));
       if (note) found.push(said(failed, text, note.hint ? `${note.text} (${note.hint})` : note.text));
       return found;
     },
+  };
+}
+
+// The question whether something is to be done, with its answers. Who asked for it by a key finds the
+// harmless answer under it, and is back at the row's name afterwards.
+function createAsk(store, cell) {
+  let component = "";
+  let shown = null;
+  const text = element("span", "palm-asked-text");
+  const yes = button("palm-button palm-grave", "", () => answer(true));
+  const no = button("palm-button", "", () => answer(false));
+  cell.append(text, element("span", "palm-answers", yes, no));
+  cell.setAttribute("role", "group");
+  cell.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    event.stopPropagation();
+    answer(false);
+  });
+
+  function answer(sure) {
+    const name = cell.closest("tbody").querySelector(`tr[data-asks="true"] .palm-name`);
+    store.answer(component, sure);
+    name?.focus();
+  }
+
+  return (name, question) => {
+    component = name;
+    yes.disabled = !store.isLive;
+    if (question === shown) return;
+    shown = question ?? null;
+    if (!shown) return;
+    setText(text, shown.text);
+    setText(yes, shown.yes);
+    setText(no, shown.no);
+    cell.setAttribute("aria-label", shown.text);
+    const here = document.activeElement;
+    requestAnimationFrame(() => {
+      if (cell.closest(".palm-panel")?.contains(here)) no.focus();
+    });
   };
 }
 
@@ -1611,7 +1812,7 @@ function moveFocus(body, event) {
 
 const CLIENTS = "clients";
 const INSIDE = " (inside)"; // what a component that runs its own functions calls that part of it
-const BOX = { width: 148, height: 44, across: 96, down: 20, margin: 12 };
+const BOX = { width: 164, height: 44, across: 88, down: 20, margin: 12 };
 
 // {nodes, edges} of a state: a node each component, an edge each pair that exchanges messages, and
 // each worker's link to its master. What is counted of single processes is added up.
@@ -1816,14 +2017,31 @@ const SIGNALS = {
   9: "SIGKILL", 11: "SIGSEGV", 13: "SIGPIPE", 15: "SIGTERM",
 };
 
+// The exit code of who wants to be started again; see palm/spec/exits.py.
+const START_AGAIN = 83;
+
+// States of a process that says how its run before ended.
+const ENDS = ["backing-off", "failed"];
+
 // Whether there is something to be explained.
 function isInTrouble(process) {
   if (process.state === "failed" || process.state === "backing-off") return true;
-  return process.restarts > 0 && (process.exit ?? 0) !== 0;
+  return process.state !== "ready" && cameBack(process);
 }
 
-// {title, facts, lines, advice} of a process in trouble.
-function explain(component, process) {
+// Whether it is well, and was not.
+function isWellAgain(process) {
+  return process.state === "ready" && cameBack(process);
+}
+
+// A run that was over by plan, as after so many calls, is not worth a word.
+function cameBack(process) {
+  return process.restarts > 0 && ![0, START_AGAIN].includes(process.exit ?? 0);
+}
+
+// {title, facts, lines, advice, calm} of a process in trouble, or that was; events say when.
+function explain(component, process, events = [], now = 0) {
+  if (isWellAgain(process)) return recovery(process, events, now);
   const facts = [];
   if (process.exit !== null) facts.push(["Exit", ending(process.exit)]);
   facts.push(["Restarts", process.restarts ? plural(process.restarts, "time", "times") : "none"]);
@@ -1835,7 +2053,39 @@ function explain(component, process) {
     facts,
     lines,
     advice: advice(component, process, lines),
+    calm: false,
   };
+}
+
+function recovery(process, events, now) {
+  const { died, at, since } = lives(process, events);
+  const when = at === null ? "" : ` at ${moment(at, now)}`;
+  const back = since === null ? "is ready again" : `is ready since ${moment(since, now)}`;
+  const often = process.restarts > 1 ? `That makes ${plural(process.restarts, "restart")}. ` : "";
+  return {
+    title: `It ${died}${when}, was restarted, and ${back}.`,
+    facts: [],
+    lines: [],
+    advice: `${often}Its output and the events say more.`,
+    calm: true,
+  };
+}
+
+// How and when the run before ended, and since when this one is ready, as far as it is known.
+function lives(process, events) {
+  const mine = events.filter((event) => event.data?.name === process.name);
+  const end = mine.filter(({ data }) => data.exit === process.exit && ENDS.includes(data.state)).pop();
+  const ready = mine.filter(({ data }) => data.state === "ready").pop();
+  const prefix = `${process.name} `;
+  return {
+    died: end?.text.startsWith(prefix) ? end.text.slice(prefix.length) : endedBy(process.exit),
+    at: end?.time ?? null,
+    since: ready && ready.time >= (end?.time ?? 0) ? ready.time : process.started,
+  };
+}
+
+function endedBy(exit) {
+  return exit >= 0 ? `ended with exit code ${exit}` : `was ${ending(exit)}`;
 }
 
 function ending(exit) {
@@ -1856,8 +2106,7 @@ function advice(component, process, lines) {
   }
   if (process.exit === -11 || process.exit === -7) return "A library crashed, not Python: try without its native code, or another version.";
   if (process.state === "failed") return "palm has given up. Mend what its last lines say, then restart it.";
-  if (process.state === "backing-off") return "palm tries again by itself, with longer and longer pauses.";
-  return "It runs again. If that happens often, its last lines say more.";
+  return "palm tries again by itself, with longer and longer pauses.";
 }
 
 // A card of it: update({component, process}) or update(null).
@@ -1866,12 +2115,12 @@ function createWhy(store) {
   const facts = element("div", "palm-facts");
   const lines = element("pre", "palm-last");
   lines.tabIndex = 0;
+  lines.setAttribute("role", "group");
   lines.setAttribute("aria-label", "Last lines of its error output");
   const hint = element("p", "palm-advice");
   const again = button("palm-button", "", () => store.act({ do: "restart", component: again.dataset.component }), "Restart");
   const foot = element("div", "palm-why-foot", hint, again);
   const node = element("section", "palm-card palm-trouble", title, facts, lines, foot);
-  node.setAttribute("aria-label", "Why it ended");
   node.hidden = true;
   let shown = "";
   if (!store.mayAct) again.remove();
@@ -1880,13 +2129,17 @@ function createWhy(store) {
     update(found) {
       node.hidden = !found;
       if (!found) return;
-      const told = explain(found.component, found.process);
+      const told = explain(found.component, found.process, store.state.events, store.time);
       again.dataset.component = found.component.name;
-      again.hidden = !found.component.own;
+      again.hidden = !found.component.own || told.calm;
+      again.disabled = !store.isLive || store.pending.has(found.component.name);
       const text = JSON.stringify([found.process.name, told]);
       if (text === shown) return; // whoever selects text in it keeps that
       shown = text;
+      setClass(node, "palm-calm", told.calm);
+      node.setAttribute("aria-label", told.calm ? "What happened before" : "Why it ended");
       title.textContent = `${found.process.name}: ${told.title}`;
+      facts.hidden = !told.facts.length;
       facts.replaceChildren(...told.facts.map(([name, value]) => fact(name, value)));
       lines.hidden = !told.lines.length;
       lines.textContent = told.lines.join("\n");
@@ -1900,12 +2153,16 @@ function createWhy(store) {
 // The panel of a cluster: how it is, its components, and what is known of the chosen one.
 
 
+const AWAY =
+  "What runs goes on, jobs too. Its output is kept, and shown here once the registry answers again; until then nothing can be started or stopped from here.";
 let panels = 0;
 
 function createPanel(root, store) {
   panels += 1;
   const id = `palm-${panels}`;
   const head = createHead(store);
+  const away = element("p", "palm-away");
+  away.setAttribute("role", "status");
   const missing = element("ul", "palm-missing");
   missing.setAttribute("aria-label", "Missing");
   const empty = element("p", "palm-empty");
@@ -1920,7 +2177,7 @@ function createPanel(root, store) {
     events: ["Events", createEvents(store)],
   });
   const lower = element("div", "palm-details", chosen.node, why.node, details.node);
-  const panel = element("section", "palm-panel", head.node, missing, empty, scroller, lower);
+  const panel = element("section", "palm-panel", head.node, away, missing, empty, scroller, lower);
   root.append(panel);
   let pending = false;
 
@@ -1931,6 +2188,8 @@ function createPanel(root, store) {
     panel.setAttribute("aria-label", `palm cluster ${state.cluster}`);
     setClass(panel, "palm-frozen", !store.isLive);
     head.update();
+    away.hidden = !state.away || !state.live || store.lost;
+    setText(away, away.hidden ? "" : AWAY);
     missing.hidden = !state.missing.length;
     missing.replaceChildren(...configuration(state).map(missingLine));
     empty.hidden = any;
@@ -1955,6 +2214,7 @@ function createPanel(root, store) {
     else later();
   });
   const unwatch = watchTheme(later);
+  const giveKeys = keepKeys(panel);
   const timer = setInterval(() => {
     store.look();
     table.tick();
@@ -1966,6 +2226,7 @@ function createPanel(root, store) {
     destroy() {
       clearInterval(timer);
       unwatch();
+      giveKeys();
       unsubscribe();
       details.close();
       panel.remove();
@@ -1996,6 +2257,7 @@ function createHead(store) {
 function liveness(store) {
   const { state } = store;
   if (store.isLive) return "live";
+  if (state.live && state.away && !store.lost) return `the registry does not answer since ${clock(state.away)}`;
   const when = clock(state.time);
   if (store.lost) return `no news since ${when}`;
   return state.note ? `as of ${when}, ${state.note}` : `as of ${when}`;
@@ -2015,9 +2277,9 @@ function sayEmpty(node, state) {
 // The process that needs to be explained: the chosen one, or the worst of the chosen component.
 function trouble(store) {
   const found = processNamed(store.state, store.current ?? "");
-  if (found) return isInTrouble(found.process) ? found : null;
+  if (found) return isInTrouble(found.process) || isWellAgain(found.process) ? found : null;
   const component = store.state.components.find((c) => c.name === store.current);
-  const process = component?.processes.find(isInTrouble);
+  const process = component?.processes.find(isInTrouble) ?? component?.processes.find(isWellAgain);
   return process ? { component, process } : null;
 }
 
@@ -2097,6 +2359,61 @@ function createTabs(id, store, views) {
   return { node: element("div", "", list, ...Object.values(panes)), update, close };
 }
 
+// ---- asking.js
+
+// What an action would do to messages that wait or are under way: such actions are asked about first.
+
+
+const MASTERS = ["master", "hub"];
+const VERB = { stop: "Stop", restart: "Restart", scale: "Scale" };
+
+// What an action means, if it is worth a question: {text, yes, no}; null if it is not.
+function question(state, action) {
+  const component = state.components.find((each) => each.name === action.component);
+  const text = component ? consequence(state, component, action) : "";
+  if (!text) return null;
+  const yes = `${VERB[action.do]} ${component.name}`;
+  return { text, yes, no: "Leave it" };
+}
+
+function consequence(state, component, action) {
+  const ends = action.do === "stop" || (action.do === "scale" && action.replicas < 1);
+  if (MASTERS.includes(component.role)) return ofMaster(state, component, action, ends);
+  if (component.role === "worker") return ends ? ofLastWorkers(state, component) : "";
+  const open = openAt(state, component);
+  if (!ends || !open) return "";
+  return `${messages(open)} on the way through ${component.name}: those that it is not back for within half a minute fail.`;
+}
+
+function ofMaster(state, component, action, ends) {
+  const open = openAt(state, component);
+  if (!open) return "";
+  const said = `${messages(open)} waiting or under way at ${component.name}.`;
+  if (ends) return `${said} Their clients keep them, and wait until it is started again.`;
+  return action.do === "restart" ? `${said} Their clients send them again to the new one; some may run twice.` : "";
+}
+
+// Who is the last to work for a master leaves its messages waiting.
+function ofLastWorkers(state, component) {
+  const master = state.components.find((each) => each.name === component.master);
+  const open = master ? openAt(state, master) : 0;
+  if (!open) return "";
+  const others = state.components.filter(
+    (each) => each.role === "worker" && each.master === master.name && each.name !== component.name && each.ready > 0,
+  );
+  if (others.length) return "";
+  return `${messages(open)} waiting or under way at ${master.name}, and nobody else works for it: they wait until there are workers again.`;
+}
+
+function openAt(state, component) {
+  const samples = component.processes.map((each) => state.samples.get(each.name)).filter(Boolean);
+  return total(samples.map((each) => measures(each).queue)) ?? 0;
+}
+
+function messages(count) {
+  return count === 1 ? "1 message is" : `${grouped(count)} messages are`;
+}
+
 // ---- log.js
 
 // The output of a component or a process: a run of lines without a hole, up to the newest, or up to
@@ -2104,7 +2421,8 @@ function createTabs(id, store, views) {
 // came than could be shown, what is before the hole is let go, and fetched likewise: nothing is lost.
 
 
-const PAGE = 500; // lines that are fetched at once
+const PAGE = 500; // lines that are fetched at once, at first
+const LARGEST = 2000; // and after twice as many each time, for who scrolls on and on
 const MOST = 20000; // lines that are held
 const MARGIN = 0.001; // seconds: times are rounded on their way
 
@@ -2126,6 +2444,7 @@ class Log {
     this.begun = []; // lines that have not ended, after the others
     this.first = 0; // number of the first line, so that a line keeps its own as others come before
     this.reader = new LineReader();
+    this.size = PAGE; // of the page before
     this.before = ""; // where the page before begins; "": not known
     this.more = false; // whether there are earlier lines
     this.skipped = 0; // bytes that were left out since the lines that are shown
@@ -2153,6 +2472,16 @@ class Log {
     this.follow(null);
     if (selection) await this.newest();
     else this.changed();
+  }
+
+  // Whoever could not be asked before can be now.
+  catchUp() {
+    if (!this.selection) return;
+    if (!this.live && this.following) this.open(this.selection);
+    else if (this.error) {
+      this.error = null;
+      this.changed();
+    }
   }
 
   filter(stream, find) {
@@ -2217,17 +2546,19 @@ class Log {
   // Fetch lines before the first one; says how many came.
   async older() {
     if (this.busy || !this.more) return 0;
-    if (this.before) return this.prepend(await this.fetch({ lines: PAGE, before: this.before }));
+    const lines = this.size;
+    this.size = Math.min(2 * lines, LARGEST);
+    if (this.before) return this.prepend(await this.fetch({ lines, before: this.before }));
     // Before a hole: those up to the time of the first line, without those that are here.
     const head = this.at(this.first);
     const until = head ? head.time + MARGIN : undefined;
-    let page = await this.fetch({ lines: PAGE, until });
+    let page = await this.fetch({ lines, until });
     while (page) {
       const earlier = page.records.filter((record) => this.isEarlier(record));
       if (earlier.length || !page.more || !page.first) {
         return this.prepend({ ...page, records: earlier });
       }
-      page = await this.fetch({ lines: PAGE, before: page.first });
+      page = await this.fetch({ lines, before: page.first });
     }
     return 0;
   }
@@ -2344,6 +2675,7 @@ class Store {
     this.folded = new Map();
     this.pending = new Map(); // component -> what is under way, in words
     this.notes = new Map(); // component -> {text, hint} of what failed
+    this.questions = new Map(); // component -> {action, text, yes, no} of what is asked about first
     this.listeners = new Set();
     this.log = new Log({
       ask: (action) => transport.request(action),
@@ -2398,21 +2730,28 @@ class Store {
   }
 
   get isLive() {
-    return this.state.live && !this.lost;
+    return this.state.live && !this.lost && !this.state.away;
   }
 
-  takeLink({ live, note, time }) {
+  takeLink({ live, note = "", time, away = 0 }) {
     const { state } = this;
-    const changed = state.live !== live || state.note !== note || this.lost;
-    state.live = live;
-    state.note = note ?? "";
+    const back = state.away && !away && live;
+    const changed = state.live !== live || state.note !== note || state.away !== away || this.lost;
+    Object.assign(state, { live, note, away });
     this.lost = false;
     this.heard = this.now();
-    if (time) {
+    if (time && !away) {
       state.time = time;
       this.at = this.heard;
     }
+    if (back) this.catchUp();
     if (changed) this.tell("status");
+  }
+
+  // The registry is back: what could not be had meanwhile can.
+  catchUp() {
+    this.log.catchUp();
+    this.fetchHistory();
   }
 
   takeFrames(frames) {
@@ -2481,9 +2820,17 @@ class Store {
 
   // ---- what is done
 
-  async act(action) {
+  // Do it; or ask about it first, if that is worth a question and nobody has said that they are sure.
+  async act(action, { sure = false } = {}) {
     const { component } = action;
     if (this.pending.has(component)) return;
+    this.questions.delete(component);
+    const asked = sure ? null : question(this.state, action);
+    if (asked) {
+      this.questions.set(component, { action, ...asked });
+      this.tell("status");
+      return;
+    }
     this.pending.set(component, `${DOING[action.do]} ...`);
     this.notes.delete(component);
     this.tell("status");
@@ -2500,6 +2847,14 @@ class Store {
     this.tell("status");
   }
 
+  // The answer to what was asked about a component.
+  answer(component, sure) {
+    const asked = this.questions.get(component);
+    this.questions.delete(component);
+    if (asked && sure) this.act(asked.action, { sure });
+    else this.tell("status");
+  }
+
   dismiss(component) {
     this.notes.delete(component);
     this.tell("status");
@@ -2510,9 +2865,12 @@ class Store {
 
 // How a panel speaks to whoever knows the cluster. A transport is
 //
-//   subscribe({frames(list), link({live, note, time})}) -> unsubscribe
+//   subscribe({frames(list), link({live, note, time, away})}) -> unsubscribe
 //   request(action) -> Promise of its answer, or a Failure
 //   select({component, name?, since}) or select(null): whose output is to come
+//
+// A link says whether the panel lives, and if not, why; and since when the registry does not answer, in
+// seconds since the epoch, 0 if it does.
 //
 // An action is {do: "stop" | "start" | "restart", component}, {do: "scale", component, replicas},
 // {do: "output", component, name, lines, before, until, stream, grep} or {do: "history"}.
@@ -2526,7 +2884,7 @@ class Failure extends Error {
 
 const PATIENCE = 1500; // milliseconds after which it is worth saying that nobody has listened yet
 
-// Over the messages of a widget's model. The kernel sends {type: "frames", time, live, note} with the
+// Over the messages of a widget's model. The kernel sends {type: "frames", time, live, note, away} with the
 // frames as JSON in a buffer, {type: "accepted", request} and {type: "reply", request} likewise.
 class ModelTransport {
   constructor(model) {
@@ -2611,7 +2969,7 @@ class PageTransport {
 
   subscribe(listener) {
     this.listeners.add(listener);
-    this.main ??= this.live({ topics: "status,metrics,events", since: "start" });
+    this.main ??= this.live({ topics: "status,metrics,events", since: "start" }, (link) => this.tell(link, []));
     return () => {
       this.listeners.delete(listener);
       if (!this.listeners.size) this.close();
@@ -2632,11 +2990,11 @@ class PageTransport {
     this.main = this.output = null;
   }
 
-  live(query) {
+  live(query, linked = () => {}) {
     const url = this.address(`${this.base}/live`);
     url.protocol = url.protocol.replace("http", "ws");
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    return new Connection(url, this.socket, (link, frames) => this.tell(link, frames));
+    return new Connection(url, this.socket, { linked, take: (frame) => this.tell(null, [frame]) });
   }
 
   tell(link, frames) {
@@ -2685,8 +3043,8 @@ class PageTransport {
 
 // One WebSocket, made again after each break from the cursor of the last frame.
 class Connection {
-  constructor(url, socket, tell) {
-    Object.assign(this, { url, make: socket, tell, pause: FIRST_PAUSE, ended: false });
+  constructor(url, socket, { linked, take }) {
+    Object.assign(this, { url, make: socket, linked, take, pause: FIRST_PAUSE, away: 0, ended: false });
     this.connect();
   }
 
@@ -2694,19 +3052,21 @@ class Connection {
     this.socket = this.make(this.url);
     this.socket.onopen = () => {
       this.pause = FIRST_PAUSE;
-      this.tell({ live: true, note: "" }, []);
+      this.away = 0;
+      this.linked({ live: true });
     };
     this.socket.onmessage = (message) => {
       const frame = JSON.parse(message.data);
       this.url.searchParams.set("since", frame.cursor);
-      this.tell(null, [frame]);
+      this.take(frame);
     };
     this.socket.onclose = () => this.lost();
   }
 
   lost() {
     if (this.ended) return;
-    this.tell({ live: false, note: "connection lost, trying again" }, []);
+    this.away ||= Date.now() / 1000;
+    this.linked({ live: true, away: this.away });
     this.timer = setTimeout(() => this.connect(), this.pause);
     this.pause = Math.min(2 * this.pause, LAST_PAUSE);
   }

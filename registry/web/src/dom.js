@@ -53,6 +53,19 @@ export function watchTheme(callback) {
   };
 }
 
+// Keep plain keys that are pressed within a node from what else listens to them: a notebook would take an
+// arrow for "next cell", and two d for "delete this cell". Keys with Ctrl, Alt or Meta are left to it.
+// JupyterLab listens at the document before anybody in it, and asks what has the focus for this attribute.
+export function keepKeys(node) {
+  const onKey = (event) => {
+    if (!node.contains(event.target)) return;
+    const plain = !(event.ctrlKey || event.altKey || event.metaKey);
+    event.target.toggleAttribute("data-lm-suppress-shortcuts", plain);
+  };
+  window.addEventListener("keydown", onKey, true);
+  return () => window.removeEventListener("keydown", onKey, true);
+}
+
 // A name and its value; not a list of definitions, which notebooks give a look of their own.
 export function fact(name, value) {
   return element("div", "palm-fact", element("span", "palm-fact-name", name), " ", value);

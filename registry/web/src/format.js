@@ -25,6 +25,13 @@ export function clock(time) {
   return new Date(time * 1000).toLocaleTimeString([], { hour12: false });
 }
 
+// A time of today; of another day, with its date.
+export function moment(time, now) {
+  const date = new Date(time * 1000);
+  const today = date.toDateString() === new Date(now * 1000).toDateString();
+  return today ? clock(time) : `${date.toLocaleDateString("sv")} ${clock(time)}`;
+}
+
 export function timestamp(time) {
   const date = new Date(time * 1000);
   const two = (n) => String(n).padStart(2, "0");

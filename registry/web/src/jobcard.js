@@ -19,6 +19,12 @@ export function factsOf(job) {
   return facts;
 }
 
+// How a job is: [state for the dot, words]. One that is done may have failed in part.
+export function howIs({ state, failed }) {
+  if (state === "done" && failed) return ["backing-off", `done, ${grouped(failed)} failed`];
+  return [DOTS[state] ?? "starting", state];
+}
+
 function took(seconds) {
   return seconds < 60 ? span(seconds) : duration(seconds);
 }
@@ -69,8 +75,9 @@ export function createJobCard(root) {
   function update(job) {
     node.setAttribute("aria-label", `job ${job.function}`);
     setText(title, job.function);
-    badge.dataset.state = DOTS[job.state] ?? "starting";
-    setText(words, job.state);
+    const [state, said] = howIs(job);
+    badge.dataset.state = state;
+    setText(words, said);
     setText(age, job.live ? "live" : `as of ${clock(job.time)}`);
     drawBar(job);
     arrange(facts, factsOf(job).map(([name, value]) => drawFact(name, value, job)));

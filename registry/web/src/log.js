@@ -4,7 +4,8 @@
 
 import { LineReader, lineOf } from "./lines.js";
 
-export const PAGE = 500; // lines that are fetched at once
+export const PAGE = 500; // lines that are fetched at once, at first
+export const LARGEST = 2000; // and after twice as many each time, for who scrolls on and on
 export const MOST = 20000; // lines that are held
 const MARGIN = 0.001; // seconds: times are rounded on their way
 
@@ -26,6 +27,7 @@ export class Log {
     this.begun = []; // lines that have not ended, after the others
     this.first = 0; // number of the first line, so that a line keeps its own as others come before
     this.reader = new LineReader();
+    this.size = PAGE; // of the page before
     this.before = ""; // where the page before begins; "": not known
     this.more = false; // whether there are earlier lines
     this.skipped = 0; // bytes that were left out since the lines that are shown
@@ -53,6 +55,16 @@ export class Log {
     this.follow(null);
     if (selection) await this.newest();
     else this.changed();
+  }
+
+  // Whoever could not be asked before can be now.
+  catchUp() {
+    if (!this.selection) return;
+    if (!this.live && this.following) this.open(this.selection);
+    else if (this.error) {
+      this.error = null;
+      this.changed();
+    }
   }
 
   filter(stream, find) {
@@ -117,17 +129,19 @@ export class Log {
   // Fetch lines before the first one; says how many came.
   async older() {
     if (this.busy || !this.more) return 0;
-    if (this.before) return this.prepend(await this.fetch({ lines: PAGE, before: this.before }));
+    const lines = this.size;
+    this.size = Math.min(2 * lines, LARGEST);
+    if (this.before) return this.prepend(await this.fetch({ lines, before: this.before }));
     // Before a hole: those up to the time of the first line, without those that are here.
     const head = this.at(this.first);
     const until = head ? head.time + MARGIN : undefined;
-    let page = await this.fetch({ lines: PAGE, until });
+    let page = await this.fetch({ lines, until });
     while (page) {
       const earlier = page.records.filter((record) => this.isEarlier(record));
       if (earlier.length || !page.more || !page.first) {
         return this.prepend({ ...page, records: earlier });
       }
-      page = await this.fetch({ lines: PAGE, before: page.first });
+      page = await this.fetch({ lines, before: page.first });
     }
     return 0;
   }

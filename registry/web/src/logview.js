@@ -1,21 +1,25 @@
 // A log as a list of which only what is in view is in the page, so that its length costs nothing.
 
-import { plain, runs } from "./ansi.js";
-import { button, element, setAttribute, setClass, setText } from "./dom.js";
+import { runs } from "./ansi.js";
+import { button, element, setClass, setText } from "./dom.js";
 import { bytes, grouped, timestamp } from "./format.js";
-import { textOf } from "./lines.js";
+import { DRAWN, Heights } from "./heights.js";
+import { createBar } from "./logbar.js";
 
 export const LINE = 18; // pixels
 const AROUND = 20; // lines above and below that are drawn, too
 const NEAR = 40; // pixels from the top at which earlier lines are fetched
-const TYPING = 250; // milliseconds without a key after which a search begins
-const DRAWN = 4000; // characters of a line that are drawn
+const PADDING = 32; // pixels beside the text of a line, and of what stands before it, in characters
+const GAP = 12; // pixels between them
+const TIME = 12; // characters of a time, of a name at least
+const WHOSE = 8;
 
 export function createLogView(store, id) {
   const { log } = store;
   const drawn = new Map(); // number of a line -> its element
   let several = false; // processes: then each line says whose it is
-  let times = false;
+  let look = { times: false, wrap: false };
+  const heights = new Heights();
   let wasFirst = log.first;
   let wasTurn = log.turn;
   let pending = false;
@@ -32,9 +36,11 @@ export function createLogView(store, id) {
   const quiet = element("p", "palm-quiet");
   const latest = button("palm-latest", "", () => toLatest());
   const bar = createBar(store, {
-    shows: (on) => {
-      times = on;
+    shows: (asked) => {
+      const place = topLine();
+      look = { ...asked };
       redraw();
+      if (!log.following) scroll.scrollTop = heights.top(place) * LINE;
     },
     lines: () => log.lines,
     several: () => several,
@@ -42,8 +48,22 @@ export function createLogView(store, id) {
   const node = element("div", "palm-logview", bar.node, element("div", "palm-logbox", above, scroll, quiet, latest));
 
   scroll.addEventListener("scroll", onScroll, { passive: true });
+  const watched = new ResizeObserver(() => look.wrap && later());
+  watched.observe(scroll);
 
   const atEnd = () => scroll.scrollHeight - scroll.scrollTop - scroll.clientHeight < LINE;
+
+  const topLine = () => heights.at(scroll.scrollTop / LINE);
+
+  // Characters of a row; 0: lines are not wrapped.
+  function columns() {
+    if (!look.wrap) return 0;
+    const character = widthOfCharacter(scroll);
+    let width = scroll.clientWidth - PADDING;
+    if (look.times) width -= TIME * character + GAP;
+    if (several) width -= WHOSE * character + GAP;
+    return Math.max(1, Math.floor(width / character));
+  }
 
   async function toLatest() {
     await log.latest();
@@ -81,19 +101,23 @@ export function createLogView(store, id) {
     wasTurn = log.turn;
     wasFirst = log.first;
     several = severalProcesses(log);
-    setClass(list, "palm-times", times);
-    list.style.height = `${log.count * LINE}px`;
+    setClass(list, "palm-times", look.times);
+    setClass(list, "palm-wrap", look.wrap);
+    heights.wrap(columns());
+    heights.update(log);
+    list.style.height = `${heights.total * LINE}px`;
     // Lines that came before those in view must not move them; and the end stays in view.
-    if (came) scroll.scrollTop += came * LINE;
+    if (came) scroll.scrollTop += heights.top(came) * LINE;
     if (log.following) scroll.scrollTop = scroll.scrollHeight;
     drawLines();
+    if (look.wrap) settle();
     drawAround();
     bar.update();
   }
 
   function drawLines() {
-    const top = Math.floor(scroll.scrollTop / LINE) - AROUND;
-    const bottom = top + Math.ceil(scroll.clientHeight / LINE) + 2 * AROUND;
+    const top = topLine() - AROUND;
+    const bottom = heights.at((scroll.scrollTop + scroll.clientHeight) / LINE) + 1 + AROUND;
     const from = Math.max(0, top) + log.first;
     const to = Math.min(log.count, Math.max(0, bottom)) + log.first;
     for (const [number, each] of drawn) {
@@ -114,9 +138,28 @@ export function createLogView(store, id) {
         drawn.set(number, each);
         list.insertBefore(each.node, after);
       }
-      each.node.style.top = `${(number - log.first) * LINE}px`;
       after = each.node;
     }
+    place();
+  }
+
+  function place() {
+    for (const [number, { node }] of drawn) node.style.top = `${heights.top(number - log.first) * LINE}px`;
+  }
+
+  // Wrapped lines are as high as they turn out to be; what is in view must not move for that.
+  function settle() {
+    const found = [...drawn.values()].map(({ line, node }) => [line, Math.round(node.offsetHeight / LINE)]);
+    const news = found.filter(([line, rows]) => heights.learn(line, rows));
+    if (!news.length) return;
+    const first = topLine();
+    const before = heights.top(first);
+    heights.update(log);
+    list.style.height = `${heights.total * LINE}px`;
+    place();
+    if (log.following) scroll.scrollTop = scroll.scrollHeight;
+    else scroll.scrollTop += (heights.top(first) - before) * LINE;
+    later();
   }
 
   function drawAround() {
@@ -130,7 +173,15 @@ export function createLogView(store, id) {
     setText(latest, log.fresh ? `${grouped(log.fresh)} new lines \u2193` : "Latest \u2193");
   }
 
-  return { node, draw: later, redraw };
+  return { node, draw: later, redraw, close: () => watched.disconnect() };
+}
+
+const ruler = document.createElement("canvas").getContext("2d");
+
+function widthOfCharacter(node) {
+  const { fontSize, fontFamily } = getComputedStyle(node);
+  ruler.font = `${fontSize} ${fontFamily}`;
+  return ruler.measureText("0".repeat(100)).width / 100;
 }
 
 function severalProcesses({ lines, selection }) {
@@ -189,122 +240,4 @@ function marked({ text, style }, find) {
     else node.style[name === "fg" ? "color" : "backgroundColor"] = value;
   }
   return [node];
-}
-
-// Search, streams, times, follow, copy and download.
-function createBar(store, { shows, lines, several }) {
-  const { log } = store;
-  let typing = null;
-  const search = element("input", "palm-search");
-  Object.assign(search, { type: "search", placeholder: "Search all output" });
-  search.setAttribute("aria-label", "Search all output");
-  search.addEventListener("input", () => {
-    clearTimeout(typing);
-    typing = setTimeout(apply, TYPING);
-  });
-  search.addEventListener("keydown", (event) => {
-    event.stopPropagation(); // keys are the notebook's commands
-    if (event.key === "Enter") apply();
-  });
-  const stream = element("select", "palm-choice");
-  stream.setAttribute("aria-label", "Streams");
-  for (const [value, text] of [["", "All streams"], ["stdout", "stdout"], ["stderr", "stderr"]]) {
-    const option = element("option", "", text);
-    option.value = value;
-    stream.append(option);
-  }
-  stream.addEventListener("change", apply);
-  const times = toggle("Times", (on) => shows(on));
-  const follow = toggle("Follow", (on) => (on ? log.latest() : log.pause()));
-  const copy = button("palm-button", "", () => copyLines(), "Copy");
-  const save = button("palm-button", "", () => saveLines(), "Download");
-  const said = element("span", "palm-hidden");
-  said.setAttribute("role", "status");
-
-  function apply() {
-    clearTimeout(typing);
-    log.filter(stream.value, search.value);
-  }
-
-  const asText = (line) => {
-    const whose = several() ? `${line.process} | ` : "";
-    return `${whose}${plain(line.text)}\n`;
-  };
-
-  async function copyLines() {
-    const text = lines().map(asText).join("");
-    try {
-      await navigator.clipboard.writeText(text);
-      flash(copy, "Copied");
-    } catch {
-      flash(copy, "Not allowed here");
-    }
-  }
-
-  async function saveLines() {
-    save.disabled = true;
-    const { text, whole } = await allOutput(store);
-    save.disabled = false;
-    if (text === null) {
-      flash(save, "Failed");
-      return;
-    }
-    const link = element("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-    link.download = `${log.selection.name ?? log.selection.component}.log`;
-    link.click();
-    URL.revokeObjectURL(link.href);
-    flash(save, whole ? "Saved" : "Saved the last part");
-  }
-
-  function flash(node, text) {
-    const before = node.dataset.label ?? node.textContent;
-    node.dataset.label = before;
-    node.textContent = text;
-    said.textContent = text;
-    setTimeout(() => {
-      node.textContent = before;
-    }, 1500);
-  }
-
-  return {
-    node: element("div", "palm-bar", search, stream, times, follow, element("span", "palm-gap"), copy, save, said),
-    update() {
-      setAttribute(follow, "aria-pressed", String(log.following));
-      for (const each of [search, stream, times, follow, copy]) each.disabled = !log.selection;
-      if (!save.disabled || !log.busy) save.disabled = !log.selection;
-    },
-  };
-}
-
-const DOWNLOAD = 20000; // lines that are asked for at once
-const DOWNLOADS = 50; // and how often
-
-// All output of what is chosen, as it was written; its newest part where it is very long.
-async function allOutput({ log, transport }) {
-  const parts = [];
-  let before = "";
-  for (let i = 0; i < DOWNLOADS; i += 1) {
-    const action = { do: "output", ...log.selection, lines: DOWNLOAD, before };
-    let page;
-    try {
-      page = await transport.request(action);
-    } catch {
-      return { text: null, whole: false };
-    }
-    parts.unshift(page.records.map((record) => textOf(record).replace(/\n?$/, "\n")).join(""));
-    before = page.first;
-    if (!page.more || !before) return { text: parts.join(""), whole: true };
-  }
-  return { text: parts.join(""), whole: false };
-}
-
-function toggle(text, onChange) {
-  const node = button("palm-button palm-toggle", "", () => {
-    const on = node.getAttribute("aria-pressed") !== "true";
-    node.setAttribute("aria-pressed", String(on));
-    onChange(on);
-  }, text);
-  node.setAttribute("aria-pressed", "false");
-  return node;
 }

@@ -1,6 +1,6 @@
 // The panel of a cluster: how it is, its components, and what is known of the chosen one.
 
-import { button, element, setAttribute, setClass, setText, watchTheme } from "./dom.js";
+import { button, element, keepKeys, setAttribute, setClass, setText, watchTheme } from "./dom.js";
 import { clock } from "./format.js";
 import { createCharts } from "./chart.js";
 import { createEvents } from "./events.js";
@@ -9,14 +9,18 @@ import { configuration, summary } from "./rows.js";
 import { processNamed } from "./state.js";
 import { createTable } from "./table.js";
 import { createTopology } from "./topology.js";
-import { createWhy, isInTrouble } from "./why.js";
+import { createWhy, isInTrouble, isWellAgain } from "./why.js";
 
+const AWAY =
+  "What runs goes on, jobs too. Its output is kept, and shown here once the registry answers again; until then nothing can be started or stopped from here.";
 let panels = 0;
 
 export function createPanel(root, store) {
   panels += 1;
   const id = `palm-${panels}`;
   const head = createHead(store);
+  const away = element("p", "palm-away");
+  away.setAttribute("role", "status");
   const missing = element("ul", "palm-missing");
   missing.setAttribute("aria-label", "Missing");
   const empty = element("p", "palm-empty");
@@ -31,7 +35,7 @@ export function createPanel(root, store) {
     events: ["Events", createEvents(store)],
   });
   const lower = element("div", "palm-details", chosen.node, why.node, details.node);
-  const panel = element("section", "palm-panel", head.node, missing, empty, scroller, lower);
+  const panel = element("section", "palm-panel", head.node, away, missing, empty, scroller, lower);
   root.append(panel);
   let pending = false;
 
@@ -42,6 +46,8 @@ export function createPanel(root, store) {
     panel.setAttribute("aria-label", `palm cluster ${state.cluster}`);
     setClass(panel, "palm-frozen", !store.isLive);
     head.update();
+    away.hidden = !state.away || !state.live || store.lost;
+    setText(away, away.hidden ? "" : AWAY);
     missing.hidden = !state.missing.length;
     missing.replaceChildren(...configuration(state).map(missingLine));
     empty.hidden = any;
@@ -66,6 +72,7 @@ export function createPanel(root, store) {
     else later();
   });
   const unwatch = watchTheme(later);
+  const giveKeys = keepKeys(panel);
   const timer = setInterval(() => {
     store.look();
     table.tick();
@@ -77,6 +84,7 @@ export function createPanel(root, store) {
     destroy() {
       clearInterval(timer);
       unwatch();
+      giveKeys();
       unsubscribe();
       details.close();
       panel.remove();
@@ -107,6 +115,7 @@ function createHead(store) {
 function liveness(store) {
   const { state } = store;
   if (store.isLive) return "live";
+  if (state.live && state.away && !store.lost) return `the registry does not answer since ${clock(state.away)}`;
   const when = clock(state.time);
   if (store.lost) return `no news since ${when}`;
   return state.note ? `as of ${when}, ${state.note}` : `as of ${when}`;
@@ -126,9 +135,9 @@ function sayEmpty(node, state) {
 // The process that needs to be explained: the chosen one, or the worst of the chosen component.
 function trouble(store) {
   const found = processNamed(store.state, store.current ?? "");
-  if (found) return isInTrouble(found.process) ? found : null;
+  if (found) return isInTrouble(found.process) || isWellAgain(found.process) ? found : null;
   const component = store.state.components.find((c) => c.name === store.current);
-  const process = component?.processes.find(isInTrouble);
+  const process = component?.processes.find(isInTrouble) ?? component?.processes.find(isWellAgain);
   return process ? { component, process } : null;
 }
 

@@ -10,6 +10,7 @@ export function createState(cluster = "") {
     time: 0, // of what is shown, by the clock of whoever sent it
     live: true,
     note: "",
+    away: 0, // since when the registry does not answer; 0: it does
     over: "", // "ending" or "ended"
     known: false, // a status has come
     components: [],

@@ -1,5 +1,6 @@
 // What the views of one panel share: the state, the output, what is chosen, what is under way.
 
+import { question } from "./asking.js";
 import { Log } from "./log.js";
 import { chosen } from "./rows.js";
 import { applyFrame, createState, processNamed } from "./state.js";
@@ -22,6 +23,7 @@ export class Store {
     this.folded = new Map();
     this.pending = new Map(); // component -> what is under way, in words
     this.notes = new Map(); // component -> {text, hint} of what failed
+    this.questions = new Map(); // component -> {action, text, yes, no} of what is asked about first
     this.listeners = new Set();
     this.log = new Log({
       ask: (action) => transport.request(action),
@@ -76,21 +78,28 @@ export class Store {
   }
 
   get isLive() {
-    return this.state.live && !this.lost;
+    return this.state.live && !this.lost && !this.state.away;
   }
 
-  takeLink({ live, note, time }) {
+  takeLink({ live, note = "", time, away = 0 }) {
     const { state } = this;
-    const changed = state.live !== live || state.note !== note || this.lost;
-    state.live = live;
-    state.note = note ?? "";
+    const back = state.away && !away && live;
+    const changed = state.live !== live || state.note !== note || state.away !== away || this.lost;
+    Object.assign(state, { live, note, away });
     this.lost = false;
     this.heard = this.now();
-    if (time) {
+    if (time && !away) {
       state.time = time;
       this.at = this.heard;
     }
+    if (back) this.catchUp();
     if (changed) this.tell("status");
+  }
+
+  // The registry is back: what could not be had meanwhile can.
+  catchUp() {
+    this.log.catchUp();
+    this.fetchHistory();
   }
 
   takeFrames(frames) {
@@ -159,9 +168,17 @@ export class Store {
 
   // ---- what is done
 
-  async act(action) {
+  // Do it; or ask about it first, if that is worth a question and nobody has said that they are sure.
+  async act(action, { sure = false } = {}) {
     const { component } = action;
     if (this.pending.has(component)) return;
+    this.questions.delete(component);
+    const asked = sure ? null : question(this.state, action);
+    if (asked) {
+      this.questions.set(component, { action, ...asked });
+      this.tell("status");
+      return;
+    }
     this.pending.set(component, `${DOING[action.do]} ...`);
     this.notes.delete(component);
     this.tell("status");
@@ -176,6 +193,14 @@ export class Store {
     }
     this.pending.delete(component);
     this.tell("status");
+  }
+
+  // The answer to what was asked about a component.
+  answer(component, sure) {
+    const asked = this.questions.get(component);
+    this.questions.delete(component);
+    if (asked && sure) this.act(asked.action, { sure });
+    else this.tell("status");
   }
 
   dismiss(component) {

@@ -105,6 +105,7 @@ function createRow(store, logId) {
     setClass(tr, "palm-replica", row.kind === "replica");
     setClass(tr, "palm-selected", selected);
     setClass(tr, "palm-over", row.state === "stopped");
+    setAttribute(tr, "data-asks", row.kind !== "replica" && store.questions.has(row.component));
     setText(name, row.name);
     setAttribute(name, "aria-pressed", String(selected));
     fold.hidden = row.kind !== "group";
@@ -193,6 +194,8 @@ function createBelow(store) {
   const doing = wide("palm-doing");
   const failed = wide("palm-failed");
   doing.cell.setAttribute("role", "status");
+  const asked = wide("palm-asked");
+  const ask = createAsk(store, asked.cell);
   const text = element("span", "palm-failed-text");
   text.setAttribute("role", "alert");
   const close = button("palm-act", "Dismiss", () => store.dismiss(component), icon("close"));
@@ -204,16 +207,59 @@ function createBelow(store) {
       const mine = row.kind !== "replica";
       const note = mine ? store.notes.get(component) : null;
       const pending = mine ? store.pending.get(component) : null;
-      for (const each of [why, doing, failed]) {
+      const question = mine ? store.questions.get(component) : null;
+      for (const each of [why, asked, doing, failed]) {
         each.row.dataset.selects = row.selects;
         setClass(each.row, "palm-replica", row.kind === "replica");
         setClass(each.row, "palm-selected", selected);
       }
       if (row.why) found.push(said(why, why.cell, row.why));
+      if (question) found.push(asked.row);
+      ask(component, question);
       if (pending) found.push(said(doing, doing.cell, pending));
       if (note) found.push(said(failed, text, note.hint ? `${note.text} (${note.hint})` : note.text));
       return found;
     },
+  };
+}
+
+// The question whether something is to be done, with its answers. Who asked for it by a key finds the
+// harmless answer under it, and is back at the row's name afterwards.
+function createAsk(store, cell) {
+  let component = "";
+  let shown = null;
+  const text = element("span", "palm-asked-text");
+  const yes = button("palm-button palm-grave", "", () => answer(true));
+  const no = button("palm-button", "", () => answer(false));
+  cell.append(text, element("span", "palm-answers", yes, no));
+  cell.setAttribute("role", "group");
+  cell.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    event.preventDefault();
+    event.stopPropagation();
+    answer(false);
+  });
+
+  function answer(sure) {
+    const name = cell.closest("tbody").querySelector(`tr[data-asks="true"] .palm-name`);
+    store.answer(component, sure);
+    name?.focus();
+  }
+
+  return (name, question) => {
+    component = name;
+    yes.disabled = !store.isLive;
+    if (question === shown) return;
+    shown = question ?? null;
+    if (!shown) return;
+    setText(text, shown.text);
+    setText(yes, shown.yes);
+    setText(no, shown.no);
+    cell.setAttribute("aria-label", shown.text);
+    const here = document.activeElement;
+    requestAnimationFrame(() => {
+      if (cell.closest(".palm-panel")?.contains(here)) no.focus();
+    });
   };
 }
 

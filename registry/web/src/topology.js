@@ -7,7 +7,7 @@ import { STATES } from "./rows.js";
 
 const CLIENTS = "clients";
 const INSIDE = " (inside)"; // what a component that runs its own functions calls that part of it
-export const BOX = { width: 148, height: 44, across: 96, down: 20, margin: 12 };
+export const BOX = { width: 164, height: 44, across: 88, down: 20, margin: 12 };
 
 // {nodes, edges} of a state: a node each component, an edge each pair that exchanges messages, and
 // each worker's link to its master. What is counted of single processes is added up.

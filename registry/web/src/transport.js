@@ -1,8 +1,11 @@
 // How a panel speaks to whoever knows the cluster. A transport is
 //
-//   subscribe({frames(list), link({live, note, time})}) -> unsubscribe
+//   subscribe({frames(list), link({live, note, time, away})}) -> unsubscribe
 //   request(action) -> Promise of its answer, or a Failure
 //   select({component, name?, since}) or select(null): whose output is to come
+//
+// A link says whether the panel lives, and if not, why; and since when the registry does not answer, in
+// seconds since the epoch, 0 if it does.
 //
 // An action is {do: "stop" | "start" | "restart", component}, {do: "scale", component, replicas},
 // {do: "output", component, name, lines, before, until, stream, grep} or {do: "history"}.
@@ -16,7 +19,7 @@ export class Failure extends Error {
 
 const PATIENCE = 1500; // milliseconds after which it is worth saying that nobody has listened yet
 
-// Over the messages of a widget's model. The kernel sends {type: "frames", time, live, note} with the
+// Over the messages of a widget's model. The kernel sends {type: "frames", time, live, note, away} with the
 // frames as JSON in a buffer, {type: "accepted", request} and {type: "reply", request} likewise.
 export class ModelTransport {
   constructor(model) {
@@ -101,7 +104,7 @@ export class PageTransport {
 
   subscribe(listener) {
     this.listeners.add(listener);
-    this.main ??= this.live({ topics: "status,metrics,events", since: "start" });
+    this.main ??= this.live({ topics: "status,metrics,events", since: "start" }, (link) => this.tell(link, []));
     return () => {
       this.listeners.delete(listener);
       if (!this.listeners.size) this.close();
@@ -122,11 +125,11 @@ export class PageTransport {
     this.main = this.output = null;
   }
 
-  live(query) {
+  live(query, linked = () => {}) {
     const url = this.address(`${this.base}/live`);
     url.protocol = url.protocol.replace("http", "ws");
     for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    return new Connection(url, this.socket, (link, frames) => this.tell(link, frames));
+    return new Connection(url, this.socket, { linked, take: (frame) => this.tell(null, [frame]) });
   }
 
   tell(link, frames) {
@@ -175,8 +178,8 @@ export class PageTransport {
 
 // One WebSocket, made again after each break from the cursor of the last frame.
 class Connection {
-  constructor(url, socket, tell) {
-    Object.assign(this, { url, make: socket, tell, pause: FIRST_PAUSE, ended: false });
+  constructor(url, socket, { linked, take }) {
+    Object.assign(this, { url, make: socket, linked, take, pause: FIRST_PAUSE, away: 0, ended: false });
     this.connect();
   }
 
@@ -184,19 +187,21 @@ class Connection {
     this.socket = this.make(this.url);
     this.socket.onopen = () => {
       this.pause = FIRST_PAUSE;
-      this.tell({ live: true, note: "" }, []);
+      this.away = 0;
+      this.linked({ live: true });
     };
     this.socket.onmessage = (message) => {
       const frame = JSON.parse(message.data);
       this.url.searchParams.set("since", frame.cursor);
-      this.tell(null, [frame]);
+      this.take(frame);
     };
     this.socket.onclose = () => this.lost();
   }
 
   lost() {
     if (this.ended) return;
-    this.tell({ live: false, note: "connection lost, trying again" }, []);
+    this.away ||= Date.now() / 1000;
+    this.linked({ live: true, away: this.away });
     this.timer = setTimeout(() => this.connect(), this.pause);
     this.pause = Math.min(2 * this.pause, LAST_PAUSE);
   }

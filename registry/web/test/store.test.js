@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import { Store } from "../src/store.js";
 import { Failure, ModelTransport, PageTransport } from "../src/transport.js";
-import { component, replica, status } from "./records.js";
+import { component, metrics, replica, status } from "./records.js";
 
 // A widget's model; `emit` is what the kernel sends.
 class Model {
@@ -115,6 +115,85 @@ test("a frozen panel says so", () => {
   assert.deepEqual([store.isLive, store.state.note], [false, "the cluster has ended"]);
 });
 
+test("while the registry is away time stands still, and goes on with it", () => {
+  const { clock, store, frames } = lab();
+  frames([two()]);
+  frames([], { time: 260, away: 203 });
+  clock.now = 3000;
+  assert.ok(!store.isLive);
+  assert.deepEqual([store.state.live, store.state.away, store.time], [true, 203, 200]);
+  frames([], { time: 270 });
+  assert.deepEqual([store.isLive, store.time], [true, 270]);
+});
+
+test("output that could not be had while the registry was away is asked for when it is back", async () => {
+  const { model, store, frames, requests } = lab();
+  frames([two()]);
+  const asked = () => requests().filter((m) => m.action.do === "output");
+  frames([], { away: 203 });
+  store.select("foo");
+  model.emit({ type: "reply", request: asked().at(-1).request, error: { text: "the registry does not answer", hint: "" } });
+  await settled();
+  assert.ok(store.log.error);
+  store.select("w");
+  const late = asked().at(-1).request;
+  const before = asked().length;
+  frames([]);
+  assert.equal(asked().length, before + 1);
+  assert.ok(requests().some((m) => m.action.do === "history"), "and what the curves miss");
+  model.emit({ type: "reply", request: late }, { records: [], cursor: "old", more: false, first: "" });
+  model.emit({ type: "reply", request: asked().at(-1).request }, { records: [], cursor: "new", more: false, first: "" });
+  await settled();
+  assert.deepEqual([store.log.error, store.log.live, model.sent.at(-1).selection?.since], [null, true, "new"]);
+  frames([], { away: 300 });
+  frames([]);
+  assert.equal(asked().length, before + 1, "what is followed goes on by itself");
+});
+
+// A master with messages, and workers for it.
+const busy = (samples, ...more) => [
+  status(component("foo", [replica("foo")], { role: "master" }), component("w", [replica("w-0"), replica("w-1")], { master: "foo" }), ...more),
+  metrics(200, samples),
+];
+
+test("to stop or restart a master that has messages is asked about first", async () => {
+  const { store, frames, requests } = lab();
+  const doings = () => requests().map((m) => m.action.do).filter((verb) => verb !== "output");
+  frames(busy([{ name: "foo", queued: 10, running: 2 }]));
+  store.act({ do: "stop", component: "foo" });
+  assert.deepEqual(doings(), []);
+  assert.match(store.questions.get("foo").text, /^12 messages are waiting or under way at foo\. Their clients keep them/);
+  store.answer("foo", false);
+  assert.deepEqual([store.questions.size, doings().length], [0, 0]);
+  store.act({ do: "restart", component: "foo" });
+  assert.match(store.questions.get("foo").text, /send them again to the new one; some may run twice/);
+  store.answer("foo", true);
+  assert.deepEqual([doings(), store.questions.size], [["restart"], 0]);
+});
+
+test("who has nothing to lose is not asked", () => {
+  const { store, frames, requests } = lab();
+  frames(busy([{ name: "foo", queued: 0, running: 0 }]));
+  store.act({ do: "stop", component: "foo" });
+  store.act({ do: "restart", component: "w" });
+  assert.equal(store.questions.size, 0);
+  assert.deepEqual(requests().slice(-2).map((m) => m.action.do), ["stop", "restart"]);
+});
+
+test("the last workers of a busy master are asked about, others are not", () => {
+  const { store, frames } = lab();
+  frames(busy([{ name: "foo", queued: 1, running: 0 }]));
+  store.act({ do: "restart", component: "w" });
+  assert.equal(store.questions.size, 0);
+  store.pending.clear();
+  store.act({ do: "scale", component: "w", replicas: 0 });
+  assert.match(store.questions.get("w").text, /^1 message is waiting or under way at foo, and nobody else works for it/);
+  frames(busy([{ name: "foo", queued: 1, running: 0 }], component("v", [replica("v-0")], { master: "foo" })));
+  store.questions.clear();
+  store.act({ do: "stop", component: "w" });
+  assert.equal(store.questions.size, 0);
+});
+
 test("who looks again asks again", () => {
   const { store, frames, requests, model } = lab();
   frames([two()]);
@@ -170,15 +249,26 @@ test("a page reads frames from a socket, and goes on after a break", (t) => {
   t.mock.timers.enable({ apis: ["setTimeout"] });
   const { transport } = page(() => [200, {}]);
   const heard = [];
-  transport.subscribe({ frames: (list) => heard.push(...list), link: (link) => heard.push(link.live) });
+  transport.subscribe({ frames: (list) => heard.push(...list), link: (link) => heard.push(Boolean(link.away)) });
   const [first] = Socket.made;
   assert.equal(first.url, "ws://palm.test/x/api/clusters/a%2Fb/live?topics=status%2Cmetrics%2Cevents&since=start");
   first.onopen();
   first.onmessage({ data: JSON.stringify({ topic: "events", cursor: "c5", data: {} }) });
   first.onclose();
-  assert.deepEqual(heard.map((each) => each.topic ?? each), [true, "events", false]);
+  assert.deepEqual(heard.map((each) => each.topic ?? each), [false, "events", true]);
   t.mock.timers.tick(300);
   assert.match(Socket.made[1].url, /since=c5$/);
+  Socket.made[1].onopen();
+  assert.equal(heard.at(-1), false);
+});
+
+test("the connection for output says nothing of how the panel lives", () => {
+  const { transport } = page(() => [200, {}]);
+  const links = [];
+  transport.subscribe({ frames: () => {}, link: (link) => links.push(link) });
+  transport.select({ component: "w", since: "c1" });
+  Socket.made.at(-1).onopen();
+  assert.deepEqual(links, []);
 });
 
 test("a page follows one output at a time", () => {

@@ -3,11 +3,11 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { bytes, duration, percent, rate, short, span } from "../src/format.js";
-import { factsOf, partsOf, workersOf } from "../src/jobcard.js";
+import { factsOf, howIs, partsOf, workersOf } from "../src/jobcard.js";
 import { paths } from "../src/sparkline.js";
 import { applyFrame, createState } from "../src/state.js";
 import { graphOf, layout } from "../src/topology.js";
-import { ending, explain, isInTrouble } from "../src/why.js";
+import { ending, explain, isInTrouble, isWellAgain } from "../src/why.js";
 import { component, metrics, replica, status } from "./records.js";
 
 test("numbers are short", () => {
@@ -78,9 +78,31 @@ test("the end of a process is told in words, with a way out", () => {
   assert.match(explain({ name: "w" }, missing).advice, /has no numpy/);
 });
 
+test("of what is well again it is said what was before, calmly", () => {
+  const process = { name: "w-0", state: "ready", restarts: 1, exit: -9, reason: "", node: "here", lastLines: "oops", started: 90 };
+  const event = (time, state, exit, text) => ({ time, text: `w-0 ${text}`, data: { name: "w-0", state, exit } });
+  const events = [
+    event(10, "ready", null, "is ready"),
+    event(80, "backing-off", -9, "was killed by SIGKILL (by hand)"),
+    event(90, "starting", -9, "is starting"),
+    event(91, "ready", -9, "is ready"),
+    { ...event(95, "ready", null, "is ready"), data: { name: "other", state: "ready", exit: null } },
+  ];
+  const at = (time) => new Date(time * 1000).toLocaleTimeString([], { hour12: false });
+  const told = explain({ name: "w" }, process, events, 100);
+  assert.equal(told.title, `It was killed by SIGKILL (by hand) at ${at(80)}, was restarted, and is ready since ${at(91)}.`);
+  assert.deepEqual([told.calm, told.lines, told.facts], [true, [], []]);
+  const forgotten = explain({ name: "w" }, process, [], 100).title;
+  assert.equal(forgotten, `It was killed by SIGKILL, was restarted, and is ready since ${at(90)}.`);
+  assert.match(explain({ name: "w" }, { ...process, exit: 3 }, [], 90 + 3 * 86400).title, /^It ended with exit code 3, .* since 1970-01-01 /);
+  assert.ok(isWellAgain(process) && !isWellAgain({ ...process, state: "failed" }) && !isWellAgain({ ...process, exit: 0 }));
+  assert.ok(!isWellAgain({ ...process, exit: 83 }), "it wanted to be started again");
+});
+
 test("only what is in trouble is explained", () => {
   assert.ok(isInTrouble({ state: "failed", restarts: 0, exit: 1 }));
-  assert.ok(isInTrouble({ state: "ready", restarts: 2, exit: -9 }));
+  assert.ok(isInTrouble({ state: "starting", restarts: 2, exit: -9 }));
+  assert.ok(!isInTrouble({ state: "ready", restarts: 2, exit: -9 }));
   assert.ok(!isInTrouble({ state: "ready", restarts: 2, exit: null }));
   assert.ok(!isInTrouble({ state: "stopped", restarts: 0, exit: 0 }));
 });
@@ -93,6 +115,12 @@ test("a job says how much is left, and what it took at its end", () => {
   assert.deepEqual(factsOf({ ...job, total: null })[0], ["Done", "1,500"]);
   assert.deepEqual(partsOf({ done: 4, failed: 1, total: 8 }), { good: 0.375, bad: 0.125 });
   assert.equal(partsOf({ done: 4, failed: 1, total: null }), null);
+});
+
+test("a job that is done says what failed of it", () => {
+  assert.deepEqual(howIs({ state: "done", failed: 0 }), ["ready", "done"]);
+  assert.deepEqual(howIs({ state: "done", failed: 1200 }), ["backing-off", "done, 1,200 failed"]);
+  assert.deepEqual(howIs({ state: "failed", failed: 1 }), ["failed", "failed"]);
 });
 
 test("of many workers the busiest are shown, and the rest as one", () => {

@@ -1,0 +1,1 @@
+"""What a panel in a notebook costs, and how late it is."""
