@@ -156,8 +156,7 @@ class FunctionNotFound(TaskError):
 
     def __str__(self) -> str:
         # The name of the class says what the type would, and Python shows it in front.
-        place = f" (message {self.index} of {self.function})" if self.function else ""
-        return f"{self.text}{place}" if self.text else super().__str__()
+        return super().__str__().removeprefix(f"{self.type}: ")
 
 
 class OutcomeError(JobError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from palm.runtime.folders import Folders
@@ -18,8 +19,14 @@ def asking(folders: Folders, role: str, url: str = "") -> Callable[[], Elsewhere
     """
 
     def ask() -> Elsewhere | None:
-        from palm.naming.elsewhere import registry_names  # HTTP: most find all on their machine
+        # What a runner started is told by the runner, and asks nobody.
+        if os.environ.get("PALM_COMPONENT"):
+            return None
+        registry = url or os.environ.get("PALM_REGISTRY", "")
+        if not registry and not (folders.run / "registry.json").exists():
+            return None
+        from palm.naming.elsewhere import RegistryNames  # HTTP: most find all on their machine
 
-        return registry_names(folders, role, url)
+        return RegistryNames(folders, registry, role)
 
     return ask

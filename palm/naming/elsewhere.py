@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import random
 import threading
 import time
@@ -25,7 +24,7 @@ from palm.runtime.resolver import Found
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.keys import RoleKey
 
-__all__ = ["RegistryNames", "registry_names"]
+__all__ = ["RegistryNames"]
 
 #: Least seconds between two questions, and at most while nothing answers.
 ASK_EVERY: Final = 0.25
@@ -36,19 +35,6 @@ _FRESH: Final = 10.0
 _PARTING: Final = 0.5
 
 _log = logging.getLogger("palm.naming")
-
-
-def registry_names(folders: Folders, role: str, url: str = "") -> RegistryNames | None:
-    """Return who asks the registry for names, None if this process belongs to none.
-
-    What a runner started is told by the runner, and asks nobody.
-    """
-    if os.environ.get("PALM_COMPONENT"):
-        return None
-    url = url or os.environ.get("PALM_REGISTRY", "")
-    if not url and not (folders.run / "registry.json").exists():
-        return None
-    return RegistryNames(folders, url, role)
 
 
 class RegistryNames:

@@ -97,8 +97,8 @@ def test_completion_is_quick(shell: Shell) -> None:
         assert done.stdout == "foo\n"
         spent.append(after.children_user + after.children_system
                      - before.children_user - before.children_system)  # fmt: skip
-    # The processor's time, since this machine may be busy; times are told in hundredths.
-    assert min(spent) < 0.1
+    # The processor's time, since this machine may be busy: that of a start, and no more.
+    assert min(spent) < 0.5
 
 
 def tools(shell: Shell) -> Path:

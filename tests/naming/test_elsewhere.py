@@ -9,7 +9,8 @@ import pytest
 
 from palm.clients import Client
 from palm.errors import AuthenticationError
-from palm.naming.elsewhere import RegistryNames, registry_names
+from palm.naming import asking
+from palm.naming.elsewhere import RegistryNames
 from palm.registry_api.client import RegistryClient
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint
@@ -45,7 +46,7 @@ def node(client: RegistryClient) -> Runner:
 
 @pytest.fixture
 def names(palm_home: Path) -> Iterator[RegistryNames]:
-    names = registry_names(Folders.find(cluster="c"), "client")
+    names = asking(Folders.find(cluster="c"), "client")()
     assert names is not None
     yield names
     names.close()
@@ -119,7 +120,7 @@ def test_what_a_runner_started_asks_nobody(
     registry: RegistryThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PALM_COMPONENT", "foo")
-    assert registry_names(Folders.find(cluster="c"), "client") is None
+    assert asking(Folders.find(cluster="c"), "client")() is None
 
 
 def test_who_may_have_no_key_is_told_so_at_once(

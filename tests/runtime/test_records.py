@@ -209,7 +209,8 @@ for round in range(100):
                    start_time=process_start_time(pid), functions=["f" * 50] * 200))
     live_records(folders)
     found = read_record(folders, "foo")
-    assert found is not None and len(found.functions) == 200, found
+    # Another's, who has ended since, may have been in the place of ours, and been removed.
+    assert found is None or len(found.functions) == 200, found
     if sys.argv[1] == "removes":
         remove_record(folders, "bar", me)
 """
