@@ -47,6 +47,7 @@ class Host:
         self.environment = {
             "PALM_RUN_DIR": str(home / "run"),
             "PALM_STATE_DIR": str(home / "state"),
+            "PALM_CLUSTER": "default",
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'registry'}",
         }
         self.processes: list[subprocess.Popen[bytes]] = []
