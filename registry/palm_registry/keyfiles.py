@@ -161,5 +161,5 @@ def _pair(path: Path) -> KeyPair | None:
             raise ConfigError(f"the key file {path} may be known to others")
         try:
             return msgspec.json.decode(file.read(_MAX_FILE), type=KeyPair)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ConfigError(f"{path} is not a key file") from error

@@ -111,6 +111,19 @@ def test_key_files_are_for_their_user_alone(client: RegistryClient, palm_home: P
     assert b"A" * 40 not in (palm_home / "state" / "registry.db").read_bytes()
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\xff", b"[1]", b'{"x": ' * 5000])
+def test_damaged_keys_hold_up_no_node(
+    damaged: bytes, client: RegistryClient, runner: Runner, palm_home: Path
+) -> None:
+    client.cluster_keys("c", some_keys())
+    [path] = palm_home.glob("**/keys/client.json")
+    path.write_bytes(damaged)
+    client.declare("c", spec("x"))
+    assert [each.spec.name for each in runner.beat().components] == ["x"]
+    with pytest.raises(Refused, match="is not a key file"):
+        client.cluster_keys("c")
+
+
 def test_keys_that_do_not_belong_together_are_refused(client: RegistryClient) -> None:
     good = some_keys()
     short = replace(good, worker=replace(good.worker, curve_secretkey="x"))

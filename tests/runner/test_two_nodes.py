@@ -13,7 +13,7 @@ from palm.clients import Client
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import ReplicaStatus
 from tests.runner.conftest import ROOT, exists
-from tests.support.nodes import Runner, eventually
+from tests.support.nodes import Runner, eventually, two_nodes
 from tests.support.registry import RegistryProcess
 
 FILE = """
@@ -170,29 +170,7 @@ def test_a_name_is_found_on_another_node(
     palm_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two run folders, as two machines have, and the keys that they share."""
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT}/registry")
     (tmp_path / "functions.py").write_text("def double(x):\n    return 2 * x\n")
-    registry = RegistryProcess(palm_home).start()
-    monkeypatch.setenv("PALM_REGISTRY", registry.record["url"])
-    monkeypatch.setenv("PALM_TOKEN_FILE", registry.record["token_file"])
-    runners = [Runner(palm_home, name) for name in ("n1", "n2")]
-    with registry.client() as client:
-        client.create_cluster("default")
-        try:
-            for runner in runners:
-                run = palm_home / f"r{runner.name}"
-                run.mkdir(mode=0o700)
-                with monkeypatch.context() as there:
-                    there.setenv("PALM_RUN_DIR", str(run))
-                    runner.start("--address", "127.0.0.1")
-            client.set_cluster("default", NAMED, folder=str(tmp_path))
-            assert eventually(lambda: client.cluster_status("default").ready, BOUND)
-            monkeypatch.setenv("PALM_RUN_DIR", str(palm_home / "rn2"))
-            with Client("foo") as caller:
-                assert caller.eval("foo.double", 21) == 42
-        finally:
-            client.end_cluster("default")
-            codes = [runner.wait() for runner in runners if runner.process is not None]
-    assert codes == [0, 0]
+    with two_nodes(palm_home, tmp_path, NAMED, monkeypatch), Client("foo") as caller:
+        assert caller.eval("foo.double", 21) == 42
     assert not list(palm_home.glob("*/default/peers-*.json"))
-    registry.stop()

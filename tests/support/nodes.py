@@ -8,8 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from palm.registry_api.client import Refused, RegistryClient, Unreachable
 from palm.registry_api.schema import (
@@ -260,3 +263,36 @@ class House:
         if record is not None and record.is_running:
             os.kill(record.pid, signal.SIGTERM)
             assert eventually(lambda: not record.is_running)
+
+
+@contextmanager
+def two_nodes(
+    home: Path, code: Path, file: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RegistryClient]:
+    """A cluster of a file on two nodes, of which each has a run folder, as two machines have.
+
+    They share their keys. The test is on the second; all has ended well afterwards.
+    """
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}:{ROOT}/registry")
+    registry = RegistryProcess(home).start()
+    monkeypatch.setenv("PALM_REGISTRY", registry.record["url"])
+    monkeypatch.setenv("PALM_TOKEN_FILE", registry.record["token_file"])
+    runners = [Runner(home, name) for name in ("n1", "n2")]
+    with registry.client() as client:
+        client.create_cluster("default")
+        try:
+            for runner in runners:
+                run = home / f"r{runner.name}"
+                run.mkdir(mode=0o700)
+                with monkeypatch.context() as there:
+                    there.setenv("PALM_RUN_DIR", str(run))
+                    runner.start("--address", "127.0.0.1")
+            client.set_cluster("default", file, folder=str(code))
+            assert eventually(lambda: client.cluster_status("default").ready, 2 * SOON)
+            monkeypatch.setenv("PALM_RUN_DIR", str(home / "rn2"))
+            yield client
+        finally:
+            client.end_cluster("default")
+            codes = [runner.wait() for runner in runners if runner.process is not None]
+    assert codes == [0, 0]
+    registry.stop()
