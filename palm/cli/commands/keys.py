@@ -7,7 +7,8 @@ import time
 from argparse import Namespace
 
 from palm.cli.attach import known
-from palm.cli.failures import NOT_READY, OK, CommandFailed
+from palm.cli.background import wait_ready
+from palm.cli.failures import OK
 from palm.clusters import Cluster
 from palm.errors import ConfigError
 from palm.runner.sharedkeys import keyring_of, shown
@@ -17,8 +18,6 @@ from palm.transport.rotation import rotated
 
 __all__ = ["run"]
 
-_POLL = 0.1
-
 
 def run(arguments: Namespace) -> int:
     """Give a cluster new keys while it runs, and let those of before be good for a while."""
@@ -27,11 +26,14 @@ def run(arguments: Namespace) -> int:
         raise ConfigError("keys that were replaced end at some time", key="--overlap", hint="1h")
     with known() as cluster:
         _change(cluster, time.time() + overlap)
+        if not arguments.json:  # said before anything can fail
+            print(f"{cluster.name} has new keys; those of before end in {arguments.overlap}")
         restarted = [] if arguments.no_restart else _restart(cluster, arguments.timeout)
-    told = {"cluster": cluster.name, "restarted": restarted, "overlap": overlap}
-    names = f"; restarted: {', '.join(restarted)}" if restarted else ""
-    line = f"{cluster.name} has new keys; those of before end in {arguments.overlap}{names}"
-    print(json.dumps(told) if arguments.json else line)
+    if arguments.json:
+        told = {"cluster": cluster.name, "restarted": restarted, "overlap": overlap}
+        print(json.dumps(told))
+    elif restarted:
+        print(f"restarted: {', '.join(restarted)}")
     return OK
 
 
@@ -47,20 +49,6 @@ def _restart(cluster: Cluster, timeout: float) -> list[str]:
     wanted = [each for each in status.components if each.desired and each.role != "process"]
     wanted.sort(key=lambda each: each.role not in SINGLE_ROLES)
     for component in wanted:
-        cluster.registry.restart(cluster.name, component.name)
-        _wait(cluster, component.name, timeout)
+        cluster.restart(component.name)
+        wait_ready(cluster[component.name], timeout)
     return [each.name for each in wanted]
-
-
-def _wait(cluster: Cluster, name: str, timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while True:
-        component = cluster.registry.component(cluster.name, name)
-        ready = [r for r in component.replicas
-                 if r.state == "ready" and r.generation == component.generation]  # fmt: skip
-        if len(ready) >= component.desired:
-            return
-        if time.monotonic() > deadline:
-            text = f"{name} is not ready again after {timeout:g} s; the keys are changed"
-            raise CommandFailed(text, NOT_READY)
-        time.sleep(_POLL)

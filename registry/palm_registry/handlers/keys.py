@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from palm.registry_api import schema
 from palm_registry.description import describes
 from palm_registry.failures import Forbidden
 from palm_registry.handlers.base import Base
+from palm_registry.settings import is_loopback
 
 __all__ = ["Keys", "Names", "RoleKey"]
 
@@ -29,7 +28,7 @@ class _Secret(Base):
     async def admit(self) -> None:
         """Refuse, beyond who may not, whoever would be sent secrets in clear."""
         await super().admit()
-        if self.request.protocol != "https" and not _is_loopback(self.request.remote_ip or ""):
+        if self.request.protocol != "https" and not is_loopback(self.request.remote_ip or ""):
             text = "keys travel over TLS, or within one machine, and no other way"
             raise Forbidden("in-clear", text, "start the registry with --tls, or use a tunnel")
 
@@ -75,10 +74,3 @@ class RoleKey(_Secret):
         """Answer with it."""
         self.details = {"role": role}
         self.answer(await self.service.keyrings.of_role(key, role))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
