@@ -54,7 +54,7 @@ def _options(arguments: Namespace) -> list[str]:
     if arguments.ports:
         parse_ports(arguments.ports)
     found = []
-    for name in ("name", "config", "address", "ports"):
+    for name in ("name", "config", "address", "ports", "places"):
         if value := getattr(arguments, name):
             found.append(f"--{name}={value}")
     found += [f"--label={each}" for each in arguments.label]

@@ -100,13 +100,14 @@ def join(arguments: Namespace) -> int:
         joined.config,
         lambda: privatefile.replace(ready, f"{os.getpid()}\n".encode()),
         joined=joined,
+        tie=sys.stdin if arguments.attached else None,
     )
     return OK
 
 
 def _asks(arguments: Namespace) -> bool:
     """Whether the join string is to be typed: on a terminal, of a machine that has joined none."""
-    if arguments.name or not sys.stdin.isatty():
+    if arguments.attached or arguments.name or not sys.stdin.isatty():
         return False
     return not has_joined(Folders.find())
 
@@ -130,7 +131,8 @@ def _config(arguments: Namespace) -> NodeConfig:
     config = node_config(arguments)
     labels = {**config.labels, **labels_of(arguments.label)}
     allow = config.allow if arguments.allow is None else tuple(arguments.allow)
-    return replace(config, labels=labels, allow=allow)
+    places = config.places if arguments.places is None else arguments.places
+    return replace(config, labels=labels, allow=allow, places=places)
 
 
 def _accept(folders: Folders, found: JoinString, arguments: Namespace) -> Joined:
@@ -144,7 +146,7 @@ def _accept(folders: Folders, found: JoinString, arguments: Namespace) -> Joined
     joined = Joined(
         cluster=accepted.cluster, node=accepted.node, url=found.url, token=accepted.token,
         fingerprint=found.fingerprint, address=config.address, cores=config.cores,
-        ports=config.ports, labels=config.labels, allow=config.allow,
+        ports=config.ports, labels=config.labels, allow=config.allow, places=config.places,
     )  # fmt: skip
     write_joined(folders, joined)
     return joined

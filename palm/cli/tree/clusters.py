@@ -130,7 +130,12 @@ def _add_joining(actions: Tree) -> None:
         help="the join string, - for stdin; without it: as this machine has joined before",
     )  # fmt: skip
     _add_node_options(each)
-    each.add_argument("-d", "--detach", action="store_true", help="go on in the background")
+    how = each.add_mutually_exclusive_group()
+    how.add_argument("-d", "--detach", action="store_true", help="go on in the background")
+    how.add_argument(
+        "--attached", action="store_true",
+        help="leave the cluster when stdin ends: with whatever has started it",
+    )  # fmt: skip
     each = actions.add("add", "start a runner on another machine, over SSH")
     each.add_argument("host", metavar="[USER@]HOST[:PORT]", help="where sshd is")
     _add_node_options(each)
@@ -160,6 +165,10 @@ def _add_node_options(parser: Parser) -> None:
     parser.add_argument(
         "--ports", metavar="FIRST-LAST", default="", help="ports for sockets of components"
     )
+    parser.add_argument(
+        "--places", metavar="N", type=read_number,
+        help="how many processes it takes at most (any number)",
+    )  # fmt: skip
 
 
 def add_keys(tree: Tree) -> None:
