@@ -400,7 +400,8 @@ class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
     ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
-    that must be ready before it, and end after it. ``scaling`` is there if it scales itself.
+    that must be ready before it, and end after it. ``scaling`` is there if it scales itself. It
+    runs on nodes of these ``labels``, and on the one called ``node`` if that is given.
     """
 
     name: str
@@ -419,6 +420,8 @@ class ComponentStatus(_Value):
     kernel: bool = False
     needs: list[str] = []
     scaling: Scaling | None = None
+    labels: dict[str, str] = {}
+    node: str = ""
 
 
 class Missing(_Value):

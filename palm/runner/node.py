@@ -145,6 +145,8 @@ class Node:
         self._orders: deque[tuple[Assignments, bool]] = deque()
         self._dismissal: tuple[str, bool] | None = None
         self._farewell = ""
+        #: Whether there is output that the registry has not got, and nobody sends.
+        self.owes_output = False
         self._stopping = False
         self._ready = ready
 
@@ -314,6 +316,7 @@ class Node:
             self._membership.flush(LAST_REPORT)
         if not self._uploader.flush(PARTING if plan.dismissed else LAST_OUTPUT):
             _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
+            self.owes_output = True
         self._clear_cells()
         self._code.keep()
         self._sockets.forget()

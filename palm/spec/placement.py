@@ -100,9 +100,9 @@ def plan(
         left = _spread(demand, numbers, suitable, found, load)
         why = why_unplaced(demand, known.values(), load) if left else ""
         for number in left:
-            node = known.get(before.get((demand.component, number), ""))
-            if node is not None and demand.suits(node):  # it is lost, and may be back first
-                found.nodes[demand.component, number] = node.name
+            lost = known.get(before.get((demand.component, number), ""))
+            if lost is not None and demand.suits(lost):  # it may be back first
+                found.nodes[demand.component, number] = lost.name
             else:
                 found.unplaced[demand.component, number] = why
     return found

@@ -162,6 +162,8 @@ class _Look:
             kernel=spec.kernel,
             needs=spec.needs,
             scaling=scaling,
+            labels=spec.labels,
+            node=spec.node,
         )
 
     def _scales(self, ready: int) -> Scaling | None:

@@ -49,11 +49,13 @@ def be_runner(
     patience: float = 0.0,
     joined: Joined | None = None,
     tie: IO[str] | None = None,
-) -> None:
+) -> bool:
     """Be the runner of a node; ``ready`` is called once it knows what to run.
 
     The registry, and the cluster, may come within ``patience`` seconds. One that has ``joined``
     has the registry, and the keys, of its own. It leaves the cluster when ``tie`` ends.
+
+    Return whether it is a node no more, and nothing of it is needed.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -85,6 +87,7 @@ def be_runner(
             node.run()
         if joined is not None and node.is_dismissed:
             forget_joined(folders, joined.node)
+        return node.is_dismissed and not node.owes_output
 
 
 def _leave_after(node: Node, tie: IO[str]) -> None:
