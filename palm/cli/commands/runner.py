@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import IO
+from urllib.parse import urlsplit
 
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
@@ -27,6 +28,7 @@ from palm.runner.node import Node
 from palm.runner.registry import find_registry, wait_for_registry
 from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
+from palm.runtime.hosts import own_address
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
 __all__ = ["be_runner", "node_config", "run"]
@@ -72,6 +74,9 @@ def be_runner(
         else:
             client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
+            if joined is None and not config.address:
+                # Where the registry is reached by others, so is what runs beside it.
+                config = replace(config, address=own_address(urlsplit(client.url).hostname or ""))
             keys = _shared_keys(folders, client, joined)
             if keys is not None:
                 _share(keys, patience)
