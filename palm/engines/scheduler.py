@@ -55,6 +55,14 @@ class Scheduler:
             text = f"no scheduler of Dask answers at {self} ({error})"
             raise ConnectTimeout(text, name=str(self)) from error
 
+    def listens(self, within: float = 3.0) -> bool:
+        """Whether anybody takes connections there."""
+        try:
+            socket.create_connection((self.host, self.port), within).close()
+        except OSError:
+            return False
+        return True
+
     def _security(self, distributed: Any) -> Any:
         """Return what Dask's own configuration says, unless there are files for this scheduler."""
         if self.tls is None:

@@ -110,7 +110,7 @@ def test_workers_are_nodes_as_long_as_they_last_and_nothing_is_left(
     assert (node.cores, node.places) == (2, 2)
     labels = {key: node.labels[key] for key in ("engine", "pool", "cores", "zone")}
     assert labels == {"engine": "dask", "pool": "dask", "cores": "2", "zone": "eu"}
-    assert node.labels["memory"].endswith("iB")
+    assert node.labels["memory"][-1] in "GM"
     house.shell.palm("up", "cluster.toml")
     assert {each.node for each in house.replicas().values()} == {"dask-0", "dask-1"}
 
