@@ -149,7 +149,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.registry_api.live": (
         "palm.cli.commands.events",
         "palm.cli.commands.logs",
-        "palm.registry_api.client",
+        "palm.registry_api.calls.live",
     ),
     "palm_jupyter.magics": ("palm_jupyter.__init__",),
     "palm_jupyter.panels": ("palm_jupyter.magics",),
