@@ -134,7 +134,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.gateways.httpworker": ("palm.cli.commands.worker",),
     "palm.clients": ("palm.clusters.cluster",),
     "palm.clients.executor": ("palm.clients.client",),
-    "palm.clients.sharded": ("palm.clients.client",),
+    "palm.clients.sharded": ("palm.clients.client", "palm.clients.links"),
     "palm.clients.frame": ("palm.clients.client", "palm.clients.job", "palm.clients.source"),
     "palm.naming.elsewhere": ("palm.naming.__init__",),
     "palm.runtime.joinstore": ("palm.servers.sink",),
