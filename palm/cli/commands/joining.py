@@ -19,6 +19,7 @@ from palm.cli.failures import FAILED, NOT_READY, OK, CommandFailed
 from palm.cli.tables import duration
 from palm.clusters import Cluster
 from palm.errors import ConfigError, RegistryError
+from palm.files import privatefile
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import Invitation
 from palm.runner.background import Background
@@ -30,7 +31,6 @@ from palm.spec.duration import parse_duration
 from palm.spec.joinstring import JoinString, parse_join_string
 from palm.spec.names import check_labels
 from palm.spec.node import NodeConfig
-from palm.transport import privatefile
 
 __all__ = ["invite", "is_local", "join", "labels_of", "make_join_string"]
 
