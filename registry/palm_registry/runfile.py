@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -10,15 +9,14 @@ import secrets
 import stat
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from palm.errors import ConfigError
+from palm.errors import AuthenticationError, ConfigError
+from palm.files import privatefile
 
-__all__ = ["Lock", "owner_token", "private_folder", "publish", "replace", "withdraw"]
+__all__ = ["Lock", "owner_token", "private_folder", "publish", "withdraw"]
 
-_NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,7 +35,7 @@ class Lock:
         ConfigError
             Another registry runs there.
         """
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+        fd = privatefile.open_lock(self._path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -79,13 +77,8 @@ def private_folder(path: Path, variable: str) -> Path:
 def owner_token(state: Path) -> tuple[str, Path]:
     """Return the token of the user whose registry this is, and its file; make it if need be."""
     path = private_folder(state / "tokens", "PALM_STATE_DIR") / "owner"
-    token = f"palm_{secrets.token_urlsafe(32)}\n".encode()
-    temporary = _write(path, token)
-    try:
-        with suppress(FileExistsError):
-            os.link(temporary, path)  # not rename: whoever was first has made the token
-    finally:
-        temporary.unlink()
+    # Whoever was first has made the token.
+    privatefile.create(path, f"palm_{secrets.token_urlsafe(32)}\n".encode())
     return _read_token(path), path
 
 
@@ -100,13 +93,8 @@ def publish(run: Path, url: str, token_file: Path, more: Mapping[str, Any]) -> P
         "token_file": str(token_file),
         **more,
     }
-    replace(path, json.dumps(record).encode())
+    privatefile.replace(path, json.dumps(record).encode(), durable=True)
     return path
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file that only we may read, all at once."""
-    _write(path, data).replace(path)
 
 
 def withdraw(path: Path) -> None:
@@ -117,34 +105,12 @@ def withdraw(path: Path) -> None:
 def _read_token(path: Path) -> str:
     hint = "remove it, and a new one is made"
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ConfigError(f"the token {path} is a symbolic link", hint=hint) from error
-        raise ConfigError(f"the token {path} cannot be read: {error.strerror}") from error
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"the token {path} is not a regular file", hint=hint)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise ConfigError(f"the token {path} may be known to others", hint=hint)
-        token = os.read(fd, 1024).decode("ascii", "replace").strip()
-    finally:
-        os.close(fd)
+        token = privatefile.read(path, "token", 1024).decode("ascii", "replace").strip()
+    except AuthenticationError as error:
+        raise ConfigError(str(error), hint=hint) from error
     if len(token) < 32:
         raise ConfigError(f"{path} is not a token", hint=hint)
     return token
-
-
-def _write(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
-    with open(fd, "wb") as file:
-        os.fchmod(fd, 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(fd)
-    return temporary
 
 
 def _start_time() -> float:
