@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from palm.registry_api.answers import Refused
 from palm.registry_api.calls.accounts import AccountCalls
@@ -21,6 +20,7 @@ from palm.registry_api.calls.registry import RegistryCalls
 from palm.registry_api.connections import Connections
 from palm.registry_api.site import Site, Unreachable, Untrusted, Whereabouts, check_url
 from palm.registry_api.trust import Trust
+from palm.spec.endpoint import is_loopback
 
 __all__ = [
     "RETRY_FOR",
@@ -98,8 +98,7 @@ class RegistryClient(
     @property
     def is_near(self) -> bool:
         """Whether the registry is on this machine, or seems to be."""
-        host = urlsplit(self.url).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return is_loopback(self._connections.site.host)
 
     def __enter__(self) -> RegistryClient:
         return self

@@ -21,7 +21,7 @@ from typing import Any, Final
 import zmq
 
 from palm.errors import ConfigError, TransportError
-from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.endpoint import Endpoint, is_loopback, parse_address
 from palm.transport import multipart
 from palm.transport.base import Arrived, Buffer, Denied, Down, Full, Gone, TransportEvent, Up
 from palm.transport.descriptors import Gate, Overflow, backlog, cut
@@ -308,7 +308,8 @@ class ZmqListener(WaitsForZmq):
             self._turn_away(peer, fd)
             return None
         user = _property(frame, "User-Id")
-        local = user == "local" or _is_loopback(_property(frame, "Peer-Address"))
+        address = _property(frame, "Peer-Address")  # on ipc there is none
+        local = user == "local" or not address or is_loopback(address)
         self._peers[peer] = (fd, user, local)
         self._by_fd.setdefault(fd, set()).add(peer)
         return fd, user, local
@@ -594,7 +595,3 @@ def _property(frame: zmq.Frame, name: str) -> str:
     except zmq.ZMQError:  # the peer's mechanism has no such property
         return ""
     return value if isinstance(value, str) else ""
-
-
-def _is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1", "localhost", "")

@@ -18,6 +18,7 @@ from tornado.web import Application, RequestHandler
 from palm._version import __version__
 from palm.errors import ConfigError
 from palm.registry_api.schema import API, API_OLDEST, RegistryInfo
+from palm.spec.endpoint import is_loopback
 from palm_registry import runfile
 from palm_registry.certificate import Certificate
 from palm_registry.description import template_of
@@ -31,7 +32,7 @@ from palm_registry.service.accounts import Accounts
 from palm_registry.service.audit import Audit
 from palm_registry.service.invitations import Invitations
 from palm_registry.service.service import SWEEP
-from palm_registry.settings import Settings, is_loopback
+from palm_registry.settings import Settings
 from palm_registry.store import Database, StoreError
 from palm_registry.store.backup import copy
 

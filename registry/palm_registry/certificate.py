@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from palm.errors import ConfigError
 from palm.files import privatefile
+from palm.spec.endpoint import is_loopback
 from palm_registry import runfile
-from palm_registry.settings import Settings, is_loopback
+from palm_registry.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.x509 import SubjectAlternativeName
