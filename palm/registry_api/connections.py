@@ -9,14 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import IO
+from typing import IO, NamedTuple
 
 from palm.errors import ConfigError
 from palm.registry_api.answers import Answer, check_version, error_in
 from palm.registry_api.site import Site, Unreachable, Untrusted, Whereabouts
 from palm.registry_api.trust import Trust
 
-__all__ = ["ANSWER_TIMEOUT", "CONNECT_TIMEOUT", "Connections"]
+__all__ = ["ANSWER_TIMEOUT", "CONNECT_TIMEOUT", "Connections", "Request"]
 
 #: Seconds until a connection must be there, and for an answer that nothing holds back.
 CONNECT_TIMEOUT = 5.0
@@ -26,6 +26,16 @@ DOWNLOAD_TIMEOUT = 3600.0
 #: Connections that are kept for the next request.
 _KEPT = 4
 _CHUNK = 1 << 20
+
+
+class Request(NamedTuple):
+    """What is asked; ``timeout`` is how many seconds the answer may take."""
+
+    method: str
+    path: str
+    body: bytes | None
+    headers: Mapping[str, str]
+    timeout: float
 
 
 class Connections:
@@ -65,22 +75,13 @@ class Connections:
             idle, self._idle = self._idle, []
         _close(idle)
 
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        *,
-        repeat: bool,
-        timeout: float,
-    ) -> Answer:
+    def ask(self, request: Request, *, repeat: bool) -> Answer:
         """Send a request, and again if it may be repeated and the registry is away."""
         end = time.monotonic() + self._retry
         while True:
             site = self._site
             try:
-                answer = self._exchange(site, method, path, body, headers, timeout)
+                answer = self._exchange(site, request)
                 if answer.status != 503 or not repeat or time.monotonic() > end:
                     return answer
             except Unreachable:
@@ -127,19 +128,11 @@ class Connections:
             idle, self._idle = self._idle, []
         _close(idle)
 
-    def _exchange(
-        self,
-        site: Site,
-        method: str,
-        path: str,
-        body: bytes | None,
-        headers: Mapping[str, str],
-        timeout: float,
-    ) -> Answer:
+    def _exchange(self, site: Site, request: Request) -> Answer:
         connection = self._take(site)
-        headers = {**site.headers, **headers}
         try:
-            answer = _send(connection, method, site.path + path, body, headers, timeout)
+            response = _begin(site, connection, request)
+            data = response.read()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise site.unreachable(error) from error
@@ -147,7 +140,7 @@ class Connections:
             connection.close()  # an answer may still be under way on it
             raise
         self._give_back(site, connection)
-        return answer
+        return Answer(response.status, response.headers.get("Content-Type", ""), data)
 
     def _take(self, site: Site) -> http.client.HTTPConnection:
         while True:
@@ -195,31 +188,15 @@ def _close(connections: list[http.client.HTTPConnection]) -> None:
         connection.close()
 
 
-def _send(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    body: bytes | None,
-    headers: Mapping[str, str],
-    timeout: float,
-) -> Answer:
-    response = _begin(connection, method, path, body, headers, timeout)
-    data = response.read()
-    return Answer(response.status, response.headers.get("Content-Type", ""), data)
-
-
 def _begin(
-    connection: http.client.HTTPConnection,
-    method: str,
-    path: str,
-    body: bytes | None,
-    headers: Mapping[str, str],
-    timeout: float,
+    site: Site, connection: http.client.HTTPConnection, request: Request
 ) -> http.client.HTTPResponse:
+    """Send a request; return an answer of which the body has not been read."""
     if connection.sock is None:
         connection.connect()
-    connection.sock.settimeout(timeout)
-    connection.request(method, path, body, dict(headers))
+    connection.sock.settimeout(request.timeout)
+    headers = {**site.headers, **request.headers}
+    connection.request(request.method, site.path + request.path, request.body, headers)
     response = connection.getresponse()
     check_version(response)
     return response
@@ -228,9 +205,7 @@ def _begin(
 def _download(site: Site, connection: http.client.HTTPConnection, path: str) -> Iterator[bytes]:
     """Yield what comes, part by part; what it is written to may fail by itself."""
     try:
-        response = _begin(
-            connection, "POST", site.path + path, None, site.headers, DOWNLOAD_TIMEOUT
-        )
+        response = _begin(site, connection, Request("POST", path, None, {}, DOWNLOAD_TIMEOUT))
         if response.status != 200:
             raise error_in(response.status, response.read())
         left = int(response.headers["Content-Length"])

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from palm.registry_api.answers import MSGPACK, read
-from palm.registry_api.connections import ANSWER_TIMEOUT, Connections
+from palm.registry_api.connections import ANSWER_TIMEOUT, Connections, Request
 
 __all__ = ["Calls", "of_cluster"]
 
@@ -42,10 +42,8 @@ class Calls:
             headers["Content-Type"] = MSGPACK if packed else "application/json"
             body = (msgspec.msgpack if packed else msgspec.json).encode(request)
         repeat = repeat or method in ("GET", "PUT")
-        answer = self._connections.request(
-            method, path, body, headers, repeat=repeat, timeout=timeout
-        )
-        return read(answer, reply)
+        asked = Request(method, path, body, headers, timeout)
+        return read(self._connections.ask(asked, repeat=repeat), reply)
 
 
 def of_cluster(key: str, *parts: str, query: Mapping[str, Any] | None = None) -> str:
