@@ -1,1 +1,1 @@
-"""Files that belong to one user alone."""
+"""Files and folders that belong to one user alone."""

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from palm.errors import ConfigError
 from palm.files import privatefile
+from palm.files.privatefolder import private_folder
 from palm.spec.endpoint import is_loopback
-from palm_registry import runfile
 from palm_registry.settings import Settings
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Certificate:
         if settings.certfile is not None:
             self.path, self._key = settings.certfile.absolute(), settings.keyfile
         else:
-            folder = runfile.private_folder(settings.state / "tls", "PALM_STATE_DIR")
+            folder = private_folder(settings.state / "tls", "PALM_STATE_DIR")
             self.path = folder / "registry.crt"
             self._key = self._own_key = folder / "registry.key"
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -15,8 +15,8 @@ from msgspec.structs import asdict
 
 from palm.errors import AuthenticationError, ConfigError
 from palm.files import privatefile
+from palm.files.privatefolder import private_folder
 from palm.registry_api.schema import ClusterKey, ClusterKeys, KeyPair
-from palm_registry.runfile import private_folder
 from palm_registry.scopes import OWNER
 
 __all__ = ["KeyFiles", "flaw_of"]

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import secrets
-import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any
 
 from palm.errors import AuthenticationError, ConfigError
 from palm.files import privatefile
+from palm.files.privatefolder import private_folder
 
-__all__ = ["Lock", "owner_token", "private_folder", "publish", "withdraw"]
+__all__ = ["Lock", "owner_token", "publish", "withdraw"]
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -54,24 +54,6 @@ class Lock:
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None
-
-
-def private_folder(path: Path, variable: str) -> Path:
-    """Make a folder unless it is there, and return it once it is proven to be ours alone."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {path} cannot be used: {error.strerror}", key=variable
-        ) from error
-    if found.st_uid != os.geteuid():
-        raise ConfigError(f"the folder {path} belongs to user {found.st_uid}", key=variable)
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise ConfigError(
-            f"the folder {path} is open to other users", key=variable, hint=f"chmod 700 {path}"
-        )
-    return path
 
 
 def owner_token(state: Path) -> tuple[str, Path]:
