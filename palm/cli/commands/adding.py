@@ -15,7 +15,6 @@ from palm.clusters import Cluster
 from palm.engines.ssh import Host, Python, SSHFailed, join_over_ssh, parse_host
 from palm.registry_api.schema import API, version_problem
 from palm.spec.allow import check_allow
-from palm.spec.endpoint import is_loopback
 from palm.spec.names import check_name
 from palm.spec.node import parse_ports
 
@@ -24,6 +23,7 @@ __all__ = ["run"]
 #: Seconds that the join string is good for: it is on its way already.
 _TTL = 600.0
 _POLL = 0.1
+_LOOPBACK = ("127.", "localhost", "::1")
 
 
 def run(arguments: Namespace) -> int:
@@ -64,7 +64,7 @@ def _options(arguments: Namespace) -> list[str]:
 def _check_reach(cluster: Cluster, host: Host) -> None:
     """Refuse what cannot work before anything is done."""
     url = cluster.registry.info().url
-    if is_local(url) and not is_loopback(host.name):
+    if is_local(url) and not host.name.startswith(_LOOPBACK):
         raise SSHFailed(
             f"the registry listens for this machine alone ({url}), and {host} could not reach it;"
             " end the cluster (palm down), start the registry where others reach it"
