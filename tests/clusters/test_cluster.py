@@ -66,7 +66,7 @@ def test_component_runs_on_the_node_that_it_is_for(cluster: Cluster) -> None:
 def test_component_waits_for_a_node_of_its_labels(cluster: Cluster) -> None:
     component = cluster.start("master", "foo", labels={"engine": "dask"})
     assert component.state == "starting"
-    assert "no node has the label engine=dask" in str(cluster.status())
+    assert until(lambda: "no node has the label engine=dask" in str(cluster.status()))
     cluster.start("master", "foo").wait_ready()
 
 
