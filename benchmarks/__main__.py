@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
 from benchmarks.executors import executors
-from benchmarks.nodes.parts import nodes
+from benchmarks.nodes.parts import nodes, nodes_postgresql
 from benchmarks.panel.parts import panel
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
@@ -32,6 +32,7 @@ NAMED = {
     "curve": curve,
     "crowd-10000": crowd_of_10000,
     "nodes": nodes,
+    "nodes-postgresql": nodes_postgresql,
     "executors": executors,
     "panel": panel,
 } | RELIABILITY

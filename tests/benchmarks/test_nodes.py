@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.nodes.parts import Simulated
+from benchmarks.nodes.trial import Simulated
 from benchmarks.processes import BrokenError, Place
 from palm.registry_api.schema import ComponentSpec
 from tests.support.nodes import eventually
