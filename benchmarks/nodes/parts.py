@@ -23,6 +23,7 @@ UNITS = {
     "all have joined": ("s", f"{EACH} processes a node, one sample of each a second"),
     "processor of the registry for a join": ("ms", ""),
     "all processes are ready": ("s", ""),
+    "processor of the registry for a process": ("ms", "until it is ready, with all else meanwhile"),
     "processor of the registry": ("cores", "while nothing but samples and questions comes"),
     "processor of the simulated nodes": ("cores", "they share the machine with the registry"),
     "growth of the registry": ("MiB", ""),

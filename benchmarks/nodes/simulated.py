@@ -1,9 +1,9 @@
 """A process that is many nodes at once: it talks to a registry as their runners would.
 
 Each node has what a runner has: a question that waits for something new, a report of what has
-changed, and once a second the samples of all its processes, each on a connection of its own. When
-the registry is away it tries again as a runner does. Its processes are ready as soon as they are
-wanted, and use nothing.
+changed, and, as often as it is told, the samples of all its processes, each on a connection of its
+own. When the registry is away it tries again as a runner does. Its processes are ready as soon as
+they are wanted, and use nothing.
 
 It takes commands on stdin, a line each: ``lose N`` lets so many nodes fall silent, ``figures``
 prints what was seen since the last time, as JSON.
@@ -128,17 +128,19 @@ class Node:
         self._figures = figures
         self._session = ""
         self._known = -1
+        self._every = EVERY
         self._running: dict[str, ReplicaStatus] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def join(self) -> None:
-        """Be a node, with nothing on it."""
+        """Be a node, with nothing on it, until `lose`."""
         node = NodeJoin(name=self._name, address="127.0.0.1", cores=8)
         joined = await _again(lambda: self._asking.post(self._path, node, NodeJoined))
         self._path, self._session = f"{self._path}/{joined.id}", joined.session
         await self._tell(Heartbeat(session=self._session, full=True))
+        self._start()
 
-    def start(self) -> None:
+    def _start(self) -> None:
         """Do as runners do, until `lose`."""
         self._tasks = [asyncio.create_task(self._ask()), asyncio.create_task(self._sample())]
         for task in self._tasks:
@@ -156,7 +158,7 @@ class Node:
             beat = Heartbeat(session=self._session, known_generation=self._known, wait=WAIT)
             answer = await _again(self._poster(self._asking, beat))
             if answer.generation != self._known:
-                self._known = answer.generation
+                self._known, self._every = answer.generation, answer.sample_every
                 await self._run(answer)
 
     async def _tell(self, beat: Heartbeat) -> None:
@@ -194,7 +196,7 @@ class Node:
         ]
 
     async def _sample(self) -> None:
-        await asyncio.sleep(random.uniform(0, EVERY))
+        await asyncio.sleep(random.uniform(0, self._every))
         due = time.perf_counter()
         while True:
             began = time.perf_counter()
@@ -205,7 +207,7 @@ class Node:
                 self._figures.samples.append(time.perf_counter() - began)
                 self._figures.behind.append(began - due)
             ended = time.perf_counter()
-            due = max(due + EVERY, ended)
+            due = max(due + self._every, ended)
             await asyncio.sleep(due - ended)
 
     def _samples(self) -> list[Sample]:
@@ -256,8 +258,6 @@ async def simulate(url: str, token: str, cluster: str, count: int, within: float
         task.result()
     taken = time.perf_counter() - began
     nodes = [node for node, task in zip(nodes, joins, strict=True) if task not in late]
-    for node in nodes:
-        node.start()
     print(json.dumps({"joined": len(nodes), "seconds": taken}), flush=True)
     loop = asyncio.get_running_loop()
     while command := (await loop.run_in_executor(None, sys.stdin.readline)).split():

@@ -22,9 +22,8 @@ __all__ = ["output"]
 
 REGISTRY = "palm registry"
 REGISTRY_SOURCE = """
-import sys
-from palm_registry.__main__ import main
-sys.exit(main(sys.argv[1:]))
+import runpy
+runpy.run_module("palm_registry", run_name="__main__", alter_sys=True)
 """
 WRITER = "from benchmarks.output.writer import main; main()"
 FOLLOWERS = "from benchmarks.output.followers import main; main()"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heapreplace
 from typing import Literal
 
 from palm.spec.names import nearest
@@ -111,14 +112,21 @@ def _spread(
     of_it = Counter(
         found.nodes.get((demand.component, number)) for number in range(demand.replicas)
     )
+
+    def place(at: int) -> tuple[float, int, int]:
+        host = suitable[at]
+        return (load[host.name] + 1) / max(1, host.cores), of_it[host.name], at
+
+    # With each replica only the place of the host that takes it is another.
+    places = [place(at) for at in range(len(suitable))]
+    heapify(places)
     for number in numbers:
-        host = min(
-            suitable,
-            key=lambda each: ((load[each.name] + 1) / max(1, each.cores), of_it[each.name]),
-        )
+        at = places[0][2]
+        host = suitable[at]
         found.nodes[demand.component, number] = host.name
         load[host.name] += 1
         of_it[host.name] += 1
+        heapreplace(places, place(at))
 
 
 def why_not(demand: Demand, hosts: Iterable[Host]) -> str:
