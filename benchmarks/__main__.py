@@ -25,6 +25,7 @@ from benchmarks.plots import draw
 from benchmarks.processes import BrokenError
 from benchmarks.reliability.parts import RELIABILITY
 from benchmarks.report import WIDE, Report
+from benchmarks.shards import shards
 
 #: Those that are measured when they are named: they take long, or need a package index.
 NAMED = {
@@ -33,6 +34,7 @@ NAMED = {
     "crowd-10000": crowd_of_10000,
     "nodes": nodes,
     "nodes-postgresql": nodes_postgresql,
+    "shards": shards,
     "executors": executors,
     "panel": panel,
 } | RELIABILITY

@@ -200,15 +200,19 @@ class Node:
         due = time.perf_counter()
         while True:
             began = time.perf_counter()
-            report = NodeSamples(session=self._session, samples=self._samples())
-            # What cannot be told now is left out.
-            with suppress(AwayError):
-                await self._sampling.post(f"{self._path}/metrics", report, type(None))
-                self._figures.samples.append(time.perf_counter() - began)
+            if samples := self._samples():
+                await self._send(samples)
                 self._figures.behind.append(began - due)
             ended = time.perf_counter()
             due = max(due + self._every, ended)
             await asyncio.sleep(due - ended)
+
+    async def _send(self, samples: list[Sample]) -> None:
+        began = time.perf_counter()
+        report = NodeSamples(session=self._session, samples=samples)
+        with suppress(AwayError):  # what cannot be told now is left out
+            await self._sampling.post(f"{self._path}/metrics", report, type(None))
+            self._figures.samples.append(time.perf_counter() - began)
 
     def _samples(self) -> list[Sample]:
         now = time.time()

@@ -41,6 +41,10 @@ class Signals:
         for subject in list(self._waiters):
             self._wake(subject)
 
+    def waiting(self, cluster: str, topic: str) -> int:
+        """Return how many wait for a change."""
+        return len(self._waiters.get((cluster, topic), ()))
+
     @property
     def closed(self) -> bool:
         """Whether the registry is about to end."""

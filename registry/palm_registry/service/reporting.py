@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Reporting", "current_node", "removed"]
 
+#: Seconds that it takes to tell one node that waits of another plan, about.
+_TELLING = 2e-4
+
 #: Stores what a node says; returns whether nodes may have something else to do now.
 _Take = Callable[["Known", "Connection"], bool]
 
@@ -52,7 +55,9 @@ class _Taken:
 class Reporting:
     """Stores what nodes say; belongs to the event loop.
 
-    While one write is under way, what comes meanwhile waits for the next, as many as there are.
+    While one write is under way, what comes meanwhile waits for the next, as many as there are; and
+    after one that gave the nodes another plan for as long as it takes to tell them all. With one
+    node that is no time, with a thousand it lets those that join at once come together.
     """
 
     def __init__(self, core: Core) -> None:
@@ -95,11 +100,14 @@ class Reporting:
                 taken = await self._core.database.write(partial(self._take_all, key, all_))
             except Exception as error:  # noqa: BLE001 - it goes to whoever spoke
                 taken = _Taken([error] * len(all_))
+            telling = 0.0
             if not all(isinstance(result, Exception) for result in taken.results):
+                telling = taken.plan * _TELLING * self._core.signals.waiting(key, "plan")
                 # Most reports tell what was to be: the nodes that wait need not hear of it.
                 self._core.changed(key, plan=taken.plan)
             for said, result in zip(all_, taken.results, strict=True):
                 _answer(said.stored, result)
+            await asyncio.sleep(telling)
         del self._busy[key]
 
     def _take_all(self, key: str, all_: Sequence[_Said], connection: Connection) -> _Taken:
