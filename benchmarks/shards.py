@@ -115,10 +115,15 @@ def _measure_unlike(report: Report) -> None:
     n, rounds = (2_000, 2) if report.quick else (8_000, 5)
     parts: list[float] = []
     seconds: list[float] = []
+    taken: list[float] = []
     for _ in range(rounds):
         with Place() as place:
             masters = Masters(place, *UNLIKE)
-            seconds.append(masters.caller().ask("rate", function="nap", n=n)["seconds"])
+            caller = masters.caller()
+            caller.ask("calls", function="stamp", n=5)  # it has found them
+            before = masters.processor()["the masters"]
+            seconds.append(caller.ask("rate", function="nap", n=n)["seconds"])
+            taken.append(1e6 * (masters.processor()["the masters"] - before) / n)
             ran = [
                 masters.caller(name).ask("executions", workers=workers)["executions"]
                 for name, workers in zip(masters.names, UNLIKE, strict=True)
@@ -128,5 +133,6 @@ def _measure_unlike(report: Report) -> None:
     best = 100 * UNLIKE[1] / sum(UNLIKE)
     part = f"two unlike masters, {n:,} x 1 ms"
     report.add(f"{part}: messages of the quicker", "%", {name: parts}, note=f"even: {best:g} %")
+    report.add(f"{part}: processor for a message, the masters", "us", {name: taken})
     ideal = n * 1e-3 / sum(UNLIKE)
     report.add(f"{part}: seconds", "s", {name: seconds}, note=f"sleeps alone: {ideal:g} s")
