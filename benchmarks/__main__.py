@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmarks.crowd import crowd_of_10000
 from benchmarks.curve import curve
 from benchmarks.executors import executors
-from benchmarks.nodes.parts import nodes
+from benchmarks.nodes.parts import nodes, nodes_postgresql
 from benchmarks.panel.parts import panel
 from benchmarks.parts import PARTS
 from benchmarks.peers.parts import peers
@@ -25,6 +25,7 @@ from benchmarks.plots import draw
 from benchmarks.processes import BrokenError
 from benchmarks.reliability.parts import RELIABILITY
 from benchmarks.report import WIDE, Report
+from benchmarks.shards import shards
 
 #: Those that are measured when they are named: they take long, or need a package index.
 NAMED = {
@@ -32,6 +33,8 @@ NAMED = {
     "curve": curve,
     "crowd-10000": crowd_of_10000,
     "nodes": nodes,
+    "nodes-postgresql": nodes_postgresql,
+    "shards": shards,
     "executors": executors,
     "panel": panel,
 } | RELIABILITY

@@ -75,6 +75,29 @@ class Palm:
         self._client.close()
 
 
+class Shards:
+    """A client of several masters, by their names; of one, it is a plain client of that."""
+
+    def __init__(self, *names: str) -> None:
+        import logging
+
+        from palm.clients import Client
+
+        logging.getLogger("palm").addHandler(logging.StreamHandler())
+        self._prefix = f"{names[0]}." if len(names) == 1 else ""
+        self._client = Client(names[0] if self._prefix else list(names), logging_level=WARNING)
+
+    def stream(self, function: str, payloads: Iterable[bytes], **options: Any) -> Iterator[bytes]:
+        return self._client.job(f"{self._prefix}{function}", payloads, **options)
+
+    def call(self, function: str, payload: bytes) -> bytes:
+        (result,) = self.stream(function, [payload])
+        return result
+
+    def close(self) -> None:
+        self._client.close()
+
+
 class Executor:
     """`concurrent.futures.ProcessPoolExecutor`."""
 
@@ -164,8 +187,8 @@ class Here:
 
 
 SYSTEMS: dict[str, Callable[..., System]] = {
-    "palm": Palm, "executor": Executor, "imap": Imap, "relay": Relay, "here": Here,
-    "dask": Dask, "ipyparallel": Ipyparallel, "ray": Ray,
+    "palm": Palm, "shards": Shards, "executor": Executor, "imap": Imap, "relay": Relay,
+    "here": Here, "dask": Dask, "ipyparallel": Ipyparallel, "ray": Ray,
 }  # fmt: skip
 
 
@@ -174,12 +197,12 @@ def rate(
 ) -> dict[str, Any]:
     """Messages a second, result by result to here; ``options`` are those of the system."""
     sent, results = work.payloads(n, size), []
-    begun = time.perf_counter()
+    begun, processor = time.perf_counter(), time.process_time()
     for result in system.stream(function, sent, **options):
         results.append(result)
-    seconds = time.perf_counter() - begun
+    seconds, processor = time.perf_counter() - begun, time.process_time() - processor
     work.check(function, sent, results)
-    return {"seconds": seconds, "rate": n / seconds}
+    return {"seconds": seconds, "rate": n / seconds, "processor": processor}
 
 
 def chunk(system: Palm, function: str, n: int) -> dict[str, Any]:

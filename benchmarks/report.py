@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -140,14 +140,17 @@ class Report:
         relay: str = "",
         executor: str = "",
         note: str = "",
+        notes: Mapping[str, str] | None = None,
     ) -> None:
         """Take the runs of each system of a part.
 
-        ``relay`` and ``executor`` name the systems that the others are compared with.
+        ``relay`` and ``executor`` name the systems that the others are compared with; ``note`` is
+        of the part, ``notes`` are of its systems.
         """
         values = {system: median(row) for system, row in runs.items()}
         for system, row in runs.items():
-            figure = Figure(part, system, row, unit, note=note)
+            said = "; ".join(text for text in (note, (notes or {}).get(system, "")) if text)
+            figure = Figure(part, system, row, unit, note=said)
             note = ""  # it is of the part, and said once
             if relay and system != relay:
                 figure.x_relay = values[system] / values[relay]

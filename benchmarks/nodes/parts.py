@@ -2,149 +2,100 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import time
-from collections.abc import Callable
-from statistics import quantiles
-from typing import Any
+from math import inf
 
-from benchmarks.memory import Memory, cpu_seconds
-from benchmarks.output.parts import CLUSTER, Running
+from benchmarks.nodes.postgres import Server
+from benchmarks.nodes.trial import EACH, MOVE_AFTER, Trial
 from benchmarks.processes import BrokenError, Place
 from benchmarks.report import Report
-from palm.registry_api.schema import ComponentSpec
+from palm.errors import PalmError
 
-__all__ = ["nodes"]
+__all__ = ["nodes", "nodes_postgresql"]
 
-SIMULATED = "from benchmarks.nodes.simulated import main; main()"
 COUNTS = (10, 100, 300, 1000)
+#: The same over PostgreSQL, which is compared with it.
+COMPARED = (100, 300)
 QUICK = (10, 50)
-#: Processes that each node has.
-EACH = 4
-#: Seconds in which all goes its way, and for anything here.
-WHILE = 15.0
-LIMIT = 120.0
+ROUNDS = 3
 
-
-class Simulated:
-    """A process that is many nodes."""
-
-    def __init__(self, place: Place, running: Running, count: int) -> None:
-        args = (running.url, running.token_file, CLUSTER, str(count))
-        self._place = place
-        self.process = place.spawn(SIMULATED, *args, talk=True)
-        self.joined = float(self._answer()["joined"])
-
-    def figures(self) -> dict[str, list[float]]:
-        """Return what was seen since the last time."""
-        return dict(self._ask("figures"))
-
-    def lose(self, count: int) -> None:
-        """Let so many fall silent."""
-        self._ask(f"lose {count}")
-
-    def _ask(self, command: str) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        try:
-            print(command, file=self.process.stdin, flush=True)
-        except BrokenPipeError as error:
-            raise BrokenError(f"the nodes are gone\n{self._place.complaints()}") from error
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise BrokenError(f"the nodes are gone\n{self._place.complaints()}")
-        return dict(json.loads(line))
+#: What is measured, its unit, and what is to be said of it.
+UNITS = {
+    "all have joined": ("s", f"{EACH} processes a node, one sample of each a second"),
+    "processor of the registry for a join": ("ms", ""),
+    "all processes are ready": ("s", ""),
+    "processor of the registry for a process": ("ms", "until it is ready, with all else meanwhile"),
+    "processor of the registry": ("cores", "while nothing but samples and questions comes"),
+    "processor of the simulated nodes": ("cores", "they share the machine with the registry"),
+    "growth of the registry": ("MiB", ""),
+    "an answer to samples, p50": ("s", ""),
+    "an answer to samples, p99": ("s", ""),
+    "samples behind their time, p99": ("s", ""),
+    "the status of all": ("s", ""),
+    "one node lost, its processes are ready elsewhere": ("s", "beyond the time until they move"),
+    "a tenth lost, their processes are ready elsewhere": ("s", "beyond the time until they move"),
+    "registry killed (-9): it listens again": ("s", "it is started at once"),
+    "registry killed (-9): all nodes are back": ("s", ""),
+    "registry killed (-9): samples of all flow": ("s", ""),
+}
 
 
 def nodes(report: Report) -> None:
     """a registry with 10, 100, 300 and 1,000 nodes (simulated), four processes each"""
-    rows: dict[str, dict[str, list[float]]] = {}
-    for count in QUICK if report.quick else COUNTS:
-        _measure(count, report.quick, rows)
-    units = {
-        "all have joined": "s",
-        "all processes are ready": "s",
-        "the registry's processor": "cores",
-        "the registry's growth": "MiB",
-        "an answer to samples, p50": "s",
-        "an answer to samples, p99": "s",
-        "samples behind their time, p99": "s",
-        "the status of all": "s",
-        "a lost node's processes are ready elsewhere": "s",
-    }
-    for part, unit in units.items():
-        note = f"{EACH} processes a node, one sample of each a second" if part in FIRST else ""
-        report.add(part, unit, rows[part], note=note)
+    _measure(report, "SQLite", QUICK if report.quick else COUNTS)
 
 
-FIRST = ("all have joined",)
+def nodes_postgresql(report: Report) -> None:
+    """the same with 100 and 300 nodes, over SQLite and over a PostgreSQL of its own, in turn"""
+    with Server() as server:
+        databases = {"SQLite": None, "PostgreSQL": server}
+        counts = QUICK[-1:] if report.quick else COMPARED
+        found = _Found(report)
+        for count in counts:
+            for _ in range(1 if report.quick else ROUNDS):
+                for kind, database in databases.items():
+                    found.look(f"{count:,} nodes, {kind}", count, database)
+        found.add()
 
 
-def _measure(count: int, quick: bool, rows: dict[str, dict[str, list[float]]]) -> None:
-    def note(part: str, value: float) -> None:
-        rows.setdefault(part, {})[f"{count:,} nodes"] = [value]
-
-    with Place() as place:
-        running = Running(place)
-        registry = running.client
-        memory = Memory(running.process.pid)
-        simulated = Simulated(place, running, count)
-        note("all have joined", simulated.joined)
-        began = time.perf_counter()
-        spec = ComponentSpec(name="work", command=["true"], replicas=count * EACH)
-        registry.declare(CLUSTER, spec)
-        _until(place, lambda: _are_ready(running, count * EACH), "all processes")
-        note("all processes are ready", time.perf_counter() - began)
-        simulated.figures()
-        before, began = cpu_seconds(running.process.pid), time.perf_counter()
-        _let_pass(simulated.process, WHILE / 3 if quick else WHILE)
-        taken = time.perf_counter() - began
-        note("the registry's processor", (cpu_seconds(running.process.pid) - before) / taken)
-        figures = simulated.figures()
-        memory.look()
-        note("the registry's growth", memory.growth)
-        note("an answer to samples, p50", _share(figures["samples"], 50))
-        note("an answer to samples, p99", _share(figures["samples"], 99))
-        note("samples behind their time, p99", _share(figures["behind"], 99))
-        began = time.perf_counter()
-        registry.cluster_status(CLUSTER)
-        note("the status of all", time.perf_counter() - began)
-        simulated.lose(1)
-        began = time.perf_counter()
-        lost = f"node-{count - 1:05}"
-        _until(place, lambda: _are_elsewhere(running, lost, count * EACH), "the lost processes")
-        note("a lost node's processes are ready elsewhere", time.perf_counter() - began)
+def _measure(report: Report, kind: str, counts: tuple[int, ...]) -> None:
+    found = _Found(report)
+    for count in counts:
+        for _ in range(1 if report.quick else ROUNDS):
+            found.look(f"{count:,} nodes, {kind}", count)
+    found.add()
 
 
-def _are_ready(running: Running, wanted: int, unlike: str = "") -> bool:
-    status = running.client.cluster_status(CLUSTER)
-    replicas = status.components[0].replicas if status.components else []
-    return sum(each.state == "ready" and each.node != unlike for each in replicas) == wanted
+class _Found:
+    """The figures of all trials. What did not come about in time is one, too."""
 
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._runs: dict[str, dict[str, list[float]]] = {}
+        self._notes: dict[str, dict[str, str]] = {}
 
-def _are_elsewhere(running: Running, lost: str, wanted: int) -> bool:
-    return _are_ready(running, wanted, unlike=lost)
+    def look(self, system: str, count: int, database: Server | None = None) -> None:
+        """Measure once; whatever becomes of it, the others are measured, too."""
 
+        def note(part: str, value: float) -> None:
+            self._runs.setdefault(part, {}).setdefault(system, []).append(value)
 
-def _until(place: Place, condition: Callable[[], bool], what: str) -> None:
-    until = time.monotonic() + LIMIT
-    while not condition():
-        if time.monotonic() > until:
-            raise BrokenError(f"{what} were not ready in {LIMIT:.0f} s\n{place.complaints()}")
-        time.sleep(0.05)
+        def miss(part: str, text: str) -> None:
+            note(part, inf)
+            self._notes.setdefault(part, {})[system] = text
 
+        arguments = ["--move-after", f"{MOVE_AFTER:g}"]
+        if database is not None:
+            arguments += ["--db", database.new_database()]
+        try:
+            with Place() as place:
+                trial = Trial(place, count, note, miss, arguments)
+                trial.run(5.0 if self._report.quick else 10.0)
+        except (BrokenError, PalmError) as error:
+            self._report.warn(f"{system}: {error}")
 
-def _let_pass(process: subprocess.Popen[str], seconds: float) -> None:
-    try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return
-    raise BrokenError("the nodes are gone")
-
-
-def _share(values: list[float], percent: int) -> float:
-    return quantiles(values, n=100)[percent - 1] if len(values) > 1 else values[0]
+    def add(self) -> None:
+        """Hand them over."""
+        for part, (unit, text) in UNITS.items():
+            if part in self._runs:
+                notes = self._notes.get(part)
+                self._report.add(part, unit, self._runs[part], note=text, notes=notes)

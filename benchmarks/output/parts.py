@@ -22,9 +22,8 @@ __all__ = ["output"]
 
 REGISTRY = "palm registry"
 REGISTRY_SOURCE = """
-import sys
-from palm_registry.__main__ import main
-sys.exit(main(sys.argv[1:]))
+import runpy
+runpy.run_module("palm_registry", run_name="__main__", alter_sys=True)
 """
 WRITER = "from benchmarks.output.writer import main; main()"
 FOLLOWERS = "from benchmarks.output.followers import main; main()"
@@ -65,18 +64,31 @@ LIMIT = 300.0
 
 
 class Running:
-    """A registry in a place of its own."""
+    """A registry in a place of its own; ``arguments`` are those of ``palm registry``."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *arguments: str) -> None:
         self._place = place
+        self._arguments = arguments
         place.environment["PYTHONPATH"] = ":".join(sys.path)
-        self.process = place.spawn(REGISTRY_SOURCE)
         self._file = place.folder / "run" / "registry.json"
-        place.await_(self._file.exists, "the registry")
+        self.process = self.start()
         found = json.loads(self._file.read_text())
         self.url, self.token_file = found["url"], found["token_file"]
         self.client = RegistryClient(self.url, Path(self.token_file).read_text().strip())
         self.client.create_cluster(CLUSTER)
+
+    def start(self) -> subprocess.Popen[str]:
+        """Start its process, and wait until it listens."""
+        self.process = self._place.spawn(REGISTRY_SOURCE, *self._arguments)
+        self._place.await_(self._listens, "the registry")
+        return self.process
+
+    def _listens(self) -> bool:
+        if self.process.poll() is not None:
+            raise BrokenError(f"the registry has ended\n{self._place.complaints()}")
+        # One that was killed has left its file there.
+        found = json.loads(self._file.read_text()) if self._file.exists() else {}
+        return found.get("pid") == self.process.pid
 
     def writer(self, lines: int, name: str = "writer", rate: float = 0.0) -> Any:
         """Start a process that writes so many lines, at most so many a second."""

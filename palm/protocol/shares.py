@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from math import inf
 from typing import Final, NamedTuple
 
@@ -17,6 +18,9 @@ HORIZON: Final = 0.1
 #: Messages for a master that has shown nothing yet, and the least for one that has nothing to do.
 FIRST: Final = 64
 LEAST: Final = 8
+
+#: Seconds of work from which on a batch is divided: less is cheaper to send as a whole.
+LONG: Final = 0.2
 
 #: Seconds of work that are measured together, and the weight of a new measurement.
 MEASURED: Final = 0.02
@@ -86,7 +90,8 @@ class Shares:
     """The shares of ``n`` masters in one job.
 
     First each is given what it needs to have something to do; the rest goes to the one that is
-    expected to be done with it first.
+    expected to be done with it first, or is divided so that all are done at the same time, if that
+    one would be at work for long.
     """
 
     def __init__(self, n: int) -> None:
@@ -102,10 +107,38 @@ class Shares:
             if size:
                 parts.append(self._give(master, first, at, size))
                 at += size
-        if at < n:
-            soonest = min(range(len(self._shares)), key=lambda master: self._wait(master, n - at))
-            parts.append(self._give(soonest, first, at, n - at))
+        for master, size in self._divide(n - at) if at < n else ():
+            parts.append(self._give(master, first, at, size))
+            at += size
         return parts
+
+    def _divide(self, n: int) -> list[tuple[int, int]]:
+        """Return who gets how many of ``n`` messages that nobody lacks."""
+        masters = range(len(self._shares))
+        soonest = min(masters, key=lambda master: self._wait(master, n))
+        wait = self._wait(soonest, n)
+        if wait <= LONG or all(share.pace is None for share in self._shares):
+            return [(soonest, n)]
+        # The waits of those who take part rise to the same level, as water does.
+        takers, level = [soonest], wait
+        for master in sorted(masters, key=self._wait):
+            if master != soonest and self._wait(master) < level:
+                takers.append(master)
+                level = self._level(takers, n)
+        sizes, left = [], n
+        for master in takers[1:]:
+            enough = int(level * self._pace(master)) - self._shares[master].open
+            sizes.append((master, max(0, min(enough, left))))
+            left -= sizes[-1][1]
+        return [(master, size) for master, size in [*sizes, (soonest, left)] if size]
+
+    def _level(self, masters: Sequence[int], n: int) -> float:
+        """Seconds after which these would all be done with what they have, and ``n`` more."""
+        open_ = sum(self._shares[master].open for master in masters)
+        return (open_ + n) / sum(self._pace(master) for master in masters)
+
+    def _pace(self, master: int) -> float:
+        return max(self._shares[master].pace or 0.0, 1e-9)
 
     def count(self, master: int) -> int:
         """Return how many messages a master has had."""
@@ -141,7 +174,7 @@ class Shares:
         if share.pace is None:  # it has enough before it has shown anything
             known = any(each.pace is not None for each in self._shares)
             return inf if known else float(share.open + n)
-        return (share.open + n) / max(share.pace, 1e-9)
+        return (share.open + n) / self._pace(master)
 
     def _give(self, master: int, first: int, at: int, n: int) -> Part:
         share = self._shares[master]

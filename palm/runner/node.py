@@ -34,7 +34,7 @@ from palm.runner.keeper import Keeper
 from palm.runner.local import node_name
 from palm.runner.membership import WAIT, Membership
 from palm.runner.registry import Registry
-from palm.runner.sampling import Running, Sampler
+from palm.runner.sampling import EVERY, Running, Sampler
 from palm.runner.service import ProcessSupervisor
 from palm.runner.sharedkeys import SharedKeys
 from palm.runner.signalbook import SignalBook
@@ -264,6 +264,7 @@ class Node:
         for assignments, _ in orders:
             self._plan.take(assignments)
             self._sockets.take(assignments)
+            self._sampler.set_pace(max(EVERY, assignments.sample_every))
             if self._keys is not None:
                 self._keys.follow(assignments.keys)
             self._take_signals(assignments.signals)

@@ -83,6 +83,10 @@ class Sampler:
         """Begin."""
         self._thread.start()
 
+    def set_pace(self, every: float) -> None:
+        """Sample once in so many seconds, as the registry wishes; from any thread."""
+        self._every = every
+
     def stop(self) -> None:
         """End; a request that hangs is not waited for."""
         self._over.set()

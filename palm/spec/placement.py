@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heappop, heapreplace
 from typing import Literal
 
 from palm.spec.names import nearest
@@ -134,19 +135,25 @@ def _spread(
     of_it = Counter(
         found.nodes.get((demand.component, number)) for number in range(demand.replicas)
     )
+
+    def burden(at: int) -> tuple[float, int, int]:
+        host = suitable[at]
+        return (load[host.name] + 1) / max(1, host.cores), of_it[host.name], at
+
+    # With each replica only the burden of the host that takes it is another.
+    free = [burden(at) for at, host in enumerate(suitable) if host.has_place(load[host.name])]
+    heapify(free)
     left = deque(numbers)
-    while left:
-        host = min(
-            (each for each in suitable if each.has_place(load[each.name])),
-            key=lambda each: ((load[each.name] + 1) / max(1, each.cores), of_it[each.name]),
-            default=None,
-        )
-        if host is None:
-            break
-        number = left.popleft()
-        found.nodes[demand.component, number] = host.name
+    while left and free:
+        at = free[0][2]
+        host = suitable[at]
+        found.nodes[demand.component, left.popleft()] = host.name
         load[host.name] += 1
         of_it[host.name] += 1
+        if host.has_place(load[host.name]):
+            heapreplace(free, burden(at))
+        else:
+            heappop(free)
     return list(left)
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from palm.registry_api.schema import Assignment, Assignments, SignalOrder
 from palm_registry.facts import Facts
 from palm_registry.rollouts import rollout_of
+from palm_registry.samples import sample_every
 from palm_registry.sockets import named_on, peers_elsewhere, sockets_elsewhere
 from palm_registry.store.clusters import ComponentRow
 
@@ -39,7 +40,7 @@ class Plan:
 
     def prepare(self) -> Plan:
         """Work out what all answers have in common, in whichever thread this is."""
-        _ = self._numbers, self._keep, self._named
+        _ = self._numbers, self._keep, self._named, self._sample_every
         return self
 
     def assignments(self, node: str) -> Assignments:
@@ -59,6 +60,7 @@ class Plan:
             peers=peers_elsewhere(self.facts, node),
             signals=list(self.orders.get(node, ())),
             keys=self.keys,
+            sample_every=self._sample_every,
         )
 
     def _assignment(self, row: ComponentRow, numbers: list[int]) -> Assignment:
@@ -94,6 +96,10 @@ class Plan:
         """The numbers of those that go on in the version before, by component."""
         facts = self.facts
         return {name: rollout_of(facts, row).keep for name, row in facts.components.items()}
+
+    @cached_property
+    def _sample_every(self) -> float:
+        return sample_every(sum(node.alive for node in self.facts.nodes.values()))
 
     @cached_property
     def _named(self) -> Mapping[str, set[str]]:

@@ -7,15 +7,14 @@ It lives in memory only: after a restart of the registry the runners tell it aga
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 from msgspec.structs import replace
 
 from palm.registry_api.schema import NodeSamples, Point, Sample, Series
 
-__all__ = ["Beat", "Samples"]
+__all__ = ["Beat", "Samples", "sample_every"]
 
 #: Seconds for which points are kept, and least seconds between two of them: samples that come once
 #: a second are not always as far apart.
@@ -31,7 +30,23 @@ MAX_PROCESSES = 4096
 #: Least seconds between two frames for one follower.
 FRAME_EVERY = 1.0
 
-K = TypeVar("K")
+
+#: Nodes that may tell their samples once a second, and the most seconds between those of more: a
+#: report of which the next one is late is not stale by then.
+NODES_A_SECOND = 250
+SLOWEST = 4.0
+
+
+def sample_every(nodes: int) -> float:
+    """Return the seconds between two samples of each of so many nodes: 1, 2 or 4.
+
+    A request takes the registry half a millisecond to a whole one, whatever is in it; without this
+    a thousand nodes would take all the time of its only thread that answers.
+    """
+    every = 1.0
+    while every < SLOWEST and nodes > every * NODES_A_SECOND:
+        every *= 2
+    return every
 
 
 @dataclass(slots=True)
@@ -53,12 +68,15 @@ class _Line:
 @dataclass(slots=True)
 class _Cluster:
     reports: dict[str, _Report] = field(default_factory=dict)
-    #: By node and name of the process.
+    #: By node and name of the process: one of each that a report names.
     lines: dict[tuple[str, str], _Line] = field(default_factory=dict)
+    #: Points that a line may have.
+    most: int = MAX_POINTS
 
-    def count(self, node: str) -> int:
-        """How many processes other nodes have."""
-        return sum(len(each.samples) for name, each in self.reports.items() if name != node)
+    def names(self, node: str) -> set[str]:
+        """The processes that a node has named last."""
+        report = self.reports.get(node)
+        return set() if report is None else {each.name for each in report.samples}
 
 
 class Samples:
@@ -70,9 +88,11 @@ class Samples:
     def put(self, cluster: str, node: str, report: NodeSamples, now: float, time: float) -> None:
         """Take what a node says: all its processes; what it does not name any more is dropped."""
         found = self._clusters.setdefault(cluster, _Cluster())
-        room = max(MAX_PROCESSES - found.count(node), 0)
+        before = found.names(node)
+        room = max(MAX_PROCESSES - (len(found.lines) - len(before)), 0)
         samples = [replace(each, node=node) for each in report.samples[:room]]
         found.reports[node] = _Report(now, report.bounds, samples)
+        _drop(found, node, before - found.names(node))
         _keep(found, node, samples, now, time)
 
     def newest(self, cluster: str, nodes: Collection[str], now: float) -> list[Sample]:
@@ -112,8 +132,8 @@ class Samples:
 
     def _forget(self, key: str, node: str) -> None:
         cluster = self._clusters[key]
+        _drop(cluster, node, cluster.names(node))
         del cluster.reports[node]
-        _drop(cluster.lines, [line for line in cluster.lines if line[0] == node])
         if not cluster.reports:
             del self._clusters[key]
 
@@ -124,23 +144,23 @@ class Samples:
 
 
 def _keep(cluster: _Cluster, node: str, samples: list[Sample], now: float, time: float) -> None:
-    """Add a point to the series of each process, and drop the series of those that are gone."""
-    names = {each.name for each in samples}
-    gone = [line for line in cluster.lines if line[0] == node and line[1] not in names]
-    _drop(cluster.lines, gone)
-    for each in samples:
-        line = cluster.lines.setdefault((node, each.name), _Line())
+    """Add a point to the series of each process of a node."""
+    here = [cluster.lines.setdefault((node, each.name), _Line()) for each in samples]
+    for line, each in zip(here, samples, strict=True):
         if not line.points or now - line.points[-1][0] >= APART:
             line.points.append((now, _point(each, time)))
     most = min(MAX_POINTS, MAX_CLUSTER_POINTS // max(len(cluster.lines), 1))
-    for line in cluster.lines.values():
+    # The lines of other nodes need a look only when each may have fewer points than before: a
+    # report costs its own part, however many nodes there are.
+    for line in cluster.lines.values() if most < cluster.most else here:
         while len(line.points) > most or (line.points and now - line.points[0][0] > KEPT):
             line.points.popleft()
+    cluster.most = most
 
 
-def _drop(lines: dict[K, _Line], keys: list[K]) -> None:
-    for key in keys:
-        del lines[key]
+def _drop(cluster: _Cluster, node: str, names: Iterable[str]) -> None:
+    for name in names:
+        del cluster.lines[node, name]
 
 
 def _point(sample: Sample, time: float) -> Point:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.nodes.parts import Simulated
+from benchmarks.nodes.postgres import Server
+from benchmarks.nodes.trial import Simulated
 from benchmarks.processes import BrokenError, Place
 from palm.registry_api.schema import ComponentSpec
+from palm_registry.store import Database
 from tests.support.nodes import eventually
 from tests.support.registry import RegistryProcess
 
@@ -21,6 +23,7 @@ class Running:
 
     def __init__(self, registry: RegistryProcess) -> None:
         self.url, self.token_file = registry.record["url"], registry.record["token_file"]
+        self.registry = registry
         self.client = registry.client()
         self.client.create_cluster("bench")
 
@@ -50,6 +53,37 @@ def test_they_join_run_what_is_wanted_and_are_lost(running: Running) -> None:
         assert eventually(
             lambda: len(nodes_of_ready()) == 6 and "node-00002" not in nodes_of_ready()
         )
+
+
+def test_they_find_a_registry_that_was_killed_again(running: Running) -> None:
+    def told() -> int:
+        return len(running.client.metrics("bench").samples)
+
+    with Place() as place:
+        Simulated(place, running, 2)  # type: ignore[arg-type]
+        running.client.declare("bench", ComponentSpec(name="work", command=["true"], replicas=4))
+        assert eventually(lambda: told() == 4)
+        running.registry.kill()
+        running.registry.start()  # samples were in its memory only
+        assert eventually(lambda: told() == 4)
+        assert [node.alive for node in running.client.nodes("bench")] == [True] * 2
+
+
+def test_nodes_that_do_not_join_in_time_are_none(running: Running) -> None:
+    with Place() as place:
+        nodes = Simulated(place, running, 3, within=0.0)  # type: ignore[arg-type]
+        assert nodes.count == 0
+
+
+@pytest.mark.postgres
+def test_server_of_postgresql_has_a_database_for_a_registry() -> None:
+    with Server() as server:
+        database = Database(server.new_database())
+        database.open()
+        assert database.identity
+        database.close()
+        folder = server.folder
+    assert not folder.exists()
 
 
 def test_what_goes_wrong_with_them_is_said(running: Running) -> None:

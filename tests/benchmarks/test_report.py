@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from math import inf
 from pathlib import Path
 
 from benchmarks.report import BEGIN, END, Goal, Report
@@ -12,6 +13,13 @@ def report_with_a_grid() -> Report:
     rows = {"16 B": {"1 worker": [1.0], "2 workers": [2.0]}, "1 KiB": {"1 worker": [3.0]}}
     report.add_grid("curve", "messages/s", rows, folded=True)
     return report
+
+
+def test_notes_of_systems_follow_that_of_their_part() -> None:
+    report = Report(quick=False)
+    report.add("join", "s", {"a": [1.0], "b": [inf]}, note="all", notes={"b": "3 of 9 after 45 s"})
+    assert [figure.note for figure in report.figures] == ["all", "3 of 9 after 45 s"]
+    assert "inf s" in report.markdown()
 
 
 def test_report_comes_back_from_json() -> None:

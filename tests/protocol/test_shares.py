@@ -62,6 +62,22 @@ def test_masters_are_done_at_about_the_same_time(rates: tuple[float, float]) -> 
     assert masters.run(messages) < 5 * 1.3
 
 
+def test_what_comes_all_at_once_is_divided_by_what_each_master_does() -> None:
+    masters = Masters(1000.0, 3000.0)
+    now = masters.run(8000)
+    parts = masters.shares.submit(8000, 8000, now)
+    had = [sum(part.n for part in parts if part.master == master) for master in (0, 1)]
+    assert sum(had) == 8000
+    assert had[0] / 1000 == pytest.approx(had[1] / 3000, rel=0.25)
+
+
+def test_few_messages_stay_together() -> None:
+    masters = Masters(100_000.0, 90_000.0)
+    now = masters.run(100_000)
+    masters.shares.submit(100_000, 30_000, now)  # both have enough to do
+    assert len(masters.shares.submit(130_000, 1000, now)) == 1
+
+
 def test_a_master_that_was_slow_at_first_is_not_slow_for_ever() -> None:
     masters = Masters(10.0, 1000.0)
     masters.run(1000)

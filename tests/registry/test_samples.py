@@ -8,7 +8,7 @@ import pytest
 
 from palm.registry_api.schema import NodeSamples, Sample
 from palm_registry import samples as module
-from palm_registry.samples import APART, FRAME_EVERY, KEPT, STALE, Beat, Samples
+from palm_registry.samples import APART, FRAME_EVERY, KEPT, STALE, Beat, Samples, sample_every
 
 
 def sample(name: str, **more: object) -> Sample:
@@ -87,6 +87,13 @@ def test_memory_is_bounded_whatever_nodes_say(seed: int, monkeypatch: pytest.Mon
         assert sum(len(line.points) for line in cluster.lines.values()) <= 100 + 20
         known = {(node, each.name) for node, r in cluster.reports.items() for each in r.samples}
         assert set(cluster.lines) == known
+
+
+def test_many_nodes_sample_less_often_and_never_so_late_that_they_are_forgotten() -> None:
+    paces = [sample_every(nodes) for nodes in range(0, 20_000, 50)]
+    assert paces[0] == 1.0 and paces == sorted(paces)
+    assert all(nodes / sample_every(nodes) <= 250 for nodes in range(1001))
+    assert 2 * max(paces) < STALE
 
 
 def test_a_follower_gets_one_frame_a_second_and_the_newest_is_never_left_out() -> None:

@@ -156,6 +156,24 @@ def test_a_registry_that_is_away_costs_a_gap_and_no_more(folders: Folders) -> No
         telling.stop()
 
 
+def test_samples_are_as_far_apart_as_the_registry_wishes(folders: Folders) -> None:
+    class Over:
+        """Notes for how long somebody waits for it."""
+
+        def __init__(self) -> None:
+            self.waits: list[float] = []
+
+        def wait(self, seconds: float) -> bool:
+            self.waits.append(seconds)
+            telling.set_pace(2.0 * len(self.waits))
+            return len(self.waits) > 2
+
+    telling = sampler(folders, running())
+    over = telling._over = Over()  # type: ignore[assignment]
+    telling._serve()
+    assert over.waits == [0.02, 2.0, 4.0]  # type: ignore[attr-defined]
+
+
 def test_nothing_is_said_where_nothing_runs_and_the_end_is_said_once(folders: Folders) -> None:
     registry, processes = FakeRegistry(), [running()]
     telling = Sampler(folders, registry, lambda: processes, lambda: ("here", "1"), every=0.02)

@@ -121,6 +121,17 @@ def test_asking_twice_changes_nothing(
     assert plan(demands, hosts, placed) == once
 
 
+@given(st.integers(1, 30), HOSTS)
+def test_each_replica_goes_where_least_is_to_do(replicas: int, hosts: list[Host]) -> None:
+    found = plan([Demand("a", replicas)], hosts).nodes
+    alive = sorted((host for host in hosts if host.state == "alive"), key=lambda host: host.name)
+    load: Counter[str] = Counter()
+    for number in range(replicas if alive else 0):
+        least = min(alive, key=lambda h: ((load[h.name] + 1) / max(1, h.cores), load[h.name]))
+        load[least.name] += 1
+        assert found["a", number] == least.name
+
+
 @given(DEMANDS, HOSTS, PLACED, st.randoms())
 def test_order_of_components_and_nodes_does_not_matter(
     demands: list[Demand], hosts: list[Host], placed: Placed, chance: random.Random

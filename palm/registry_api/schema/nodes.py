@@ -163,7 +163,8 @@ class Assignments(Value):
     ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
     on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
     other nodes, by name. ``signals`` are to be sent once. ``keys`` is another whenever the keys of
-    the cluster are, "" if the registry does not have them.
+    the cluster are, "" if the registry does not have them. ``sample_every``: seconds between two
+    samples of the node's processes.
     """
 
     generation: int
@@ -173,3 +174,4 @@ class Assignments(Value):
     peers: dict[str, str] = {}
     signals: list[SignalOrder] = []
     keys: str = ""
+    sample_every: float = 1.0

@@ -156,7 +156,7 @@ class Heartbeat(Base):
     def initialize(self, context: Context) -> None:
         """Prepare to be left alone while waiting."""
         super().initialize(context)
-        self._gone = asyncio.Event()
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._cut = False
 
     @describes(
@@ -171,15 +171,19 @@ class Heartbeat(Base):
         assignments = await self.service.nodes.heartbeat(key, node, beat, self._gone)
         if self._cut:
             raise Unauthorised("token", "the registry does not know this token any more")
-        if not self._gone.is_set():
+        if not self._gone.done():
             self.answer(assignments)
 
     def cut(self) -> None:
         """Answer now, that whoever asked may not any more."""
         self._cut = True
-        self._gone.set()
+        self._leave()
 
     def on_connection_close(self) -> None:
         """Note that nobody waits any more."""
         super().on_connection_close()
-        self._gone.set()
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._gone.done():
+            self._gone.set_result(None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from palm.registry_api.schema import ClusterStatus, Event, NodeInfo, Scaling
 from palm.spec.names import nearest
 from palm.spec.placement import plan
+from palm.spec.plan import Replica
 from palm_registry.cursor import Cursor
 from palm_registry.facts import Facts
 from palm_registry.failures import NotFound
@@ -52,9 +53,9 @@ class Core:
         """Seconds of the clock that only goes forward."""
         return time.monotonic()
 
-    def changed(self, cluster: str) -> None:
-        """Wake those who watch a cluster: its plan, its status or its events are different."""
-        self.signals.notify(cluster, "plan", "status", "events")
+    def changed(self, cluster: str, *, plan: bool = True) -> None:
+        """Wake those who watch a cluster: its status, its events and its ``plan`` are different."""
+        self.signals.notify(cluster, *["plan"] * plan, "status", "events")
 
 
 def get_cluster(connection: Connection, key: str) -> ClusterRow:
@@ -138,44 +139,50 @@ def add_event(connection: Connection, key: str, kind: str, text: str, **values: 
     event_rows.add_event(connection, key, event)
 
 
-def settle(connection: Connection, key: str, *, changed: bool) -> None:
+def settle(connection: Connection, key: str, *, changed: bool, facts: Facts | None = None) -> bool:
     """Draw the consequences of a change: release what waited, place what has no node.
 
-    `changed` says that what is to run is another than before, whatever else follows.
+    Return whether the plan is another one now. `changed` says that what is to run is another than
+    before, whatever else follows. ``facts``
+    are those of now, if they are known: it takes a while to read those of thousands of processes.
     """
-    facts = facts_of(connection, key)
+    facts = facts or facts_of(connection, key)
     for name in released(facts):
         row = facts.components[name]
         row.released = True
         cluster_rows.put_component(connection, key, row)
         changed = True
     _forget_placements(connection, key, facts)
-    if _place(connection, key, facts) or changed:
+    changed = _place(connection, key, facts) or changed
+    if changed:
         cluster_rows.bump(connection, key)
+    return changed
 
 
 def _place(connection: Connection, key: str, facts: Facts) -> bool:
     """Store where all is to run by now; say whether anything has another place than before."""
     demands = [demand_of(facts, row) for row in facts.components.values() if row.released]
     found = plan(demands, hosts_of(facts), facts.placements)
-    changed = False
-    for (name, number), node in found.nodes.items():
-        before = facts.placements.get((name, number))
-        # What has done its work is not done again because its node is gone.
-        if before != node and not facts.is_done(facts.components[name], number):
-            cluster_rows.put_placement(connection, key, name, number, node)
-            _note_move(connection, key, facts, (name, number), node)
-            changed = True
-    for name, number in found.unplaced.keys() & facts.placements.keys():
-        if not facts.is_done(facts.components[name], number):
-            cluster_rows.delete_placements(connection, key, component=name, number=number)
-            changed = True
-    return changed
+    moves: dict[Replica, str | None] = {
+        replica: node
+        for replica, node in found.nodes.items()
+        if facts.placements.get(replica) != node
+    }
+    moves |= dict.fromkeys(found.unplaced.keys() & facts.placements.keys())
+    # What has done its work is not done again because its node is gone.
+    moves = {
+        (name, number): node
+        for (name, number), node in moves.items()
+        if not facts.is_done(facts.components[name], number)
+    }
+    cluster_rows.put_placements(connection, key, moves)
+    for replica, node in moves.items():
+        if node is not None:
+            _note_move(connection, key, facts, replica, node)
+    return bool(moves)
 
 
-def _note_move(
-    connection: Connection, key: str, facts: Facts, replica: tuple[str, int], node: str
-) -> None:
+def _note_move(connection: Connection, key: str, facts: Facts, replica: Replica, node: str) -> None:
     """Tell of a replica that had another place before."""
     name, number = replica
     before = facts.placements.get(replica)
@@ -195,7 +202,9 @@ def _note_move(
 
 
 def _forget_placements(connection: Connection, key: str, facts: Facts) -> None:
-    for name, number in facts.placements:
-        row = facts.components.get(name)
-        if row is None or number >= row.spec.replicas:
-            cluster_rows.delete_placements(connection, key, component=name, number=number)
+    over = [
+        (name, number)
+        for name, number in facts.placements
+        if (row := facts.components.get(name)) is None or number >= row.spec.replicas
+    ]
+    cluster_rows.put_placements(connection, key, dict.fromkeys(over))

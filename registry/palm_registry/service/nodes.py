@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -34,7 +35,7 @@ from palm_registry.service.core import (
     settle,
 )
 from palm_registry.service.planning import Plans
-from palm_registry.service.reporting import Reporting, current_node, removed
+from palm_registry.service.reporting import Reporting, current_node
 from palm_registry.sockets import names_of
 from palm_registry.store import StoreError
 from palm_registry.store import clusters as cluster_rows
@@ -111,23 +112,9 @@ class NodeRules:
             seen=time.time(),
         )
 
-        def write(connection: Connection) -> int:
-            # One that is being deleted too: its runner has to hear that it is to stop.
-            if cluster_rows.get_cluster(connection, key) is None:
-                get_cluster(connection, key)
-            before = rows.get_node(connection, key, node) if invited else None
-            if before is not None and before.removed:
-                raise removed(node)
-            rows.put_node(connection, row)
-            add_event(connection, key, "node.joined", f"node {node} has joined", node=node)
-            settle(connection, key, changed=True)
-            cluster = cluster_rows.get_cluster(connection, key)
-            return cluster.generation if cluster else 0
-
-        generation = await self._core.database.write(write)
-        self._told.pop((str(key), node), None)  # so that the runner before hears that it is over
+        generation = await self._reporting.join(key, row, again=not invited)
+        self._told.pop((str(key), node), None)
         self._core.nodes.expect(key, node, self._core.now())
-        self._core.changed(key)
         return NodeJoined(
             id=node, session=row.session, generation=generation, lost_after=LOST_AFTER
         )
@@ -160,11 +147,11 @@ class NodeRules:
         return goes_on
 
     async def heartbeat(
-        self, key: str, node: str, beat: Heartbeat, gone: asyncio.Event
+        self, key: str, node: str, beat: Heartbeat, gone: asyncio.Future[None]
     ) -> Assignments:
         """Take a report, and return what the node is to run once that is different.
 
-        ``gone`` is set when nobody waits for the answer any more.
+        ``gone`` is done when nobody waits for the answer any more.
         """
         _check_beat(beat)
         self._core.nodes.begin(key, node, self._core.now())
@@ -190,18 +177,18 @@ class NodeRules:
             raise
 
     async def _answer(
-        self, key: str, node: str, beat: Heartbeat, gone: asyncio.Event
+        self, key: str, node: str, beat: Heartbeat, gone: asyncio.Future[None]
     ) -> Assignments:
-        await self.check(key, node, beat.session)
         signals, end = self._core.signals, self._core.now() + min(beat.wait, MAX_WAIT)
         while True:
             ticket = signals.versions(key, ["plan"])
+            await self.check(key, node, beat.session)  # whoever was replaced is to hear it
             answer = (await self._plans.now(key)).assignments(node)
             left = end - self._core.now()
             if self._is_news(key, node, beat, answer) or left <= 0 or signals.closed:
                 break
-            await _first(signals.wait(key, ticket, left), gone.wait(), within=left)
-            if gone.is_set():
+            await signals.wait(key, ticket, left, gone)
+            if gone.done():
                 break
         await self.check(key, node, beat.session)
         if beat.wait:
@@ -229,19 +216,24 @@ class NodeRules:
 
     async def sweep(self) -> None:
         """Note which nodes have become silent."""
-        for key, node in self._core.nodes.silent(self._core.now()):
-            await self._lose(key, node)
-        for key, node in self._core.nodes.overdue(self._core.now()):
-            await self._give_up(key, node)
+        for key, nodes in _by_cluster(self._core.nodes.silent(self._core.now())):
+            await self._lose(key, nodes)
+        for key, nodes in _by_cluster(self._core.nodes.overdue(self._core.now())):
+            await self._give_up(key, nodes)
 
-    async def _lose(self, key: str, node: str) -> None:
-        await self._core.database.write(lambda c: _lose(c, key, node))
-        self._core.nodes.lose(key, node, self._core.now())
+    # All of a cluster together: where a rack loses its power, what had a node there is to be
+    # placed anew once, and not once for each of its machines.
+
+    async def _lose(self, key: str, nodes: Sequence[str]) -> None:
+        await self._core.database.write(lambda c: _lose(c, key, nodes))
+        for node in nodes:
+            self._core.nodes.lose(key, node, self._core.now())
         self._core.changed(key)
 
-    async def _give_up(self, key: str, node: str) -> None:
-        await self._core.database.write(lambda c: _give_up(c, key, node))
-        self._core.nodes.give_up(key, node)
+    async def _give_up(self, key: str, nodes: Sequence[str]) -> None:
+        await self._core.database.write(lambda c: _give_up(c, key, nodes))
+        for node in nodes:
+            self._core.nodes.give_up(key, node)
         self._core.changed(key)
 
 
@@ -275,35 +267,37 @@ def _check_current(connection: Connection, key: str, node: str, session: str) ->
         raise NotFound("no-such-cluster", f"there is no cluster {key!r}", "stop all, and end")
 
 
-async def _first(*waits: Coroutine[Any, Any, object], within: float) -> None:
-    """Wait until one of them is over, `within` so many seconds, and leave the others."""
-    tasks = [asyncio.ensure_future(wait) for wait in waits]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED, timeout=within)
-    finally:
-        for task in tasks:
-            task.cancel()
+def _by_cluster(found: Iterable[tuple[str, str]]) -> Iterable[tuple[str, Sequence[str]]]:
+    nodes: dict[str, list[str]] = defaultdict(list)
+    for key, node in found:
+        nodes[key].append(node)
+    return nodes.items()
 
 
-def _lose(connection: Connection, key: str, node: str) -> None:
+def _lose(connection: Connection, key: str, nodes: Iterable[str]) -> None:
+    there: dict[str, list[str]] = defaultdict(list)
+    for status in rows.get_replicas(connection, key).values():
+        if status.state in LIVING:
+            there[status.node].append(status.name)
+    lost = [node for node in nodes if _is_here(connection, key, node, alive=True)]
+    for node in lost:
+        rows.update_node(connection, key, node, alive=False, seen=time.time() - LOST_AFTER)
+        text = f"node {node} is lost: nothing was heard of it for {LOST_AFTER:.0f} s"
+        add_event(connection, key, "node.lost", text, node=node, data={"replicas": there[node]})
+    if lost:
+        settle(connection, key, changed=False)
+        finish(connection, key)
+
+
+def _give_up(connection: Connection, key: str, nodes: Iterable[str]) -> None:
+    over = [node for node in nodes if _is_here(connection, key, node, alive=False)]
+    for node in over:
+        rows.update_node(connection, key, node, overdue=True)
+    if over:
+        settle(connection, key, changed=True)
+
+
+def _is_here(connection: Connection, key: str, node: str, *, alive: bool) -> bool:
+    """Whether a node is one, and is alive, or lost."""
     row = rows.get_node(connection, key, node)
-    if row is None or row.removed or not row.alive:
-        return
-    rows.update_node(connection, key, node, alive=False, seen=time.time() - LOST_AFTER)
-    there = [
-        status.name
-        for status in rows.get_replicas(connection, key).values()
-        if status.node == node and status.state in LIVING
-    ]
-    text = f"node {node} is lost: nothing was heard of it for {LOST_AFTER:.0f} s"
-    add_event(connection, key, "node.lost", text, node=node, data={"replicas": there})
-    settle(connection, key, changed=False)
-    finish(connection, key)
-
-
-def _give_up(connection: Connection, key: str, node: str) -> None:
-    row = rows.get_node(connection, key, node)
-    if row is None or row.removed or row.alive:
-        return
-    rows.update_node(connection, key, node, overdue=True)
-    settle(connection, key, changed=True)
+    return row is not None and not row.removed and row.alive == alive

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from palm.registry_api.schema import Heartbeat, ReplicaStatus
-from palm_registry.facts import LIVING
-from palm_registry.service.core import add_event
+from palm_registry.facts import LIVING, Facts
+from palm_registry.service.core import add_event, node_info
 from palm_registry.store import clusters as cluster_rows
 from palm_registry.store import nodes as rows
 from palm_registry.store.clusters import ComponentRow
@@ -31,6 +31,7 @@ def take_report(connection: Connection, known: Known, node: str, beat: Heartbeat
         report.take(replace(status, node=node, updated=time.time()))
     if beat.full:
         report.forget_others({status.name for status in beat.statuses})
+    rows.put_replicas(connection, known.key, report.stored)
     return report.changed
 
 
@@ -43,6 +44,8 @@ class Known:
         self.components = cluster_rows.all_components(connection, key)
         self.placements = cluster_rows.get_placements(connection, key)
         self.strays = rows.get_strays(connection, key)
+        #: Those that were not removed.
+        self.nodes = {row.id: row for row in rows.all_nodes(connection, key)}
         #: Components of which some replicas run in another version than is wanted.
         self.rolling = {
             status.component
@@ -52,12 +55,24 @@ class Known:
             and status.state in LIVING
         }
 
+    def facts(self) -> Facts:
+        """All that is known by now."""
+        return Facts(
+            components=self.components,
+            replicas=self.replicas,
+            placements=self.placements,
+            nodes={name: node_info(row) for name, row in sorted(self.nodes.items())},
+            strays=self.strays,
+        )
+
 
 class _Report:
     """One report, against what is known before it."""
 
     def __init__(self, connection: Connection, known: Known, node: str) -> None:
         self.changed = False
+        #: What is to be stored of each process, by its name; None: nothing any more.
+        self.stored: dict[str, ReplicaStatus | None] = {}
         self._connection = connection
         self._key = known.key
         self._node = node
@@ -85,8 +100,7 @@ class _Report:
         if gone and (leaving or _is_over(status, self._known.components.get(status.component))):
             self._forget(status.name)
         else:
-            rows.put_replica(self._connection, self._key, status)
-            self._known.replicas[status.name] = status
+            self.stored[status.name] = self._known.replicas[status.name] = status
         # Who waits for its end, or for its addresses, has to hear of it.
         sockets = {} if known is None else known.sockets
         self.changed |= (gone and leaving) or sockets != status.sockets
@@ -127,7 +141,7 @@ class _Report:
                 self._known.strays.discard(stray)
 
     def _forget(self, name: str) -> None:
-        rows.delete_replica(self._connection, self._key, name)
+        self.stored[name] = None
         self._known.replicas.pop(name, None)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from palm.registry_api.schema import ClusterState
 from palm.spec.component import ComponentSpec
+from palm.spec.plan import Replica
 from palm_registry.keys import owner_of
 from palm_registry.models import clusters, components, leases, nodes, placements
 from palm_registry.scopes import OWNER
@@ -32,7 +34,7 @@ __all__ = [
     "get_placements",
     "put_component",
     "put_lease",
-    "put_placement",
+    "put_placements",
     "update_cluster",
 ]
 
@@ -164,30 +166,29 @@ def get_placements(connection: Connection, key: str) -> dict[tuple[str, int], st
     return {(row["component"], row["replica"]): row["node"] for row in rows}
 
 
-def put_placement(connection: Connection, key: str, component: str, number: int, node: str) -> None:
-    """Say which node runs a replica, in the place of any other."""
-    delete_placements(connection, key, component=component, number=number)
-    values = {"cluster": key, "component": component, "replica": number, "node": node}
-    connection.execute(insert(placements).values(**values))
+def put_placements(connection: Connection, key: str, found: Mapping[Replica, str | None]) -> None:
+    """Say which node runs each of these replicas, in the place of any other; None: none."""
+    if not found:
+        return
+    same = (
+        placements.c.cluster == key,
+        placements.c.component == bindparam("one"),
+        placements.c.replica == bindparam("number"),
+    )
+    old = [{"one": component, "number": number} for component, number in found]
+    connection.execute(delete(placements).where(*same), old)
+    rows = [
+        {"cluster": key, "component": component, "replica": number, "node": node}
+        for (component, number), node in found.items()
+        if node is not None
+    ]
+    if rows:
+        connection.execute(insert(placements), rows)
 
 
-def delete_placements(
-    connection: Connection,
-    key: str,
-    *,
-    component: str | None = None,
-    number: int | None = None,
-    node: str | None = None,
-) -> None:
-    """Forget placements: those of a replica, of a component, of a node, or all."""
-    query = delete(placements).where(placements.c.cluster == key)
-    if component is not None:
-        query = query.where(placements.c.component == component)
-    if number is not None:
-        query = query.where(placements.c.replica == number)
-    if node is not None:
-        query = query.where(placements.c.node == node)
-    connection.execute(query)
+def delete_placements(connection: Connection, key: str) -> None:
+    """Forget where all replicas are placed."""
+    connection.execute(delete(placements).where(placements.c.cluster == key))
 
 
 def get_leases(connection: Connection) -> list[tuple[str, str, float]]:

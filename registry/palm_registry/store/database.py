@@ -290,7 +290,9 @@ def dialect_of(url: str) -> Dialect:
 
 def fetch_all(connection: Connection, query: Select[Any]) -> list[dict[str, Any]]:
     """Return the rows of a query as plain mappings."""
-    return [dict(row) for row in connection.execute(query).mappings()]
+    result = connection.execute(query)
+    keys = list(result.keys())  # once, and not for each of thousands of rows
+    return [dict(zip(keys, row, strict=True)) for row in result]
 
 
 def fetch_one(connection: Connection, query: Select[Any]) -> dict[str, Any] | None:

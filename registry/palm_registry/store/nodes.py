@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, Text, bindparam, cast, delete, insert, select, update
 
 from palm.registry_api.schema import ReplicaStatus
 from palm_registry.models import nodes, replicas, strays
@@ -23,10 +25,12 @@ __all__ = [
     "get_sessions",
     "get_strays",
     "put_node",
-    "put_replica",
+    "put_replicas",
     "put_stray",
     "update_node",
 ]
+
+_DECODER = msgspec.json.Decoder(ReplicaStatus)
 
 
 class NodeRow(msgspec.Struct, kw_only=True):
@@ -95,22 +99,39 @@ def delete_node(connection: Connection, key: str, node: str) -> None:
 
 def get_replicas(connection: Connection, key: str) -> dict[str, ReplicaStatus]:
     """Return what was reported last of each replica, by its name."""
-    query = select(replicas).where(replicas.c.cluster == key).order_by(replicas.c.name)
-    rows = fetch_all(connection, query)
-    return {row["name"]: msgspec.convert(row["status"], ReplicaStatus) for row in rows}
+    # As text: there are thousands, and this reads them in a third of the time.
+    query = select(replicas.c.name, cast(replicas.c.status, Text))
+    query = query.where(replicas.c.cluster == key).order_by(replicas.c.name)
+    return {name: _status(text) for name, text in connection.execute(query)}
 
 
-def put_replica(connection: Connection, key: str, status: ReplicaStatus) -> None:
-    """Store what was reported of a replica."""
-    delete_replica(connection, key, status.name)
-    values = {"name": status.name, "node": status.node, "status": msgspec.to_builtins(status)}
-    connection.execute(insert(replicas).values(cluster=key, **values))
+def _status(text: str) -> ReplicaStatus:
+    try:
+        return _DECODER.decode(text)
+    except msgspec.MsgspecError:  # of numbers that JSON has not, Python writes some
+        return msgspec.convert(json.loads(text), ReplicaStatus)
+
+
+def put_replicas(
+    connection: Connection, key: str, found: Mapping[str, ReplicaStatus | None]
+) -> None:
+    """Store what was reported of replicas, by their names; None: forget it."""
+    if not found:
+        return
+    same = (replicas.c.cluster == key, replicas.c.name == bindparam("one"))
+    connection.execute(delete(replicas).where(*same), [{"one": name} for name in found])
+    rows = [
+        {"cluster": key, "name": name, "node": status.node, "status": msgspec.to_builtins(status)}
+        for name, status in found.items()
+        if status is not None
+    ]
+    if rows:
+        connection.execute(insert(replicas), rows)
 
 
 def delete_replica(connection: Connection, key: str, name: str) -> None:
     """Forget what was reported of a replica."""
-    same = (replicas.c.cluster == key, replicas.c.name == name)
-    connection.execute(delete(replicas).where(*same))
+    put_replicas(connection, key, {name: None})
 
 
 def get_strays(connection: Connection, key: str) -> set[Stray]:
