@@ -10,7 +10,7 @@ import pytest
 
 from palm.errors import ConfigError, PalmError
 from palm.runtime import engine
-from palm.runtime.engine import AHEAD, AHEAD_OF_CLUSTER, MAX_SLOTS, Engine, is_loss, slots_of
+from palm.runtime.engine import AHEAD, MAX_SLOTS, Engine, is_loss, slots_of
 
 LOGGER = logging.getLogger("test")
 
@@ -69,7 +69,7 @@ def test_losses_are_told_from_failures_that_would_come_again() -> None:
 def test_an_executor_says_how_much_keeps_it_busy() -> None:
     with ThreadPoolExecutor(3) as pool:
         assert slots_of(pool) == 3 * AHEAD
-    assert slots_of(Cluster(4, 2)) == 6 * AHEAD_OF_CLUSTER
+    assert slots_of(Cluster(4, 2)) == 6 * AHEAD
     assert slots_of(object()) is None
 
 
@@ -127,7 +127,7 @@ def test_a_cluster_that_lost_its_scheduler_is_connected_to_anew() -> None:
         return made[-1]
 
     keeper = Engine(connect, None, LOGGER)
-    assert keeper.open() == 2 * AHEAD_OF_CLUSTER
+    assert keeper.open() == 2 * AHEAD
     assert keeper.renew() and len(made) == 1
     made[0].status = "closed"
     assert keeper.renew() and len(made) == 2
