@@ -39,8 +39,10 @@ LEAST_BYTES: Final = 64 * 1024
 #: Most leases that a worker holds.
 MAX_LEASES: Final = 8
 
-#: A lease may be this many times the size of the largest one before.
+#: A lease may be this many times the size of the largest one before; the first of a job is of
+#: these many times so many messages, if they were quick in other jobs.
 GROWTH: Final = 4
+FIRST: Final = 16
 
 #: Weight of a new measurement in the mean time a message takes.
 WEIGHT: Final = 0.3
@@ -224,8 +226,9 @@ class Pool:
         seconds = self._seconds.get(job.function)
         if seconds is None:
             return 1
-        size = min(MAX_MESSAGES, GROWTH * max(job.granted, 1))
         most = worker.lease_seconds / seconds if seconds > 0 else inf
+        first = max(1, min(FIRST, LEAST * most))
+        size = int(min(MAX_MESSAGES, GROWTH * max(job.granted, first)))
         if seconds > 0:
             share = ceil(job.queued / max(len(self._hungry.get(job.function, ())), 1))
             size = int(min(size, most, max(share, WORTH * most)))

@@ -28,7 +28,7 @@ from palm.protocol.events import (
     Tick,
     Wanted,
 )
-from palm.protocol.pool import Pool
+from palm.protocol.pool import Pool, WorkerSession
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
