@@ -239,12 +239,32 @@ class Varying(ThreadPoolExecutor):
         return {f"w{at}": 1 for at in range(self.threads)}
 
 
+@pytest.fixture
+def outsource_varying(outsource: Any) -> Iterator[Callable[..., Varying]]:
+    """Starts a worker with such an executor, and returns that."""
+    served: list[Served] = []
+    made: list[Varying] = []
+
+    def start(threads: int, **options: Any) -> Varying:
+        made.append(Varying(threads))
+        served.append(outsource(made[-1], **options))
+        return made[-1]
+
+    yield start
+    for each in served:
+        each.stop()
+    for executor in made:
+        executor.shutdown()
+
+
 def test_slots_are_as_many_as_a_cluster_has_threads_for_and_none_drops_its_batch(
-    cluster: ThreadCluster, outsource: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: ThreadCluster,
+    outsource_varying: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("palm.runtime.engine.LOOK_EVERY", 0.02)
-    executor = Varying(3)
-    outsource(executor)
+    executor = outsource_varying(3)
     client = cluster.client()
     assert client.wait_for_workers(6) == 6
     job = client.job("note_and_sleep", [(str(tmp_path), 0.2)] * 30)
@@ -260,13 +280,12 @@ def test_slots_are_as_many_as_a_cluster_has_threads_for_and_none_drops_its_batch
 
 
 def test_slots_that_were_given_stay_as_many(
-    cluster: ThreadCluster, outsource: Any, monkeypatch: pytest.MonkeyPatch
+    cluster: ThreadCluster, outsource_varying: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("palm.runtime.engine.LOOK_EVERY", 0.001)
-    executor = Varying(1)
-    asked = []
-    monkeypatch.setattr(executor, "nthreads", lambda: asked.append(1) or {"w": 5})
-    outsource(executor, slots=3)
+    asked: list[int] = []
+    monkeypatch.setattr(Varying, "nthreads", lambda _: asked.append(1) or {"w": 5})
+    outsource_varying(1, slots=3)
     client = cluster.client()
     assert client.wait_for_workers(3) == 3
     assert sum(client.job("double", range(3000))) == 8_997_000
