@@ -140,7 +140,6 @@ class Engine:
         if slots is None:
             text = f"{type(self._executor).__name__} does not say how many tasks it runs at once"
             raise ConfigError(text, key="slots", hint="say so: Worker(..., slots=8)")
-        self.batch_seconds = max(BATCH_SECONDS, BATCH_TRIPS * self._trip())
         return _bounded(slots)
 
     def watch(self, changed: Callable[[int], object]) -> None:
@@ -235,8 +234,7 @@ class Engine:
             if self._executor is None and self._make is not None:
                 self._executor = self._make()
             try:
-                self._mention_emptiness()
-                return self._answers(self._executor.submit(is_there))
+                return self._try()
             except Exception as error:
                 if not is_loss(error) or self._make is None:
                     raise self._unusable(error) from error
@@ -247,9 +245,14 @@ class Engine:
             pause *= 2
         raise PalmError(f"the executor was made {ATTEMPTS} times, and broke each time")
 
-    def _mention_emptiness(self) -> None:
+    def _try(self) -> bool:
+        """Have it run something, and learn how long that takes; False: it was halted."""
         if self.may_run_again and not slots_of(self._executor):
             self._logger.warning("the cluster has no workers yet; waiting for the first")
+        if not self._answers(self._executor.submit(is_there)):
+            return False
+        self.batch_seconds = max(BATCH_SECONDS, BATCH_TRIPS * self._trip())
+        return True
 
     def _trip(self) -> float:
         """Return the seconds that the way to it and back takes, while nothing else is on it."""
