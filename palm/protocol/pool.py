@@ -31,16 +31,16 @@ AHEAD_SECONDS: Final = 0.020
 #: cost more.
 WORTH: Final = 1 / 4
 
-#: Parts of it that are one lease also near the end of a job, where leases are made small; and
-#: bytes that are, since what a call takes does not tell how long it takes to carry its message.
+#: Parts of it that are one lease also near the end of a job, and the first of one, where leases are
+#: small; and bytes: what a call takes does not tell how long it takes to carry its message.
 LEAST: Final = 1 / 20
 LEAST_BYTES: Final = 64 * 1024
 
 #: Most leases that a worker holds.
 MAX_LEASES: Final = 8
 
-#: A lease may be this many times the size of the largest one before; the first of a job is of
-#: these many times so many messages, if they were quick in other jobs.
+#: A lease may be this many times the size of the largest one before; the first of a job as many
+#: times this many messages, if calls of its function were quick before.
 GROWTH: Final = 4
 FIRST: Final = 16
 
@@ -227,15 +227,14 @@ class Pool:
         if seconds is None:
             return 1
         most = worker.lease_seconds / seconds if seconds > 0 else inf
-        first = max(1, min(FIRST, LEAST * most))
-        size = int(min(MAX_MESSAGES, GROWTH * max(job.granted, first)))
+        size = min(MAX_MESSAGES, GROWTH * job.granted or _first(job, most))
         if seconds > 0:
             share = ceil(job.queued / max(len(self._hungry.get(job.function, ())), 1))
             size = int(min(size, most, max(share, WORTH * most)))
         if job.closed:  # near the end everybody must have something to do
             share = ceil(job.queued / (2 * len(self._serving[job.function])))
-            least = min(LEAST * most, LEAST_BYTES / max(job.next_size, 1))
-            size = int(min(size, max(share, least)))
+            if share < size:
+                size = min(size, max(share, _little(job, most)))
         return max(size, 1)
 
     def has_room(self, worker: WorkerSession) -> bool:
@@ -258,6 +257,16 @@ class Pool:
 def asked_seconds(seconds: float) -> float:
     """Return the work that the leases of a worker hold that asks for ``seconds`` of it."""
     return min(max(LEASE_SECONDS, seconds), MOST_SECONDS)  # whatever it says: it may be no number
+
+
+def _little(job: JobState, most: float) -> int:
+    """Return how many messages are too little to be shared, where a lease may hold ``most``."""
+    return int(min(LEAST * most, LEAST_BYTES / max(job.next_size, 1)))
+
+
+def _first(job: JobState, most: float) -> int:
+    """Return how many messages the first lease of a job may hold."""
+    return GROWTH * max(1, min(FIRST, _little(job, most) // GROWTH))
 
 
 def _leases(worker: WorkerSession) -> int:

@@ -100,6 +100,7 @@ def test_first_lease_of_a_job_is_large_only_where_calls_were_quick(pool: Pool) -
     worker, job = new_worker(pool), new_job(1000)
     pool.measured("f", 1e-7, 1)
     assert pool.lease_size(job, worker) == GROWTH * FIRST
+    assert pool.lease_size(new_job(1000, payload=b"x" * 16_384), worker) == GROWTH
     pool._seconds["f"] = 0.001
     assert pool.lease_size(job, worker) == GROWTH
 
