@@ -323,7 +323,7 @@ class Dispatcher:
         if job.suspects:
             piece = job.take_suspect() or job.take(1)
         else:
-            piece = job.take(self.pool.lease_size(job))
+            piece = job.take(self.pool.lease_size(job, worker))
         if piece is None:
             return True
         job.granted = max(job.granted, piece.n)

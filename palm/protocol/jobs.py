@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from palm.protocol.ledger import Ledger
@@ -241,6 +242,14 @@ class JobState:
     def waiting(self) -> bool:
         """Whether something of it could be leased."""
         return bool(self.queue or self.suspects or self.partitions) and not self.blocked
+
+    @property
+    def next_size(self) -> float:
+        """Bytes of a message that is next in the queue, on average; of those with keys: inf."""
+        if not self.queue:
+            return inf
+        batch = self.queue[0].batch
+        return batch.size / max(batch.n, 1)
 
     def put(self, piece: Piece) -> None:
         """Queue messages behind the others."""

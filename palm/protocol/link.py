@@ -56,7 +56,16 @@ class State(Enum):
 class Identity:
     """What a connector says of itself in HELLO; ``server`` is the name it was given to look for."""
 
-    __slots__ = ("functions", "name", "named", "role", "server", "session", "topics")
+    __slots__ = (
+        "functions",
+        "lease_seconds",
+        "name",
+        "named",
+        "role",
+        "server",
+        "session",
+        "topics",
+    )
 
     def __init__(
         self,
@@ -68,6 +77,7 @@ class Identity:
         topics: list[str] | None = None,
         *,
         named: bool = False,
+        lease_seconds: float = 0.0,
     ) -> None:
         self.role = role
         self.name = name
@@ -76,6 +86,7 @@ class Identity:
         self.functions = functions
         self.topics = topics or []
         self.named = named
+        self.lease_seconds = lease_seconds
 
 
 class Link:
@@ -197,6 +208,7 @@ class Link:
             self.epoch,
             me.topics,
             me.named,
+            me.lease_seconds,
         )
         try:
             decode(encode(hello))  # what we could not read ourselves is refused each time it comes

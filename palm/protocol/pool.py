@@ -12,27 +12,37 @@ from palm.protocol.timers import Timer
 from palm.wire.batch import MAX_MESSAGES, Batch
 from palm.wire.message import Kept
 
-__all__ = ["LOST", "Lease", "Pool", "WorkerSession"]
+__all__ = ["LOST", "Lease", "Pool", "WorkerSession", "asked_seconds"]
 
 #: Of a worker that ran messages which may not run again.
 LOST: Final = Fate(died=True)
 
 #: Work in one lease, seconds: little enough that nobody hoards or waits long for a turn, enough to
-#: pay for its handling, which takes a few hundred microseconds of all processes together.
+#: pay for its handling, which takes a few hundred microseconds of all processes together. A worker
+#: whose leases cost more may ask for longer ones, up to a bound: a new job waits for their ends.
 LEASE_SECONDS: Final = 0.020
+MOST_SECONDS: Final = 0.200
 
 #: Who has less work than this, seconds, may have a lease more: it covers the way to the master and
 #: back. Calls that take longer are handed out one by one.
 AHEAD_SECONDS: Final = 0.020
 
-#: Work, seconds, that is not shared among workers with room: splitting it would cost more.
-WORTH_SECONDS: Final = 0.005
+#: Parts of the work of a lease that are not shared among workers with room: splitting them would
+#: cost more.
+WORTH: Final = 1 / 4
+
+#: Parts of it that are one lease also near the end of a job, and the first of one, where leases are
+#: small; and bytes: what a call takes does not tell how long it takes to carry its message.
+LEAST: Final = 1 / 20
+LEAST_BYTES: Final = 64 * 1024
 
 #: Most leases that a worker holds.
 MAX_LEASES: Final = 8
 
-#: A lease may be this many times the size of the largest one before.
+#: A lease may be this many times the size of the largest one before; the first of a job as many
+#: times this many messages, if calls of its function were quick before.
 GROWTH: Final = 4
+FIRST: Final = 16
 
 #: Weight of a new measurement in the mean time a message takes.
 WEIGHT: Final = 0.3
@@ -129,6 +139,8 @@ class WorkerSession:
     #: Runs while its connection is gone and may come back.
     expiry: Timer | None = None
     replies: dict[int, tuple[Kept, Batch | None]] = field(default_factory=dict)
+    #: Work that its leases should hold, seconds.
+    lease_seconds: float = LEASE_SECONDS
     #: What it was given.
     edge: EdgeCounts = field(default_factory=EdgeCounts)
     role: str = "worker"
@@ -209,17 +221,20 @@ class Pool:
         old = self._seconds.get(function)
         self._seconds[function] = mean if old is None else old + WEIGHT * (mean - old)
 
-    def lease_size(self, job: JobState) -> int:
-        """Return how many messages of ``job`` the next lease may hold; at least 1."""
+    def lease_size(self, job: JobState, worker: WorkerSession) -> int:
+        """Return how many messages of ``job`` the next lease of a worker may hold; at least 1."""
         seconds = self._seconds.get(job.function)
         if seconds is None:
             return 1
-        size = min(MAX_MESSAGES, GROWTH * max(job.granted, 1))
+        most = worker.lease_seconds / seconds if seconds > 0 else inf
+        size = min(MAX_MESSAGES, GROWTH * job.granted or _first(job, most))
         if seconds > 0:
             share = ceil(job.queued / max(len(self._hungry.get(job.function, ())), 1))
-            size = int(min(size, LEASE_SECONDS / seconds, max(share, WORTH_SECONDS / seconds)))
+            size = int(min(size, most, max(share, WORTH * most)))
         if job.closed:  # near the end everybody must have something to do
-            size = min(size, ceil(job.queued / (2 * len(self._serving[job.function]))))
+            share = ceil(job.queued / (2 * len(self._serving[job.function])))
+            if share < size:
+                size = min(size, max(share, _little(job, most)))
         return max(size, 1)
 
     def has_room(self, worker: WorkerSession) -> bool:
@@ -237,6 +252,21 @@ class Pool:
                 return False
             ahead += seconds * lease.left
         return ahead < AHEAD_SECONDS
+
+
+def asked_seconds(seconds: float) -> float:
+    """Return the work that the leases of a worker hold that asks for ``seconds`` of it."""
+    return min(max(LEASE_SECONDS, seconds), MOST_SECONDS)  # whatever it says: it may be no number
+
+
+def _little(job: JobState, most: float) -> int:
+    """Return how many messages are too little to be shared, where a lease may hold ``most``."""
+    return int(min(LEAST * most, LEAST_BYTES / max(job.next_size, 1)))
+
+
+def _first(job: JobState, most: float) -> int:
+    """Return how many messages the first lease of a job may hold."""
+    return GROWTH * max(1, min(FIRST, _little(job, most) // GROWTH))
 
 
 def _leases(worker: WorkerSession) -> int:

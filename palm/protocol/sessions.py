@@ -19,7 +19,7 @@ from palm.protocol.dispatch import Dispatcher
 from palm.protocol.effects import Effect, Log, Send
 from palm.protocol.events import Received
 from palm.protocol.jobs import ClientSession, Fate
-from palm.protocol.pool import Lease, WorkerSession
+from palm.protocol.pool import Lease, WorkerSession, asked_seconds
 from palm.protocol.publishing import Publisher, StageSession
 from palm.protocol.shown import LINE, shown
 from palm.protocol.taps import ObserverSession, Taps
@@ -258,6 +258,7 @@ class Sessions:
 
     def _welcome_worker(self, worker: WorkerSession, hello: Hello, now: float) -> None:
         self._dispatcher.workers_changed(now)
+        worker.lease_seconds = asked_seconds(hello.lease_seconds)
         held = self._held(hello)
         leases = worker.leases.values()
         kept = [lease for lease in leases if lease.id in held and not lease.job.dropped]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as Late
 from logging import Logger
+from math import inf
 from typing import Any, Final
 
 from palm.errors import ConfigError, PalmError
@@ -17,10 +19,19 @@ __all__ = ["MAX_SLOTS", "Engine", "is_loss", "slots_of"]
 #: Most batches that one worker has at its executor: each is a link to the master.
 MAX_SLOTS: Final = 512
 
-#: Batches at the executor for each of its processes or threads: one runs, one lies ready. The way
-#: through the scheduler of a cluster and back takes about as long as a batch.
+#: Batches at the executor for each of its processes or threads: one runs, one lies ready.
 AHEAD: Final = 2
-AHEAD_OF_CLUSTER: Final = 4
+
+#: A batch takes so many times as long as the way through the executor and back, and no less than
+#: so many seconds: a pool costs a millisecond or two of all processes together for each.
+BATCH_TRIPS: Final = 10
+BATCH_SECONDS: Final = 0.05
+
+#: Tasks that are sent through an executor one after the other: the quickest shows what the way is.
+TRIPS: Final = 3
+
+#: Seconds between two looks at how many threads a cluster has.
+LOOK_EVERY: Final = 1.0
 
 #: Attempts to make an executor that breaks before it has run anything, and the seconds between
 #: them at first; each later pause is twice as long.
@@ -29,6 +40,9 @@ FIRST_PAUSE: Final = 0.1
 
 #: Seconds after which it is said that the executor does not answer.
 SAY_AFTER: Final = 5.0
+
+#: Seconds that a look at the cluster may last when the worker ends.
+WATCHER_WITHIN: Final = 5.0
 
 #: Errors of executors that we do not import: what ran is lost with the process that ran it.
 _LOSSES: Final = {
@@ -54,7 +68,7 @@ def slots_of(executor: Any) -> int | None:
     """Return how many batches an executor can have at once: some lie ready; None: not known."""
     client = getattr(executor, "_client", None)
     if client is not None and hasattr(client, "nthreads"):  # Dask's
-        return AHEAD_OF_CLUSTER * int(sum(client.nthreads().values()))
+        return AHEAD * int(sum(client.nthreads().values()))
     width = getattr(executor, "_max_workers", None)
     return AHEAD * width if isinstance(width, int) else None
 
@@ -89,11 +103,19 @@ class Engine:
         self._slots = slots
         self._logger = logger
         self._halted = threading.Event()
+        self._watcher: threading.Thread | None = None
+        #: Work that a batch should hold, seconds.
+        self.batch_seconds = BATCH_SECONDS
 
     @property
     def may_run_again(self) -> bool:
         """Whether it runs a task again when its process is lost, without being asked."""
         return hasattr(self._executor, "_client")
+
+    @property
+    def varies(self) -> bool:
+        """Whether its slots are as many as it has threads, and those come and go."""
+        return self._slots is None and self.may_run_again
 
     @property
     def knows_begun(self) -> bool:
@@ -102,6 +124,8 @@ class Engine:
 
     def open(self) -> int:
         """Make it ready; return its slots, 0 if it was halted before.
+
+        A cluster without workers is waited for.
 
         Raises
         ------
@@ -116,9 +140,33 @@ class Engine:
         if slots is None:
             text = f"{type(self._executor).__name__} does not say how many tasks it runs at once"
             raise ConfigError(text, key="slots", hint="say so: Worker(..., slots=8)")
-        if not slots:
-            raise ConfigError("the executor has no workers yet", key="slots", hint="give slots=")
-        return min(slots, MAX_SLOTS)
+        return _bounded(slots)
+
+    def watch(self, changed: Callable[[int], object]) -> None:
+        """Call ``changed``, in a thread, with the slots of a cluster when they are others.
+
+        Not where a number of slots was given, nor where it cannot change.
+        """
+        if self.varies:
+            self._watcher = threading.Thread(
+                target=self._watch, args=(changed,), name="palm-cluster-size", daemon=True
+            )
+            self._watcher.start()
+
+    def _watch(self, changed: Callable[[int], object]) -> None:
+        last: int | None = None
+        while not self._halted.wait(LOOK_EVERY):
+            try:
+                slots = slots_of(self._executor)
+            except Exception as error:  # noqa: BLE001 - whatever Dask raises without a scheduler
+                self._logger.debug("nobody says how many threads the cluster has: %s", error)
+                continue
+            if slots is None or slots == last:
+                continue
+            if not slots:
+                self._logger.warning("the cluster has no workers; waiting for one")
+            last = slots
+            changed(_bounded(slots))
 
     def submit(self, function: Callable[..., Any], *args: Any) -> Future[Any]:
         """Have something run; raises as executors do that are broken or closed."""
@@ -168,6 +216,8 @@ class Engine:
             self._discard()
             for process in processes if leaves_some else ():
                 process.terminate()
+        if self._watcher is not None:
+            self._watcher.join(WATCHER_WITHIN)
 
     def _discard(self) -> None:
         executor, self._executor = self._executor, None
@@ -184,7 +234,7 @@ class Engine:
             if self._executor is None and self._make is not None:
                 self._executor = self._make()
             try:
-                return self._answers(self._executor.submit(is_there))
+                return self._try()
             except Exception as error:
                 if not is_loss(error) or self._make is None:
                     raise self._unusable(error) from error
@@ -194,6 +244,25 @@ class Engine:
                 return False
             pause *= 2
         raise PalmError(f"the executor was made {ATTEMPTS} times, and broke each time")
+
+    def _try(self) -> bool:
+        """Have it run something, and learn how long that takes; False: it was halted."""
+        if self.may_run_again and not slots_of(self._executor):
+            self._logger.warning("the cluster has no workers yet; waiting for the first")
+        if not self._answers(self._executor.submit(is_there)):
+            return False
+        self.batch_seconds = max(BATCH_SECONDS, BATCH_TRIPS * self._trip())
+        return True
+
+    def _trip(self) -> float:
+        """Return the seconds that the way to it and back takes, while nothing else is on it."""
+        quickest = inf
+        for _ in range(TRIPS):
+            begun = time.monotonic()
+            if not self._answers(self._executor.submit(is_there)):
+                return 0.0
+            quickest = min(quickest, time.monotonic() - begun)
+        return quickest
 
     def _answers(self, future: Future[Any]) -> bool:
         waited = 0.0
@@ -215,6 +284,11 @@ class Engine:
             key="executor",
             hint="where it runs, install the same palm-cluster, under the same Python",
         )
+
+
+def _bounded(slots: int) -> int:
+    """Return how many slots a worker has of so many: a cluster without workers may get some."""
+    return min(max(slots, 1), MAX_SLOTS)
 
 
 def _remaker(executor: Any) -> Callable[[], Any] | None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from math import inf
 from typing import Any, Protocol
 
 from palm.errors import PalmError
@@ -30,10 +31,13 @@ __all__ = ["Slot", "SlotLoop"]
 
 
 class Slot:
-    """One life of a slot; ``loop.invoke`` and ``over`` are for its effects."""
+    """One life of a slot; ``loop.invoke`` and ``over`` are for its effects.
 
-    def __init__(self, name: str, connector: ZmqConnector) -> None:
-        self.name = name
+    Slots are numbered from 0: of ``n`` that are wanted, those with a number below are.
+    """
+
+    def __init__(self, number: int, connector: ZmqConnector) -> None:
+        self.number = number
         self.connector = connector
         self.machine: WorkerMachine
         self.driver: Driver
@@ -44,13 +48,15 @@ class Slot:
         self.error: PalmError | None = None
         #: Its batch was lost: another slot takes its place.
         self.lost = False
+        #: It ends with the batch that it has.
+        self.leaving = False
 
 
 class MakesSlots(Protocol):
     """Makes a slot, whose machine has begun to look for the master."""
 
-    def __call__(self, name: str) -> Slot:
-        """Return a slot of this name."""
+    def __call__(self, number: int) -> Slot:
+        """Return a slot of this number."""
 
 
 class SlotLoop:
@@ -84,6 +90,8 @@ class SlotLoop:
         self._logger = logger
         self._report = report
         self._slots: dict[ZmqConnector, Slot] = {}
+        #: Count of those that there should be.
+        self.wanted = 0
         self._turns: Turns[Slot] = Turns()
         self._inbox: deque[Callable[[], Slot | None]] = deque()
         #: Tasks that are given the functions, whether or not they are there.
@@ -92,11 +100,9 @@ class SlotLoop:
         self._ended_events = 0
         self._report_in = MAX_WAIT
 
-    def serve(self, names: list[str]) -> None:
-        """Serve in this thread until all slots have ended; raises what ended one of them."""
-        self._cold = len(names)
-        for name in names:
-            self._begin(name)
+    def serve(self, n: int) -> None:
+        """Serve with ``n`` slots in this thread until all have ended; raises what ended one."""
+        self._resize(n)
         while self._slots:
             touched = {self._slots[connector] for connector in self._fan.wait(self._patience())}
             while self._inbox:
@@ -114,6 +120,13 @@ class SlotLoop:
     def post(self, slot: Slot, event: Event) -> None:
         """Let an event happen to a slot, from any thread."""
         self._do(partial(self._handle, slot, event))
+
+    def resize(self, n: int) -> None:
+        """Have ``n`` slots from now on; those that are to go end with the batch that they have.
+
+        Any thread may.
+        """
+        self._do(partial(self._resize, n))
 
     def stop(self, grace: float) -> None:
         """Stop all slots within ``grace`` seconds; any thread may."""
@@ -137,8 +150,25 @@ class SlotLoop:
         self._inbox.append(what)
         self._fan.wake()
 
-    def _begin(self, name: str) -> None:
-        slot = self._make(name)
+    def _resize(self, n: int) -> None:
+        if not self._stopping:
+            self.wanted = n
+            self._fit()
+
+    def _fit(self) -> None:
+        """Begin slots that are wanted, and let go of those that are not."""
+        for slot in list(self._slots.values()):
+            slot.leaving = slot.number >= self.wanted
+            if slot.leaving and slot.invoke is None:
+                self._handle(slot, StopRequested(inf))
+                self._step(slot)
+        numbers = {slot.number for slot in self._slots.values()}
+        for number in sorted(set(range(self.wanted)) - numbers):
+            self._begin(number)
+
+    def _begin(self, number: int) -> None:
+        slot = self._make(number)
+        self._cold += 1
         self._slots[slot.connector] = slot
         self._fan.add(slot.connector)
         slot.driver.perform(slot.machine.start(slot.driver.clock()))
@@ -176,8 +206,8 @@ class SlotLoop:
         if slot.error is not None:
             self._stop(0.0)
             raise slot.error
-        if slot.lost and not self._stopping and self._engine.renew():
-            self._begin(slot.name)
+        if not self._stopping and (not slot.lost or self._engine.renew()):
+            self._fit()
 
     def _cancel_unwanted(self, slot: Slot) -> None:
         """Cancel what did not begin and is not to be run any more."""
@@ -244,6 +274,8 @@ class SlotLoop:
     def _answer(self, slot: Slot, answers: list[Completed]) -> None:
         slot.invoke = None
         begin = self._turns.leave(slot)
+        if slot.leaving:  # before it begins the next one
+            slot.driver.handle(StopRequested(inf))
         for completed in answers:
             slot.driver.handle(completed)
         self._start(begin)

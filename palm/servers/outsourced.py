@@ -17,7 +17,7 @@ from palm.protocol.meter import Counts, ended, merged
 from palm.protocol.worker import WorkerMachine
 from palm.runtime.connecting import Dialer
 from palm.runtime.driver import Driver
-from palm.runtime.engine import Engine
+from palm.runtime.engine import MAX_SLOTS, Engine
 from palm.runtime.metrics import Reporter
 from palm.runtime.remote import pack_functions
 from palm.runtime.shared import SharedValues
@@ -126,13 +126,18 @@ class Outsourced:
         """Serve in this thread until stopped."""
         if self._loop is None:
             return
-        name = self._worker.name
         with _OwnSignals():
             slots = self._engine.open()
             if slots and self._grace is None:
+                check_name(self._name_of((MAX_SLOTS if self._engine.varies else slots) - 1))
                 self._worker.logger.info("%d batches at once", slots)
-                names = [name, *(check_name(f"{name}-{at}") for at in range(1, slots))]
-                self._loop.serve(names)
+                self._engine.watch(self._resize)
+                self._loop.serve(slots)
+
+    def _resize(self, slots: int) -> None:
+        if self._loop is not None and slots != self._loop.wanted:
+            self._worker.logger.info("the cluster changed: %d batches at once", slots)
+            self._loop.resize(slots)
 
     def stop(self, grace: float) -> None:
         """Stop within ``grace`` seconds; any thread may."""
@@ -155,16 +160,26 @@ class Outsourced:
             self._fan = None
         self._engine.close(leaves_some=self._left)
 
-    def _make(self, name: str) -> Slot:
+    def _name_of(self, number: int) -> str:
+        return f"{self._worker.name}-{number}" if number else self._worker.name
+
+    def _make(self, number: int) -> Slot:
         worker, target, fan, loop = self._worker, self._target, self._fan, self._loop
         if fan is None or loop is None:
             raise PalmError(f"worker '{worker.name}' does not run")
         connector = ZmqConnector(self._key, fan.context)
-        slot = Slot(name, connector)
+        slot, name = Slot(number, connector), self._name_of(number)
         dialer = Dialer(worker.folders, target, connector)
         server = "" if isinstance(target, Endpoint) else target
         slot.machine = WorkerMachine(
-            Identity("worker", name, os.urandom(16), server, list(self._functions))
+            Identity(
+                "worker",
+                name,
+                os.urandom(16),
+                server,
+                list(self._functions),
+                lease_seconds=self._engine.batch_seconds,
+            )
         )
         slot.driver = Driver(
             slot.machine,
@@ -174,7 +189,7 @@ class Outsourced:
                 Ready: self._ready,
                 Reconnect: lambda effect: loop.post(slot, LookedUp(*dialer.dial())),
                 Reply: SharedValues.perform,
-                Log: lambda effect: self._log(name, effect),
+                Log: lambda effect: self._log(number, effect),
                 Note: lambda effect: worker.logger.warning(effect.text),
                 Stopped: lambda effect: self._stopped(slot, effect),
             },
@@ -186,8 +201,8 @@ class Outsourced:
             self._is_welcome = True
             self._worker._ready(effect)
 
-    def _log(self, name: str, effect: Log) -> None:
-        if name == self._worker.name:  # the others would say the same
+    def _log(self, number: int, effect: Log) -> None:
+        if not number:  # the others would say the same
             self._worker.logger.log(effect.level, effect.text)
 
     def _stopped(self, slot: Slot, effect: Stopped) -> None:

@@ -70,7 +70,8 @@ class Worker(Component):
         function that returns one. It needs ``functions``; `initialize`, ``messages``,
         ``max_tasks`` and ``max_rss`` are of this process, and refused.
     slots
-        Batches that the executor has at once; None: as many as keep it busy, by its own account.
+        Batches that the executor has at once; None: as many as keep it busy, by its own account,
+        and more or fewer when a Dask cluster grows or shrinks.
     max_tasks, max_rss
         After so many messages, or with more memory (bytes) than that, it takes nothing more,
         gives back what it has not begun and ends, for a supervisor to start it again.

@@ -138,7 +138,7 @@ class Hello(Message, tag="hello"):
 
     ``holds`` are leases of the listener's life ``epoch``: the next one numbers its own anew.
     ``topics`` are those whose messages a stage wants. Who is ``named`` knows that no other process
-    has its name now.
+    has its name now. Leases of a worker should hold work for ``lease_seconds`` (0: as usual).
     """
 
     version: int
@@ -151,6 +151,7 @@ class Hello(Message, tag="hello"):
     epoch: _Id = b""
     topics: _Topics = []
     named: bool = False
+    lease_seconds: float = 0.0
 
 
 class Welcome(Message, tag="welcome"):

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 
 from palm.engines.dask import executor_of
 from palm.errors import ConfigError, ConnectTimeout, TaskError
+from palm.runtime.engine import AHEAD
 from tests.support.cluster import ROOT, ThreadCluster, until
 
 pytestmark = pytest.mark.slow
@@ -31,6 +33,21 @@ if __name__ == "__main__":
     ) as cluster:
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()
+"""
+
+#: Its workers are threads of one process: they come and go quickly.
+SCALED = """
+import sys
+from distributed import LocalCluster
+
+if __name__ == "__main__":
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None,
+        host="127.0.0.1", protocol="tcp", silence_logs=60,
+    ) as cluster:
+        print(cluster.scheduler_address, flush=True)
+        for line in sys.stdin:
+            cluster.scale(int(line))
 """
 
 FUNCTIONS = """
@@ -77,8 +94,51 @@ def outsourced(
         cwd=tmp_path,
     )
     try:
-        cluster.client().wait_for_workers(8, timeout=30.0)
+        cluster.client().wait_for_workers(2 * AHEAD, timeout=30.0)
         yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+
+
+@contextmanager
+def scaled(folder: Path) -> Iterator[tuple[str, Callable[[int], None]]]:
+    """Start a scheduler without workers; yield its address, and what scales its cluster."""
+    pytest.importorskip("distributed")
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCALED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None and process.stdout is not None
+    orders = process.stdin
+
+    def scale(n: int) -> None:
+        orders.write(f"{n}\n")
+        orders.flush()
+
+    try:
+        yield process.stdout.readline().strip(), scale
+    finally:
+        orders.close()
+        process.wait(30)
+        process.stdout.close()
+
+
+@contextmanager
+def worker_of(address: str, folder: Path) -> Iterator[Path]:
+    """``palm worker --dask``; yields the file that has what it says."""
+    target, log = folder / "functions.py", folder / "log"
+    target.write_text(FUNCTIONS)
+    command = [sys.executable, "-m", "palm", "worker", str(target), "--master", "foo"]
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--dask", address.removeprefix("tcp://")],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            cwd=folder,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        yield log
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
@@ -119,6 +179,23 @@ def test_a_killed_worker_of_dask_costs_no_outcome(
     os.kill(until(lambda: runs(tmp_path)[1:])[0], signal.SIGKILL)
     assert len(list(job)) == 40
     assert len(set(runs(tmp_path))) >= 2
+
+
+def test_a_cluster_without_workers_is_waited_for_and_followed_as_it_grows_and_shrinks(
+    cluster: ThreadCluster, tmp_path: Path
+) -> None:
+    cluster.master()
+    client = cluster.client()
+    with scaled(tmp_path) as (address, scale), worker_of(address, tmp_path) as log:
+        until(lambda: "no workers yet" in log.read_text(), within=20.0)
+        job = client.job("note_and_sleep", [(str(tmp_path), 0.02)] * 200)
+        scale(1)
+        assert client.wait_for_workers(AHEAD, timeout=20.0) == AHEAD
+        scale(3)
+        assert client.wait_for_workers(3 * AHEAD, timeout=20.0) == 3 * AHEAD
+        scale(1)
+        until(lambda: client.wait_for_workers(1) == AHEAD, within=20.0)
+        assert len(list(job)) == 200
 
 
 def test_a_scheduler_that_is_not_there_is_said_to_be_so() -> None:

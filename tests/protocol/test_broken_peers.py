@@ -28,7 +28,7 @@ from palm.protocol.events import (
     Tick,
     Wanted,
 )
-from palm.protocol.pool import Pool
+from palm.protocol.pool import Pool, WorkerSession
 from palm.wire.batch import Batch
 from palm.wire.message import (
     VERSION,
@@ -231,7 +231,7 @@ def test_calls_that_take_no_time_at_all_can_be_leased_for_ever() -> None:
     pool.measured("f", 1.0, 1)
     for _ in range(5000):  # a mean that halves each time ends among the smallest numbers
         pool.measured("f", 0.0, 1)
-    assert pool.lease_size(session.jobs[JOB]) >= 1
+    assert pool.lease_size(session.jobs[JOB], WorkerSession(b"w", "w", ("f",))) >= 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.integers(0, 9)), max_size=8))

@@ -236,6 +236,33 @@ def test_lease_of_a_closed_job_leaves_room_when_it_is_returned(bench: MasterBenc
     assert batch.n
 
 
+#: About that, and exact on the wire.
+MILLISECOND = 2.0**-10
+
+
+def largest_lease(client: Peer, worker: Peer, job: bytes) -> int:
+    """Have a job of 1 ms calls run; return the messages in its largest lease."""
+    client.submit(job, payloads(2000), last=False)
+    return max(worker.work(seconds=MILLISECOND))
+
+
+def test_worker_gets_leases_as_long_as_it_asks_for(bench: MasterBench) -> None:
+    client = bench.client()
+    usual = bench.worker("usual", functions=["usual"])
+    patient = bench.worker("patient", functions=["patient"], lease_seconds=0.1)
+    client.submit(b"1", payloads(2000), function="foo.usual", last=False)
+    client.submit(b"2", payloads(2000), function="foo.patient", last=False)
+    assert max(usual.work(seconds=MILLISECOND)) == 20
+    assert max(patient.work(seconds=MILLISECOND)) == 102
+
+
+def test_worker_that_greets_again_may_ask_for_other_leases(bench: MasterBench) -> None:
+    client, worker = bench.client(), bench.worker(lease_seconds=0.1)
+    assert largest_lease(client, worker, b"1") == 102
+    worker.lose()
+    assert largest_lease(client, worker.reconnect(), b"2") == 20
+
+
 # What a job wants of the calls
 
 

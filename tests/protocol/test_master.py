@@ -159,13 +159,15 @@ def test_idle_workers_come_first(bench: MasterBench) -> None:
     assert [[task.n for task, _ in worker.tasks()] for worker in workers] == [[1], [1], [1]]
 
 
-def test_near_the_end_nobody_gets_all_that_is_left(bench: MasterBench) -> None:
+@pytest.mark.parametrize(("seconds", "most"), [(2e-4, 10), (1e-6, 40)])
+def test_near_the_end_nobody_gets_all_that_is_left_unless_it_is_next_to_nothing(
+    bench: MasterBench, seconds: float, most: int
+) -> None:
     client, a, b = bench.client(), bench.worker("a"), bench.worker("b")
     client.submit(JOB, payloads(100), last=False)
-    a.work(1e-6), b.work(1e-6)
+    a.work(seconds), b.work(seconds)
     client.submit(JOB, payloads(40), first=100, last=True)
-    largest = max(task.n for worker in (a, b) for task, _ in worker.tasks())
-    assert largest <= 10
+    assert max(task.n for worker in (a, b) for task, _ in worker.tasks()) == most
 
 
 def test_jobs_take_turns(bench: MasterBench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
+from math import ceil, inf, nan
 
 import pytest
 from hypothesis import given
@@ -11,13 +12,18 @@ from hypothesis import strategies as st
 from palm.protocol.jobs import ClientSession, Fate, JobState, Piece
 from palm.protocol.pool import (
     AHEAD_SECONDS,
+    FIRST,
     GROWTH,
     LEASE_SECONDS,
+    LEAST,
+    LEAST_BYTES,
     MAX_LEASES,
-    WORTH_SECONDS,
+    MOST_SECONDS,
+    WORTH,
     Lease,
     Pool,
     WorkerSession,
+    asked_seconds,
 )
 from palm.wire.batch import MAX_MESSAGES, Batch
 
@@ -36,9 +42,9 @@ def new_worker(pool: Pool, *functions: str) -> WorkerSession:
     return worker
 
 
-def new_job(n: int = 0, function: str = "f") -> JobState:
+def new_job(n: int = 0, function: str = "f", payload: bytes = b"x") -> JobState:
     job = JobState(ClientSession(b"session", "client", "foo"), b"job", function)
-    job.put(Piece(0, Batch.pack([b"x"] * n), 0))
+    job.put(Piece(0, Batch.pack([payload] * n), 0))
     return job
 
 
@@ -53,8 +59,7 @@ def give(worker: WorkerSession, n: int, *, alone: bool = False) -> Lease:
 
 
 def test_nothing_is_known_of_the_first_message(pool: Pool) -> None:
-    new_worker(pool)
-    assert pool.lease_size(new_job(1000)) == 1
+    assert pool.lease_size(new_job(1000), new_worker(pool)) == 1
 
 
 @given(
@@ -62,31 +67,71 @@ def test_nothing_is_known_of_the_first_message(pool: Pool) -> None:
     granted=st.integers(0, MAX_MESSAGES),
     queued=st.integers(1, 2 * MAX_MESSAGES),
     closed=st.booleans(),
+    asked=st.floats(0, 10),
 )
-def test_lease_is_about_twenty_milliseconds_and_grows_slowly(
-    seconds: float, granted: int, queued: int, closed: bool
+def test_lease_is_as_long_as_its_worker_asks_within_bounds_and_grows_slowly(
+    seconds: float, granted: int, queued: int, closed: bool, asked: float
 ) -> None:
     pool = Pool()
-    new_worker(pool), new_worker(pool)
+    worker, _ = new_worker(pool), new_worker(pool)
+    worker.lease_seconds = most = asked_seconds(asked)
     pool.measured("f", seconds, 1)
     job = new_job(queued)
     job.granted, job.closed = granted, closed
-    size = pool.lease_size(job)
-    assert 1 <= size <= min(MAX_MESSAGES, GROWTH * max(granted, 1))
-    assert size == 1 or size * seconds <= LEASE_SECONDS * 1.001
-    assert not closed or size <= max(1, -(-queued // 4))
+    size = pool.lease_size(job, worker)
+    assert 1 <= size <= min(MAX_MESSAGES, GROWTH * max(granted, FIRST))
+    assert LEASE_SECONDS <= most <= MOST_SECONDS
+    assert size == 1 or size * seconds <= most * 1.001
+    little = size * seconds <= LEAST * most * 1.001 and size <= LEAST_BYTES
+    assert not closed or little or size <= max(1, ceil(queued / 4))
 
 
-@pytest.mark.parametrize(("seconds", "size"), [(0.004, 2), (WORTH_SECONDS / 6, 6), (1e-6, 4000)])
+@pytest.mark.parametrize("asked", [0.0, -1.0, nan, LEASE_SECONDS / 2])
+def test_who_asks_for_no_longer_leases_gets_those_of_all(asked: float) -> None:
+    assert asked_seconds(asked) == LEASE_SECONDS
+
+
+@pytest.mark.parametrize("asked", [inf, 3600.0])
+def test_nobody_gets_leases_that_others_wait_for_too_long(asked: float) -> None:
+    assert asked_seconds(asked) == MOST_SECONDS
+
+
+def test_first_lease_of_a_job_is_large_only_where_calls_were_quick(pool: Pool) -> None:
+    worker, job = new_worker(pool), new_job(1000)
+    pool.measured("f", 1e-7, 1)
+    assert pool.lease_size(job, worker) == GROWTH * FIRST
+    assert pool.lease_size(new_job(1000, payload=b"x" * 16_384), worker) == GROWTH
+    pool._seconds["f"] = 0.001
+    assert pool.lease_size(job, worker) == GROWTH
+
+
+@pytest.mark.parametrize(
+    ("seconds", "payload", "size"),
+    [(1e-6, b"x", 1000), (1e-5, b"x", 100), (1e-4, b"x", 50), (1e-6, b"x" * 16_384, 50)],
+)
+def test_end_of_a_job_is_shared_unless_it_is_little_work_and_few_bytes(
+    pool: Pool, seconds: float, payload: bytes, size: int
+) -> None:
+    workers = [new_worker(pool) for _ in range(4)]
+    pool.measured("f", seconds, 1)
+    job = new_job(400, payload=payload)
+    job.granted, job.closed = 1000, True
+    assert pool.lease_size(job, workers[0]) == size
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size"), [(0.004, 2), (WORTH * LEASE_SECONDS / 6, 6), (1e-6, 4000)]
+)
 def test_what_is_worth_it_is_shared_among_workers_with_room(
     pool: Pool, seconds: float, size: int
 ) -> None:
-    for _ in range(4):
-        pool.set_hungry(new_worker(pool), True)
+    workers = [new_worker(pool) for _ in range(4)]
+    for worker in workers:
+        pool.set_hungry(worker, True)
     pool.measured("f", seconds, 1)
     job = new_job(8)
     job.granted = 1000
-    assert pool.lease_size(job) == size
+    assert pool.lease_size(job, workers[0]) == size
 
 
 @given(st.lists(st.floats(1e-6, 1.0), min_size=1, max_size=20))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from palm.errors import ConfigError, PalmError
 from palm.runtime import engine
-from palm.runtime.engine import AHEAD, AHEAD_OF_CLUSTER, MAX_SLOTS, Engine, is_loss, slots_of
+from palm.runtime.engine import AHEAD, BATCH_TRIPS, MAX_SLOTS, Engine, is_loss, slots_of
+from tests.support.cluster import until
 
 LOGGER = logging.getLogger("test")
 
@@ -69,7 +72,7 @@ def test_losses_are_told_from_failures_that_would_come_again() -> None:
 def test_an_executor_says_how_much_keeps_it_busy() -> None:
     with ThreadPoolExecutor(3) as pool:
         assert slots_of(pool) == 3 * AHEAD
-    assert slots_of(Cluster(4, 2)) == 6 * AHEAD_OF_CLUSTER
+    assert slots_of(Cluster(4, 2)) == 6 * AHEAD
     assert slots_of(object()) is None
 
 
@@ -127,7 +130,77 @@ def test_a_cluster_that_lost_its_scheduler_is_connected_to_anew() -> None:
         return made[-1]
 
     keeper = Engine(connect, None, LOGGER)
-    assert keeper.open() == 2 * AHEAD_OF_CLUSTER
+    assert keeper.open() == 2 * AHEAD
     assert keeper.renew() and len(made) == 1
     made[0].status = "closed"
     assert keeper.renew() and len(made) == 2
+
+
+class Distant(Cluster):
+    """A cluster whose tasks take a while to come back, and whose threads come and go."""
+
+    status = "running"
+
+    def __init__(self, seconds: float = 0.0, *threads: int) -> None:
+        super().__init__(*threads)
+        self.seconds = seconds
+        self.answer: Any = None
+
+    def submit(self, function: Any, *args: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        threading.Timer(self.seconds, lambda: future.set_result(function(*args))).start()
+        return future
+
+    def shutdown(self, wait: bool = True) -> None:
+        pass
+
+    def nthreads(self) -> dict[str, int]:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return super().nthreads() if self.answer is None else self.answer
+
+
+def test_batches_are_longer_where_the_way_is_longer() -> None:
+    near, far = Engine(ThreadPoolExecutor(1), None, LOGGER), Engine(Distant(0.02, 1), None, LOGGER)
+    near.open(), far.open()
+    assert near.batch_seconds < far.batch_seconds
+    assert far.batch_seconds >= BATCH_TRIPS * 0.02
+    near.close(), far.close()
+
+
+def test_cluster_without_workers_is_said_to_be_so_and_has_a_slot(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    keeper = Engine(lambda: Distant(), None, LOGGER)
+    assert keeper.open() == 1
+    assert "no workers yet" in caplog.text
+    keeper.close()
+
+
+def test_changes_of_a_cluster_are_told_once_each_whatever_its_scheduler_says(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(engine, "LOOK_EVERY", 0.001)
+    cluster, told = Distant(0.0, 3), SimpleQueue[int]()
+    keeper = Engine(lambda: cluster, None, LOGGER)
+    assert keeper.open() == 3 * AHEAD
+    keeper.watch(told.put)
+    assert told.get(timeout=5.0) == 3 * AHEAD
+    cluster.answer = OSError("the scheduler does not answer")
+    with caplog.at_level(logging.DEBUG):
+        until(lambda: "nobody says how many threads" in caplog.text)
+    cluster.answer = {f"w{at}": 100 for at in range(100)}
+    assert told.get(timeout=5.0) == MAX_SLOTS
+    cluster.answer = {}
+    assert told.get(timeout=5.0) == 1
+    until(lambda: "no workers; waiting" in caplog.text)
+    keeper.close()
+    assert told.empty()
+
+
+def test_nobody_looks_at_an_executor_that_cannot_change() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        made = [Engine(pool, None, LOGGER), Engine(Distant(0.0, 3), 5, LOGGER)]
+        assert not any(each.varies for each in made if each.open())
+        for each in made:
+            each.close()

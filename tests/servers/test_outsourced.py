@@ -225,6 +225,73 @@ def test_any_executor_will_do_if_it_says_how_much_it_takes(
         Worker("w", master="foo", functions=FUNCTIONS, executor=Plain).start()
 
 
+class Varying(ThreadPoolExecutor):
+    """An executor like that of a Dask client whose cluster grows and shrinks."""
+
+    status = "running"
+
+    def __init__(self, threads: int) -> None:
+        super().__init__(8)
+        self.threads = threads
+        self._client = self
+
+    def nthreads(self) -> dict[str, int]:
+        return {f"w{at}": 1 for at in range(self.threads)}
+
+
+@pytest.fixture
+def outsource_varying(outsource: Any) -> Iterator[Callable[..., Varying]]:
+    """Starts a worker with such an executor, and returns that."""
+    served: list[Served] = []
+    made: list[Varying] = []
+
+    def start(threads: int, **options: Any) -> Varying:
+        made.append(Varying(threads))
+        served.append(outsource(made[-1], **options))
+        return made[-1]
+
+    yield start
+    for each in served:
+        each.stop()
+    for executor in made:
+        executor.shutdown()
+
+
+def test_slots_are_as_many_as_a_cluster_has_threads_for_and_none_drops_its_batch(
+    cluster: ThreadCluster,
+    outsource_varying: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("palm.runtime.engine.LOOK_EVERY", 0.02)
+    executor = outsource_varying(3)
+    client = cluster.client()
+    assert client.wait_for_workers(6) == 6
+    job = client.job("note_and_sleep", [(str(tmp_path), 0.2)] * 30)
+    until(lambda: len(runs(tmp_path)) >= 6)
+    executor.threads = 1
+    until(lambda: client.wait_for_workers(1) == 2)
+    executor.threads = 4
+    assert client.wait_for_workers(8) == 8
+    executor.threads = 0
+    until(lambda: client.wait_for_workers(1) == 1)
+    assert len(list(job)) == len(runs(tmp_path)) == 30
+    assert set(job.to_frame()["attempts"]) == {1}
+
+
+def test_slots_that_were_given_stay_as_many(
+    cluster: ThreadCluster, outsource_varying: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("palm.runtime.engine.LOOK_EVERY", 0.001)
+    asked: list[int] = []
+    monkeypatch.setattr(Varying, "nthreads", lambda _: asked.append(1) or {"w": 5})
+    outsource_varying(1, slots=3)
+    client = cluster.client()
+    assert client.wait_for_workers(3) == 3
+    assert sum(client.job("double", range(3000))) == 8_997_000
+    assert client.wait_for_workers(1) == 3 and len(asked) <= 1
+
+
 @pytest.mark.slow
 def test_a_process_of_loky_that_is_killed_costs_no_outcome(
     processes: ProcessCluster, tmp_path: Path

@@ -136,6 +136,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "route": st.none() | routes,
     "topics": st.lists(names, max_size=2),
     "named": st.booleans(),
+    "lease_seconds": st.sampled_from([0.0, 0.1]) | st.floats(),
     "room": numbers,
     "edges": st.lists(names, max_size=2),
     "source": names,

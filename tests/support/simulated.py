@@ -262,7 +262,10 @@ class Worker(_Connected):
     def __init__(self, simulation: Simulation, name: str, functions: list[str]) -> None:
         random = simulation.random
         super().__init__(simulation, REMOTE_USER if random.random() < 0.3 else "worker")
-        identity = Identity("worker", name, random.randbytes(16), "foo", functions)
+        identity = Identity(
+            "worker", name, random.randbytes(16), "foo", functions,
+            lease_seconds=random.choice([0.0, 0.1, 1e9]),
+        )  # fmt: skip
         messages = random.randint(1, 50) if random.random() < 0.2 else None
         self.machine = WorkerMachine(identity, messages)
         self.functions = functions
