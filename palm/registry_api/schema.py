@@ -581,8 +581,8 @@ class Assignments(_Value):
 
     ``stop``: the cluster is at its end; stop everything, report once more, leave, and end.
     ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
-    on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
-    other nodes, by name. ``signals`` are to be sent once. ``keys`` is another whenever the keys of
+    on other nodes, "" where that is not known yet. ``peers`` are the addresses of components
+    that run on other nodes, by name, "" of one that cannot be reached from another machine. ``signals`` are to be sent once. ``keys`` is another whenever the keys of
     the cluster are, "" if the registry does not have them.
     """
 
@@ -657,13 +657,15 @@ class KeysOffer(_Value):
 class NamedAddress(_Value):
     """Where a component that is found by its name listens; ``node`` is where it runs.
 
-    ``address`` is "" while it does not run, or if no other machine can reach it.
+    ``address`` is "" while it does not run, or if no other machine can reach it; ``runs`` says
+    which of the two.
     """
 
     name: str
     role: str
     node: str = ""
     address: str = ""
+    runs: bool = False
 
 
 # ---- metrics

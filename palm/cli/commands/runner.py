@@ -22,7 +22,8 @@ from palm.runner.forking import ForkServer
 from palm.runner.joined import Joined, forget_joined, renew_joined
 from palm.runner.membership import WAIT, WAIT_AFAR
 from palm.runner.node import Node
-from palm.runner.registry import find_registry, wait_for_registry
+from palm.runner.local import outside_address
+from palm.runner.registry import find_registry, read_registry, wait_for_registry
 from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig, parse_node, parse_ports
@@ -67,6 +68,8 @@ def be_runner(
         else:
             client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
+            if joined is None and not os.environ.get("PALM_REGISTRY"):
+                config = _with_address(config, folders)
             keys = _shared_keys(folders, client, joined)
             if keys is not None:
                 _share(keys, patience)
@@ -80,6 +83,14 @@ def be_runner(
             node.run()
         if joined is not None and node.is_dismissed:
             forget_joined(folders, joined.node)
+
+
+def _with_address(config: NodeConfig, folders: Folders) -> NodeConfig:
+    """Give the node of the registry's own machine the address that the registry has for others."""
+    record = read_registry(folders)
+    if config.address or record is None:
+        return config
+    return replace(config, address=outside_address(record))
 
 
 def _shared_keys(
