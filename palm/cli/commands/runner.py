@@ -20,9 +20,9 @@ from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient, Unreachable
 from palm.runner.forking import ForkServer
 from palm.runner.joined import Joined, forget_joined, renew_joined
+from palm.runner.local import outside_address
 from palm.runner.membership import WAIT, WAIT_AFAR
 from palm.runner.node import Node
-from palm.runner.local import outside_address
 from palm.runner.registry import find_registry, read_registry, wait_for_registry
 from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
