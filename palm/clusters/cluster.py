@@ -15,6 +15,7 @@ from palm.clusters.files import ClusterFile, Diff, gave_up, put_file, try_again
 from palm.clusters.lease import LeaseKeeper
 from palm.clusters.load import FIRST, Observer
 from palm.clusters.output import Line, read_lines, select_output, shown
+from palm.clusters.pools import add_pool, remove_pool
 from palm.clusters.readiness import Readiness
 from palm.clusters.source import CellSource, pushed_path
 from palm.clusters.status import ComponentStatus, Status, cluster_status
@@ -448,6 +449,67 @@ class Cluster:
         """Stop a component and forget it; what it wrote stays."""
         self.registry.remove(self.name, name)
         self._known.pop(name, None)
+
+    # Nodes
+
+    def add_nodes(
+        self,
+        source: Any,
+        name: str = "dask",
+        *,
+        labels: Mapping[str, str] | None = None,
+        allow: Sequence[str] | None = None,
+        timeout: float = 60.0,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> list[str]:
+        """Have all workers of a Dask cluster be nodes, those that are to come as well.
+
+        Each worker gets a runner, and as many places as it has threads; it is a node as long as it
+        lasts. A component called ``name`` sees to that. What finds no place waits for one, and an
+        adaptive cluster is asked for more workers. palm must be in the environment of the workers.
+
+        Parameters
+        ----------
+        source
+            ``dask://HOST:PORT`` of the scheduler, or a ``distributed.Client``.
+        name
+            Of the pool: its nodes are called ``NAME-WORKER``.
+        labels
+            Further labels of the nodes, beside engine, pool, cores, memory and the worker's
+            resources.
+        allow
+            What they may run (`palm.spec.allow`), None: anything.
+        timeout
+            Seconds in which the workers that are there must be nodes.
+        say
+            Is told how it goes.
+
+        Returns
+        -------
+        list
+            Names of the nodes by then.
+
+        Raises
+        ------
+        ConfigError
+            The name is taken, Dask is not installed, or its workers cannot reach the registry.
+        ConnectTimeout
+            No scheduler answers.
+        PalmError
+            Workers did not become nodes in time.
+        """
+        return add_pool(self, source, name, labels or {}, allow, timeout, say)
+
+    def remove_nodes(self, name: str = "dask") -> list[str]:
+        """Let the nodes of a pool go, with nothing left behind; return their names.
+
+        ``name`` is that of the pool, or ``dask://HOST:PORT``.
+        """
+        return remove_pool(self, name)
+
+    def runner_environment(self) -> Mapping[str, str]:
+        """Variables that what runs on this machine has from its runner."""
+        return self._runner()
 
     def apply(self, path: str | Path | ClusterFile) -> Diff:
         """Put a cluster file in force: what it names is started, changed or stopped.

@@ -400,7 +400,8 @@ class ComponentStatus(_Value):
     """A component: ``desired`` and ``actual`` (ready) replicas, and the state of each.
 
     ``done`` replicas ended by themselves with exit code 0, and are not missing. ``needs`` are those
-    that must be ready before it, and end after it. ``scaling`` is there if it scales itself.
+    that must be ready before it, and end after it. ``scaling`` is there if it scales itself. It
+    runs on nodes of these ``labels``, and on the one called ``node`` if that is given.
     """
 
     name: str
@@ -419,6 +420,8 @@ class ComponentStatus(_Value):
     kernel: bool = False
     needs: list[str] = []
     scaling: Scaling | None = None
+    labels: dict[str, str] = {}
+    node: str = ""
 
 
 class Missing(_Value):
@@ -432,7 +435,8 @@ class Missing(_Value):
 class NodeInfo(_Value):
     """A machine with a runner; ``seen`` is when its runner was last heard of.
 
-    ``overdue``: it is lost for so long that what it had may go to other nodes.
+    ``overdue``: it is lost for so long that what it had may go to other nodes. ``places`` is how
+    many processes it takes at most, 0: any number.
     """
 
     id: str
@@ -443,6 +447,7 @@ class NodeInfo(_Value):
     alive: bool = False
     seen: float = 0.0
     overdue: bool = False
+    places: int = 0
 
 
 class ClusterStatus(_Value):
@@ -466,12 +471,14 @@ class NodeJoin(_Value):
     """POST .../nodes: a runner joins. The same ``name`` is the same node, also after a restart.
 
     The latest runner to join as a node is its only one: the one before gets 409 "replaced".
+    ``places`` is how many processes it takes at most, 0: any number.
     """
 
     name: str
     address: str = ""
     cores: Count = 0
     labels: dict[str, str] = {}
+    places: Count = 0
 
 
 class NodeJoined(_Value):

@@ -8,6 +8,7 @@ import msgspec
 
 from palm.errors import ConfigError
 from palm.registry_api.client import RegistryClient
+from palm.runner.registry import has_database
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig
 from palm.transport import privatefile
@@ -39,6 +40,7 @@ class Joined(msgspec.Struct, kw_only=True):
     ports: tuple[int, int] | None = None
     labels: dict[str, str] = {}
     allow: tuple[str, ...] | None = None
+    places: int = 0
 
     def __repr__(self) -> str:
         return f"<Joined {self.cluster} as {self.node}>"
@@ -46,7 +48,9 @@ class Joined(msgspec.Struct, kw_only=True):
     @property
     def config(self) -> NodeConfig:
         """What the machine is as a node."""
-        return NodeConfig(self.node, self.address, self.cores, self.ports, self.labels, self.allow)
+        return NodeConfig(
+            self.node, self.address, self.cores, self.ports, self.labels, self.allow, self.places
+        )
 
     def client(self, retry: float = 0.0) -> RegistryClient:
         """Return a client of the registry, which is known by its certificate."""
@@ -99,9 +103,12 @@ def read_joined(folders: Folders, node: str = "") -> Joined:
 
 
 def forget_joined(folders: Folders, node: str) -> None:
-    """Remove what a node that was removed has of its cluster: its token, and the keys."""
+    """Remove what a node that was removed has of its cluster: its token, and the keys.
+
+    Where the registry is, the keys are its own.
+    """
     _path(folders, node).unlink(missing_ok=True)
-    if not has_joined(folders):
+    if not has_joined(folders) and not has_database(folders):
         for path in folders.keys.glob("*.json"):
             path.unlink(missing_ok=True)
 

@@ -124,6 +124,7 @@ class Node:
             address=config.address or os.uname().nodename,
             cores=config.cores or os.cpu_count() or 1,
             labels=config.labels,
+            places=config.places,
         )
         self._keys = keys
         self._membership = Membership(registry, cluster, join, self, wait, own_token=own_token)
@@ -143,6 +144,9 @@ class Node:
         self._states: deque[ProcessState] = deque()
         self._orders: deque[tuple[Assignments, bool]] = deque()
         self._dismissal: tuple[str, bool] | None = None
+        self._farewell = ""
+        #: Whether there is output that the registry has not got, and nobody sends.
+        self.owes_output = False
         self._stopping = False
         self._ready = ready
 
@@ -167,10 +171,20 @@ class Node:
         with self._told:
             self._told.notify_all()
 
+    def leave(self, reason: str) -> None:
+        """End what runs here, send the last of its output, and be no node any more.
+
+        Any thread may.
+        """
+        with self._told:
+            self._farewell = self._farewell or reason
+            self._told.notify_all()
+
     @property
     def is_dismissed(self) -> bool:
-        """Whether it was removed from its cluster, and not just ended."""
-        return self._plan.dismissed and not self._plan.replaced
+        """Whether it was removed from its cluster, or has left it, and not just ended."""
+        plan = self._plan
+        return (plan.dismissed and not plan.replaced) or plan.leaving
 
     def metrics(self) -> list[Metrics]:
         """Return what the components of this node have counted; any thread may ask."""
@@ -228,7 +242,8 @@ class Node:
 
     def _wait(self) -> None:
         def news() -> bool:
-            return bool(self._states or self._orders or self._dismissal or self._stopping)
+            told = self._states or self._orders or self._dismissal or self._stopping
+            return bool(told or (self._farewell and not self._plan.leaving))
 
         with self._told:
             self._told.wait_for(news, REFRESH)
@@ -238,9 +253,12 @@ class Node:
             states, self._states = self._states, deque()
             orders, self._orders = self._orders, deque()
             dismissal, self._dismissal = self._dismissal, None
+            farewell = self._farewell
         self._statuses.begin_round()
         if dismissal is not None:
             self._plan.dismiss(*dismissal)
+        if farewell and not self._plan.leaving:
+            self._plan.leave(farewell)
         for state in states:
             self._note(state)
         for assignments, _ in orders:
@@ -298,12 +316,13 @@ class Node:
             self._membership.flush(LAST_REPORT)
         if not self._uploader.flush(PARTING if plan.dismissed else LAST_OUTPUT):
             _log.warning("not all output could be sent; it stays in %s", self.folders.spool)
+            self.owes_output = True
         self._clear_cells()
         self._code.keep()
         self._sockets.forget()
         if not plan.dismissed:
             self._membership.leave()
-        _log.info("the runner ends with its cluster")
+        _log.info("the runner ends: %s", self._farewell or "so does its cluster")
 
     def _clear_code(self) -> None:
         """Remove code that nothing here runs, or is to run, any more."""

@@ -62,11 +62,13 @@ class NodePlan:
         #: Whether anything is known at all.
         self.is_known = False
         #: The cluster is at its end; the registry does not know us any more; another runner is
-        #: this node now.
-        self.ending = self.dismissed = self.replaced = False
+        #: this node now; we go by ourselves.
+        self.ending = self.dismissed = self.replaced = self.leaving = False
 
     def take(self, assignments: Assignments) -> None:
-        """Want what the registry assigned."""
+        """Want what the registry assigned; who leaves takes nothing more."""
+        if self.leaving and not assignments.stop:
+            return
         self.is_known, self.ending = True, assignments.stop
         found = assignments.components
         self.specs = {each.spec.name: each.spec for each in found}
@@ -85,6 +87,12 @@ class NodePlan:
         if stop:
             self.take(Assignments(generation=-1, stop=True))
         self.dismissed, self.replaced = stop, not stop
+
+    def leave(self, reason: str) -> None:
+        """End all that runs, to be no node any more after that."""
+        _log.info("leaves the cluster: %s", reason)
+        self.take(Assignments(generation=-1, stop=True))
+        self.leaving = True
 
 
 def unstarted(

@@ -30,7 +30,8 @@ class NodeConfig:
 
     ``address`` is a host name or an IP address by which other nodes reach it. ``ports`` are the
     first and the last that it may give to sockets, None for any that is free. ``allow`` is what its
-    owner lets run there (`palm.spec.allow`), None: anything.
+    owner lets run there (`palm.spec.allow`), None: anything. ``places`` is how many processes of
+    components it takes at most, 0: any number.
     """
 
     name: str = ""
@@ -39,6 +40,7 @@ class NodeConfig:
     ports: tuple[int, int] | None = None
     labels: dict[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] | None = None
+    places: int = 0
 
     def __post_init__(self) -> None:
         """Refuse what no node can be, as a `ConfigError` with its key."""
@@ -119,6 +121,7 @@ _TYPES: dict[str, Any] = {
     "ports": str,
     "labels": dict[str, str],
     "allow": list[str],
+    "places": int,
 }
 
 
@@ -147,6 +150,11 @@ def _check_cores(cores: int) -> None:
         raise ConfigError(f"{cores} cores", hint=f"from 1 to {MAX_CORES}")
 
 
+def _check_places(places: int) -> None:
+    if not 0 <= places <= MAX_CORES:
+        raise ConfigError(f"{places} places", hint=f"from 1 to {MAX_CORES}, or 0: any number")
+
+
 _CHECKS: dict[str, Any] = {
     "name": _check_name,
     "address": _check_address,
@@ -154,4 +162,5 @@ _CHECKS: dict[str, Any] = {
     "ports": lambda ports: ports and parse_ports(f"{ports[0]}-{ports[1]}"),
     "labels": check_labels,
     "allow": check_allow,
+    "places": _check_places,
 }

@@ -2,12 +2,13 @@
 
 Who runs well stays where it is, whatever nodes come. The others go to the node with the least to
 do for its cores; among equals to the one with the fewest replicas of the same component, and then
-to the first by name. So the answer depends on no order of components or nodes.
+to the first by name. So the answer depends on no order of components or nodes. A node whose places
+are all taken gets nothing more: who finds no place waits for one.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -15,7 +16,7 @@ from typing import Literal
 from palm.spec.names import nearest
 from palm.spec.plan import Replica
 
-__all__ = ["Demand", "Host", "Placement", "plan", "why_not"]
+__all__ = ["Demand", "Host", "Placement", "plan", "why_not", "why_unplaced"]
 
 #: "away": it may be back soon, and keeps what it has; "lost": that may go elsewhere.
 HostState = Literal["alive", "away", "lost"]
@@ -23,22 +24,34 @@ HostState = Literal["alive", "away", "lost"]
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """A node to the planner; one whose ``cores`` are not known (0) counts as one of one core."""
+    """A node to the planner; one whose ``cores`` are not known (0) counts as one of one core.
+
+    ``places`` is how many replicas it takes at most, 0: any number.
+    """
 
     name: str
     cores: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
     state: HostState = "alive"
+    places: int = 0
+
+    def has_place(self, taken: int) -> bool:
+        """Whether it takes one more beside so many."""
+        return not self.places or taken < self.places
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """A component, how many replicas of it are wanted, and on nodes of which labels or name."""
+    """A component, how many replicas of it are wanted, and on nodes of which labels or name.
+
+    Those of the numbers ``done`` have ended for good: they stay where they were, and take no place.
+    """
 
     component: str
     replicas: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
     node: str = ""
+    done: frozenset[int] = frozenset()
 
     def suits(self, host: Host) -> bool:
         """Whether its replicas may run there."""
@@ -60,7 +73,7 @@ def plan(
     """Return where all replicas are to run, given where they are placed by now.
 
     A replica moves only if its node is gone or does not suit it any more, or if its node is lost
-    and another one suits.
+    and another one suits that has a place.
     """
     known = {host.name: host for host in sorted(hosts, key=lambda host: host.name)}
     before = placed or {}
@@ -73,7 +86,9 @@ def plan(
         moving = []
         for number in range(demand.replicas):
             node = before.get((demand.component, number))
-            if node is not None and node in keeps:
+            if node is not None and number in demand.done:
+                found.nodes[demand.component, number] = node
+            elif node is not None and node in keeps:
                 found.nodes[demand.component, number] = node
                 load[node] += 1
             else:
@@ -82,11 +97,14 @@ def plan(
             open_.append((suitable, demand, moving))
     # Who has the least choice chooses first.
     for suitable, demand, numbers in sorted(open_, key=lambda o: (len(o[0]), o[1].component)):
-        if suitable:
-            _spread(demand, numbers, suitable, found, load)
-        else:
-            why = why_not(demand, known.values())
-            found.unplaced.update({(demand.component, number): why for number in numbers})
+        left = _spread(demand, numbers, suitable, found, load)
+        why = why_unplaced(demand, known.values(), load) if left else ""
+        for number in left:
+            lost = known.get(before.get((demand.component, number), ""))
+            if lost is not None and demand.suits(lost):  # it may be back first
+                found.nodes[demand.component, number] = lost.name
+            else:
+                found.unplaced[demand.component, number] = why
     return found
 
 
@@ -107,18 +125,39 @@ def _spread(
     suitable: Sequence[Host],
     found: Placement,
     load: Counter[str],
-) -> None:
+) -> list[int]:
+    """Give each a node as long as there are places; return those that have none."""
     of_it = Counter(
         found.nodes.get((demand.component, number)) for number in range(demand.replicas)
     )
-    for number in numbers:
+    left = deque(numbers)
+    while left:
         host = min(
-            suitable,
+            (each for each in suitable if each.has_place(load[each.name])),
             key=lambda each: ((load[each.name] + 1) / max(1, each.cores), of_it[each.name]),
+            default=None,
         )
+        if host is None:
+            break
+        number = left.popleft()
         found.nodes[demand.component, number] = host.name
         load[host.name] += 1
         of_it[host.name] += 1
+    return list(left)
+
+
+def why_unplaced(demand: Demand, hosts: Iterable[Host], load: Mapping[str, int]) -> str:
+    """Say why a replica has no node, given how many each has; "" if one would take it."""
+    known = list(hosts)
+    suitable = [host for host in known if _takes(demand, host)]
+    if not suitable:
+        return why_not(demand, known)
+    if any(host.has_place(load.get(host.name, 0)) for host in suitable):
+        return ""
+    places = sum(host.places for host in suitable)
+    if len(suitable) == 1:
+        return f"waits for a place: node {suitable[0].name} has {places}, all taken"
+    return f"waits for a place: the {len(suitable)} nodes for it have {places}, all taken"
 
 
 def why_not(demand: Demand, hosts: Iterable[Host]) -> str:

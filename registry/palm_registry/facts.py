@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from msgspec.structs import replace
 
@@ -27,6 +29,15 @@ class Facts:
     placements: Mapping[Replica, str] = field(default_factory=dict)
     nodes: Mapping[str, NodeInfo] = field(default_factory=dict)
     strays: Collection[Stray] = ()
+
+    @cached_property
+    def load(self) -> Mapping[str, int]:
+        """How many replicas each node has that are not done."""
+        return Counter(
+            node
+            for (name, number), node in self.placements.items()
+            if name in self.components and not self.is_done(self.components[name], number)
+        )
 
     def replica(self, component: ComponentRow, number: int) -> ReplicaStatus | None:
         """What is known of a replica now: of one on a lost node, that nothing is."""

@@ -125,7 +125,8 @@ components = Table(
     _of_cluster(),
 )
 
-#: ``overdue``: lost, and not back in time, so that what it had may go elsewhere.
+#: ``overdue``: lost, and not back in time, so that what it had may go elsewhere. ``places``: how
+#: many processes it takes at most, 0: any number.
 nodes = Table(
     "nodes",
     metadata,
@@ -140,6 +141,7 @@ nodes = Table(
     Column("removed", Boolean, nullable=False),
     Column("seen", Float, nullable=False),
     Column("overdue", Boolean, nullable=False, server_default=false()),
+    Column("places", Integer, nullable=False, server_default="0"),
     _of_cluster(),
 )
 

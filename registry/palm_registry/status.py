@@ -13,7 +13,7 @@ from palm.registry_api.schema import (
     ReplicaStatus,
     Scaling,
 )
-from palm.spec.placement import Demand, Host, why_not
+from palm.spec.placement import Demand, Host, why_unplaced
 from palm_registry.facts import LIVING, Facts, is_done, is_well
 from palm_registry.rollouts import rollout_of
 from palm_registry.store.clusters import ComponentRow
@@ -33,10 +33,11 @@ __all__ = [
 ATTENTION = ("failed", "unknown", "backing-off", "starting", "stopping", "stopped", "ready")
 
 
-def demand_of(row: ComponentRow) -> Demand:
+def demand_of(facts: Facts, row: ComponentRow) -> Demand:
     """A component as the planner sees it."""
     spec = row.spec
-    return Demand(spec.name, row.desired, spec.labels, spec.node)
+    done = frozenset(number for number in range(row.desired) if facts.is_done(row, number))
+    return Demand(spec.name, row.desired, spec.labels, spec.node, done)
 
 
 def hosts_of(facts: Facts) -> list[Host]:
@@ -47,6 +48,7 @@ def hosts_of(facts: Facts) -> list[Host]:
             node.cores,
             node.labels,
             "alive" if node.alive else "lost" if node.overdue else "away",
+            node.places,
         )
         for node in facts.nodes.values()
     ]
@@ -160,6 +162,8 @@ class _Look:
             kernel=spec.kernel,
             needs=spec.needs,
             scaling=scaling,
+            labels=spec.labels,
+            node=spec.node,
         )
 
     def _scales(self, ready: int) -> Scaling | None:
@@ -232,7 +236,8 @@ def _why(facts: Facts, row: ComponentRow, number: int, current: ReplicaStatus | 
         return f"waits for {', '.join(needs)} to be ready"
     node = facts.placements.get((row.spec.name, number))
     if node is None:
-        return why_not(demand_of(row), hosts_of(facts)) or "is about to get a node"
+        why = why_unplaced(demand_of(facts, row), hosts_of(facts), facts.load)
+        return why or "is about to get a node"
     return _why_not_there(facts, facts.replica(row, number), node)
 
 

@@ -21,6 +21,7 @@ HOSTS = st.lists(
         st.integers(0, 16),
         LABELS,
         st.sampled_from(["alive", "alive", "away", "lost"]),
+        st.integers(0, 4),
     ),
     unique_by=lambda host: host.name,
 )
@@ -59,9 +60,46 @@ def test_each_replica_has_a_node_or_a_reason(
         stays = placed.get((component, number)) == name
         host = known[name]
         assert (host.state == "alive" and demand.suits(host)) or (stays and host.state != "alive")
+    load = Counter(found.nodes.values())
     for component, _ in found.unplaced:
         demand = next(each for each in demands if each.component == component)
-        assert not any(host.state == "alive" and demand.suits(host) for host in hosts)
+        suitable = [host for host in hosts if host.state == "alive" and demand.suits(host)]
+        assert all(host.places and load[host.name] >= host.places for host in suitable)
+
+
+@given(DEMANDS, HOSTS, PLACED)
+def test_a_node_gets_nothing_beyond_its_places(
+    demands: list[Demand], hosts: list[Host], placed: Placed
+) -> None:
+    found = plan(demands, hosts, placed)
+    stayed = Counter(node for replica, node in found.nodes.items() if placed.get(replica) == node)
+    for host in hosts:
+        after = Counter(found.nodes.values())[host.name]
+        assert not host.places or after <= host.places or after == stayed[host.name]
+
+
+def test_who_finds_no_place_waits_until_there_is_one() -> None:
+    hosts = [Host("n1", places=1), Host("n2", places=2)]
+    found = plan([Demand("a", 4)], hosts)
+    assert found.unplaced == {("a", 3): "waits for a place: the 2 nodes for it have 3, all taken"}
+    more = plan([Demand("a", 4)], [*hosts, Host("n3", places=8)], found.nodes)
+    assert more.nodes == found.nodes | {("a", 3): "n3"}
+    fewer = plan([Demand("a", 2)], hosts, found.nodes)
+    assert not fewer.unplaced
+    assert plan([Demand("b")], [Host("n1", places=1)], {}).nodes == {("b", 0): "n1"}
+
+
+def test_what_finds_no_place_stays_with_a_node_that_is_lost() -> None:
+    placed = {("a", 0): "n1", ("b", 0): "n2"}
+    hosts = [Host("n1", state="lost"), Host("n2", places=1)]
+    assert plan([Demand("a"), Demand("b")], hosts, placed).nodes == placed
+
+
+def test_what_has_done_its_work_takes_no_place() -> None:
+    hosts, placed = [Host("n1", places=1)], {("a", 0): "n1", ("c", 0): "gone"}
+    found = plan([Demand("a", done=frozenset({0})), Demand("b")], hosts, placed)
+    assert found.nodes == {("a", 0): "n1", ("b", 0): "n1"}
+    assert plan([Demand("c", done=frozenset({0}))], hosts, placed).nodes == {("c", 0): "gone"}
 
 
 @given(DEMANDS, HOSTS, PLACED)

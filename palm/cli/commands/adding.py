@@ -12,7 +12,9 @@ from palm.cli.attach import known
 from palm.cli.commands.joining import invite, is_local, labels_of
 from palm.cli.failures import NOT_READY, OK, CommandFailed
 from palm.clusters import Cluster
+from palm.engines.scheduler import PREFIX
 from palm.engines.ssh import Host, Python, SSHFailed, join_over_ssh, parse_host
+from palm.errors import ConfigError
 from palm.registry_api.schema import API, version_problem
 from palm.spec.allow import check_allow
 from palm.spec.names import check_name
@@ -23,11 +25,17 @@ __all__ = ["run"]
 #: Seconds that the join string is good for: it is on its way already.
 _TTL = 600.0
 _POLL = 0.1
+#: Options that make no sense for many machines.
+_OF_A_MACHINE = (
+    "config", "address", "ports", "cores", "places", "python", "identity", "known_hosts",
+)  # fmt: skip
 _LOOPBACK = ("127.", "localhost", "::1")
 
 
 def run(arguments: Namespace) -> int:
-    """Start a runner on another machine, and wait until that is a node."""
+    """Start a runner on another machine, and wait until that is a node; or many, by Dask."""
+    if arguments.host.startswith(PREFIX):
+        return _add_pool(arguments)
     host = parse_host(arguments.host, arguments.known_hosts, arguments.identity)
     options = _options(arguments)
     with known() as cluster:
@@ -38,6 +46,29 @@ def run(arguments: Namespace) -> int:
         )
         _wait(cluster, str(done.get("node", "")), arguments.timeout)
         _tell(cluster, host, done, as_json=arguments.json)
+    return OK
+
+
+def _add_pool(arguments: Namespace) -> int:
+    """Have all workers of a Dask cluster be nodes, those that are to come as well."""
+    for name in _OF_A_MACHINE:
+        if getattr(arguments, name) not in ("", None):
+            raise ConfigError("each worker of Dask says that itself", key=f"--{name}")
+    name = arguments.name or "dask"
+    with known() as cluster:
+        nodes = cluster.add_nodes(
+            arguments.host,
+            name,
+            labels=labels_of(arguments.label),
+            allow=arguments.allow,
+            timeout=arguments.timeout,
+            say=_say,
+        )
+        if arguments.json:
+            print(json.dumps({"cluster": cluster.name, "pool": name, "nodes": nodes}))
+        else:
+            print(f"{', '.join(nodes) or 'no worker yet'}: nodes of {cluster.name}; workers that"
+                  f" are to come are some, too, as long as {name} runs")  # fmt: skip
     return OK
 
 
@@ -54,8 +85,8 @@ def _options(arguments: Namespace) -> list[str]:
     if arguments.ports:
         parse_ports(arguments.ports)
     found = []
-    for name in ("name", "config", "address", "ports"):
-        if value := getattr(arguments, name):
+    for name in ("name", "config", "address", "ports", "cores", "places"):
+        if (value := getattr(arguments, name)) not in ("", None):
             found.append(f"--{name}={value}")
     found += [f"--label={each}" for each in arguments.label]
     return found + [f"--allow={each}" for each in arguments.allow or ()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from argparse import Namespace
@@ -87,29 +88,41 @@ def is_local(url: str) -> bool:
 def join(arguments: Namespace) -> int:
     """Be a node of a cluster until it ends, or a signal comes; with -d in the background."""
     if arguments.string is None and not _asks(arguments):
-        folders = Folders.find()
+        folders = _folders(arguments)
         joined = read_joined(folders, arguments.name)
     else:
         found = parse_join_string(_text(arguments.string))
-        folders = Folders.find(cluster=found.cluster)
+        folders = _folders(arguments, found.cluster)
         joined = _accept(folders, found, arguments)
         print(f"joined {joined.cluster} at {joined.url} as {joined.node}", file=sys.stderr)
     if arguments.detach:
         return _detach(folders, joined, as_json=arguments.json)
     ready = _ready_file(folders, joined)
     ready.unlink(missing_ok=True)
-    be_runner(
+    has_left = be_runner(
         folders,
         joined.config,
         lambda: privatefile.replace(ready, f"{os.getpid()}\n".encode()),
         joined=joined,
+        tie=sys.stdin if arguments.attached else None,
     )
+    if arguments.scratch and has_left:
+        shutil.rmtree(arguments.scratch)
     return OK
+
+
+def _folders(arguments: Namespace, cluster: str | None = None) -> Folders:
+    """Return the folders of the node, which may have some for itself."""
+    if arguments.scratch:
+        own = {"PALM_RUN_DIR": "run", "PALM_STATE_DIR": "state"}
+        scratch = Path(arguments.scratch).absolute()
+        os.environ |= {variable: str(scratch / name) for variable, name in own.items()}
+    return Folders.find(cluster=cluster)
 
 
 def _asks(arguments: Namespace) -> bool:
     """Whether the join string is to be typed: on a terminal, of a machine that has joined none."""
-    if arguments.name or not sys.stdin.isatty():
+    if arguments.attached or arguments.name or not sys.stdin.isatty():
         return False
     return not has_joined(Folders.find())
 
@@ -133,7 +146,9 @@ def _config(arguments: Namespace) -> NodeConfig:
     config = node_config(arguments)
     labels = {**config.labels, **labels_of(arguments.label)}
     allow = config.allow if arguments.allow is None else tuple(arguments.allow)
-    return replace(config, labels=labels, allow=allow)
+    given = {"cores": arguments.cores, "places": arguments.places}
+    numbers = {key: value for key, value in given.items() if value is not None}
+    return replace(config, labels=labels, allow=allow, **numbers)
 
 
 def _accept(folders: Folders, found: JoinString, arguments: Namespace) -> Joined:
@@ -147,7 +162,7 @@ def _accept(folders: Folders, found: JoinString, arguments: Namespace) -> Joined
     joined = Joined(
         cluster=accepted.cluster, node=accepted.node, url=found.url, token=accepted.token,
         fingerprint=found.fingerprint, address=config.address, cores=config.cores,
-        ports=config.ports, labels=config.labels, allow=config.allow,
+        ports=config.ports, labels=config.labels, allow=config.allow, places=config.places,
     )  # fmt: skip
     write_joined(folders, joined)
     return joined

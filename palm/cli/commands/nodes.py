@@ -18,15 +18,26 @@ from palm.cli.commands.joining import join, make_join_string
 from palm.cli.failures import FAILED, OK, USAGE, CommandFailed, no_such_name
 from palm.cli.tables import duration, show_table
 from palm.clusters import Cluster
+from palm.clusters.pools import find_pool, pools_of
+from palm.engines.scheduler import PREFIX
 from palm.registry_api.schema import ClusterStatus, NodeInfo
+from palm.spec.pool import POOL
 
 __all__ = ["run"]
 
 _HEAD = ("NAME", "STATE", "CORES", "LABELS", "CPU%", "PROCESSES", "ADDRESS", "HEARD")
 _NUMBERS = ("CORES", "CPU%", "PROCESSES")
-_COMING = {"join-string": make_join_string, "join": join, "add": add}
 #: States of a process that is gone.
 _GONE = ("stopped", "failed")
+
+
+def _provide(arguments: Namespace) -> int:
+    from palm.cli.commands.providing import provide  # loads Dask
+
+    return provide(arguments)
+
+
+_COMING = {"join-string": make_join_string, "join": join, "add": add, "provide": _provide}
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,8 @@ def run(arguments: Namespace) -> int:
     with known() as cluster:
         nodes = _nodes(cluster)
         if arguments.action == "remove":
+            if pool := _pool(cluster, arguments.name):
+                return _remove_pool(cluster, nodes, pool, arguments)
             return _remove(cluster, nodes, arguments)
         if arguments.json:
             print(json.dumps({"cluster": cluster.name, "nodes": [n.values() for n in nodes]}))
@@ -90,7 +103,8 @@ def _row(node: _Node, now: float) -> tuple[str, ...]:
     cpu = "" if node.cpu is None else f"{100 * node.cpu:.0f}"
     heard = f"{duration(now - info.seen)} ago" if info.seen else ""
     cores = str(info.cores or "")
-    return (info.name, node.state, cores, labels, cpu, str(node.processes), info.address, heard)
+    processes = f"{node.processes} of {info.places}" if info.places else str(node.processes)
+    return (info.name, node.state, cores, labels, cpu, processes, info.address, heard)
 
 
 def _remove(cluster: Cluster, nodes: list[_Node], arguments: Namespace) -> int:
@@ -99,7 +113,7 @@ def _remove(cluster: Cluster, nodes: list[_Node], arguments: Namespace) -> int:
         names = [node.info.name for node in nodes]
         raise no_such_name(arguments.name, names, cluster.name, "node")
     if chosen.processes and not arguments.yes:
-        _confirm(chosen)
+        _confirm(chosen.info.name, chosen.processes)
     cluster.registry.leave(cluster.name, chosen.info.id, now=arguments.now)
     if arguments.json:
         found = {"removed": chosen.info.name, "processes": chosen.processes}
@@ -109,8 +123,29 @@ def _remove(cluster: Cluster, nodes: list[_Node], arguments: Namespace) -> int:
     return OK
 
 
-def _confirm(node: _Node) -> None:
-    runs = f"{node.info.name} runs {node.processes} process{'es' * (node.processes > 1)}"
+def _pool(cluster: Cluster, name: str) -> str:
+    """Return the name of a pool if it is one that is meant."""
+    if name.startswith(PREFIX):
+        return find_pool(cluster.folders, name).name
+    return name if name in {pool.name for pool in pools_of(cluster.folders)} else ""
+
+
+def _remove_pool(cluster: Cluster, nodes: list[_Node], pool: str, arguments: Namespace) -> int:
+    of_it = [node for node in nodes if node.info.labels.get(POOL) == pool]
+    processes = sum(node.processes for node in of_it)
+    if processes and not arguments.yes:
+        _confirm(pool, processes)
+    removed = cluster.remove_nodes(pool)
+    if arguments.json:
+        found = {"pool": pool, "removed": removed, "processes": processes}
+        print(json.dumps({"cluster": cluster.name, **found}))
+    else:
+        print(f"removed {', '.join(removed) or 'no node'}: pool {pool} is no more")
+    return OK
+
+
+def _confirm(name: str, processes: int) -> None:
+    runs = f"{name} runs {processes} process{'es' * (processes > 1)}"
     if not sys.stdin.isatty():
         raise CommandFailed(f"{runs}; to remove it all the same: --yes", USAGE)
     print(f"{runs}. Remove it? [y/N] ", end="", file=sys.stderr, flush=True)

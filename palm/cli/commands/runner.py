@@ -13,6 +13,8 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from threading import Thread
+from typing import IO
 
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
@@ -47,11 +49,14 @@ def be_runner(
     *,
     patience: float = 0.0,
     joined: Joined | None = None,
-) -> None:
+    tie: IO[str] | None = None,
+) -> bool:
     """Be the runner of a node; ``ready`` is called once it knows what to run.
 
     The registry, and the cluster, may come within ``patience`` seconds. One that has ``joined``
-    has the registry, and the keys, of its own.
+    has the registry, and the keys, of its own. It leaves the cluster when ``tie`` ends.
+
+    Return whether it is a node no more, and nothing of it is needed.
     """
     logging.basicConfig(
         stream=sys.stderr,
@@ -80,9 +85,19 @@ def be_runner(
             )  # fmt: skip
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: node.stop())
+            if tie is not None:
+                Thread(target=_leave_after, args=(node, tie), name="palm-tie", daemon=True).start()
             node.run()
         if joined is not None and node.is_dismissed:
             forget_joined(folders, joined.node)
+        return node.is_dismissed and not node.owes_output
+
+
+def _leave_after(node: Node, tie: IO[str]) -> None:
+    """Wait until whoever started us is gone, however that came."""
+    while tie.read(1024):
+        pass
+    node.leave("whoever started it is gone, or wants it to go")
 
 
 def _with_address(config: NodeConfig, folders: Folders) -> NodeConfig:

@@ -107,7 +107,9 @@ def add_nodes(tree: Tree) -> None:
     )
     actions.add("list", "show the nodes, and what they have to do")
     each = actions.add("remove", "forget a node: what it ran goes to others, its runner ends")
-    each.add_argument("name", metavar="NAME", help="name of the node")
+    each.add_argument(
+        "name", metavar="NAME", help="name of the node; or of a pool, dask://HOST:PORT: all of it"
+    )
     each.add_argument("--yes", action="store_true", help="do not ask, also if it runs something")
     each.add_argument(
         "--now", action="store_true",
@@ -130,9 +132,21 @@ def _add_joining(actions: Tree) -> None:
         help="the join string, - for stdin; without it: as this machine has joined before",
     )  # fmt: skip
     _add_node_options(each)
-    each.add_argument("-d", "--detach", action="store_true", help="go on in the background")
-    each = actions.add("add", "start a runner on another machine, over SSH")
-    each.add_argument("host", metavar="[USER@]HOST[:PORT]", help="where sshd is")
+    how = each.add_mutually_exclusive_group()
+    how.add_argument("-d", "--detach", action="store_true", help="go on in the background")
+    how.add_argument(
+        "--attached", action="store_true",
+        help="leave the cluster when stdin ends: with whatever has started it",
+    )  # fmt: skip
+    each.add_argument(
+        "--scratch", metavar="DIR", default="",
+        help="keep all of it in this folder, and remove that after it has left",
+    )  # fmt: skip
+    each = actions.add("add", "have another machine, or all workers of a Dask cluster, be nodes")
+    each.add_argument(
+        "host", metavar="[USER@]HOST[:PORT]|dask://HOST:PORT",
+        help="where sshd is, or the scheduler of Dask",
+    )  # fmt: skip
     _add_node_options(each)
     each.add_argument("--python", metavar="PATH", default="", help="a Python there that has palm")
     each.add_argument(
@@ -142,17 +156,17 @@ def _add_joining(actions: Tree) -> None:
         "--known-hosts", metavar="FILE", default="", help="keys of hosts (~/.ssh/known_hosts)"
     )
     add_timeout(each, 60.0, "in which it must be there")
+    each = actions.add("provide", "keep a node on each worker of Dask: what `add` starts")
+    each.add_argument("engine", metavar="dask://HOST:PORT", help="the scheduler")
+    each.add_argument("--name", metavar="POOL", default="dask", help="what they are called (dask)")
+    _add_rules(each)
 
 
 def _add_node_options(parser: Parser) -> None:
-    parser.add_argument("--name", metavar="NODE", default="", help="name as a node (the machine's)")
     parser.add_argument(
-        "--label", metavar="KEY=VALUE", action="append", default=[], help="may be given again"
+        "--name", metavar="NODE", default="", help="name as a node (the machine's; dask)"
     )
-    parser.add_argument(
-        "--allow", metavar="RULE", action="append",
-        help="what it may run, as in node.toml, and nothing else; may be given again",
-    )  # fmt: skip
+    _add_rules(parser)
     parser.add_argument("--config", metavar="FILE", help="what the machine is, a node.toml on it")
     parser.add_argument(
         "--address", metavar="HOST", default="", help="where other nodes reach it (its name)"
@@ -160,6 +174,21 @@ def _add_node_options(parser: Parser) -> None:
     parser.add_argument(
         "--ports", metavar="FIRST-LAST", default="", help="ports for sockets of components"
     )
+    parser.add_argument("--cores", metavar="N", type=read_number, help="processors (those found)")
+    parser.add_argument(
+        "--places", metavar="N", type=read_number,
+        help="how many processes it takes at most (any number)",
+    )  # fmt: skip
+
+
+def _add_rules(parser: Parser) -> None:
+    parser.add_argument(
+        "--label", metavar="KEY=VALUE", action="append", default=[], help="may be given again"
+    )
+    parser.add_argument(
+        "--allow", metavar="RULE", action="append",
+        help="what it may run, as in node.toml, and nothing else; may be given again",
+    )  # fmt: skip
 
 
 def add_keys(tree: Tree) -> None:

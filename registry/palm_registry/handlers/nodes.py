@@ -52,9 +52,9 @@ class Node(Base):
         summary="Let a node go; the token that is for it alone is good no more.",
     )
     async def delete(self, key: str, node: str) -> None:
-        """Let it go; one that was removed by another may not come back by its token."""
-        await self.service.nodes.leave(key, node)
-        if self.principal.node != node:
+        """Let it go; by its token it does not come back, unless it goes as its cluster ends."""
+        goes_on = await self.service.nodes.leave(key, node)
+        if goes_on or self.principal.node != node:
             now = self.get_query_argument("now", "") == "1"
             await self.context.invitations.revoke(key, node, now=now)
         self.nothing()

@@ -18,7 +18,7 @@ from palm_registry.migrations.postgresql import ForDialect, Statement, align_num
 __all__ = ["LATEST", "ForDialect", "migrate"]
 
 #: Modules of this package, in order; loaded only for a database that needs them.
-_STEPS = ("m0001", "m0002", "m0003", "m0004", "m0005", "m0006", "m0007", "m0008")
+_STEPS = ("m0001", "m0002", "m0003", "m0004", "m0005", "m0006", "m0007", "m0008", "m0009")
 #: Version of the schema that this program works with.
 LATEST = len(_STEPS)
 

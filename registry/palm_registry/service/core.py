@@ -103,6 +103,7 @@ def node_info(row: NodeRow) -> NodeInfo:
         alive=row.alive,
         seen=row.seen,
         overdue=row.overdue,
+        places=row.places,
     )
 
 
@@ -155,7 +156,7 @@ def settle(connection: Connection, key: str, *, changed: bool) -> None:
 
 def _place(connection: Connection, key: str, facts: Facts) -> bool:
     """Store where all is to run by now; say whether anything has another place than before."""
-    demands = [demand_of(row) for row in facts.components.values() if row.released]
+    demands = [demand_of(facts, row) for row in facts.components.values() if row.released]
     found = plan(demands, hosts_of(facts), facts.placements)
     changed = False
     for (name, number), node in found.nodes.items():

@@ -106,6 +106,7 @@ class NodeRules:
             address=request.address,
             cores=request.cores,
             labels=request.labels,
+            places=request.places,
             session=secrets.token_hex(16),
             seen=time.time(),
         )
@@ -131,12 +132,14 @@ class NodeRules:
             id=node, session=row.session, generation=generation, lost_after=LOST_AFTER
         )
 
-    async def leave(self, key: str, node: str) -> None:
-        """Forget a node; its runner, if there still is one, is told to stop all and end."""
+    async def leave(self, key: str, node: str) -> bool:
+        """Forget a node; its runner, if there still is one, is told to stop all and end.
 
-        def write(connection: Connection) -> None:
-            if cluster_rows.get_cluster(connection, key) is None:
-                get_cluster(connection, key)
+        Say whether its cluster goes on without it.
+        """
+
+        def write(connection: Connection) -> bool:
+            cluster = cluster_rows.get_cluster(connection, key) or get_cluster(connection, key)
             found = rows.get_node(connection, key, node)
             if found is None or found.removed:
                 raise NotFound("no-such-node", f"there is no node {node!r}")
@@ -148,11 +151,13 @@ class NodeRules:
             add_event(connection, key, "node.left", f"node {node} has left", node=node)
             settle(connection, key, changed=True)
             finish(connection, key)
+            return cluster.state == "alive"
 
-        await self._core.database.write(write)
+        goes_on = await self._core.database.write(write)
         self._told.pop((str(key), node), None)
         self._core.nodes.forget(key, node)
         self._core.changed(key)
+        return goes_on
 
     async def heartbeat(
         self, key: str, node: str, beat: Heartbeat, gone: asyncio.Event
@@ -247,6 +252,8 @@ def _check_node(request: NodeJoin) -> None:
         raise Invalid("labels", str(error.args[0]), error.hint or "") from error
     if not 0 <= request.cores <= MAX_CORES:
         raise Invalid("cores", f"{request.cores} cores", f"from 0 to {MAX_CORES}")
+    if not 0 <= request.places <= MAX_CORES:
+        raise Invalid("places", f"{request.places} places", f"from 0 to {MAX_CORES}")
 
 
 def _check_beat(beat: Heartbeat) -> None:

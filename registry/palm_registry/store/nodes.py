@@ -43,6 +43,7 @@ class NodeRow(msgspec.Struct, kw_only=True):
     removed: bool = False
     seen: float = 0.0
     overdue: bool = False
+    places: int = 0
 
 
 class Stray(NamedTuple):

@@ -1,0 +1,46 @@
+"""``palm nodes provide``: keep a node on each worker of an engine; a component does that."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from argparse import Namespace
+
+from palm.cli.attach import known
+from palm.cli.commands.joining import invite, labels_of
+from palm.cli.failures import OK
+from palm.cli.foreground import log_level
+from palm.clusters.pools import scheduler_of
+from palm.engines.daskpool import DaskPool
+from palm.engines.provider import TTL, Provider, Provision
+from palm.engines.reach import out_of_reach
+
+__all__ = ["provide"]
+
+
+def provide(arguments: Namespace) -> int:
+    """Keep a node on each worker until a signal comes, and then on none."""
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s - %(levelname)s - %(message)s", level=log_level()
+    )
+    with known() as cluster:
+        scheduler = scheduler_of(cluster.folders, arguments.engine, arguments.name)
+        provision = Provision(
+            cluster=cluster.name,
+            name=arguments.name,
+            engine="dask",
+            join=lambda node: str(invite(cluster, TTL, node)),
+            refusal=lambda host: out_of_reach(cluster.registry.url, host),
+            labels=labels_of(arguments.label),
+            allow=None if arguments.allow is None else tuple(arguments.allow),
+        )
+        provider = Provider(
+            cluster.registry,
+            provision,
+            lambda: DaskPool(scheduler, cluster.name, arguments.name),
+        )
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: provider.stop())
+        provider.run(lambda: print(f"provides nodes on workers of {scheduler}", flush=True))
+    return OK

@@ -1,0 +1,236 @@
+"""Pools of a cluster: nodes from an engine, which a component of the cluster looks after."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from palm.clusters.declaration import own_environment
+from palm.engines.reach import out_of_reach
+from palm.engines.scheduler import Scheduler, parse_scheduler
+from palm.errors import ConfigError, PalmError
+from palm.runner.local import node_name
+from palm.runtime.folders import Folders
+from palm.spec.allow import check_allow
+from palm.spec.component import ComponentSpec
+from palm.spec.names import check_labels, check_name, nearest
+from palm.spec.pool import POOL
+from palm.transport import privatefile
+
+if TYPE_CHECKING:
+    from palm.clusters.cluster import Cluster
+
+__all__ = ["PoolRecord", "add_pool", "find_pool", "pools_of", "remove_pool", "scheduler_of"]
+
+#: Seconds for the nodes of a pool to end what they run when it is removed.
+GRACE = 45.0
+#: Seconds that the component has to reach the engine, and to have told all its workers.
+_READY = 120.0
+_POLL = 0.1
+_MAX_FILE = 64 * 1024
+
+
+class PoolRecord(msgspec.Struct, kw_only=True):
+    """What is kept of a pool, so that it can be removed by the address of its engine."""
+
+    name: str
+    scheduler: str
+    schema: int = 1
+
+
+def add_pool(
+    cluster: Cluster,
+    source: Any,
+    name: str,
+    labels: Mapping[str, str],
+    allow: Sequence[str] | None,
+    timeout: float,
+    say: Callable[[str], None],
+) -> list[str]:
+    """See `Cluster.add_nodes`; ``say`` is told how it goes."""
+    check_name(name)
+    check_labels(labels)
+    check_allow(allow)
+    scheduler = _scheduler(cluster.folders, source, name)
+    _check_free(cluster, scheduler, name)
+    workers = _workers(cluster, scheduler, say)
+    record = PoolRecord(name=name, scheduler=str(scheduler))
+    privatefile.replace(_file(cluster.folders, name), msgspec.json.encode(record))
+    cluster.registry.declare(cluster.name, _component(cluster, scheduler, name, labels, allow))
+    cluster.wait_ready(name, max(timeout, 1.0))
+    return _wait(cluster, name, workers, timeout, say)
+
+
+def remove_pool(cluster: Cluster, name: str) -> list[str]:
+    """See `Cluster.remove_nodes`."""
+    record = find_pool(cluster.folders, name)
+    nodes = _nodes(cluster, record.name)
+    if record.name in cluster:
+        cluster.stop(record.name, grace=GRACE)
+        cluster.remove(record.name)
+    _file(cluster.folders, record.name).unlink(missing_ok=True)
+    shutil.rmtree(_tls_folder(cluster.folders, record.name), ignore_errors=True)
+    return nodes
+
+
+def pools_of(folders: Folders) -> list[PoolRecord]:
+    """Return the pools of a cluster that were added on this machine."""
+    found = sorted((folders.keys.parent / "pools").glob("*.json"))
+    return [
+        msgspec.json.decode(privatefile.read(path, "file of a pool", _MAX_FILE), type=PoolRecord)
+        for path in found
+    ]
+
+
+def find_pool(folders: Folders, name: str) -> PoolRecord:
+    """Return a pool by its name, or by the address of its engine.
+
+    Raises
+    ------
+    ConfigError
+        There is none.
+    """
+    known = {key: pool for pool in pools_of(folders) for key in (pool.name, pool.scheduler)}
+    if name in known:
+        return known[name]
+    close = nearest(name, known)
+    hint = f"did you mean {close}?" if close else f"there is {', '.join(known) or 'none'}"
+    raise ConfigError(f"no pool of nodes is called {name}", hint=hint)
+
+
+def scheduler_of(folders: Folders, text: str, name: str) -> Scheduler:
+    """Return a scheduler, with the files by which it is reached if there are some."""
+    found = parse_scheduler(text)
+    tls = _tls_folder(folders, name)
+    return Scheduler(found.host, found.port, tls if tls.exists() else None)
+
+
+def _scheduler(folders: Folders, source: Any, name: str) -> Scheduler:
+    """Return where an engine is: by its address, or as a ``distributed.Client`` knows it."""
+    if isinstance(source, str):
+        return parse_scheduler(source)
+    try:
+        address, security = source.scheduler.address, source.security
+    except AttributeError as error:
+        raise ConfigError(
+            f"{type(source).__name__} is no engine", hint="dask://HOST:PORT, or a Client of Dask"
+        ) from error
+    found = parse_scheduler(address)
+    if not security.require_encryption:
+        return found
+    return Scheduler(found.host, found.port, _keep_tls(folders, name, security))
+
+
+def _keep_tls(folders: Folders, name: str, security: Any) -> Path:
+    """Keep what a client of Dask has of TLS: a path, or the text of a file."""
+    tls = _tls_folder(folders, name)
+    tls.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file, value in (
+        ("ca", security.tls_ca_file),
+        ("cert", security.tls_client_cert),
+        ("key", security.tls_client_key),
+    ):
+        text = value if "\n" in value else Path(value).read_text("utf-8")
+        privatefile.replace(tls / f"{file}.pem", text.encode())
+    return tls
+
+
+def _check_free(cluster: Cluster, scheduler: Scheduler, name: str) -> None:
+    """Refuse a name that something else has, and an engine that is a pool already."""
+    pools = {pool.name: pool for pool in pools_of(cluster.folders)}
+    for pool in pools.values():
+        if pool.scheduler == str(scheduler) and pool.name != name:
+            text = f"the workers of {scheduler} are nodes already: pool {pool.name}"
+            raise ConfigError(text, hint=f"palm nodes remove {pool.name}")
+    if name in pools and pools[name].scheduler != str(scheduler) and name in cluster:
+        text = f"the pool {name} is that of {pools[name].scheduler}"
+        raise ConfigError(text, key="name", hint="give this one another name")
+    if name not in pools and name in cluster:
+        text = f"a component is called {name} already"
+        raise ConfigError(text, key="name", hint="give the pool another name")
+    here = node_name()
+    if not any(node.name == here and node.alive for node in cluster.registry.nodes(cluster.name)):
+        raise ConfigError(
+            "what looks after these nodes runs on this machine, which is none of the cluster",
+            hint="palm up, where the registry is",
+        )
+
+
+def _workers(cluster: Cluster, scheduler: Scheduler, say: Callable[[str], None]) -> int:
+    """Return how many workers of an engine can be nodes by now; it must be there."""
+    # Loads Dask, which takes a second.
+    from palm.engines.daskpool import DaskPool
+
+    pool = DaskPool(scheduler, cluster.name, "look")
+    try:
+        workers = pool.workers()
+    finally:
+        pool.drop()
+    refusals = [out_of_reach(cluster.registry.url, worker.host) for worker in workers]
+    if refusals and all(refusals):
+        raise ConfigError(refusals[0])
+    s = "" if len(workers) == 1 else "s"
+    say(f"{scheduler} has {len(workers)} worker{s}")
+    return sum(not refusal for refusal in refusals)
+
+
+def _component(
+    cluster: Cluster,
+    scheduler: Scheduler,
+    name: str,
+    labels: Mapping[str, str],
+    allow: Sequence[str] | None,
+) -> ComponentSpec:
+    command = [sys.executable, "-m", "palm", "nodes", "provide", str(scheduler), "--name", name]
+    command += [f"--label={key}={value}" for key, value in sorted(labels.items())]
+    command += [f"--allow={rule}" for rule in allow or ()]
+    return ComponentSpec(
+        name=name,
+        argv=[argument.replace("${", "$${") for argument in command],
+        env=own_environment(cluster.runner_environment()),
+        cwd=str(cluster.folders.state),
+        node=node_name(),
+        ready="log:^provides nodes",
+        ready_timeout=_READY,
+        restart="always",
+        grace=GRACE,
+    )
+
+
+def _wait(
+    cluster: Cluster, name: str, workers: int, timeout: float, say: Callable[[str], None]
+) -> list[str]:
+    """Wait until so many nodes are there, and return their names."""
+    deadline, said = time.monotonic() + timeout, -1
+    while len(found := _nodes(cluster, name)) < workers:
+        if said != len(found):
+            said = len(found)
+            say(f"{said} of {workers} are nodes")
+        if time.monotonic() > deadline:
+            raise PalmError(
+                f"{len(found)} of {workers} workers are nodes after {timeout:g} s:"
+                f"\n{cluster.logs(name, 10)}"
+            )
+        time.sleep(_POLL)
+    return found
+
+
+def _nodes(cluster: Cluster, name: str) -> list[str]:
+    nodes = cluster.registry.nodes(cluster.name)
+    return sorted(each.name for each in nodes if each.alive and each.labels.get(POOL) == name)
+
+
+def _file(folders: Folders, name: str) -> Path:
+    folder = folders.keys.parent / "pools"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder / f"{name}.json"
+
+
+def _tls_folder(folders: Folders, name: str) -> Path:
+    return folders.keys.parent / "pools" / name

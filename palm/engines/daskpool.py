@@ -1,0 +1,141 @@
+"""A Dask cluster as a pool of nodes: its workers, what runs on them, and asking for more.
+
+Dask is told by what it offers to everybody: a plugin on each worker that is a node, a plugin of
+the scheduler which keeps workers in use from being closed by adapting, and tasks that no worker can
+take, by which an adaptive cluster sees that more are wanted. All of that, but for the first, ends
+with our connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
+from typing import Any, Final
+
+from palm.engines import daskworker
+from palm.engines.orders import NodeOrder, NodeReport
+from palm.engines.scheduler import Scheduler
+from palm.spec.pool import EngineWorker
+
+__all__ = ["DaskPool"]
+
+#: Name of the tasks that stand for places, and of the resource which no worker has.
+_PLACE: Final = "palm-place"
+#: As how long a place is taken: Dask asks for as many threads as there are such tasks.
+_TAKEN: Final = "1 day"
+#: Seconds for a scheduler that does not answer to let us go.
+_PARTING: Final = 2.0
+
+
+class DaskPool:
+    """The workers of one scheduler, for the pool ``name`` of ``cluster``.
+
+    All methods raise `OSError` when the scheduler is gone.
+    """
+
+    def __init__(self, scheduler: Scheduler, cluster: str, name: str) -> None:
+        self._client = scheduler.connect()
+        #: Of another cluster's pool of the same name nothing is known here.
+        self._plugin = f"palm-{cluster}-{name}"
+        self._kept: frozenset[str] | None = None
+        self._asked: list[Any] = []
+
+    def workers(self) -> list[EngineWorker]:
+        """Return those that there are."""
+        identity = self._client.sync(self._client.scheduler.identity)
+        return [_worker(address, each) for address, each in identity["workers"].items()]
+
+    def begin(self, address: str, order: NodeOrder) -> str:
+        """Have a worker be a node; return why that cannot be, "" if it can."""
+        found = self._run(daskworker.begin, [address], order)
+        answer = found.get(address, "it is gone")
+        return _said(answer) if isinstance(answer, BaseException) else str(answer)
+
+    def reports(self, addresses: Iterable[str]) -> dict[str, NodeReport]:
+        """Return what workers say of themselves, of those that are nodes."""
+        asked = list(addresses)
+        found = self._run(daskworker.look, asked) if asked else {}
+        return {a: report for a, report in found.items() if isinstance(report, NodeReport)}
+
+    def end(self, addresses: Iterable[str]) -> None:
+        """Have workers be nodes no more; returns when their runners have ended."""
+        asked = list(addresses)
+        if asked:
+            self._run(daskworker.end, asked)
+
+    def keep(self, addresses: Collection[str]) -> None:
+        """Have adapting close none of these, as long as we are connected."""
+        kept = frozenset(addresses)
+        if kept != self._kept:
+            plugin = _keeping(self._client.id, kept, _PLACE, _TAKEN)
+            self._client.register_plugin(plugin, name=self._plugin)
+            self._kept = kept
+
+    def ask(self, places: int) -> None:
+        """Have an adaptive cluster see that so many threads are wanted in all."""
+        while len(self._asked) > places:
+            self._asked.pop().cancel()
+        self._asked = [task for task in self._asked if task.status == "pending"]
+        for number in range(len(self._asked), places):
+            key = f"{_PLACE}-{number}-{self._client.id}"
+            task = self._client.submit(int, key=key, resources={_PLACE: 1}, pure=False)
+            self._asked.append(task)
+
+    def close(self) -> None:
+        """Ask for nothing, keep nothing, and leave the scheduler."""
+        self.ask(0)
+        if self._kept is not None:
+            self._client.unregister_scheduler_plugin(self._plugin)
+        self._client.close()
+
+    def drop(self) -> None:
+        """Leave a scheduler that does not answer any more."""
+        with suppress(OSError):
+            self._client.close(timeout=_PARTING)
+
+    def _run(self, function: Callable[..., Any], addresses: list[str], *args: Any) -> Any:
+        return self._client.run(function, self._plugin, *args, workers=addresses, on_error="return")
+
+
+def _worker(address: str, identity: dict[str, Any]) -> EngineWorker:
+    return EngineWorker(
+        address=address,
+        name=str(identity.get("name", address)),
+        host=str(identity.get("host", "")),
+        threads=int(identity.get("nthreads") or 1),
+        memory=int(identity.get("memory_limit") or 0),
+        resources=dict(identity.get("resources") or {}),
+    )
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, ImportError):
+        return f"palm is not in its environment ({error}): pip install 'palm-cluster[dask]' there"
+    return f"{type(error).__name__}: {error}"
+
+
+def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
+    """Return a plugin of the scheduler.
+
+    Its class is made in here so that it travels as a whole: the scheduler may have no palm.
+    """
+    from distributed import SchedulerPlugin
+
+    class KeepWorkers(SchedulerPlugin):
+        """Keeps workers that are nodes in use, and knows how long a place is taken."""
+
+        async def start(self, scheduler: Any) -> None:
+            """Tell how long tasks that stand for places take."""
+            import dask
+
+            known = dask.config.get("distributed.scheduler.default-task-durations")
+            found = {**known, place: taken}
+            dask.config.set({"distributed.scheduler.default-task-durations": found})
+
+        def valid_workers_downscaling(self, scheduler: Any, workers: list[Any]) -> list[Any]:
+            """Return those that may be closed."""
+            if client not in scheduler.clients:
+                return workers
+            return [worker for worker in workers if worker.address not in kept]
+
+    return KeepWorkers()

@@ -1,0 +1,290 @@
+"""Nodes for a cluster from the workers of an engine: one for each, as long as it lasts.
+
+A provider looks once a second at the workers that there are, at the nodes that the registry knows,
+and at what the cluster wants, and does what is missing. What it needs to know after it was killed
+it finds there again.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from palm.engines.orders import NodeOrder, NodeReport
+from palm.errors import PalmError, RegistryError
+from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.schema import ClusterStatus, ComponentStatus
+from palm.spec.pool import POOL, EngineWorker, Want, labels_of, node_name, places_wanted
+
+__all__ = ["Pool", "Provider", "Provision"]
+
+#: Seconds between two looks.
+EVERY = 1.0
+#: Seconds until an engine that is away is asked again: the first time, and at most.
+AGAIN, AGAIN_AT_MOST = 0.5, 10.0
+#: Seconds that more workers are still asked for once there are enough: they have to become nodes,
+#: and to be in use, before they need not fear to be closed.
+HOLD = 30.0
+#: Seconds in which a worker that was told so is a node, before it is asked why it is not.
+PROMPT = 5.0
+#: Seconds that a join string for a worker is good.
+TTL = 600.0
+
+_LIVING = ("starting", "ready", "stopping", "backing-off")
+
+_log = logging.getLogger("palm.provider")
+
+
+class Pool(Protocol):
+    """An engine's workers; see `palm.engines.daskpool.DaskPool`."""
+
+    def workers(self) -> list[EngineWorker]:
+        """Return those that there are."""
+
+    def begin(self, address: str, order: NodeOrder) -> str:
+        """Have a worker be a node; return why that cannot be."""
+
+    def reports(self, addresses: Iterable[str]) -> dict[str, NodeReport]:
+        """Return what those say that are nodes."""
+
+    def end(self, addresses: Iterable[str]) -> None:
+        """Have workers be nodes no more."""
+
+    def keep(self, addresses: Collection[str]) -> None:
+        """Have none of these closed for want of work."""
+
+    def ask(self, places: int) -> None:
+        """Have the engine know that so many places are wanted."""
+
+    def close(self) -> None:
+        """Leave it, asking for nothing."""
+
+    def drop(self) -> None:
+        """Leave one that does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provision:
+    """What nodes are to be: those of the pool ``name`` for ``cluster``.
+
+    ``refusal`` says why a worker on a host cannot be one, "" if it can; ``join`` makes the join
+    string for a node.
+    """
+
+    cluster: str
+    name: str
+    engine: str
+    join: Callable[[str], str]
+    refusal: Callable[[str], str] = lambda host: ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    allow: tuple[str, ...] | None = None
+
+    def order(self, worker: EngineWorker, node: str) -> NodeOrder:
+        """Return what a worker is told."""
+        labels = labels_of(self.engine, self.name, worker, self.labels)
+        options = [f"--label={key}={value}" for key, value in labels.items()]
+        options += [f"--allow={rule}" for rule in self.allow or ()]
+        options += [f"--places={worker.threads}", f"--cores={worker.threads}"]
+        if worker.host:
+            options.append(f"--address={worker.host}")
+        return NodeOrder(self.cluster, node, self.join(node), tuple(options))
+
+
+@dataclass(slots=True)
+class _Node:
+    """A worker that is a node, or is to be one; ``said`` is what was wrong with it at last."""
+
+    worker: EngineWorker
+    name: str
+    since: float
+    has_been: bool = False
+    said: str = ""
+
+
+class Provider:
+    """Keeps the nodes of one pool; belongs to one thread, but for `stop`."""
+
+    def __init__(
+        self,
+        registry: RegistryClient,
+        provision: Provision,
+        connect: Callable[[], Pool],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self._provision = provision
+        self._connect = connect
+        self._now = now
+        self._pool: Pool | None = None
+        self._nodes: dict[str, _Node] = {}
+        #: Labels of nodes that were there, which may be there again.
+        self._offers: dict[str, dict[str, str]] = {}
+        self._short = -HOLD
+        self._asked = 0
+        self._stop = threading.Event()
+        self._said = ""
+
+    def stop(self) -> None:
+        """Have `run` end; any thread, or a handler of a signal, may."""
+        self._stop.set()
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Keep nodes on all workers until `stop`, then on none."""
+        while not self._stop.is_set():
+            pool = self._reach()
+            if pool is None:
+                break
+            try:
+                self._settle(pool)
+                ready()
+                while not self._stop.wait(EVERY):
+                    self._look(pool)
+                self._end(pool)
+            except OSError as error:
+                self._say(f"{self._provision.engine} is away: {type(error).__name__} {error}")
+                self._nodes.clear()
+                pool.drop()
+                self._pool = None
+
+    def _reach(self) -> Pool | None:
+        delay = AGAIN
+        while not self._stop.is_set():
+            try:
+                pool = self._connect()
+            except PalmError as error:
+                self._say(str(error))
+                self._stop.wait(delay)
+                delay = min(AGAIN_AT_MOST, 2 * delay)
+            else:
+                self._said = ""
+                return pool
+        return None
+
+    def _say(self, text: str) -> None:
+        """Log, unless it was the last that was said."""
+        if text != self._said:
+            self._said = text
+            _log.warning("%s", text)
+
+    # What there is
+
+    def _settle(self, pool: Pool) -> None:
+        """Find what is there of a provider before, and begin."""
+        workers = {worker.address: worker for worker in pool.workers()}
+        for address, report in pool.reports(workers).items():
+            self._nodes[address] = _Node(workers[address], report.node, self._now(), has_been=True)
+        self._look(pool)
+
+    def _look(self, pool: Pool) -> None:
+        workers = {worker.address: worker for worker in pool.workers()}
+        try:
+            for address in self._nodes.keys() - workers.keys():
+                self._lose(self._nodes[address])
+                del self._nodes[address]
+            for address in sorted(workers.keys() - self._nodes.keys()):
+                self._begin(pool, workers[address])
+            status = self._registry.cluster_status(self._provision.cluster)
+        except RegistryError as error:
+            self._say(f"the registry is away, or refuses: {error}")
+            return
+        self._check(pool, {node.name for node in status.nodes if node.alive})
+        self._follow(pool, status)
+
+    def _begin(self, pool: Pool, worker: EngineWorker) -> None:
+        """Have a worker be a node."""
+        node = _Node(worker, node_name(self._provision.name, worker.name), self._now())
+        node.said = self._provision.refusal(worker.host)
+        if not node.said:
+            self._remove(node.name)  # of a worker before, which had this name
+            node.said = pool.begin(worker.address, self._provision.order(worker, node.name))
+        self._nodes[worker.address] = node
+        if node.said:
+            _log.error("%s at %s is no node: %s", worker.name, worker.address, node.said)
+        else:
+            self._offers[node.name] = self._labels(worker)
+            _log.info("%s at %s becomes node %s", worker.name, worker.address, node.name)
+
+    def _labels(self, worker: EngineWorker) -> dict[str, str]:
+        provision = self._provision
+        return labels_of(provision.engine, provision.name, worker, provision.labels)
+
+    def _lose(self, node: _Node) -> None:
+        """Have what ran on a worker that is gone run elsewhere."""
+        _log.info("%s at %s is gone", node.worker.name, node.worker.address)
+        self._remove(node.name)
+
+    def _remove(self, name: str) -> None:
+        try:
+            self._registry.leave(self._provision.cluster, name, now=True)
+        except Refused as error:
+            if error.status != 404:  # it has left by itself
+                raise
+
+    def _check(self, pool: Pool, alive: set[str]) -> None:
+        """Say why workers are no nodes that should be some for a while."""
+        late = []
+        for address, node in self._nodes.items():
+            if node.name in alive:
+                node.has_been, node.said = True, ""
+            elif not node.has_been and not node.said and self._now() - node.since > PROMPT:
+                late.append(address)
+        for address, report in pool.reports(late).items() if late else ():
+            node = self._nodes[address]
+            if report.problem and report.problem != node.said:
+                node.said = report.problem
+                _log.error("%s is no node: %s", node.name, report.problem)
+
+    # What is wanted
+
+    def _follow(self, pool: Pool, status: ClusterStatus) -> None:
+        """Keep workers that are in use, and ask for more if there are too few."""
+        ours = {node.id for node in status.nodes if node.labels.get(POOL) == self._provision.name}
+        used = {
+            each.node for c in status.components for each in c.replicas if each.state in _LIVING
+        }
+        pool.keep({a for a, node in self._nodes.items() if node.name in used})
+        anywhere = labels_of(
+            self._provision.engine, self._provision.name, _NO_WORKER, self._provision.labels
+        )
+        offers = [anywhere, *self._offers.values()]
+        wanted = places_wanted(map(_want, status.components), ours, offers)
+        self._ask(pool, wanted)
+
+    def _ask(self, pool: Pool, wanted: int) -> None:
+        threads = sum(node.worker.threads for node in self._nodes.values())
+        if wanted > threads:
+            self._short = self._now()
+        # How many threads a worker has is known once there is one.
+        asked = (wanted if self._nodes else min(1, wanted)) if self._is_short() else 0
+        if asked != self._asked:
+            self._asked = asked
+            if asked > threads:
+                _log.info("%d places are wanted, %d are there: asks for more", wanted, threads)
+        pool.ask(asked)
+
+    def _is_short(self) -> bool:
+        return self._now() - self._short < HOLD
+
+    def _end(self, pool: Pool) -> None:
+        """Take all nodes away."""
+        pool.ask(0)
+        pool.end(self._nodes)
+        try:
+            for node in self._nodes.values():
+                self._remove(node.name)
+        except RegistryError as error:  # they have left by themselves, or are lost to it soon
+            self._say(f"the registry is away, or refuses: {error}")
+        pool.close()
+        _log.info("no worker is a node any more")
+
+
+_NO_WORKER = EngineWorker("", "", "")
+
+
+def _want(component: ComponentStatus) -> Want:
+    placed = [each.node for each in component.replicas if each.state in _LIVING or each.exit == 0]
+    return Want(component.desired, component.labels, component.node, placed)
