@@ -34,6 +34,8 @@ GRACE = 45.0
 _READY = 120.0
 _POLL = 0.1
 _MAX_FILE = 64 * 1024
+#: Whose the component is: not that of a cluster file, which would stop it when it is applied.
+_OWNER = "nodes"
 
 
 class PoolRecord(msgspec.Struct, kw_only=True):
@@ -200,6 +202,7 @@ def _component(
         ready_timeout=_READY,
         restart="always",
         grace=GRACE,
+        owner=_OWNER,
     )
 
 

@@ -66,10 +66,12 @@ class DaskPool:
     def keep(self, addresses: Collection[str]) -> None:
         """Have adapting close none of these, as long as we are connected."""
         kept = frozenset(addresses)
-        if kept != self._kept:
+        if self._kept is None:
             plugin = _keeping(self._client.id, kept, _PLACE, _TAKEN)
             self._client.register_plugin(plugin, name=self._plugin)
-            self._kept = kept
+        elif kept != self._kept:
+            self._client.run_on_scheduler(_telling(self._plugin, kept))
+        self._kept = kept
 
     def ask(self, places: int) -> None:
         """Have an adaptive cluster see that so many threads are wanted in all."""
@@ -124,6 +126,9 @@ def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
     class KeepWorkers(SchedulerPlugin):
         """Keeps workers that are nodes in use, and knows how long a place is taken."""
 
+        def __init__(self) -> None:
+            self.kept = kept
+
         async def start(self, scheduler: Any) -> None:
             """Tell how long tasks that stand for places take."""
             import dask
@@ -136,6 +141,15 @@ def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
             """Return those that may be closed."""
             if client not in scheduler.clients:
                 return workers
-            return [worker for worker in workers if worker.address not in kept]
+            return [worker for worker in workers if worker.address not in self.kept]
 
     return KeepWorkers()
+
+
+def _telling(plugin: str, kept: frozenset[str]) -> Callable[..., None]:
+    """Return what tells that plugin which workers to keep; it travels as a whole, too."""
+
+    def tell(dask_scheduler: Any) -> None:
+        dask_scheduler.plugins[plugin].kept = kept
+
+    return tell

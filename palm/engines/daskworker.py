@@ -81,6 +81,10 @@ class NodeOnWorker(WorkerPlugin):
         order = self._order
         command = [sys.executable, "-m", "palm", "--cluster", order.cluster, "nodes", "join"]
         command += [*what, "--attached", "--scratch", str(self._folder), "--name", order.node]
+        if order.beside is not None and order.beside.is_here():
+            command += ["--run", order.beside.run]
+        elif secret and order.address:
+            command.append(f"--address={order.address}")
         with self._lock:
             if self._ending.is_set():
                 return

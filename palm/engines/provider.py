@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from palm.engines.orders import NodeOrder, NodeReport
+from palm.engines.orders import Beside, NodeOrder, NodeReport
 from palm.errors import PalmError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient
 from palm.registry_api.schema import ClusterStatus, ComponentStatus
@@ -71,8 +71,8 @@ class Pool(Protocol):
 class Provision:
     """What nodes are to be: those of the pool ``name`` for ``cluster``.
 
-    ``refusal`` says why a worker on a host cannot be one, "" if it can; ``join`` makes the join
-    string for a node.
+    ``join`` makes the join string for a node; ``refusal`` says why a worker on a host cannot be
+    one, "" if it can; ``beside`` is how a worker on the registry's machine knows that it is there.
     """
 
     cluster: str
@@ -80,6 +80,7 @@ class Provision:
     engine: str
     join: Callable[[str], str]
     refusal: Callable[[str], str] = lambda host: ""
+    beside: Callable[[], Beside | None] = lambda: None
     labels: Mapping[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] | None = None
 
@@ -89,9 +90,8 @@ class Provision:
         options = [f"--label={key}={value}" for key, value in labels.items()]
         options += [f"--allow={rule}" for rule in self.allow or ()]
         options += [f"--places={worker.threads}", f"--cores={worker.threads}"]
-        if worker.host:
-            options.append(f"--address={worker.host}")
-        return NodeOrder(self.cluster, node, self.join(node), tuple(options))
+        join = self.join(node)
+        return NodeOrder(self.cluster, node, join, tuple(options), worker.host, self.beside())
 
 
 @dataclass(slots=True)

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from urllib.parse import urlsplit
 
-__all__ = ["is_here", "out_of_reach"]
+from palm.runtime.hosts import is_here
+
+__all__ = ["out_of_reach"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-def is_here(host: str) -> bool:
-    """Whether a host is this machine, by any of its addresses."""
-    try:
-        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
-    except OSError:
-        return False
-    return any(_can_bind(family, address) for family, _, _, _, address in found)
-
-
-def _can_bind(family: int, address: object) -> bool:
-    """Whether an address is ours: nobody can bind to that of another machine."""
-    try:
-        with socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.bind(address)  # type: ignore[arg-type]
-    except OSError:
-        return False
-    return True
 
 
 def out_of_reach(url: str, host: str) -> str:

@@ -6,8 +6,6 @@ import pytest
 
 from palm.cli.arguments import build_parser
 from palm.cli.commands.runner import node_config
-from palm.naming.whereabouts import RegistryRecord
-from palm.runner.local import outside_address
 from palm.spec.node import NodeConfig
 from tests.cli.conftest import Shell
 
@@ -37,21 +35,3 @@ def test_an_option_counts_more_than_the_file(shell: Shell) -> None:
     arguments = ["runner", "--config", str(file), "--name", "south", "--ports", "43000"]
     found = node_config(build_parser().parse_args(arguments))
     assert found == NodeConfig("south", "192.0.2.7", 3, (43000, 43000))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "certfile", "address"),
-    [
-        (["--host", "192.0.2.1", "--tls"], "registry.crt", "192.0.2.1"),
-        (["--tls", "--host", "big.example.org"], "registry.crt", "big.example.org"),
-        (["--host", "192.0.2.1"], "", ""),
-        (["--host", "127.0.0.1", "--tls"], "registry.crt", ""),
-        (["--host", "0.0.0.0", "--tls"], "registry.crt", ""),
-        (["--tls"], "registry.crt", ""),
-    ],
-)
-def test_the_registrys_own_node_is_reached_where_the_registry_is(
-    arguments: list[str], certfile: str, address: str
-) -> None:
-    record = RegistryRecord(url="", token_file="", certfile=certfile, arguments=arguments)
-    assert outside_address(record) == address

@@ -107,6 +107,7 @@ def join(arguments: Namespace) -> int:
         tie=sys.stdin if arguments.attached else None,
     )
     if arguments.scratch and has_left:
+        ready.unlink(missing_ok=True)
         shutil.rmtree(arguments.scratch)
     return OK
 
@@ -114,9 +115,9 @@ def join(arguments: Namespace) -> int:
 def _folders(arguments: Namespace, cluster: str | None = None) -> Folders:
     """Return the folders of the node, which may have some for itself."""
     if arguments.scratch:
-        own = {"PALM_RUN_DIR": "run", "PALM_STATE_DIR": "state"}
         scratch = Path(arguments.scratch).absolute()
-        os.environ |= {variable: str(scratch / name) for variable, name in own.items()}
+        os.environ["PALM_RUN_DIR"] = arguments.run or str(scratch / "run")
+        os.environ["PALM_STATE_DIR"] = str(scratch / "state")
     return Folders.find(cluster=cluster)
 
 

@@ -42,7 +42,7 @@ _COMING = {"join-string": make_join_string, "join": join, "add": add, "provide":
 
 @dataclass(frozen=True)
 class _Node:
-    """A node and what it has to do; ``cpu`` is 1 for a core that is busy, None: not known."""
+    """A node and what it has to do; ``cpu`` is 100 for a core that is busy, None: not known."""
 
     info: NodeInfo
     processes: int
@@ -100,7 +100,7 @@ def _running(status: ClusterStatus) -> Counter[str]:
 def _row(node: _Node, now: float) -> tuple[str, ...]:
     info = node.info
     labels = ", ".join(f"{key}={value}" for key, value in sorted(info.labels.items()))
-    cpu = "" if node.cpu is None else f"{100 * node.cpu:.0f}"
+    cpu = "" if node.cpu is None else f"{node.cpu:.0f}"
     heard = f"{duration(now - info.seen)} ago" if info.seen else ""
     cores = str(info.cores or "")
     processes = f"{node.processes} of {info.places}" if info.places else str(node.processes)

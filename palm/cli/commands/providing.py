@@ -13,8 +13,11 @@ from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.clusters.pools import scheduler_of
 from palm.engines.daskpool import DaskPool
+from palm.engines.orders import RECORD, Beside
 from palm.engines.provider import TTL, Provider, Provision
 from palm.engines.reach import out_of_reach
+from palm.runtime.folders import Folders
+from palm.runtime.hosts import boot_id
 
 __all__ = ["provide"]
 
@@ -32,6 +35,7 @@ def provide(arguments: Namespace) -> int:
             engine="dask",
             join=lambda node: str(invite(cluster, TTL, node)),
             refusal=lambda host: out_of_reach(cluster.registry.url, host),
+            beside=lambda: _beside(cluster.folders),
             labels=labels_of(arguments.label),
             allow=None if arguments.allow is None else tuple(arguments.allow),
         )
@@ -44,3 +48,11 @@ def provide(arguments: Namespace) -> int:
             signal.signal(number, lambda *_: provider.stop())
         provider.run(lambda: print(f"provides nodes on workers of {scheduler}", flush=True))
     return OK
+
+
+def _beside(folders: Folders) -> Beside | None:
+    try:
+        record = (folders.run / RECORD).read_bytes()
+    except OSError:
+        return None
+    return Beside(str(folders.run), boot_id(), record)

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import IO
+from urllib.parse import urlsplit
 
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
@@ -22,12 +23,12 @@ from palm.errors import ConfigError, RegistryError
 from palm.registry_api.client import Refused, RegistryClient, Unreachable
 from palm.runner.forking import ForkServer
 from palm.runner.joined import Joined, forget_joined, renew_joined
-from palm.runner.local import outside_address
 from palm.runner.membership import WAIT, WAIT_AFAR
 from palm.runner.node import Node
-from palm.runner.registry import find_registry, read_registry, wait_for_registry
+from palm.runner.registry import find_registry, wait_for_registry
 from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
+from palm.runtime.hosts import own_address
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
 __all__ = ["be_runner", "node_config", "run"]
@@ -73,8 +74,9 @@ def be_runner(
         else:
             client = _connect(folders, os.environ.get("PALM_REGISTRY", ""), patience)
         with closing(client):
-            if joined is None and not os.environ.get("PALM_REGISTRY"):
-                config = _with_address(config, folders)
+            if joined is None and not config.address:
+                # Where the registry is reached by others, so is what runs beside it.
+                config = replace(config, address=own_address(urlsplit(client.url).hostname or ""))
             keys = _shared_keys(folders, client, joined)
             if keys is not None:
                 _share(keys, patience)
@@ -98,14 +100,6 @@ def _leave_after(node: Node, tie: IO[str]) -> None:
     while tie.read(1024):
         pass
     node.leave("whoever started it is gone, or wants it to go")
-
-
-def _with_address(config: NodeConfig, folders: Folders) -> NodeConfig:
-    """Give the node of the registry's own machine the address that the registry has for others."""
-    record = read_registry(folders)
-    if config.address or record is None:
-        return config
-    return replace(config, address=outside_address(record))
 
 
 def _shared_keys(

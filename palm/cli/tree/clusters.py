@@ -142,6 +142,10 @@ def _add_joining(actions: Tree) -> None:
         "--scratch", metavar="DIR", default="",
         help="keep all of it in this folder, and remove that after it has left",
     )  # fmt: skip
+    each.add_argument(
+        "--run", metavar="DIR", default="",
+        help="with --scratch: share this run folder, that of the registry's machine",
+    )  # fmt: skip
     each = actions.add("add", "have another machine, or all workers of a Dask cluster, be nodes")
     each.add_argument(
         "host", metavar="[USER@]HOST[:PORT]|dask://HOST:PORT",
