@@ -26,14 +26,25 @@ from palm.transport import privatefile
 if TYPE_CHECKING:
     from palm.clusters.cluster import Cluster
 
-__all__ = ["PoolRecord", "add_pool", "find_pool", "pools_of", "remove_pool", "scheduler_of"]
+__all__ = [
+    "PoolRecord",
+    "add_pool",
+    "find_pool",
+    "note_problems",
+    "pools_of",
+    "remove_pool",
+    "scheduler_of",
+]
 
 #: Seconds for the nodes of a pool to end what they run when it is removed.
 GRACE = 45.0
 #: Seconds that the component has to reach the engine, and to have told all its workers.
 _READY = 120.0
 _POLL = 0.1
-_MAX_FILE = 64 * 1024
+_PROBLEMS = ".problems"
+#: Workers whose problems are shown.
+_SHOWN = 3
+_MAX_FILE = 1024 * 1024
 #: Whose the component is: not that of a cluster file, which would stop it when it is applied.
 _OWNER = "nodes"
 
@@ -64,6 +75,7 @@ def add_pool(
     workers = _workers(cluster, scheduler, say)
     record = PoolRecord(name=name, scheduler=str(scheduler))
     privatefile.replace(_file(cluster.folders, name), msgspec.json.encode(record))
+    note_problems(cluster.folders, name, {})
     cluster.registry.declare(cluster.name, _component(cluster, scheduler, name, labels, allow))
     cluster.wait_ready(name, max(timeout, 1.0))
     return _wait(cluster, name, workers, timeout, say)
@@ -76,7 +88,8 @@ def remove_pool(cluster: Cluster, name: str) -> list[str]:
     if record.name in cluster:
         cluster.stop(record.name, grace=GRACE)
         cluster.remove(record.name)
-    _file(cluster.folders, record.name).unlink(missing_ok=True)
+    for suffix in (".json", _PROBLEMS):
+        _file(cluster.folders, record.name, suffix).unlink(missing_ok=True)
     shutil.rmtree(_tls_folder(cluster.folders, record.name), ignore_errors=True)
     return nodes
 
@@ -215,13 +228,31 @@ def _wait(
         if said != len(found):
             said = len(found)
             say(f"{said} of {workers} are nodes")
+        problems = _problems(cluster.folders, name)
+        if problems and len(found) + len(problems) >= workers:
+            raise PalmError(_said(len(found), workers, problems))
         if time.monotonic() > deadline:
-            raise PalmError(
-                f"{len(found)} of {workers} workers are nodes after {timeout:g} s:"
-                f"\n{cluster.logs(name, 10)}"
-            )
+            late = f"{len(found)} of {workers} workers are nodes after {timeout:g} s"
+            raise PalmError(f"{late}; see palm logs {name}")
         time.sleep(_POLL)
     return found
+
+
+def _said(found: int, workers: int, problems: Mapping[str, str]) -> str:
+    """Say why workers are no nodes; of many the first few."""
+    lines = [f"{node}: {why}" for node, why in sorted(problems.items())[:_SHOWN]]
+    more = [f"and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    return "\n  ".join([f"{found} of {workers} workers are nodes", *lines, *more])
+
+
+def note_problems(folders: Folders, name: str, problems: Mapping[str, str]) -> None:
+    """Keep why workers of a pool are no nodes, for whoever waits for them."""
+    privatefile.replace(_file(folders, name, _PROBLEMS), msgspec.json.encode(problems))
+
+
+def _problems(folders: Folders, name: str) -> dict[str, str]:
+    data = privatefile.read(_file(folders, name, _PROBLEMS), "file of a pool", _MAX_FILE)
+    return msgspec.json.decode(data, type=dict[str, str])
 
 
 def _nodes(cluster: Cluster, name: str) -> list[str]:
@@ -229,10 +260,10 @@ def _nodes(cluster: Cluster, name: str) -> list[str]:
     return sorted(each.name for each in nodes if each.alive and each.labels.get(POOL) == name)
 
 
-def _file(folders: Folders, name: str) -> Path:
+def _file(folders: Folders, name: str, suffix: str = ".json") -> Path:
     folder = folders.keys.parent / "pools"
     folder.mkdir(mode=0o700, exist_ok=True)
-    return folder / f"{name}.json"
+    return folder / f"{name}{suffix}"
 
 
 def _tls_folder(folders: Folders, name: str) -> Path:

@@ -17,14 +17,25 @@ from palm.engines.orders import NodeOrder, NodeReport
 from palm.engines.scheduler import Scheduler
 from palm.spec.pool import EngineWorker
 
-__all__ = ["DaskPool"]
+__all__ = ["DaskPool", "be_prompt"]
 
 #: Name of the tasks that stand for places, and of the resource which no worker has.
 _PLACE: Final = "palm-place"
 #: As how long a place is taken: Dask asks for as many threads as there are such tasks.
 _TAKEN: Final = "1 day"
+#: Seconds in which a scheduler answers a question, however busy it is.
+_ANSWER: Final = 10.0
+#: In which a scheduler that is there takes a connection.
+_CONNECT: Final = "5s"
 #: Seconds for a scheduler that does not answer to let us go.
 _PARTING: Final = 2.0
+
+
+def be_prompt() -> None:
+    """Have this process notice soon that a scheduler is gone; Dask's own 30 s are long."""
+    import dask
+
+    dask.config.set({"distributed.comm.timeouts.connect": _CONNECT})
 
 
 class DaskPool:
@@ -42,7 +53,8 @@ class DaskPool:
 
     def workers(self) -> list[EngineWorker]:
         """Return those that there are."""
-        identity = self._client.sync(self._client.scheduler.identity)
+        # A question to a scheduler that ends just then is never answered.
+        identity = self._client.sync(self._client.scheduler.identity, callback_timeout=_ANSWER)
         return [_worker(address, each) for address, each in identity["workers"].items()]
 
     def begin(self, address: str, order: NodeOrder) -> str:

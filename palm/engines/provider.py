@@ -16,11 +16,11 @@ from typing import Protocol
 
 from palm.engines.orders import Beside, NodeOrder, NodeReport
 from palm.errors import PalmError, RegistryError
-from palm.registry_api.client import Refused, RegistryClient
+from palm.registry_api.client import Refused
 from palm.registry_api.schema import ClusterStatus, ComponentStatus
 from palm.spec.pool import POOL, EngineWorker, Want, labels_of, node_name, places_wanted
 
-__all__ = ["Pool", "Provider", "Provision"]
+__all__ = ["Pool", "Provider", "Provision", "Registry"]
 
 #: Seconds between two looks.
 EVERY = 1.0
@@ -105,21 +105,37 @@ class _Node:
     said: str = ""
 
 
+class Registry(Protocol):
+    """What is needed of a registry: these methods of `RegistryClient`."""
+
+    def cluster_status(self, key: str) -> ClusterStatus:
+        """Return how a cluster is."""
+
+    def leave(self, key: str, node: str, *, now: bool = False) -> None:
+        """Let a node go."""
+
+
 class Provider:
-    """Keeps the nodes of one pool; belongs to one thread, but for `stop`."""
+    """Keeps the nodes of one pool; belongs to one thread, but for `stop`.
+
+    ``tell`` is told why workers are no nodes, by what their nodes would be called, when that
+    changes.
+    """
 
     def __init__(
         self,
-        registry: RegistryClient,
+        registry: Registry,
         provision: Provision,
         connect: Callable[[], Pool],
+        tell: Callable[[Mapping[str, str]], None] = lambda problems: None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._registry = registry
         self._provision = provision
         self._connect = connect
+        self._tell = tell
+        self._told: dict[str, str] = {}
         self._now = now
-        self._pool: Pool | None = None
         self._nodes: dict[str, _Node] = {}
         #: Labels of nodes that were there, which may be there again.
         self._offers: dict[str, dict[str, str]] = {}
@@ -139,16 +155,15 @@ class Provider:
             if pool is None:
                 break
             try:
-                self._settle(pool)
+                self.settle(pool)
                 ready()
                 while not self._stop.wait(EVERY):
-                    self._look(pool)
-                self._end(pool)
+                    self.look(pool)
+                self.end(pool)
             except OSError as error:
                 self._say(f"{self._provision.engine} is away: {type(error).__name__} {error}")
                 self._nodes.clear()
                 pool.drop()
-                self._pool = None
 
     def _reach(self) -> Pool | None:
         delay = AGAIN
@@ -172,14 +187,15 @@ class Provider:
 
     # What there is
 
-    def _settle(self, pool: Pool) -> None:
+    def settle(self, pool: Pool) -> None:
         """Find what is there of a provider before, and begin."""
         workers = {worker.address: worker for worker in pool.workers()}
         for address, report in pool.reports(workers).items():
             self._nodes[address] = _Node(workers[address], report.node, self._now(), has_been=True)
-        self._look(pool)
+        self.look(pool)
 
-    def _look(self, pool: Pool) -> None:
+    def look(self, pool: Pool) -> None:
+        """Do what is missing by now."""
         workers = {worker.address: worker for worker in pool.workers()}
         try:
             for address in self._nodes.keys() - workers.keys():
@@ -188,10 +204,15 @@ class Provider:
             for address in sorted(workers.keys() - self._nodes.keys()):
                 self._begin(pool, workers[address])
             status = self._registry.cluster_status(self._provision.cluster)
+            self._clear(status)
         except RegistryError as error:
             self._say(f"the registry is away, or refuses: {error}")
             return
         self._check(pool, {node.name for node in status.nodes if node.alive})
+        problems = {node.name: node.said for node in self._nodes.values() if node.said}
+        if problems != self._told:
+            self._told = problems
+            self._tell(problems)
         self._follow(pool, status)
 
     def _begin(self, pool: Pool, worker: EngineWorker) -> None:
@@ -216,6 +237,13 @@ class Provider:
         """Have what ran on a worker that is gone run elsewhere."""
         _log.info("%s at %s is gone", node.worker.name, node.worker.address)
         self._remove(node.name)
+
+    def _clear(self, status: ClusterStatus) -> None:
+        """Remove nodes of the pool that no worker is: it went while we were away."""
+        known = {node.name for node in self._nodes.values()}
+        for node in status.nodes:
+            if node.labels.get(POOL) == self._provision.name and node.name not in known:
+                self._remove(node.id)
 
     def _remove(self, name: str) -> None:
         try:
@@ -269,10 +297,11 @@ class Provider:
     def _is_short(self) -> bool:
         return self._now() - self._short < HOLD
 
-    def _end(self, pool: Pool) -> None:
+    def end(self, pool: Pool) -> None:
         """Take all nodes away."""
+        there = {worker.address for worker in pool.workers()}
         pool.ask(0)
-        pool.end(self._nodes)
+        pool.end(self._nodes.keys() & there)
         try:
             for node in self._nodes.values():
                 self._remove(node.name)

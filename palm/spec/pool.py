@@ -17,6 +17,8 @@ __all__ = ["ENGINE", "POOL", "EngineWorker", "Want", "labels_of", "node_name", "
 ENGINE, POOL = "engine", "pool"
 
 _LONGEST = 64
+#: Resources of a worker that become labels.
+_MOST = 32
 _GIB, _MIB = 1 << 30, 1 << 20
 _ADDRESS = re.compile(r"[a-z]+://(.+)")
 
@@ -73,7 +75,7 @@ def labels_of(
 
 
 def _resources(worker: EngineWorker) -> Iterator[tuple[str, str]]:
-    for name, amount in sorted(worker.resources.items()):
+    for name, amount in sorted(worker.resources.items())[:_MOST]:
         label = re.sub(r"[^A-Za-z0-9._/-]+", "-", name)[:_LONGEST]
         if label:
             yield label, f"{amount:.15g}".replace("+", "")

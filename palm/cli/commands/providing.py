@@ -11,8 +11,8 @@ from palm.cli.attach import known
 from palm.cli.commands.joining import invite, labels_of
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
-from palm.clusters.pools import scheduler_of
-from palm.engines.daskpool import DaskPool
+from palm.clusters.pools import note_problems, scheduler_of
+from palm.engines.daskpool import DaskPool, be_prompt
 from palm.engines.orders import RECORD, Beside
 from palm.engines.provider import TTL, Provider, Provision
 from palm.engines.reach import out_of_reach
@@ -27,6 +27,7 @@ def provide(arguments: Namespace) -> int:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s - %(levelname)s - %(message)s", level=log_level()
     )
+    be_prompt()
     with known() as cluster:
         scheduler = scheduler_of(cluster.folders, arguments.engine, arguments.name)
         provision = Provision(
@@ -43,6 +44,7 @@ def provide(arguments: Namespace) -> int:
             cluster.registry,
             provision,
             lambda: DaskPool(scheduler, cluster.name, arguments.name),
+            lambda problems: note_problems(cluster.folders, arguments.name, problems),
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: provider.stop())

@@ -53,9 +53,15 @@ class Node(Base):
     )
     async def delete(self, key: str, node: str) -> None:
         """Let it go; by its token it does not come back, unless it goes as its cluster ends."""
-        goes_on = await self.service.nodes.leave(key, node)
-        if goes_on or self.principal.node != node:
-            now = self.get_query_argument("now", "") == "1"
+        now = self.get_query_argument("now", "") == "1"
+        is_other = self.principal.node != node
+        try:
+            goes_on = await self.service.nodes.leave(key, node)
+        except NotFound:
+            if is_other and now:  # it has left, and had time to say the last
+                await self.context.invitations.revoke(key, node, now=True)
+            raise
+        if goes_on or is_other:
             await self.context.invitations.revoke(key, node, now=now)
         self.nothing()
 
