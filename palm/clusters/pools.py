@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,8 @@ from palm.clusters.declaration import own_environment
 from palm.engines.reach import out_of_reach
 from palm.engines.scheduler import Scheduler, parse_scheduler
 from palm.errors import ConfigError, PalmError
+from palm.registry_api.client import Refused
+from palm.registry_api.schema import NodeInfo
 from palm.runner.local import node_name
 from palm.runtime.folders import Folders
 from palm.spec.allow import check_allow
@@ -84,10 +87,13 @@ def add_pool(
 def remove_pool(cluster: Cluster, name: str) -> list[str]:
     """See `Cluster.remove_nodes`."""
     record = find_pool(cluster.folders, name)
-    nodes = _nodes(cluster, record.name)
+    nodes = [node.name for node in _all_nodes(cluster, record.name)]
     if record.name in cluster:
         cluster.stop(record.name, grace=GRACE)
         cluster.remove(record.name)
+    for node in _all_nodes(cluster, record.name):  # lost ones, which nobody could tell anything
+        with suppress(Refused):
+            cluster.registry.leave(cluster.name, node.id, now=True)
     for suffix in (".json", _PROBLEMS):
         _file(cluster.folders, record.name, suffix).unlink(missing_ok=True)
     shutil.rmtree(_tls_folder(cluster.folders, record.name), ignore_errors=True)
@@ -163,8 +169,9 @@ def _check_free(cluster: Cluster, scheduler: Scheduler, name: str) -> None:
         if pool.scheduler == str(scheduler) and pool.name != name:
             text = f"the workers of {scheduler} are nodes already: pool {pool.name}"
             raise ConfigError(text, hint=f"palm nodes remove {pool.name}")
-    if name in pools and pools[name].scheduler != str(scheduler) and name in cluster:
-        text = f"the pool {name} is that of {pools[name].scheduler}"
+    before = parse_scheduler(pools[name].scheduler) if name in pools else scheduler
+    if str(before) != str(scheduler) and name in cluster and before.listens():
+        text = f"the pool {name} is that of {before}"
         raise ConfigError(text, key="name", hint="give this one another name")
     if name not in pools and name in cluster:
         text = f"a component is called {name} already"
@@ -256,8 +263,13 @@ def _problems(folders: Folders, name: str) -> dict[str, str]:
 
 
 def _nodes(cluster: Cluster, name: str) -> list[str]:
-    nodes = cluster.registry.nodes(cluster.name)
-    return sorted(each.name for each in nodes if each.alive and each.labels.get(POOL) == name)
+    return [node.name for node in _all_nodes(cluster, name) if node.alive]
+
+
+def _all_nodes(cluster: Cluster, name: str) -> list[NodeInfo]:
+    """Return the nodes of a pool, lost ones included."""
+    found = [n for n in cluster.registry.nodes(cluster.name) if n.labels.get(POOL) == name]
+    return sorted(found, key=lambda node: node.name)
 
 
 def _file(folders: Folders, name: str, suffix: str = ".json") -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
 
+from palm._version import __version__
 from palm.engines import daskworker
 from palm.engines.orders import NodeOrder, NodeReport
 from palm.engines.scheduler import Scheduler
@@ -61,7 +62,19 @@ class DaskPool:
         """Have a worker be a node; return why that cannot be, "" if it can."""
         found = self._run(daskworker.begin, [address], order)
         answer = found.get(address, "it is gone")
-        return _said(answer) if isinstance(answer, BaseException) else str(answer)
+        if isinstance(answer, BaseException):
+            return self._problem(address, answer)
+        return str(answer)
+
+    def _problem(self, address: str, error: BaseException) -> str:
+        """Say why a worker did not even understand what it was told."""
+        there = self._client.run(_asking_version(), workers=[address], on_error="ignore")
+        version = there.get(address)
+        if version == "":
+            return "palm is not in its environment: pip install 'palm-cluster[dask]' there"
+        if version is not None and version != __version__:
+            return f"palm {version} is there, and {__version__} here: it must be the same"
+        return f"{type(error).__name__}: {error}"
 
     def reports(self, addresses: Iterable[str]) -> dict[str, NodeReport]:
         """Return what workers say of themselves, of those that are nodes."""
@@ -122,10 +135,17 @@ def _worker(address: str, identity: dict[str, Any]) -> EngineWorker:
     )
 
 
-def _said(error: BaseException) -> str:
-    if isinstance(error, ImportError):
-        return f"palm is not in its environment ({error}): pip install 'palm-cluster[dask]' there"
-    return f"{type(error).__name__}: {error}"
+def _asking_version() -> Callable[[], str]:
+    """Return what says which palm a worker has, "" if none; it travels as a whole."""
+
+    def ask() -> str:
+        try:
+            from palm._version import __version__
+        except ImportError:
+            return ""
+        return __version__
+
+    return ask
 
 
 def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:

@@ -161,7 +161,8 @@ class Provider:
                     self.look(pool)
                 self.end(pool)
             except OSError as error:
-                self._say(f"{self._provision.engine} is away: {type(error).__name__} {error}")
+                said = str(error) or type(error).__name__
+                self._say(f"{self._provision.engine} does not answer any more ({said})")
                 self._nodes.clear()
                 pool.drop()
 
@@ -172,6 +173,7 @@ class Provider:
                 pool = self._connect()
             except PalmError as error:
                 self._say(str(error))
+                self._clear_lost()
                 self._stop.wait(delay)
                 delay = min(AGAIN_AT_MOST, 2 * delay)
             else:
@@ -244,6 +246,15 @@ class Provider:
         for node in status.nodes:
             if node.labels.get(POOL) == self._provision.name and node.name not in known:
                 self._remove(node.id)
+
+    def _clear_lost(self) -> None:
+        """Remove nodes that are lost while the engine is: its workers have ended with it."""
+        try:
+            for node in self._registry.cluster_status(self._provision.cluster).nodes:
+                if node.labels.get(POOL) == self._provision.name and not node.alive:
+                    self._remove(node.id)
+        except RegistryError as error:
+            self._say(f"the registry is away, or refuses: {error}")
 
     def _remove(self, name: str) -> None:
         try:

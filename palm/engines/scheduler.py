@@ -42,11 +42,13 @@ class Scheduler:
             Nobody answers, or not as a scheduler does.
         """
         distributed = _library()
+        security = self._security(distributed)
+        scheme = "tls" if security.require_encryption else "tcp"
         try:
-            # A client that is not answered leaves a thread behind.
-            socket.create_connection((self.host, self.port), within).close()
-            security = self._security(distributed)
-            scheme = "tls" if security.require_encryption else "tcp"
+            # A client that is not answered leaves a thread behind; but a scheduler of TLS takes a
+            # connection that says nothing for an error.
+            if scheme == "tcp":
+                socket.create_connection((self.host, self.port), within).close()
             address = str(self).replace(PREFIX, f"{scheme}://")
             return distributed.Client(
                 address, timeout=within, set_as_default=False, name="palm", security=security
@@ -54,6 +56,14 @@ class Scheduler:
         except (OSError, TimeoutError) as error:
             text = f"no scheduler of Dask answers at {self} ({error})"
             raise ConnectTimeout(text, name=str(self)) from error
+
+    def listens(self, within: float = 3.0) -> bool:
+        """Whether anybody takes connections there."""
+        try:
+            socket.create_connection((self.host, self.port), within).close()
+        except OSError:
+            return False
+        return True
 
     def _security(self, distributed: Any) -> Any:
         """Return what Dask's own configuration says, unless there are files for this scheduler."""

@@ -82,7 +82,7 @@ def _resources(worker: EngineWorker) -> Iterator[tuple[str, str]]:
 
 
 def _size(size: int) -> str:
-    return f"{size // _GIB}GiB" if size >= _GIB else f"{size // _MIB}MiB"
+    return f"{size // _GIB}G" if size >= _GIB else f"{size // _MIB}M"
 
 
 def places_wanted(

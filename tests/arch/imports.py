@@ -150,6 +150,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.runtime.sqlitecache": ("palm.runtime.cache",),
     "distributed": ("palm.engines.dask", "palm.engines.daskpool", "palm.engines.scheduler"),
     "dask": ("palm.engines.daskpool",),
+    "palm._version": ("palm.engines.daskpool",),
     "palm.cli.commands.providing": ("palm.cli.commands.nodes",),
     "palm.engines.daskpool": ("palm.clusters.pools",),
     "palm.engines": ("palm.cli.commands.worker",),

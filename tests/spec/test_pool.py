@@ -43,10 +43,10 @@ def test_labels_are_ones_that_a_node_may_have(worker: EngineWorker) -> None:
 def test_labels_say_what_a_worker_has() -> None:
     worker = EngineWorker("tcp://a:1", "a", "a", 4, 17 << 30, {"GPU": 2.0, "big disk": 0.5})
     assert labels_of("dask", "dask", worker, {"zone": "eu"}) == OFFER | {
-        "cores": "4", "memory": "17GiB", "GPU": "2", "big-disk": "0.5", "zone": "eu",
+        "cores": "4", "memory": "17G", "GPU": "2", "big-disk": "0.5", "zone": "eu",
     }  # fmt: skip
     assert labels_of("dask", "p", EngineWorker("a", "a", "a", memory=600 << 20), {})["memory"] == (
-        "600MiB"
+        "600M"
     )
 
 

@@ -55,7 +55,8 @@ def be_runner(
     """Be the runner of a node; ``ready`` is called once it knows what to run.
 
     The registry, and the cluster, may come within ``patience`` seconds. One that has ``joined``
-    has the registry, and the keys, of its own. It leaves the cluster when ``tie`` ends.
+    has the registry, and the keys, of its own. It leaves the cluster when ``tie`` ends, or a
+    signal comes.
 
     Return whether it is a node no more, and nothing of it is needed.
     """
@@ -85,8 +86,9 @@ def be_runner(
                 folders, client, wait=wait, config=config, forks=forks, ready=ready, keys=keys,
                 own_token=joined is not None,
             )  # fmt: skip
+            end = node.stop if tie is None else partial(node.leave, "it was told to end")
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: node.stop())
+                signal.signal(number, lambda *_: end())
             if tie is not None:
                 Thread(target=_leave_after, args=(node, tie), name="palm-tie", daemon=True).start()
             node.run()
