@@ -28,7 +28,8 @@ from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.descriptors import kept, limit, raise_limit
 from palm.transport.keys import load_key
 from palm.transport.security import secure_connect
-from palm.transport.zmq import HANDSHAKE_WITHIN, HEARTBEAT_LOCAL, RECONNECT
+from palm.transport.zmq.connector import RECONNECT
+from palm.transport.zmq.sockets import HANDSHAKE_WITHIN, HEARTBEAT_LOCAL
 from palm.wire import framing
 from palm.wire.message import VERSION, Hello, Welcome
 

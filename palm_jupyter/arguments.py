@@ -30,6 +30,11 @@ def cell_parser() -> Parser:
     add("--push", metavar="a,b", action="append", default=[], help="notebook variables to copy")
     add("--replace", action="store_true", help="start anew even if nothing changed")
     add("--kernel", action="store_true", help="run it as an ipykernel, to look into")
+    add("--node", metavar="NODE", default="", help="the node that runs it (any with room)")
+    add(
+        "--label", metavar="KEY=VALUE", action="append", default=[],
+        help="only on nodes with this label, as engine=dask; may be given again",
+    )  # fmt: skip
     add("-o", "--out", metavar="VAR", default="", help="put the component into this variable")
     return parser
 

@@ -89,6 +89,8 @@ class PalmMagics(Magics):
             push=options.push,
             replace=options.replace,
             kernel=options.kernel,
+            node=options.node,
+            labels=dict(text.partition("=")[::2] for text in options.label),
         )
         component = self.session.worker(worker, cell, f"%%palm_worker {line}".rstrip())
         if not (self._rich or silent):  # else it is part of what is shown

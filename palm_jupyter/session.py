@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +72,8 @@ class WorkerOptions:
     push: tuple[str, ...] = ()
     replace: bool = False
     kernel: bool = False
+    node: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def group(self) -> str:
@@ -209,6 +211,8 @@ class Session:
             args=("--master", options.master),
             replace=options.replace,
             kernel=options.kernel,
+            node=options.node or None,
+            labels=options.labels,
         )
         return self._ready(component)
 

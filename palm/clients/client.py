@@ -6,21 +6,20 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import islice
 from logging import INFO
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from palm.clients.connection import Connection
+from palm.clients.durable import DurableJobs, key_of, rest_of, total_of
 from palm.clients.feeder import Feeder
 from palm.clients.job import Job, check_errors
 from palm.clients.keys import Keys
-from palm.clients.outcomes import Chunk
+from palm.clients.links import Links, Place
 from palm.clients.questions import Questions
 from palm.clients.routes import function_of, route_of
+from palm.clients.running import RunningJobs
 from palm.clients.source import Source
 from palm.clients.terms import terms_of
 from palm.errors import (
@@ -31,22 +30,14 @@ from palm.errors import (
     JobError,
     PalmError,
 )
-from palm.naming import asking
 from palm.protocol import events
-from palm.protocol.client import ClientMachine
-from palm.protocol.effects import Accepted, Deliver, Expired, Fail, Note, Ready
-from palm.protocol.link import Identity
 from palm.runtime.cache import Cache
-from palm.runtime.connecting import Dialer
-from palm.runtime.folders import Folders
 from palm.runtime.logs import CLIENT_FORMAT, is_interactive, new_logger
 from palm.runtime.shared import SharedValues
-from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.endpoint import parse_address
 from palm.spec.names import check_name
-from palm.transport.keys import ensure_keys
-from palm.transport.zmq import ZmqConnector
 from palm.wire.batch import Batch, Buffer
-from palm.wire.message import MAX_ID, Journaled, Route, Terms
+from palm.wire.message import Route, Terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,27 +47,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "Place"]
 
-#: Jobs that `Client.jobs` remembers.
-REMEMBERED: Final = 16
-
 #: Seconds that a feeder has to notice that its job is over.
 FEEDER_GRACE: Final = 1.0
 
 #: Seconds that the garbage collector, or the end of the process, waits for a goodbye.
 FINALIZE_WITHIN: Final = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """The cluster of a client: its folders, and its registry if it is known."""
-
-    folders: Folders
-    registry: str = ""
-
-    @classmethod
-    def here(cls) -> Place:
-        """That of this process."""
-        return cls(Folders.find())
 
 
 class Client:
@@ -120,10 +95,6 @@ class Client:
         self.uuid = str(uuid4())
         self.session = session
         self.logger = new_logger("palm.client", logging_level, CLIENT_FORMAT)
-        self._lock = threading.Lock()
-        self._recent: deque[Job] = deque(maxlen=REMEMBERED)
-        self._warned = False
-        self._notes: deque[str] = deque(maxlen=16)
         self._closed = False
         self._executors: weakref.WeakSet[ClientExecutor] = weakref.WeakSet()
         stage = parse_address(sub_address) if sub_address else ""
@@ -134,19 +105,22 @@ class Client:
         known = db_address or push_address or (sub_address if stage != sub_address else "")
         target = parse_address(known or names[0])
         self._only = sub_address or ""
-        self._place = _place or Place.here()
-        self._connection: Connection | Shards
-        if self._is_sharded:
-            self._connection = self._connect_all(names, connect_timeout)
-        else:
-            self._connection = self._connect(
-                target, self.server_name, connect_timeout, self._handlers(), self._idle_weakly()
-            )
-        self._active = self._connection.active
         self._values = SharedValues(self._wait_for)
         #: The values that are kept at the master, as a mapping.
         self.cache = Cache(self._values, self._key(""))
         self._questions = Questions(self._post)
+        self._durable = DurableJobs(self.server_name, self._questions, self.logger)
+        self._running = RunningJobs(
+            self.server_name, self.uuid, self._values, self._questions, self.logger
+        )
+        links = Links(_place or Place.here(), self.uuid, connect_timeout, self.logger)
+        perform, idle = self._running.handlers(), self._running.idle()
+        self._connection: Connection | Shards
+        if self._is_sharded:
+            self._connection = links.to_masters(names, perform, idle)
+        else:
+            self._connection = links.to_master(target, self.server_name, perform, idle)
+        self._running.keep_in(self._connection.active)
         self._session_log()
         self._connection.start()
         self._finalizer = weakref.finalize(
@@ -158,7 +132,7 @@ class Client:
     @property
     def jobs(self) -> list[Job]:
         """The last 16 jobs, the latest last."""
-        return list(self._recent)
+        return self._running.recent
 
     def job(
         self,
@@ -258,7 +232,7 @@ class Client:
         )
         keys = None if key is None else Keys(key, job._total)
         feeder = Feeder(job, source, self._connection.post, self._connection.wake, keys)
-        self._add(job, feeder)
+        self._running.add(job, feeder)
         if terms is not None and terms.deadline:
             self._post(events.Opened(job.key, function, terms))
         if source.size == 1 and source.is_at_hand and keys is None:
@@ -376,15 +350,15 @@ class Client:
         ConnectTimeout
             There is no master.
         """
-        id_ = _key_of(job)
+        id_ = key_of(job)
         whole = Source(items) if items is not None and not callable(items) else None
         check_errors(errors)
         keys = None if key is None else Keys(key, None if whole is None else whole.size)
         self._let_go(id_)
-        known = self._known_job(id_)
+        known = self._journal().take(id_)
         first = known.accepted
-        rest = Source(() if items is None or known.closed else _rest(items, first))
-        total = _total(first, rest) if whole is None else whole.size
+        rest = Source(() if items is None or known.closed else rest_of(items, first))
+        total = total_of(first, rest) if whole is None else whole.size
         resumed = Job(
             known.job,
             f"{self.server_name}.{known.function}",
@@ -399,7 +373,7 @@ class Client:
         )
         resumed.inherit(first)
         feeder = Feeder(resumed, rest, self._connection.post, self._connection.wake, keys, first)
-        self._add(resumed, feeder)
+        self._running.add(resumed, feeder)
         remaining = max(known.terms.deadline - known.age, 0.0)
         self._post(
             events.Resumed(known.job, resumed.function, known.terms, first, known.closed, remaining)
@@ -419,7 +393,7 @@ class Client:
         """
         from palm.clients import frame  # pandas: not for those who don't ask for a frame
 
-        return frame.durable_jobs(self._ask(b""))
+        return frame.durable_jobs(self._journal().all())
 
     def wait_for_workers(self, n: int = 1, timeout: float | None = None) -> int:
         """Wait until ``n`` workers are with the master; return how many there are.
@@ -444,7 +418,7 @@ class Client:
         """
         job = self._new_job(function, Source([None]), None, None, errors="raise", ordered=False)
         feeder = Feeder(job, (), self._connection.post, self._connection.wake)
-        self._add(job, feeder)
+        self._running.add(job, feeder)
         batch = Batch.pack([payload])
         job.submitted(1, batch.size)
         self._post(events.Submitted(job.key, 0, batch, function, codec, True))
@@ -477,8 +451,7 @@ class Client:
         """
         if self._closed:
             return
-        with self._lock:
-            active = list(self._active.values())
+        active = self._running.all
         for job, feeder in active:
             if job.journaled:
                 self._hand_over(job, feeder)
@@ -520,81 +493,22 @@ class Client:
 
     def _let_go(self, key: bytes) -> None:
         """Lose a job to one that goes on with it; all that was sent of it is accepted by then."""
-        found = self._active.get(key)
+        found = self._running.find(key)
         if found is not None and found[0].journaled:
             job, feeder = found
             feeder.leave()
             job.wait_accepted(whole=False)
             job.fail(JobError(f"job {job.id} was resumed by its own client"))
 
-    def _known_job(self, key: bytes) -> Journaled:
-        """Take a job that is in the journal, and return what the master knows of it."""
-        for known in self._ask(key, take=True):
-            return known
-        hint = "see durable_jobs()"
-        raise JobError(f"'{self.server_name}' has no durable job {key.hex()} ({hint})")
-
-    def _ask(self, job: bytes, *, take: bool = False) -> list[Journaled]:
+    def _journal(self) -> DurableJobs:
         if self._closed:
             raise PalmError("this client is closed")
         if self._is_sharded:
             raise ConfigError("durable jobs of several masters", hint="ask each: Client(NAME)")
-        answer = self._questions.ask(job=job, take=take)
-        if answer is None:
-            return []
-        if answer.left_out:
-            self.logger.warning("%d older durable jobs are not listed", answer.left_out)
-        return answer.jobs
+        return self._durable
 
     def _make_room(self, key: bytes, position: int) -> None:
         self._post(events.RoomMade(key, position))
-
-    def _connect_all(self, names: list[str], connect_timeout: float) -> Shards:
-        from palm.clients.sharded import Shards  # for few
-
-        def connect(
-            name: str,
-            perform: dict[type, Callable[[Any], None]],
-            idle: Callable[[], bool | None],
-        ) -> Connection:
-            return self._connect(parse_address(name), name, connect_timeout, perform, idle)
-
-        return Shards(names, connect, self._handlers(), self._idle_weakly())
-
-    def _connect(
-        self,
-        target: Endpoint | str,
-        name: str,
-        connect_timeout: float,
-        perform: dict[type, Callable[[Any], None]],
-        idle: Callable[[], bool | None],
-    ) -> Connection:
-        folders = self._place.folders
-        connector = ZmqConnector(ensure_keys(folders.keys).client)
-        identity = Identity("client", f"client-{self.uuid[:8]}", os.urandom(16), name, [])
-        return Connection(
-            ClientMachine(identity, connect_timeout),
-            connector,
-            Dialer(folders, target, connector, asking(folders, "client", self._place.registry)),
-            perform,
-            idle,
-            self.logger,
-        )
-
-    def _idle_weakly(self) -> Callable[[], bool | None]:
-        return _weakly(weakref.WeakMethod(self._idle))  # type: ignore[no-any-return]
-
-    def _handlers(self) -> dict[type, Callable[[Any], None]]:
-        me = weakref.WeakMethod  # the connection's thread must not keep the client alive
-        handlers: dict[type, weakref.WeakMethod[Any]] = {
-            Accepted: me(self._accepted),
-            Deliver: me(self._deliver),
-            Expired: me(self._expired),
-            Fail: me(self._fail),
-            Note: me(self._note),
-            Ready: me(self._ready),
-        }
-        return {kind: _weakly(method) for kind, method in handlers.items()}
 
     def _session_log(self) -> None:
         if not is_interactive():
@@ -634,16 +548,8 @@ class Client:
             logger=self.logger,
         )
 
-    def _add(self, job: Job, feeder: Feeder) -> None:
-        with self._lock:
-            self._active[job.key] = (job, feeder)
-            self._recent.append(job)
-        while self._notes:
-            job.note(self._notes.popleft())
-
     def _cancel(self, key: bytes, journaled: bool) -> None:
-        with self._lock:
-            self._active.pop(key, None)
+        self._running.drop(key)
         self._post(events.Cancelled(key, journaled))
 
     def _post(self, event: events.Event) -> None:
@@ -658,101 +564,6 @@ class Client:
     def _key(self, key: str) -> str:
         return f"{self.session}/{key}" if self.session else key
 
-    # In the connection's thread
-
-    def _deliver(self, effect: Deliver) -> None:
-        found = self._active.get(effect.job)
-        if found is None:
-            return
-        job = found[0]
-        job.deliver(Chunk(job.function, effect.outcome, effect.batch, effect.inputs))
-        self._drop_if_over(job)
-
-    def _accepted(self, effect: Accepted) -> None:
-        found = self._active.get(effect.job)
-        if found is not None:
-            found[0].accept(effect.upto, closed=effect.closed)
-
-    def _drop_if_over(self, job: Job) -> None:
-        if job.has_ended:
-            with self._lock:
-                self._active.pop(job.key, None)
-
-    def _expired(self, effect: Expired) -> None:
-        found = self._active.get(effect.job)
-        if found is not None:
-            found[1].expire()
-            self._drop_if_over(found[0])
-
-    def _fail(self, effect: Fail) -> None:
-        with self._lock:
-            active = list(self._active.items())
-        for key, (job, _) in active:
-            if effect.job in (None, key):
-                job.fail(effect.error)
-                with self._lock:
-                    self._active.pop(key, None)
-        if effect.job is None:
-            self._values.close(effect.error)
-            self._questions.close(effect.error)
-
-    def _note(self, effect: Note) -> None:
-        with self._lock:
-            active = list(self._active.items())
-        for key, (job, _) in active:
-            if effect.job in (None, key):
-                job.note(effect.text)
-        if not active:
-            self._notes.append(effect.text)
-
-    def _ready(self, effect: Ready) -> None:
-        if not is_interactive():
-            self.logger.info("CLIENT %s connected to %s", self.uuid, effect.name)
-        if effect.name != self.server_name and not self._warned:
-            self._warned = True
-            self.logger.warning(
-                "the master at this address is called '%s', not '%s'; the address decides",
-                effect.name,
-                self.server_name,
-            )
-
-    def _idle(self) -> bool:
-        again = False
-        for _, feeder in list(self._active.values()):
-            if feeder.has_pending:
-                feeder.flush_stale()
-                again = True
-        return again
-
 
 def _close_connection(connection: Connection | Shards, within: float) -> None:
     connection.close(within)
-
-
-def _weakly(method: weakref.WeakMethod[Any]) -> Any:
-    def call(*args: Any) -> Any:
-        strong = method()
-        return strong(*args) if strong is not None else None
-
-    return call
-
-
-def _key_of(job: str) -> bytes:
-    try:
-        key = bytes.fromhex(job)
-    except (ValueError, TypeError):
-        key = b""
-    if not 0 < len(key) <= MAX_ID:  # none would mean any
-        raise ConfigError(f"{job!r} is no id of a job", hint="as Job.id gives it")
-    return key
-
-
-def _rest(items: Iterable[Any] | Callable[[int], Iterable[Any]], first: int) -> Iterable[Any]:
-    """Return the items that follow the first ones."""
-    if callable(items):
-        return items(first)
-    return islice(iter(Source(items)), first, None)
-
-
-def _total(first: int, rest: Source) -> int | None:
-    return None if rest.size is None else first + rest.size

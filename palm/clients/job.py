@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
+from palm.clients.kept import Kept, raise_first
 from palm.clients.limit import Limit
 from palm.clients.outcomes import Chunk, Failed
+from palm.clients.progress import Progress, Share, Tally
 from palm.clients.window import JournaledWindow, Window
 from palm.errors import ConfigError, JobError, PalmError
 from palm.wire.batch import Batch
@@ -27,36 +28,8 @@ __all__ = ["ERRORS", "Job", "Progress", "Share", "check_errors"]
 #: What `errors=` may be.
 ERRORS: Final = ("raise", "return", "coerce")
 
-#: Bytes of consumed outcomes that a job keeps for `Job.to_frame`.
-KEEP_BYTES: Final = 32 * 1024 * 1024
-
 #: Seconds for which a job must be paused before it says so in the log.
 PAUSE_NOTICE: Final = 2.0
-
-
-class Progress(NamedTuple):
-    """How far a job is.
-
-    ``done`` messages have an outcome, ``failed`` of them no result, ``retried`` of them one that
-    took more than one start; ``rate`` is outcomes a second so far, ``remaining`` the seconds
-    left at that rate. None: not known.
-    """
-
-    done: int
-    failed: int
-    retried: int
-    total: int | None
-    rate: float
-    remaining: float | None
-
-
-@dataclass(slots=True)
-class Share:
-    """What one worker did of a job: outcomes, those without a result, seconds its calls took."""
-
-    done: int = 0
-    failed: int = 0
-    seconds: float = 0.0
 
 
 class Job:
@@ -123,9 +96,7 @@ class Job:
         self._chunks: deque[Chunk] = deque()
         self._early: dict[int, Chunk] = {}
         self._next = 0
-        self._kept: list[Chunk] = []
-        self._kept_bytes = 0
-        self._forgotten = 0
+        self._kept = Kept()
         self._notes: deque[str] = deque()
         self._ready: Iterator[Any] = iter(())
         #: Up to when `next_within` waits.
@@ -135,9 +106,7 @@ class Job:
         self._error: BaseException | None = None
         self._cancelled = False
         self._told_pause = False
-        self._failed = 0
-        self._retried = 0
-        self._shares: dict[str, Share] = {}
+        self._tally = Tally()
         self._started = time.monotonic()
         self._ended: float | None = None
         self._callbacks: deque[Callable[[Job], object]] = deque()
@@ -171,17 +140,13 @@ class Job:
     def progress(self) -> Progress:
         """How far it is."""
         with self._changed:
-            done, total = self._window.answered, self._total
-            end = self._ended if self._ended is not None else time.monotonic()
-            rate = done / max(end - self._started, 1e-9)
-            left = None if total is None or not rate else max(total - done, 0) / rate
-            return Progress(done, self._failed, self._retried, total, rate, left)
+            return self._tally.progress(self._window.answered, self._total, self.elapsed)
 
     @property
     def shares(self) -> dict[str, Share]:
         """What each worker has done of it, by the worker's name."""
         with self._changed:
-            return {name: replace(share) for name, share in self._shares.items()}
+            return self._tally.shares()
 
     @property
     def elapsed(self) -> float:
@@ -319,7 +284,8 @@ class Job:
         if self.limit is not None:
             result = result.iloc[: self.limit.most]
         if errors == "raise" and not partial:
-            self._raise_first(chunks)  # now: reading a result may have failed as well
+            # Only now: reading a result may have failed as well.
+            raise_first(chunks, self._window.answered)
         return result
 
     @property
@@ -328,7 +294,7 @@ class Job:
         from palm.clients import frame  # pandas: not for those who don't ask for a frame
 
         with self._changed:
-            chunks = sorted((c for c in self._kept if c.failed), key=lambda chunk: chunk.first)
+            chunks = self._kept.failed()
         return frame.failures(chunks, self._index)
 
     # For its client: the feeder's thread and the socket's thread call these
@@ -409,11 +375,8 @@ class Job:
                 return
             self._position = chunk.outcome.position + 1
             self._window.answer(chunk.n, chunk.size)
-            self._failed += chunk.failed
-            if chunk.outcome.attempt > 1:
-                self._retried += chunk.n
-            self._share_out(chunk)
-            self._kept.append(chunk)
+            self._tally.count(chunk)
+            self._kept.add(chunk)
             if self.limit is not None:
                 self.limit.found(chunk)
             if self.route is not None and self.route.only:
@@ -437,12 +400,6 @@ class Job:
         if ends:  # nobody wants what is under way
             self._tell_cancel(self.key, False)
         self._tell_end()
-
-    def _share_out(self, chunk: Chunk) -> None:
-        share = self._shares.setdefault(chunk.outcome.worker, Share())
-        share.done += chunk.n
-        share.failed += chunk.failed
-        share.seconds += sum(memoryview(chunk.outcome.durations).cast("f"))
 
     def _put(self, chunk: Chunk) -> None:
         """Let the caller have outcomes."""
@@ -624,7 +581,8 @@ class Job:
                     return None
                 chunk = self._chunks.popleft()
                 self._window.consume(chunk.n, chunk.size)
-                self._forget_consumed(chunk)
+                waiting = chain(self._chunks, self._early.values())
+                self._kept.consume(chunk, waiting, all_wanted=self._window.collecting)
                 self._tell_drained()
                 self._make_room()
                 return chunk
@@ -632,52 +590,24 @@ class Job:
             self._interrupted(interrupt)
             raise
 
-    def _forget_consumed(self, chunk: Chunk) -> None:
-        """Keep no more than `KEEP_BYTES` of what the caller has had."""
-        self._kept_bytes += chunk.size
-        if self._kept_bytes > KEEP_BYTES and not self._window.collecting:
-            waiting = {id(c) for c in (*self._chunks, *self._early.values())}
-            kept = [c for c in self._kept if id(c) in waiting or c.failed]
-            self._forgotten += sum(c.n for c in self._kept) - sum(c.n for c in kept)
-            self._kept, self._kept_bytes = kept, 0
-
     # Frames
 
     def _all_chunks(self, *, partial: bool) -> tuple[list[Chunk], int]:
         """Return outcomes in the order of the input, and how many messages have none."""
         with self._changed:
-            if self._forgotten:
+            if forgotten := self._kept.forgotten:
                 raise JobError(
-                    f"{self._forgotten:,} outcomes of job {self.id} were iterated and not kept; "
+                    f"{forgotten:,} outcomes of job {self.id} were iterated and not kept; "
                     "call to_frame() instead of iterating, or collect() first"
                 )
             if self._error is not None and not partial:
                 raise self._error
-            chunks = sorted(self._kept, key=lambda chunk: chunk.first)
+            chunks = self._kept.in_order()
             missing = 0 if partial else self._window.submitted - self._window.answered
         return chunks, missing
-
-    def _raise_first(self, chunks: list[Chunk]) -> None:
-        failed = [chunk for chunk in chunks if chunk.failed]
-        if not failed:
-            return
-        first = failed[0].errors()[0]
-        count = sum(chunk.failed for chunk in failed)
-        if count > 1:
-            kinds = Counter(_kind(error) for chunk in failed for error in chunk.errors())
-            counts = ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common(5))
-            first.add_note(
-                f"{count:,} of {self._window.answered:,} messages failed: {counts}. "
-                'See job.failures, or job.to_frame(errors="return").'
-            )
-        raise first
 
 
 def check_errors(errors: str) -> None:
     """Refuse what ``errors=`` cannot be."""
     if errors not in ERRORS:
         raise ConfigError(f"errors={errors!r}", hint=f"one of {', '.join(map(repr, ERRORS))}")
-
-
-def _kind(error: Failed) -> str:
-    return getattr(error, "type", type(error).__name__)

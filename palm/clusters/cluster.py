@@ -100,6 +100,7 @@ class Cluster:
         kernel: bool = False,
         node: str | None = None,
         replace: bool = False,
+        labels: Mapping[str, str] | None = None,
     ) -> Component:
         """Start a component and return at once; `Component.wait_ready` waits.
 
@@ -124,6 +125,8 @@ class Cluster:
             The node that runs it; any that has room for it by default.
         replace
             Start it anew even if nothing changed, and stop what runs under its name in a shell.
+        labels
+            Labels that a node must have to run it, such as ``{"engine": "dask"}``.
 
         Raises
         ------
@@ -133,7 +136,16 @@ class Cluster:
             The registry cannot be asked.
         """
         declared = Declaration(
-            role, name, target, replicas, tuple(args), dict(env or {}), cwd, kernel, node or ""
+            role,
+            name,
+            target,
+            replicas,
+            tuple(args),
+            dict(env or {}),
+            cwd,
+            kernel,
+            node or "",
+            dict(labels or {}),
         )
         with self._starting:
             if self._keeper.is_over:

@@ -19,7 +19,7 @@ from palm.spec.component import (
     ComponentSpec,
     PalmRole,
 )
-from palm.spec.names import check_name, nearest
+from palm.spec.names import check_labels, check_name, nearest
 
 __all__ = ["ROLES", "Declaration", "own_environment"]
 
@@ -53,6 +53,7 @@ class Declaration:
     cwd: str | None = None
     kernel: bool = False
     node: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -68,6 +69,7 @@ class Declaration:
             )
         if self.role in SINGLE_ROLES and self.replicas != 1:
             raise ConfigError(f"a {self.role} cannot have replicas", key="replicas")
+        check_labels(self.labels)
         self._check_target()
         if self.role in STAGE_ROLES and not self.previous:
             raise ConfigError(
@@ -113,6 +115,7 @@ class Declaration:
             cwd=str(Path(self.cwd or os.getcwd()).absolute()),
             kernel=self.kernel,
             node=self.node,
+            labels=dict(self.labels),
             owner=owner,
             # Who runs a cell again wants to see what the new code does, and nothing else.
             rollout="at-once",

@@ -16,6 +16,7 @@ from palm.clusters.declaration import own_environment
 from palm.engines.reach import out_of_reach
 from palm.engines.scheduler import Scheduler, parse_scheduler
 from palm.errors import ConfigError, PalmError
+from palm.files import privatefile
 from palm.registry_api.client import Refused
 from palm.registry_api.schema import NodeInfo
 from palm.runner.local import node_name
@@ -24,7 +25,6 @@ from palm.spec.allow import check_allow
 from palm.spec.component import ComponentSpec
 from palm.spec.names import check_labels, check_name, nearest
 from palm.spec.pool import POOL
-from palm.transport import privatefile
 
 if TYPE_CHECKING:
     from palm.clusters.cluster import Cluster

@@ -14,12 +14,11 @@ from palm.doctor.finding import Finding, ok, problem, warning
 from palm.doctor.patient import Patient
 from palm.doctor.running import command_of
 from palm.errors import ConfigError
-from palm.spec.endpoint import Endpoint, parse_address
+from palm.spec.endpoint import Endpoint, is_loopback, parse_address
 from palm.spec.node import NodeConfig, parse_node, parse_ports
 
 __all__ = ["check_bound", "check_loopback", "check_ports"]
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Ports of a range that are tried, at most.
 _MOST = 4000
 _TIMEOUT = 1.0
@@ -118,7 +117,7 @@ def check_bound(patient: Patient) -> Iterator[Finding]:
     curve = {
         (name, f"{endpoint.host}:{endpoint.port}")
         for name, endpoint in _endpoints(patient)
-        if endpoint.host not in _LOOPBACK
+        if not endpoint.is_local
     }
     ports = {where.rpartition(":")[2] for _, where in curve}
     # What a user's own code has opened is not in its record.
@@ -154,5 +153,5 @@ def _beyond(pid: int) -> set[str]:
     return {
         f"{each.laddr.ip}:{each.laddr.port}"
         for each in sockets
-        if each.status == psutil.CONN_LISTEN and each.laddr.ip not in _LOOPBACK
+        if each.status == psutil.CONN_LISTEN and not is_loopback(each.laddr.ip)
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from palm.doctor.finding import Finding, ok, problem, warning
 from palm.doctor.patient import Patient
 from palm.errors import AuthenticationError, ConfigError, PalmError
-from palm.transport import privatefile
+from palm.files import privatefile
 from palm.transport.keys import read_keyring
 
 __all__ = ["check_keys", "check_token"]

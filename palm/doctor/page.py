@@ -12,8 +12,8 @@ from urllib.parse import urljoin, urlsplit
 
 from palm.doctor.finding import Finding, ok, problem
 from palm.doctor.patient import Patient
+from palm.files import privatefile
 from palm.registry_api.trust import Trust
-from palm.transport import privatefile
 
 __all__ = ["Answer", "ask", "check_browser", "check_page"]
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from palm.runtime.hosts import is_here
+from palm.spec.endpoint import is_loopback
 
 __all__ = ["out_of_reach"]
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def out_of_reach(url: str, host: str) -> str:
     """Say why a registry cannot be reached from a host, "" if it may be."""
-    if urlsplit(url).hostname not in _LOOPBACK or is_here(host):
+    if not is_loopback(urlsplit(url).hostname or "") or is_here(host):
         return ""
     return (
         f"the registry listens for this machine alone ({url}), and {host} cannot reach it: end the"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from palm.errors import ConfigError
+from palm.files import privatefile
 from palm.gateways.answers import Refused
 from palm.runtime.folders import Folders, private_folder
-from palm.transport import privatefile
 
 __all__ = ["Access", "make_token", "read_token"]
 

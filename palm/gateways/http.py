@@ -8,7 +8,6 @@ import os
 import ssl
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from ipaddress import ip_address
 from logging import INFO, WARNING
 from pathlib import Path
 from shlex import quote
@@ -36,6 +35,7 @@ from palm.gateways.access import Access, make_token, read_token
 from palm.gateways.answers import JSON, Answer, failure_answer
 from palm.gateways.exchange import Door, Exchange, Limits
 from palm.runtime.component import Component
+from palm.spec.endpoint import is_loopback
 from palm.transport import descriptors
 
 __all__ = ["Gateway", "Limits"]
@@ -182,7 +182,7 @@ class Gateway(Component):
 
     def _names(self, address: str, port: int) -> set[str] | None:
         """Return what ``Host`` may be; None: anything, as we don't know how callers call us."""
-        if not ip_address(address).is_loopback:
+        if not is_loopback(address):
             return {*self._allow_hosts} or None
         names = {"localhost", "127.0.0.1", "[::1]", _in_url(self._host)}
         default = 80 if self._tls is None else 443
@@ -372,7 +372,7 @@ def _where(host: str, has_tls: bool) -> str:
         hint = "a name or an address of this machine, as 127.0.0.1"
         raise ConfigError(f"host {host!r} is not known", key="host", hint=hint)
     addresses = [str(each[4][0]) for each in found]
-    if not has_tls and not all(ip_address(each).is_loopback for each in addresses):
+    if not has_tls and not all(map(is_loopback, addresses)):
         raise ConfigError(
             f"{host} can be reached from elsewhere, and everybody on the way could read the token",
             key="host",

@@ -9,11 +9,11 @@ import ssl
 import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import quote, urlsplit
 
 from palm.errors import ConfigError
+from palm.spec.endpoint import is_loopback
 from palm.wire.batch import MAX_PAYLOAD
 
 __all__ = ["PostFailed", "Poster", "Target"]
@@ -106,11 +106,7 @@ class Target:
     @property
     def is_private(self) -> bool:
         """Whether nobody on the way can read what is sent."""
-        if self.tls is not None or self.host == "localhost":
-            return True
-        with suppress(ValueError):
-            return ip_address(self.host).is_loopback
-        return False
+        return self.tls is not None or is_loopback(self.host)
 
     def connection(self, timeout: float) -> HTTPConnection:
         """Return a connection that is not made yet."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import ConfigError, PalmError
+from palm.files import privatefile
 from palm.registry_api.client import Whereabouts
 from palm.runtime.folders import Folders
 from palm.runtime.records import is_running
-from palm.transport import privatefile
 
 __all__ = [
     "RegistryRecord",

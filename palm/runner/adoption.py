@@ -12,10 +12,10 @@ import msgspec
 
 from palm._version import __version__
 from palm.errors import ConfigError, PalmError
+from palm.files import privatefile
 from palm.runner.spool import Spool, SpoolState, list_spools
 from palm.runtime.folders import Folders
 from palm.runtime.records import process_identity, process_start_time
-from palm.transport import privatefile
 
 __all__ = ["RunnerLock", "left_behind"]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import ConfigError
+from palm.files import privatefile
 from palm.registry_api.client import RegistryClient
 from palm.runner.registry import has_database
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig
-from palm.transport import privatefile
 
 __all__ = [
     "Joined",

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import ConfigError, PalmError
-from palm.transport import privatefile
+from palm.files import privatefile
 
 __all__ = ["Ports", "is_free"]
 

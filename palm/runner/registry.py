@@ -16,6 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from palm.errors import ConfigError, PalmError, RegistryError
+from palm.files import privatefile
 from palm.naming.whereabouts import (
     RegistryRecord,
     is_same,
@@ -35,7 +36,6 @@ from palm.registry_api.schema import (
 )
 from palm.runner.background import Background
 from palm.runtime.folders import Folders
-from palm.transport import privatefile
 
 __all__ = [
     "Registry",

@@ -14,17 +14,15 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGKILL
 from typing import cast
 
 from palm.errors import ConfigError, PalmError
+from palm.runner.aftermath import Aftermath
 from palm.runner.entry import Entry
-from palm.runner.families import Families, kill_all, living
 from palm.runner.forking import ForkServer
 from palm.runner.limitwatch import LimitWatch
 from palm.runner.process import AdoptedProcess, Process, signal_name, spawn
 from palm.runner.readiness import Look, Probe, look_for
-from palm.runner.remains import LOOK_EVERY, Remains
 from palm.runner.spool import Spool, SpoolState, make_spool
 from palm.runner.supervisor import (
     Effect,
@@ -105,10 +103,9 @@ class ProcessSupervisor:
         self._subscribers: list[Subscriber] = []
         self._thread: threading.Thread | None = None
         self._watcher: Watcher | None = None
-        self._families = Families()
+        self._aftermath = Aftermath()
         self._woke = 0.0
         self._limits = LimitWatch()
-        self._remains: dict[Entry, Remains] = {}
         self._closing = False
         self._leaving = False
 
@@ -422,7 +419,7 @@ class ProcessSupervisor:
     def _timeout(self) -> float | None:
         with self._changed:
             deadlines = [e.next_deadline for e in self._entries.values()]
-        deadlines.append(self._next_look())
+        deadlines += [self._aftermath.next_look(), self._limits.next_look()]
         first = min((each for each in deadlines if each is not None), default=None)
         return None if first is None else max(0.0, first - time.monotonic())
 
@@ -440,24 +437,10 @@ class ProcessSupervisor:
         elif isinstance(effect, _Watch):
             self._watch(watcher, entry, effect.process, effect.look)
         elif isinstance(effect, _Bury):
-            self._families.end(entry.saved.pid, entry.saved.identity, entry.spool.instance, 0.0)
+            self._aftermath.bury(entry)
             self._gone(entry, effect.run, None)
-        elif entry in self._remains:
-            self._remains[entry].signal(effect.signal)
-        elif entry.process is not None and entry.run == effect.run:
-            self._signal(entry, entry.process, effect.signal)
-
-    def _signal(self, entry: Entry, process: Process | AdoptedProcess, name: str) -> None:
-        """Send a signal to a process and its group; one that nothing survives, to all of it."""
-        instance = entry.spool.instance
-        if name in ("SIGTERM", "SIGKILL"):
-            # Before it: what it started may lose its parent, by which alone it may be known.
-            self._families.look(self._woke)
-            entry.family = self._families.of(process.pid, process.identity, instance)
-        process.signal(name)
-        if name == "SIGKILL":
-            kill_all(entry.family, SIGKILL)
-            self._families.end(process.pid, process.identity, instance, time.monotonic())
+        else:
+            self._aftermath.signal(entry, effect, self._woke)
 
     def _spawn(self, watcher: Watcher, entry: Entry, run: int) -> Event:
         entry.run = run
@@ -485,41 +468,17 @@ class ProcessSupervisor:
             process,
             on_ready=lambda: self._report(entry, Ready(run)),
             on_exit=lambda code: self._on_exit(entry, run, code),
-            on_end=lambda: self._on_end(watcher, entry, process),
+            on_end=lambda: self._aftermath.begin(entry, process, watcher.woke),
         )
 
-    def _on_end(self, watcher: Watcher, entry: Entry, process: Process | AdoptedProcess) -> None:
-        """See what a process that has ended leaves behind, while its number is its own."""
-        instance = entry.spool.instance
-        self._families.look(watcher.woke)
-        left = self._families.of(process.pid, process.identity, instance)
-        known = {process.pid, *(row.pid for row in left)}
-        left += living([row for row in entry.family if row.pid not in known])
-        entry.family = []
-        if left and entry.machine.state == "stopping" and entry.machine.next_deadline is not None:
-            self._remains[entry] = Remains(process.pid, process.identity, instance, left)
-        elif left:
-            kill_all(left, SIGKILL)
-            self._families.end(process.pid, process.identity, instance, watcher.woke)
-
     def _on_exit(self, entry: Entry, run: int, code: int | None) -> None:
-        if entry in self._remains:
-            self._remains[entry].begin(run, code)
-        else:
+        if not self._aftermath.holds_up(entry, run, code):
             self._gone(entry, run, code)
 
     def _look_at_remains(self) -> None:
         """Tell that a run is over of which nothing is left."""
-        for entry, remains in list(self._remains.items()):
-            if remains.are_gone(self._families):
-                del self._remains[entry]
-                self._gone(entry, remains.run, remains.code)
-
-    def _next_look(self) -> float | None:
-        """When to look at what is left of runs, or at what processes use."""
-        if self._remains:
-            return time.monotonic() + LOOK_EVERY
-        return self._limits.next_look()
+        for entry, run, code in self._aftermath.take_over():
+            self._gone(entry, run, code)
 
     def _look_at_limits(self) -> None:
         """End what uses more than it may."""

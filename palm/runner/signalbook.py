@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from palm.files import privatefile
 from palm.registry_api.schema import SignalDone, SignalOrder
-from palm.transport import privatefile
 
 __all__ = ["SignalBook"]
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from palm.errors import ConfigError
+from palm.files import privatefile
 from palm.registry_api.schema import Assignments
 from palm.runner.ports import Ports
 from palm.runtime.folders import Folders, private_folder
@@ -24,7 +25,6 @@ from palm.spec.endpoint import Endpoint
 from palm.spec.node import NodeConfig
 from palm.spec.placeholder import Placeholder
 from palm.spec.sockets import NODE_PORT, named_sockets, socket_key
-from palm.transport import privatefile
 
 __all__ = ["Named", "Sockets", "key_of", "own_keys", "own_sockets"]
 

@@ -30,13 +30,13 @@ from typing import Literal
 import msgspec
 
 from palm.errors import ConfigError
+from palm.files import privatefile
 from palm.runner.freed import Freed, first_data, read_freed, write_freed
 from palm.runtime.folders import private_folder
 from palm.runtime.records import is_running
 from palm.spec.names import check_name
 from palm.spec.process import ProcessSpec
 from palm.spec.text import printable
-from palm.transport import privatefile
 
 __all__ = ["STREAMS", "Spool", "SpoolState", "Stream", "find_spool", "list_spools", "make_spool"]
 

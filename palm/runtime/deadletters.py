@@ -15,8 +15,8 @@ from typing import Final
 import msgspec
 
 from palm.errors import PalmError
+from palm.files import privatefile
 from palm.runtime.folders import Folders, private_folder
-from palm.transport import privatefile
 from palm.wire.batch import Buffer
 
 __all__ = ["DeadLetters", "Letter"]

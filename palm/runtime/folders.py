@@ -8,12 +8,12 @@ authentication, so each use checks that nobody else owns, reads or writes them.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from palm.errors import ConfigError
+from palm.files.privatefolder import check_ancestors, check_folder, private_folder
 from palm.spec.endpoint import MAX_IPC_PATH
 from palm.spec.names import check_name
 
@@ -61,8 +61,8 @@ class Folders:
 
     def check(self) -> None:
         """Make both folders, unless they are there; raise as `find` does."""
-        _check_ancestors(self.state, "PALM_STATE_DIR")
-        _check_ancestors(self.run, "PALM_RUN_DIR")
+        check_ancestors(self.state, "PALM_STATE_DIR")
+        check_ancestors(self.run, "PALM_RUN_DIR")
         private_folder(self.state, "PALM_STATE_DIR")
         private_folder(self.run, "PALM_RUN_DIR")
 
@@ -142,86 +142,6 @@ def joined_path(folders: Folders, name: str) -> Path:
     """Return where what a component has joined is; its folder is made if it is not there."""
     cluster = private_folder(folders.state / folders.cluster, "PALM_STATE_DIR")
     return private_folder(cluster / "joined", "PALM_STATE_DIR") / f"{name}.db"
-
-
-def private_folder(path: Path, variable: str) -> Path:
-    """Make `path`, unless it is there, and return it once it is proven to be ours alone.
-
-    `variable` is the one that moves the folder elsewhere; errors name it.
-    """
-    try:
-        _make(path)
-        _check(path, variable)
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {path} cannot be used: {error.strerror}",
-            key=variable,
-            hint=f"set {variable} to a folder that you may write to",
-        ) from error
-    return path
-
-
-def check_folder(path: Path, variable: str) -> None:
-    """Raise as `Folders.find` does, unless a folder is ours alone; it is not made."""
-    _check_ancestors(path, variable)
-    try:
-        _check(path, variable)
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {path} cannot be used: {error.strerror}", key=variable
-        ) from error
-
-
-def _make(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        pass
-    except FileNotFoundError:
-        if path.parent.exists():  # where the system makes all there is, as in /proc
-            raise
-        _make(path.parent)
-        _make(path)
-    else:
-        # An odd umask or a default ACL of the parent may have given other bits than asked for.
-        path.chmod(0o700)
-
-
-def _check(path: Path, variable: str) -> None:
-    link, folder = path.lstat(), path.stat()
-    if not stat.S_ISDIR(folder.st_mode):
-        raise ConfigError(
-            f"{path} is not a folder", key=variable, hint=f"remove it, or set {variable}"
-        )
-    # A link of our own may lead to another disk; anybody else's could lead anywhere.
-    for found in (link, folder):
-        if found.st_uid != os.geteuid():
-            raise ConfigError(
-                f"the folder {path} belongs to user {found.st_uid}, not to you ({os.geteuid()})",
-                key=variable,
-                hint=f"set {variable} to a folder of your own",
-            )
-    if folder.st_mode & 0o077:
-        raise ConfigError(
-            f"the folder {path} is open to other users (mode {folder.st_mode & 0o777:03o})",
-            key=variable,
-            hint=f"run: chmod 700 {path}",
-        )
-
-
-def _check_ancestors(path: Path, variable: str) -> None:
-    # Where everybody may rename entries (no sticky bit), a folder can be exchanged for another.
-    for parent in path.parents:
-        try:
-            mode = parent.stat().st_mode
-        except OSError:
-            continue  # not there yet (it will be made 0700), or not ours to look at
-        if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
-            raise ConfigError(
-                f"the folder {path} is not safe: everybody may rename what is in {parent}",
-                key=variable,
-                hint=f"set {variable} to a folder elsewhere, or run: chmod o-w {parent}",
-            )
 
 
 def _from_environment(env: Mapping[str, str], variable: str) -> Path | None:

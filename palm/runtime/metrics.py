@@ -18,11 +18,11 @@ from typing import Final
 import msgspec
 
 from palm.errors import PalmError
+from palm.files import privatefile
 from palm.protocol.meter import Counts, EdgeCounts, FunctionCounts
 from palm.runtime.folders import Folders
 from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.names import check_name
-from palm.transport import privatefile
 
 __all__ = ["EVERY", "Metrics", "Reporter", "prune_metrics", "read_metrics"]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import ConfigError
+from palm.files.privatefile import UNREADABLE, open_lock
 from palm.runtime.folders import Folders
 from palm.runtime.records import is_running, process_identity, process_start_time
 from palm.spec.names import check_name
-from palm.transport.privatefile import UNREADABLE, open_lock
 
 __all__ = ["NameLock", "NameTaken"]
 

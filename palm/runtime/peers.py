@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import PalmError
+from palm.files import privatefile
 from palm.runtime.folders import Folders
-from palm.transport import privatefile
 
 __all__ = ["find_peer", "known_peers", "peers_path"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 
 from palm.errors import PalmError
+from palm.files import privatefile
 from palm.runtime.folders import Folders
 from palm.spec.names import check_name
-from palm.transport import privatefile
 
 __all__ = [
     "ComponentRecord",

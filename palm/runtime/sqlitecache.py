@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from palm.errors import ConfigError, PalmError, PayloadTooLarge
+from palm.files import privatefile
 from palm.protocol.store import QUOTA, Store, fitting
-from palm.transport import privatefile
 
 __all__ = ["SqliteCache"]
 

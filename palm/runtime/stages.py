@@ -11,10 +11,10 @@ from typing import Final
 import msgspec
 
 from palm.errors import PalmError
+from palm.files import privatefile
 from palm.runtime.folders import Folders
 from palm.runtime.records import read_record
 from palm.spec.names import check_name
-from palm.transport import privatefile
 
 __all__ = ["expected_stages", "leave_stages", "remember_stages"]
 

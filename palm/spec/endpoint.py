@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from palm.errors import ConfigError
 from palm.spec.names import check_name
 
-__all__ = ["MAX_IPC_PATH", "Endpoint", "parse_address"]
+__all__ = ["MAX_IPC_PATH", "Endpoint", "is_loopback", "parse_address"]
 
 #: Bytes of a Unix socket's path that the kernel takes (``sun_path`` has 108 with its final NUL).
 MAX_IPC_PATH = 107
@@ -45,7 +45,7 @@ class Endpoint:
     @property
     def is_local(self) -> bool:
         """Whether nobody on another machine can reach this address."""
-        return self.scheme == "ipc" or _is_loopback(self.host.lower())
+        return self.scheme == "ipc" or is_loopback(self.host)
 
     def is_reached_by(self, other: Endpoint) -> bool:
         """Whether who connects to ``other`` comes to who listens here, on this or another host."""
@@ -53,6 +53,16 @@ class Endpoint:
             return False
         everywhere = self.host in ("*", "0.0.0.0", "::")  # noqa: S104 - compared, not bound
         return everywhere or self.host == other.host or (self.is_local and other.is_local)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, a name or an address without brackets, is this machine for itself alone."""
+    if ":" in host and host != "::1":
+        return _is_loopback_in_full(host)
+    if host.startswith("127."):  # 127.example.org may be anywhere
+        parts = host.split(".")
+        return len(parts) <= 4 and all(p.isascii() and p.isdigit() and int(p) < 256 for p in parts)
+    return host == "::1" or host.lower() == "localhost"
 
 
 def parse_address(text: str) -> Endpoint | str:
@@ -101,7 +111,11 @@ def _ipc(text: str) -> Endpoint:
     return Endpoint("ipc", path=path)
 
 
-def _is_loopback(host: str) -> bool:
-    if host.startswith("127."):
-        return host.replace(".", "").isdigit()  # 127.example.org may be anywhere
-    return host in {"localhost", "::1"}
+def _is_loopback_in_full(host: str) -> bool:
+    from ipaddress import IPv6Address  # for few: it takes longer to load than all of this
+
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return False
+    return (address.ipv4_mapped or address).is_loopback

@@ -26,7 +26,8 @@ HostState = Literal["alive", "away", "lost"]
 class Host:
     """A node to the planner; one whose ``cores`` are not known (0) counts as one of one core.
 
-    ``places`` is how many replicas it takes at most, 0: any number.
+    ``places`` is how many replicas it takes at most, 0: any number. One that takes what asks for it
+    ``by_label`` takes nothing that asks for no label and does not name it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Host:
     labels: Mapping[str, str] = field(default_factory=dict)
     state: HostState = "alive"
     places: int = 0
+    by_label: bool = False
 
     def has_place(self, taken: int) -> bool:
         """Whether it takes one more beside so many."""
@@ -56,6 +58,8 @@ class Demand:
     def suits(self, host: Host) -> bool:
         """Whether its replicas may run there."""
         named = not self.node or self.node == host.name
+        if host.by_label and not (self.labels or self.node):
+            return False
         return named and all(host.labels.get(key) == value for key, value in self.labels.items())
 
 
@@ -172,7 +176,11 @@ def why_not(demand: Demand, hosts: Iterable[Host]) -> str:
         return f"the only {'node' if is_ == 'is' else 'nodes'} for it, {names}, {is_} lost"
     if demand.node:
         return _no_such_node(demand, known)
-    return _no_such_labels(demand, known) if demand.labels else "no node is there to run it"
+    if demand.labels:
+        return _no_such_labels(demand, known)
+    if any(host.by_label and host.state == "alive" for host in known):
+        return "the nodes that are there take only what asks for them by a label"
+    return "no node is there to run it"
 
 
 def _no_such_node(demand: Demand, hosts: Sequence[Host]) -> str:

@@ -1,7 +1,8 @@
 """Nodes that come from an engine, such as Dask: what its workers are as nodes. Pure.
 
 A *pool* is the nodes that one engine gives to a cluster. Each worker of the engine is one of them,
-as long as it lasts, with as many places as it has threads.
+as long as it lasts, with as many places as it has threads. Since it may end at any time, it takes
+only what asks for it, by a label or by name.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Want:
 
     def suits(self, offered: Mapping[str, str]) -> bool:
         """Whether a node of a pool with such labels would do."""
-        return not self.node and all(offered.get(k) == v for k, v in self.labels.items())
+        asks = bool(self.labels) and not self.node
+        return asks and all(offered.get(k) == v for k, v in self.labels.items())
 
 
 def node_name(pool: str, worker: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from palm.transport.zmq import WaitsForZmq, ZmqConnector
+from palm.transport.zmq.connector import ZmqConnector
+from palm.transport.zmq.waits import WaitsForZmq
 
 __all__ = ["Fan"]
 

@@ -13,7 +13,7 @@ import msgspec
 import zmq
 
 from palm.errors import ConfigError
-from palm.transport import privatefile
+from palm.files import privatefile
 
 __all__ = [
     "Keyring",

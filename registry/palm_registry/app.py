@@ -17,7 +17,9 @@ from tornado.web import Application, RequestHandler
 
 from palm._version import __version__
 from palm.errors import ConfigError
+from palm.files.privatefolder import private_folder
 from palm.registry_api.schema import API, API_OLDEST, RegistryInfo
+from palm.spec.endpoint import is_loopback
 from palm_registry import runfile
 from palm_registry.certificate import Certificate
 from palm_registry.description import template_of
@@ -31,7 +33,7 @@ from palm_registry.service.accounts import Accounts
 from palm_registry.service.audit import Audit
 from palm_registry.service.invitations import Invitations
 from palm_registry.service.service import SWEEP
-from palm_registry.settings import Settings, is_loopback
+from palm_registry.settings import Settings
 from palm_registry.store import Database, StoreError
 from palm_registry.store.backup import copy
 
@@ -121,8 +123,8 @@ class Registry:
 
     async def _open(self) -> None:
         settings, stack = self._settings, self._stack
-        run = runfile.private_folder(settings.run, "PALM_RUN_DIR")
-        state = runfile.private_folder(settings.state, "PALM_STATE_DIR")
+        run = private_folder(settings.run, "PALM_RUN_DIR")
+        state = private_folder(settings.state, "PALM_STATE_DIR")
         # One a run folder, where it is found; one a state folder, whose database it has.
         for path in {run / "registry.lock", state / "registry.lock"}:
             lock = runfile.Lock(path)

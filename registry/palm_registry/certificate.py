@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palm.errors import ConfigError
-from palm_registry import runfile
-from palm_registry.settings import Settings, is_loopback
+from palm.files import privatefile
+from palm.files.privatefolder import private_folder
+from palm.spec.endpoint import is_loopback
+from palm_registry.settings import Settings
 
 if TYPE_CHECKING:
     from cryptography.x509 import SubjectAlternativeName
@@ -49,7 +51,7 @@ class Certificate:
         if settings.certfile is not None:
             self.path, self._key = settings.certfile.absolute(), settings.keyfile
         else:
-            folder = runfile.private_folder(settings.state / "tls", "PALM_STATE_DIR")
+            folder = private_folder(settings.state / "tls", "PALM_STATE_DIR")
             self.path = folder / "registry.crt"
             self._key = self._own_key = folder / "registry.key"
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -62,7 +64,8 @@ class Certificate:
     def refresh(self) -> bool:
         """Renew it if its end is near, and use what is in its file; say if it is another."""
         if self._own_key is not None and _is_outdated(self.path, self._names):
-            runfile.replace(self.path, _make(self._own_key, self._names))
+            pem = _make(self._own_key, self._names)
+            privatefile.replace(self.path, pem, durable=True)
         try:
             found = self.path.read_bytes()
             if found == self._seen:
@@ -131,7 +134,8 @@ def _make(key_file: Path, names: tuple[str, ...]) -> bytes:
     if not key_file.exists():
         fresh = ec.generate_private_key(ec.SECP256R1())
         form, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        runfile.replace(key_file, fresh.private_bytes(serialization.Encoding.PEM, form, plain))
+        pem = fresh.private_bytes(serialization.Encoding.PEM, form, plain)
+        privatefile.replace(key_file, pem, durable=True)
     key = serialization.load_pem_private_key(key_file.read_bytes(), None)
     if not isinstance(key, ec.EllipticCurvePrivateKey):
         raise ConfigError(f"{key_file} is not ours", hint="remove it, and a new one is made")

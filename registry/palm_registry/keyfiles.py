@@ -5,19 +5,18 @@ They are no rows of the database, whose copies are handed around.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import asdict
 
-from palm.errors import ConfigError
+from palm.errors import AuthenticationError, ConfigError
+from palm.files import privatefile
+from palm.files.privatefolder import private_folder
 from palm.registry_api.schema import ClusterKey, ClusterKeys, KeyPair
-from palm_registry.runfile import private_folder, replace
 from palm_registry.scopes import OWNER
 
 __all__ = ["KeyFiles", "flaw_of"]
@@ -26,7 +25,6 @@ ROLES = ("owner", "client", "worker")
 #: Characters of a key, in z85.
 _LENGTH = 40
 _MAX_FILE = 16 * 1024
-_OPEN = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class KeyFiles:
@@ -117,12 +115,8 @@ def _flaw(key: KeyPair, role: str, server: str) -> str:
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
     """Hold the lock that components of this machine take to make keys (palm.transport)."""
-    fd = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | _OPEN, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    with privatefile.locked(folder / ".lock"):
         yield folder
-    finally:
-        os.close(fd)
 
 
 def _read(folder: Path) -> ClusterKeys | None:
@@ -143,23 +137,17 @@ def _write(folder: Path, keys: ClusterKeys) -> None:
         if key.before is None:
             former.unlink(missing_ok=True)
         else:
-            replace(former, msgspec.json.encode(key.before))
+            privatefile.replace(former, msgspec.json.encode(key.before), durable=True)
         pair = KeyPair(**{name: getattr(key, name) for name in KeyPair.__struct_fields__})
-        replace(folder / f"{role}.json", msgspec.json.encode(pair))
+        privatefile.replace(folder / f"{role}.json", msgspec.json.encode(pair), durable=True)
 
 
 def _pair(path: Path) -> KeyPair | None:
-    fd = -1
-    with suppress(FileNotFoundError):
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _OPEN)
-    if fd < 0:
+    if not os.path.lexists(path):
         return None
-    with open(fd, "rb") as file:
-        found = os.fstat(fd)
-        closed = stat.S_ISREG(found.st_mode) and not found.st_mode & 0o077
-        if not closed or found.st_uid != os.geteuid():
-            raise ConfigError(f"the key file {path} may be known to others")
-        try:
-            return msgspec.json.decode(file.read(_MAX_FILE), type=KeyPair)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise ConfigError(f"{path} is not a key file") from error
+    try:
+        return msgspec.json.decode(privatefile.read(path, "key file", _MAX_FILE), type=KeyPair)
+    except AuthenticationError as error:  # nobody was refused: the file is one of ours
+        raise ConfigError(str(error)) from error
+    except privatefile.UNREADABLE as error:
+        raise ConfigError(f"{path} is not a key file") from error

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
 import secrets
-import stat
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from palm.errors import ConfigError
+from palm.errors import AuthenticationError, ConfigError
+from palm.files import privatefile
+from palm.files.privatefolder import private_folder
 
-__all__ = ["Lock", "owner_token", "private_folder", "publish", "replace", "withdraw"]
+__all__ = ["Lock", "owner_token", "publish", "withdraw"]
 
-_NOFOLLOW = os.O_NOFOLLOW | os.O_CLOEXEC
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -37,7 +35,7 @@ class Lock:
         ConfigError
             Another registry runs there.
         """
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o600)
+        fd = privatefile.open_lock(self._path)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -58,34 +56,11 @@ class Lock:
             self._fd = None
 
 
-def private_folder(path: Path, variable: str) -> Path:
-    """Make a folder unless it is there, and return it once it is proven to be ours alone."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.stat()
-    except OSError as error:
-        raise ConfigError(
-            f"the folder {path} cannot be used: {error.strerror}", key=variable
-        ) from error
-    if found.st_uid != os.geteuid():
-        raise ConfigError(f"the folder {path} belongs to user {found.st_uid}", key=variable)
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise ConfigError(
-            f"the folder {path} is open to other users", key=variable, hint=f"chmod 700 {path}"
-        )
-    return path
-
-
 def owner_token(state: Path) -> tuple[str, Path]:
     """Return the token of the user whose registry this is, and its file; make it if need be."""
     path = private_folder(state / "tokens", "PALM_STATE_DIR") / "owner"
-    token = f"palm_{secrets.token_urlsafe(32)}\n".encode()
-    temporary = _write(path, token)
-    try:
-        with suppress(FileExistsError):
-            os.link(temporary, path)  # not rename: whoever was first has made the token
-    finally:
-        temporary.unlink()
+    # Whoever was first has made the token.
+    privatefile.create(path, f"palm_{secrets.token_urlsafe(32)}\n".encode())
     return _read_token(path), path
 
 
@@ -100,13 +75,8 @@ def publish(run: Path, url: str, token_file: Path, more: Mapping[str, Any]) -> P
         "token_file": str(token_file),
         **more,
     }
-    replace(path, json.dumps(record).encode())
+    privatefile.replace(path, json.dumps(record).encode(), durable=True)
     return path
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file that only we may read, all at once."""
-    _write(path, data).replace(path)
 
 
 def withdraw(path: Path) -> None:
@@ -117,34 +87,12 @@ def withdraw(path: Path) -> None:
 def _read_token(path: Path) -> str:
     hint = "remove it, and a new one is made"
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NOFOLLOW)
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise ConfigError(f"the token {path} is a symbolic link", hint=hint) from error
-        raise ConfigError(f"the token {path} cannot be read: {error.strerror}") from error
-    try:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"the token {path} is not a regular file", hint=hint)
-        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
-            raise ConfigError(f"the token {path} may be known to others", hint=hint)
-        token = os.read(fd, 1024).decode("ascii", "replace").strip()
-    finally:
-        os.close(fd)
+        token = privatefile.read(path, "token", 1024).decode("ascii", "replace").strip()
+    except AuthenticationError as error:
+        raise ConfigError(str(error), hint=hint) from error
     if len(token) < 32:
         raise ConfigError(f"{path} is not a token", hint=hint)
     return token
-
-
-def _write(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW, 0o600)
-    with open(fd, "wb") as file:
-        os.fchmod(fd, 0o600)
-        file.write(data)
-        file.flush()
-        os.fsync(fd)
-    return temporary
 
 
 def _start_time() -> float:

@@ -6,17 +6,17 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar
 
 from palm.errors import ConfigError
 from palm.spec.autoscale import SHRINK_AFTER
 from palm.spec.duration import format_duration, parse_duration
+from palm.spec.endpoint import is_loopback
 from palm.spec.size import format_size, parse_size
 from palm_registry.watch import MOVE_AFTER
 
-__all__ = ["EXPOSED", "Orders", "Settings", "is_loopback", "parse"]
+__all__ = ["EXPOSED", "Orders", "Settings", "parse"]
 
 T = TypeVar("T")
 
@@ -134,14 +134,6 @@ class Orders:
 
 def _absolute(path: Path | None) -> str:
     return "" if path is None else str(path.absolute())
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches a host."""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> Orders:

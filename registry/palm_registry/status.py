@@ -14,6 +14,7 @@ from palm.registry_api.schema import (
     Scaling,
 )
 from palm.spec.placement import Demand, Host, why_unplaced
+from palm.spec.pool import POOL
 from palm_registry.facts import LIVING, Facts, is_done, is_well
 from palm_registry.rollouts import rollout_of
 from palm_registry.store.clusters import ComponentRow
@@ -49,6 +50,7 @@ def hosts_of(facts: Facts) -> list[Host]:
             node.labels,
             "alive" if node.alive else "lost" if node.overdue else "away",
             node.places,
+            by_label=POOL in node.labels,
         )
         for node in facts.nodes.values()
     ]

@@ -16,8 +16,8 @@ from palm.cli.arguments import build_parser
 from palm.cli.commands import apply
 from palm.cli.failures import CommandFailed
 from palm.clusters import ClusterFile, attach
+from palm.files import privatefile
 from palm.spec.diff import Diff
-from palm.transport import privatefile
 from tests.cli.conftest import WORK, Shell
 from tests.support.cluster import until
 

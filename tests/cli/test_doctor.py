@@ -31,6 +31,7 @@ from palm.doctor import CHECKS, Finding, Patient, examine, files, jupyter
 from palm.doctor.finding import ok
 from palm.doctor.proxies import goes_past
 from palm.doctor.software import is_older
+from palm.files import privatefile
 from palm.runner.local import runner_pid
 from palm.runner.registry import read_registry
 from palm.runtime.folders import Folders
@@ -40,7 +41,6 @@ from palm.runtime.records import (
     publish_record,
     read_record,
 )
-from palm.transport import privatefile
 from palm.transport.keys import RoleKey, ensure_keys
 from tests.cli.conftest import Shell, wait_for_line
 from tests.cli.test_gc import age

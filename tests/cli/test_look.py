@@ -25,9 +25,9 @@ import pytest
 from palm.cli.arguments import build_parser
 from palm.cli.overview import EXAMPLES, GROUPS
 from palm.cli.parser import HelpRequested
+from palm.files import privatefile
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, process_start_time, publish_record
-from palm.transport import privatefile
 from tests.cli.conftest import Shell
 from tests.support.cluster import until
 

@@ -283,7 +283,7 @@ def test_a_value_goes_on_waiting_when_a_job_fails(cluster: ThreadCluster) -> Non
     with ThreadPoolExecutor(1) as pool:
         value = pool.submit(client.get, "key", "default")
         until(lambda: client._values._open)
-        client._fail(Fail(job.key, failed))
+        client._running.fail(Fail(job.key, failed))
         cluster.master()
         assert value.result(20) == "default"
     with pytest.raises(PalmError, match="this job only"):
@@ -294,7 +294,7 @@ def test_values_asked_for_when_nobody_answers_any_more_fail(cluster: ThreadClust
     cluster.master()
     client = cluster.client()
     assert client.get("key") is None
-    client._fail(Fail(None, PalmError("the thread ended")))
+    client._running.fail(Fail(None, PalmError("the thread ended")))
     for call in (lambda: client.set(1), lambda: client.get("k"), lambda: client.delete("k")):
         with pytest.raises(PalmError, match="the thread ended"):
             call()

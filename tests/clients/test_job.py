@@ -556,7 +556,7 @@ def test_collecting_takes_a_job_beyond_its_window(foo: Serve) -> None:
 def test_what_was_iterated_and_is_too_much_is_not_kept(
     foo: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("palm.clients.job.KEEP_BYTES", 100_000)
+    monkeypatch.setattr("palm.clients.kept.KEEP_BYTES", 100_000)
     job = foo(identity).job("foo.identity", [bytes(100)] * 5000)
     assert len(list(job)) == 5000
     with pytest.raises(JobError, match="iterated and not kept"):

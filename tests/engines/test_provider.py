@@ -318,7 +318,7 @@ def test_who_is_not_in_use_may_be_closed(world: World) -> None:
 
 
 def test_what_finds_its_node_elsewhere_asks_for_nothing(world: World) -> None:
-    world.registry.component.labels = {}
+    world.registry.component.labels = {"engine": "dask"}
     world.want(2, ["vm", "vm"])
     world.look(2)
     assert world.pool.asked == 0

@@ -252,7 +252,7 @@ def test_the_token_of_before_is_used_again(palm_home: Path, process: RegistryPro
         assert client.cluster_list() == []
     process.stop()
     path.chmod(0o644)
-    assert "may be known to others" in refusal(process)
+    assert "is open to other users" in refusal(process)
 
 
 def test_a_log_is_one_line_at_the_start_and_names_no_secret(process: RegistryProcess) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from palm.errors import AuthenticationError, ConfigError, PalmError
-from palm.transport import privatefile
+from palm.files import privatefile
 from palm_registry import runfile
 from tests.support.registry import RegistryThread
 

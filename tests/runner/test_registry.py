@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from palm.files import privatefile
 from palm.runner import registry as module
 from palm.runner.registry import ensure_registry, read_registry, revive_registry
 from palm.runtime.folders import Folders
-from palm.transport import privatefile
 from tests.support.cluster import until
 from tests.support.local import end_clusters
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
+from palm.files import privatefile
 from palm.protocol.meter import EdgeCounts, FunctionCounts
 from palm.registry_api.schema import MAX_EDGES, Sample
 from palm.runner import sampling
@@ -17,7 +18,6 @@ from palm.runtime.folders import Folders
 from palm.runtime.metrics import Metrics
 from palm.runtime.records import process_identity, process_start_time
 from palm.spec.process import ProcessSpec, ProcessState
-from palm.transport import privatefile
 from tests.support.nodes import FakeRegistry, House, component, eventually
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from palm.files import privatefile
 from palm.protocol.events import LookedUp, Refused
 from palm.runtime.connecting import FOLLOW_EVERY, Dialer
 from palm.runtime.driver import MAX_WAIT
@@ -15,7 +16,6 @@ from palm.runtime.folders import Folders
 from palm.runtime.peers import peers_path
 from palm.runtime.resolver import Found
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.transport import privatefile
 from palm.transport.base import Down, Up
 from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector, ZmqListener

@@ -170,7 +170,7 @@ def test_a_link_that_another_user_made_is_refused(tmp_path: Path) -> None:
 
 def test_the_home_folder_does_not_depend_on_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("palm.runtime.folders.private_folder", lambda path, variable: path)
-    monkeypatch.setattr("palm.runtime.folders._check_ancestors", lambda path, variable: None)
+    monkeypatch.setattr("palm.runtime.folders.check_ancestors", lambda path, variable: None)
     at_home = Folders.find({})
     monkeypatch.setenv("HOME", "/somewhere/else")
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/run/user/0")

@@ -151,7 +151,7 @@ def test_a_full_disk_is_told_once_and_hurts_nobody(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("palm.transport.privatefile.replace", fail)
+        patch.setattr("palm.files.privatefile.replace", fail)
         for events in (1, 2, 3):
             assert desk.reporter.look(events) == inf
             desk.now += 2

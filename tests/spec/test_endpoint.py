@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palm.errors import ConfigError
-from palm.spec.endpoint import MAX_IPC_PATH, Endpoint, parse_address
+from palm.spec.endpoint import MAX_IPC_PATH, Endpoint, is_loopback, parse_address
 
 HOSTS = st.one_of(
     st.sampled_from(
@@ -128,6 +128,37 @@ def test_local_is_what_no_other_machine_can_reach(text: str, local: bool) -> Non
     endpoint = parse_address(text)
     assert isinstance(endpoint, Endpoint)
     assert endpoint.is_local is local
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [
+        ("127.0.0.1", True),
+        ("127.255.255.254", True),
+        ("127.1", True),
+        ("localhost", True),
+        ("LOCALHOST", True),
+        ("::1", True),
+        ("0:0:0:0:0:0:0:1", True),
+        ("::ffff:127.0.0.1", True),
+        ("", False),
+        ("*", False),
+        ("128.0.0.1", False),
+        ("127.0.0.256", False),
+        ("127.0.0.1.2", False),
+        ("127.0.0.x", False),
+        ("127.0.0.\u0661", False),
+        ("127.0.0.1.example.org", False),
+        ("localhost.example.org", False),
+        ("::", False),
+        ("::ffff:10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("127.0.0.1:80", False),
+        ("[::1]", False),
+    ],
+)
+def test_loopback_is_this_machine_for_itself_alone(host: str, own: bool) -> None:
+    assert is_loopback(host) is own
 
 
 def test_an_ipv6_host_has_brackets_in_text_only() -> None:

@@ -22,6 +22,7 @@ HOSTS = st.lists(
         LABELS,
         st.sampled_from(["alive", "alive", "away", "lost"]),
         st.integers(0, 4),
+        st.booleans(),
     ),
     unique_by=lambda host: host.name,
 )
@@ -87,6 +88,15 @@ def test_who_finds_no_place_waits_until_there_is_one() -> None:
     fewer = plan([Demand("a", 2)], hosts, found.nodes)
     assert not fewer.unplaced
     assert plan([Demand("b")], [Host("n1", places=1)], {}).nodes == {("b", 0): "n1"}
+
+
+def test_a_node_by_label_takes_only_what_asks_for_it() -> None:
+    dask = Host("n1", 64, {"engine": "dask"}, by_label=True)
+    asks = [Demand("a", 1, {"engine": "dask"}), Demand("b", 1, node="n1")]
+    assert plan(asks, [dask, Host("n2")]).nodes == {("a", 0): "n1", ("b", 0): "n1"}
+    assert plan([Demand("c")], [dask, Host("n2")]).nodes == {("c", 0): "n2"}
+    why = "the nodes that are there take only what asks for them by a label"
+    assert plan([Demand("c")], [dask]).unplaced == {("c", 0): why}
 
 
 def test_what_finds_no_place_stays_with_a_node_that_is_lost() -> None:

@@ -54,7 +54,9 @@ def test_what_waits_and_what_has_a_place_is_wanted() -> None:
     here = {"engine": "dask"}
     wants = [
         Want(5, here, nodes=["dask-0", "dask-1"]),  # three wait
-        Want(3, nodes=["vm", "dask-0"]),  # one found its node elsewhere, one waits
+        Want(3, here | {"cores": "1"}, nodes=["vm"]),  # nothing that there is here
+        Want(3, {"engine": "dask"}, nodes=["vm", "dask-0"]),  # one found its node elsewhere
+        Want(2),  # it asks for no label
         Want(2, {"engine": "slurm"}),  # nothing that there is here
         Want(2, node="vm"),
         Want(1, here, nodes=["gone", "gone"]),

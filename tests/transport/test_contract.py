@@ -18,11 +18,11 @@ import pytest
 from palm.errors import ConfigError, TransportError
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import Endpoint, parse_address
-from palm.transport import zmq as zmq_transport
 from palm.transport.base import Arrived, Denied, Down, Gone, Transport, Up
 from palm.transport.keys import ensure_keys
 from palm.transport.memory import MemoryNetwork
 from palm.transport.zmq import ZmqConnector, ZmqListener
+from palm.transport.zmq import connector as zmq_connector
 
 BOUND = 20.0  # seconds; far beyond what any of this takes
 
@@ -273,7 +273,6 @@ PEER = """
 import sys
 from palm.runtime.folders import Folders
 from palm.spec.endpoint import parse_address
-from palm.transport import zmq as zmq_transport
 from palm.transport.base import Up
 from palm.transport.keys import ensure_keys
 from palm.transport.zmq import ZmqConnector
@@ -428,7 +427,7 @@ def test_connector_without_a_listener_waits_and_finds_it_later() -> None:
 def test_server_that_is_stopped_for_a_while_is_not_taken_for_another(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(zmq_transport, "HANDSHAKE_WITHIN", 100)
+    monkeypatch.setattr(zmq_connector, "HANDSHAKE_WITHIN", 100)
     folders = Folders.find()
     keys = ensure_keys(folders.keys)
     asked = "tcp://127.0.0.1:0" if kind == "tcp" else f"ipc://{folders.sockets}/x"

@@ -9,9 +9,10 @@ from argparse import Namespace
 from typing import Any
 
 from palm.cli.attach import known
-from palm.cli.commands.joining import invite, is_local, labels_of
+from palm.cli.commands.joining import invite, labels_of
 from palm.cli.failures import NOT_READY, OK, CommandFailed
 from palm.clusters import Cluster
+from palm.engines.reach import out_of_reach
 from palm.engines.scheduler import PREFIX
 from palm.engines.ssh import Host, Python, SSHFailed, join_over_ssh, parse_host
 from palm.errors import ConfigError
@@ -29,7 +30,6 @@ _POLL = 0.1
 _OF_A_MACHINE = (
     "config", "address", "ports", "cores", "places", "python", "identity", "known_hosts",
 )  # fmt: skip
-_LOOPBACK = ("127.", "localhost", "::1")
 
 
 def run(arguments: Namespace) -> int:
@@ -94,13 +94,8 @@ def _options(arguments: Namespace) -> list[str]:
 
 def _check_reach(cluster: Cluster, host: Host) -> None:
     """Refuse what cannot work before anything is done."""
-    url = cluster.registry.info().url
-    if is_local(url) and not host.name.startswith(_LOOPBACK):
-        raise SSHFailed(
-            f"the registry listens for this machine alone ({url}), and {host} could not reach it;"
-            " end the cluster (palm down), start the registry where others reach it"
-            " (palm registry --host ADDRESS --tls), and then palm up"
-        )
+    if why := out_of_reach(cluster.registry.info().url, host.name):
+        raise SSHFailed(why)
 
 
 def _invited(cluster: Cluster, python: Python, arguments: Namespace) -> str:

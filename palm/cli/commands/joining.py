@@ -20,6 +20,7 @@ from palm.cli.failures import FAILED, NOT_READY, OK, CommandFailed
 from palm.cli.tables import duration
 from palm.clusters import Cluster
 from palm.errors import ConfigError, RegistryError
+from palm.files import privatefile
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import Invitation
 from palm.runner.adoption import RunnerLock
@@ -29,14 +30,13 @@ from palm.runner.local import node_name
 from palm.runner.sharedkeys import SharedKeys
 from palm.runtime.folders import Folders
 from palm.spec.duration import parse_duration
+from palm.spec.endpoint import is_loopback
 from palm.spec.joinstring import JoinString, parse_join_string
 from palm.spec.names import check_labels
 from palm.spec.node import NodeConfig
-from palm.transport import privatefile
 
 __all__ = ["invite", "is_local", "join", "labels_of", "make_join_string"]
 
-_LOCAL = ("127.0.0.1", "localhost", "::1")
 #: Seconds for a runner in the background to be told what to run.
 _START = 60.0
 _POLL = 0.02
@@ -82,7 +82,7 @@ def invite(cluster: Cluster, ttl: float, node: str = "") -> JoinString:
 
 def is_local(url: str) -> bool:
     """Whether only this machine reaches an address."""
-    return (urlsplit(url).hostname or "") in _LOCAL
+    return is_loopback(urlsplit(url).hostname or "")
 
 
 def join(arguments: Namespace) -> int:

@@ -12,10 +12,10 @@ import msgspec
 from palm.cli.attach import registry
 from palm.cli.failures import FAILED, NO_SUCH_NAME, OK, CommandFailed
 from palm.cli.tables import duration, show_table
+from palm.files import privatefile
 from palm.registry_api import Refused, RegistryClient
 from palm.registry_api.schema import TokenInfo, TokenMade
 from palm.spec.duration import parse_duration
-from palm.transport import privatefile
 
 __all__ = ["run"]
 

@@ -9,10 +9,9 @@ from urllib.parse import urlsplit
 
 from palm.cli.attach import attached
 from palm.cli.failures import FAILED, OK, CommandFailed
+from palm.spec.endpoint import is_loopback
 
 __all__ = ["elsewhere", "run"]
-
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def run(arguments: Namespace) -> int:
@@ -33,7 +32,7 @@ def elsewhere(url: str) -> str:
     """Say how long an address is good, and how it is reached from where the browser is."""
     parts = urlsplit(url)
     said = ["It opens once, within half a minute."]
-    if parts.hostname in _LOOPBACK:
+    if is_loopback(parts.hostname or ""):
         rest = f"{parts.path}?{parts.query}"
         said += [
             "If your browser is on another machine:",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from palm.registry_api import schema
+from palm.spec.endpoint import is_loopback
 from palm_registry.description import describes
 from palm_registry.failures import Forbidden
 from palm_registry.handlers.base import Base
-from palm_registry.settings import is_loopback
 
 __all__ = ["Keys", "Names", "RoleKey"]
 

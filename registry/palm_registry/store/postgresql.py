@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from palm.errors import ConfigError
+from palm.spec.endpoint import is_loopback
 from palm_registry.store.dialect import BUSY, READERS, Taken
 
 __all__ = ["PostgreSQL"]
@@ -54,8 +55,6 @@ _DURABLE = """
     SELECT set_config('synchronous_commit', 'on', false)
     WHERE current_setting('synchronous_commit') = 'off'
 """
-#: Hosts that are this machine, beside folders of sockets.
-_HERE = ("localhost", "127.0.0.1", "::1")
 #: The states of SQL, by their beginnings, that mean that there is no server to be talked to.
 _AWAY = ("08", "57P")
 
@@ -127,7 +126,8 @@ class PostgreSQL:
                 _joined(url.query.get("hostaddr")) or os.environ.get("PGHOSTADDR", ""),
             ]
         )
-        return any(host and host[0] not in "/@" and host not in _HERE for host in hosts.split(","))
+        # What begins like that is the folder of a socket.
+        return any(h and h[0] not in "/@" and not is_loopback(h) for h in hosts.split(","))
 
     def _set_up_reading(self, connection: Any, _record: Any) -> None:
         with _setting_up(connection):

@@ -56,9 +56,12 @@ def create(path: Path, data: bytes) -> bool:
         temporary.unlink(missing_ok=True)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Write a file in the place of any other: a reader sees the old one or the new one."""
-    temporary = _write_temporary(path, data, durable=False)
+def replace(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a file in the place of any other: a reader sees the old one or the new one.
+
+    With `durable`, also one who comes after a power cut.
+    """
+    temporary = _write_temporary(path, data, durable=durable)
     try:
         temporary.replace(path)
     except BaseException:
