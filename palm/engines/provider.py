@@ -31,6 +31,8 @@ AGAIN, AGAIN_AT_MOST = 0.5, 10.0
 HOLD = 30.0
 #: Seconds in which a worker that was told so is a node, before it is asked why it is not.
 PROMPT = 5.0
+#: Seconds after which a worker that could not be a node is told again.
+RETRY = 30.0
 #: Seconds that a join string for a worker is good.
 TTL = 600.0
 
@@ -203,7 +205,7 @@ class Provider:
             for address in self._nodes.keys() - workers.keys():
                 self._lose(self._nodes[address])
                 del self._nodes[address]
-            for address in sorted(workers.keys() - self._nodes.keys()):
+            for address in sorted(workers.keys() - self._settled()):
                 self._begin(pool, workers[address])
             status = self._registry.cluster_status(self._provision.cluster)
             self._clear(status)
@@ -217,16 +219,23 @@ class Provider:
             self._tell(problems)
         self._follow(pool, status)
 
+    def _settled(self) -> set[str]:
+        """Addresses of workers that are to be left as they are for now."""
+        due = self._now() - RETRY
+        return {a for a, node in self._nodes.items() if not node.said or node.since > due}
+
     def _begin(self, pool: Pool, worker: EngineWorker) -> None:
-        """Have a worker be a node."""
+        """Have a worker be a node; one that could not be one before is asked again."""
         node = _Node(worker, node_name(self._provision.name, worker.name), self._now())
+        before = self._nodes.get(worker.address)
         node.said = self._provision.refusal(worker.host)
         if not node.said:
             self._remove(node.name)  # of a worker before, which had this name
             node.said = pool.begin(worker.address, self._provision.order(worker, node.name))
         self._nodes[worker.address] = node
         if node.said:
-            _log.error("%s at %s is no node: %s", worker.name, worker.address, node.said)
+            if before is None or before.said != node.said:
+                _log.error("%s at %s is no node: %s", worker.name, worker.address, node.said)
         else:
             self._offers[node.name] = self._labels(worker)
             _log.info("%s at %s becomes node %s", worker.name, worker.address, node.name)

@@ -63,6 +63,13 @@ def test_component_runs_on_the_node_that_it_is_for(cluster: Cluster) -> None:
     assert "bar" not in cluster
 
 
+def test_component_waits_for_a_node_of_its_labels(cluster: Cluster) -> None:
+    component = cluster.start("master", "foo", labels={"engine": "dask"})
+    assert component.state == "starting"
+    assert until(lambda: "no node has the label engine=dask" in str(cluster.status()))
+    cluster.start("master", "foo").wait_ready()
+
+
 def test_signal_reaches_a_component_by_name(cluster: Cluster) -> None:
     master(cluster)
     with pytest.raises(ConfigError, match="no signal 'HPU'"):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from palm.engines.orders import NodeOrder, NodeReport
-from palm.engines.provider import HOLD, PROMPT, Provider, Provision
+from palm.engines.provider import HOLD, PROMPT, RETRY, Provider, Provision
 from palm.errors import RegistryError
 from palm.registry_api.client import Refused
 from palm.registry_api.schema import (
@@ -272,6 +272,17 @@ def test_it_is_said_why_a_worker_is_no_node(world: World) -> None:
     world.pool.add(0)
     world.look()
     assert world.problems == {"dask-0": "palm is not in its environment"}
+
+
+def test_a_worker_that_could_not_be_a_node_is_told_again(world: World) -> None:
+    world.pool.broken = "no room on its disk"
+    world.pool.add(0)
+    world.look()
+    world.pool.broken = ""
+    world.look(int(RETRY) - 1)
+    assert not world.pool.orders
+    world.look(2)
+    assert world.pool.orders == ["dask-0"]
 
 
 def test_a_worker_out_of_reach_is_told_nothing(world: World) -> None:

@@ -15,6 +15,7 @@ from IPython.core.error import UsageError
 from palm.clients import Client
 from palm.clusters import Component, Status
 from palm.errors import ConfigError
+from palm.runner.local import node_name
 from palm_jupyter.magics import _ATTRIBUTE
 from tests.jupyter.conftest import Shell, ipython
 from tests.support.cluster import until
@@ -115,6 +116,7 @@ def test_loading_starts_nothing(palm_home: Path) -> None:
         ("%%palm_worker foo --replicas 0\nx", "not a number of processes"),
         ("%%palm_worker foo --replcas 2\nx", "did you mean --replicas?"),
         ("%palm master --name a/b", "cannot be the name"),
+        ("%%palm_worker foo --label\nx", "--label"),
     ],
 )
 def test_mistakes_are_one_line_without_a_traceback(loaded: Shell, line: str, text: str) -> None:
@@ -178,6 +180,16 @@ def test_variables_expand_on_the_option_line_only(foo: Shell) -> None:
     assert foo.ok(source).value.replicas == 2
     foo.ok("from palm import Client\nwith Client('foo') as c: y = c.eval('foo.f', 3)")
     assert foo.shell.user_ns["y"] == "3-3"
+
+
+def test_a_cell_runs_on_the_node_and_on_labels_that_it_is_for(foo: Shell) -> None:
+    source = "%%palm_worker foo --node {where} -o w\ndef f(x):\n    return x\n"
+    foo.shell.user_ns["where"] = node_name()
+    assert foo.ok(source).value.state == "ready"
+    foo.shell.user_ns["where"] = "nowhere"
+    assert "there is no node 'nowhere'" in foo.run(source).text
+    labelled = foo.run(source.replace("--node {where}", "--label zone_eu"))
+    assert "cannot be a label" in labelled.text
 
 
 def test_cell_run_again_is_kept_changed_replaced(foo: Shell) -> None:
