@@ -11,7 +11,7 @@ import pytest
 
 from palm import connect
 from palm.clients import Client
-from palm.errors import ConfigError, PalmError
+from palm.errors import PalmError
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import NodeInfo, ReplicaStatus
 from palm.runner.registry import find_registry
@@ -21,10 +21,7 @@ from tests.runner.conftest import exists
 from tests.support.dask import DaskCluster
 from tests.support.nodes import eventually
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.no_leak_check("threads", "descriptors"),  # of Dask, which keeps some for the next
-]
+pytestmark = pytest.mark.slow
 
 FUNCTIONS = """
 import os, time
@@ -178,29 +175,20 @@ def test_an_adaptive_cluster_has_as_many_workers_as_places_are_wanted(
     assert eventually(lambda: set(house.nodes()) == left)
 
 
-@pytest.mark.no_leak_check("threads", "descriptors", "processes")  # Dask is in this process
 def test_a_client_of_dask_gives_its_workers_over_tls(
-    house: House,
+    house: House, start_dask: Callable[..., DaskCluster]
 ) -> None:
-    from distributed import Client as DaskClient
-    from distributed import LocalCluster, Security
-
-    security = Security.temporary()
-    with (
-        LocalCluster(
-            n_workers=1, threads_per_worker=1, protocol="tls://", security=security,
-            dashboard_address=":0", silence_logs=60,
-        ) as local,
-        DaskClient(local) as dask,
-        connect("default") as cluster,
-    ):  # fmt: skip
-        assert cluster.add_nodes(dask, "tls") == ["tls-0"]
-        keys = Folders.find().keys.parent / "pools/tls"
-        assert {path.stat().st_mode & 0o77 for path in keys.iterdir()} == {0}
-        with pytest.raises(ConfigError, match="are nodes already: pool tls"):
-            cluster.add_nodes(dask, "again")
-        assert cluster.remove_nodes("tls") == ["tls-0"]
-        assert not keys.exists()
+    dask = start_dask(1, 1, tls=True)
+    folders = Folders.find()
+    here = {"PALM_RUN_DIR": str(folders.run), "PALM_STATE_DIR": str(folders.state)}
+    assert dask.evaluate(f"os.environ.update({here})") is None
+    assert dask.evaluate("palm.connect('default').add_nodes(client, 'tls')") == ["tls-0"]
+    keys = folders.keys.parent / "pools/tls"
+    assert {path.stat().st_mode & 0o77 for path in keys.iterdir()} == {0}
+    refused = house.shell.palm("nodes", "add", dask.url, "--name", "again", code=1)
+    assert "are nodes already: pool tls" in refused.stderr
+    assert dask.evaluate("palm.connect('default').remove_nodes('tls')") == ["tls-0"]
+    assert not keys.exists()
 
 
 def test_a_scheduler_that_is_gone_is_waited_for(

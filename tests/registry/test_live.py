@@ -203,7 +203,8 @@ def test_a_gapless_reader_gets_all_however_slow_it_is(client: RegistryClient) ->
         for feed, frames in ((fast, found), (slow, [])):
             left = size - len(output_of(frames))
             frames += frames_until(feed, lambda f, n=left: len(output_of(f)) >= n, 60)  # type: ignore[misc]
-            assert {frame.topic for frame in frames} == {"output"}
+            # The status changes if the node falls silent meanwhile.
+            assert {frame.topic for frame in frames} - {"status"} == {"output"}
             assert output_of(frames) == data * (size // each)
 
 

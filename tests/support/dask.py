@@ -12,6 +12,7 @@ __all__ = ["DaskCluster"]
 
 _PROGRAM = """
 import json, os, sys
+import palm
 from distributed import Client, LocalCluster, Security
 
 def name_and_pid(dask_worker):
@@ -31,7 +32,8 @@ def main(workers, threads, port, adapt, tls):
                 found = client.run(name_and_pid, on_error="ignore")
                 print(json.dumps(dict(found.values())), flush=True)
             else:
-                print(json.dumps(eval(line, {"client": client, "cluster": cluster})), flush=True)
+                known = {"client": client, "cluster": cluster, "os": os, "palm": palm}
+                print(json.dumps(eval(line, known)), flush=True)
 
 if __name__ == "__main__":
     main(*map(int, sys.argv[1:]))
@@ -79,7 +81,7 @@ class DaskCluster:
         return dict(self._ask("pids"))  # type: ignore[call-overload]
 
     def evaluate(self, expression: str) -> object:
-        """Evaluate an expression with its ``client`` and its ``cluster``."""
+        """Evaluate an expression with its ``client`` and ``cluster``, ``os`` and ``palm``."""
         return self._ask(expression)
 
     def close(self) -> None:

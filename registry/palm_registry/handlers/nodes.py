@@ -112,7 +112,7 @@ class Join(Base):
         body=schema.NodeAccept,
         reply=schema.NodeAccepted,
         status=201,
-        errors=(403, 404, 409),
+        errors=(400, 403, 404, 409, 413, 426, 429, 503),
         open_to_all=True,
         summary="Take the secret of an invitation, once, and give the token of a node.",
     )

@@ -95,6 +95,7 @@ function nodeColumns(page, watched, operates, again) {
     { title: "CPU", className: "page-number", text: (node) => percent(node.cpu) },
     { title: "Memory", className: "page-number", text: (node) => bytes(node.rss) },
     { title: "Labels", make: () => labelsCell() },
+    { title: "Places", className: "page-number", text: (node) => placesInWords(node) },
     { title: "Components", className: "page-rest page-wrap", text: (node) => partsInWords(node.parts) || "\u2013" },
     { title: "Heard", className: "page-quiet page-number", make: () => heardCell(page.api) },
   ];
@@ -102,6 +103,12 @@ function nodeColumns(page, watched, operates, again) {
     columns.push({ title: "Actions", quiet: true, className: "page-actions", make: (current) => removeCell(page, watched, current, again) });
   }
   return columns;
+}
+
+/** How many of its places are taken; a node without a number of them takes any. */
+export function placesInWords(node) {
+  const taken = [...node.parts.values()].reduce((sum, count) => sum + count, 0);
+  return node.places ? `${taken} of ${node.places}` : "any";
 }
 
 function nodeState() {

@@ -8,7 +8,7 @@ import { detailsInWords, outcomeOf } from "../page/audit.js";
 import { endOf, stateOf } from "../page/clusters.js";
 import { isWanted } from "../page/happened.js";
 import { indentation } from "../page/indent.js";
-import { partsInWords, stateOfNode, workOf } from "../page/nodes.js";
+import { partsInWords, placesInWords, stateOfNode, workOf } from "../page/nodes.js";
 import { addressOf, parseRoute, titleOf } from "../page/routes.js";
 import { ago, lasting } from "../page/times.js";
 import { expiryOf } from "../page/tokens.js";
@@ -98,6 +98,7 @@ test("a node's work is that of the processes that it has", () => {
   applyFrame(state, { topic: "metrics", data: { time: 1, samples: [{ name: "w-0", cpu: 5, rss: 100 }, { name: "w-1", cpu: 7, rss: null }] } });
   const { parts, cpu, rss } = workOf(state).get("here");
   assert.deepEqual([partsInWords(parts), cpu, rss], ["w \u00d72", 12, 100]);
+  assert.deepEqual([placesInWords({ parts, places: 4 }), placesInWords({ parts, places: 0 })], ["2 of 4", "any"]);
   assert.deepEqual(stateOfNode({ alive: false, overdue: true }), ["failed", "lost, given up"]);
 });
 
