@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from palm.cli.failures import NO_SUCH_NAME, CommandFailed, no_such_name
 from palm.clusters import Cluster, ComponentStatus, Status, attach
 from palm.registry_api import RegistryClient
+from palm.runner.joined import joined_at
 from palm.runner.registry import ensure_registry, find_registry, has_database
 from palm.runtime.folders import Folders
 from palm.runtime.records import live_records
@@ -41,6 +42,10 @@ def known(name: str | None = None, way_out: str = "palm up") -> Iterator[Cluster
 def _no_cluster(folders: Folders, way_out: str) -> CommandFailed:
     client = find_registry(folders, os.environ.get("PALM_REGISTRY", ""))
     if client is None:
+        if joined := joined_at(folders):
+            text = f"the registry of cluster {folders.cluster!r}, whose node this machine is,"
+            hint = "ask there, or set PALM_REGISTRY and PALM_TOKEN_FILE"
+            return CommandFailed(f"{text} is on another one: {joined} ({hint})", NO_SUCH_NAME)
         names = []
     else:
         with client:

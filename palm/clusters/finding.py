@@ -21,8 +21,15 @@ from palm.registry_api.client import Refused, RegistryClient
 from palm.runner.adoption import left_behind
 from palm.runner.background import Background
 from palm.runner.ending import end_processes
+from palm.runner.joined import joined_at
 from palm.runner.local import node_name, runner_pid, start_runner
-from palm.runner.registry import RegistryRecord, ensure_registry, find_registry, read_registry
+from palm.runner.registry import (
+    RegistryRecord,
+    ensure_registry,
+    find_registry,
+    has_database,
+    read_registry,
+)
 from palm.runtime.folders import Folders
 from palm.runtime.records import ComponentRecord, process_environment
 from palm.spec.duration import parse_duration
@@ -67,7 +74,7 @@ def up(
     Raises
     ------
     ConfigError
-        ``linger`` is no duration.
+        ``linger`` is no duration; or this machine is a node of such a cluster of another one.
     RegistryError
         The registry does not start.
     """
@@ -76,6 +83,7 @@ def up(
     url = os.environ.get("PALM_REGISTRY", "")
     if url and not _is_ours(folders, url):
         return connect(cluster, url, hold=hold)
+    _refuse_a_second(folders)
     runners: list[Background] = []
 
     def begin_runner() -> None:
@@ -98,6 +106,19 @@ def up(
         client.close()
         raise
     return _cluster(client, folders, keeper, local=True)
+
+
+def _refuse_a_second(folders: Folders) -> None:
+    """Refuse a cluster beside the one of the same name whose node this machine is.
+
+    It would go by the same keys, and each command here would be about the wrong one.
+    """
+    joined = joined_at(folders)
+    if joined and not has_database(folders):
+        raise ConfigError(
+            f"this machine is a node of the cluster {folders.cluster!r} of {joined}",
+            hint="to use it set PALM_REGISTRY and PALM_TOKEN_FILE; or name another one: --cluster",
+        )
 
 
 def connect(

@@ -17,11 +17,16 @@ from palm.errors import ConfigError, PalmError
 if TYPE_CHECKING:
     from asyncssh import SSHClientConnection
 
-__all__ = ["Host", "Python", "SSHFailed", "join_over_ssh", "parse_host"]
+__all__ = ["Host", "Python", "SSHFailed", "from_home", "join_over_ssh", "parse_host"]
 
 #: Seconds until a connection must be there, and for a Python to say what it has.
 CONNECT = 15.0
 PROBE = 30.0
+#: Kinds of host keys in the order in which ssh asks for them, so that both show the same one.
+_HOST_KEYS = (
+    "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+    "rsa-sha2-512", "rsa-sha2-256",
+)  # fmt: skip
 #: Characters of what a command there wrote that are repeated.
 _SHOWN = 2000
 
@@ -165,18 +170,23 @@ async def _find_python(
     connection: SSHClientConnection, host: Host, pythons: Sequence[str]
 ) -> Python:
     seen = []
-    for path in dict.fromkeys(pythons):
+    for path in dict.fromkeys(map(from_home, pythons)):
         done = await _run(connection, [path, "-c", _PROBE], "", PROBE)
         found = _parsed(done.stdout) if not done.code else {}
         if "version" in found:
             return Python(found["python"], found["version"], found["api"])
         seen.append(f"{path}: {found.get('error') or done.stderr or 'it does not run'}")
     tried = "\n  ".join(seen)
-    install = "python3 -m venv ~/palm && ~/palm/bin/pip install palm-cluster"
+    install = "python3 -m venv ~/palm-env && ~/palm-env/bin/pip install palm-cluster"
     raise SSHFailed(
         f"no Python on {host} has palm:\n  {tried}\n"
-        f"on that machine: {install}\nthen here: --python '~/palm/bin/python'"
+        f"on that machine: {install}\nthen here: --python '~/palm-env/bin/python'"
     )
+
+
+def from_home(path: str) -> str:
+    """Return a path there so that no shell has to know what ``~/`` is: commands begin at home."""
+    return f"./{path.removeprefix('~/')}" if path.startswith("~/") else path
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -212,18 +222,26 @@ async def _unknown_host(asyncssh: Any, host: Host, reason: str) -> str:
     """Say which key it shows, and how to see whether it is the right one. It is never taken."""
     port = host.port or 22
     told = f"{host} shows a key that is not known: {reason}"
+    asked = asyncssh.get_server_host_key(host.name, port, server_host_key_algs=_HOST_KEYS)
     try:
-        key = await asyncio.wait_for(asyncssh.get_server_host_key(host.name, port), CONNECT)
+        key = await asyncio.wait_for(asked, CONNECT)
     except (OSError, asyncssh.Error, TimeoutError):
         key = None
     shown = f"\n  {key.get_algorithm()} {key.get_fingerprint()}" if key is not None else ""
+    kind = "*" if key is None else _kind(key.get_algorithm())
     at = f"-p {port} " if port != 22 else ""
+    user = f"{host.user}@" if host.user else ""
     return (
         f"{told}{shown}\n"
         "compare it with what the machine itself says:"
-        " ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub\n"
-        f"if it is the same, take it once by: ssh {at}{host.name}"
+        f" ssh-keygen -lf /etc/ssh/ssh_host_{kind}_key.pub\n"
+        f"if it is the same, take it once by: ssh {at}{user}{host.name}"
     )
+
+
+def _kind(algorithm: str) -> str:
+    """Return the word for a kind of key that is in the name of its file."""
+    return next((each for each in ("ed25519", "ecdsa", "rsa") if each in algorithm), "*")
 
 
 def _library() -> Any:

@@ -86,9 +86,10 @@ class RegistryNames:
             return self._key is not None and not self._closed
 
     def known(self) -> tuple[str, ...]:
-        """Return the names of components that can be found."""
+        """Return the names of components that run, also of those that have no address for us."""
         with self._changed:
-            return tuple(name for name, each in self._names.items() if each.address)
+            names = self._names.items()
+            return tuple(name for name, each in names if each.address or each.runs)
 
     def close(self) -> None:
         """Ask no more; the thread ends after the answer that it may wait for."""

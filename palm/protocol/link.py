@@ -271,6 +271,11 @@ class Link:
             return f"{self._who()} has no room for us: {self._no_room}"
         if self._found:
             return f"{self._who()} does not answer"
+        if self.identity.server in self.known:
+            return (
+                f"{self._who()} runs on another machine, and cannot be reached from this one:"
+                " its node has no address (palm runner --address gives it one)"
+            )
         runs = ", ".join(self.known) if self.known else "nothing"
         return f"{self._who()} does not run (running: {runs})"
 

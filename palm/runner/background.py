@@ -25,11 +25,12 @@ _DETACH = '"$@" </dev/null >>"$0" 2>&1 & echo $!'
 
 @dataclass(slots=True)
 class Background:
-    """A process that was left to itself; ``log`` has all that it says."""
+    """A process that was left to itself; ``log`` has all that it says, from byte ``begun`` on."""
 
     pid: int
     start_time: float
     log: Path
+    begun: int = 0
     _ended: float | None = field(default=None, repr=False)
 
     @classmethod
@@ -37,7 +38,7 @@ class Background:
         cls, command: Sequence[str], log: Path, cwd: Path, env: Mapping[str, str] | None = None
     ) -> Background:
         """Start a command in a session of its own; it writes into ``log``, for us alone to read."""
-        _prepare(log)
+        begun = _prepare(log)
         done = subprocess.run(
             ["/bin/sh", "-c", _DETACH, str(log), *command],
             stdout=subprocess.PIPE,
@@ -51,7 +52,7 @@ class Background:
         if not done.stdout.strip().isdecimal():
             raise RegistryError(f"{command[0]} cannot be started")
         pid = int(done.stdout)
-        return cls(pid, process_start_time(pid) or 0.0, log)
+        return cls(pid, process_start_time(pid) or 0.0, log, begun)
 
     @property
     def is_running(self) -> bool:
@@ -68,7 +69,7 @@ class Background:
     def log_tail(self) -> str:
         """The last lines that it wrote, and where there are more."""
         with self.log.open("rb") as file:
-            file.seek(max(0, self.log.stat().st_size - _TAIL))
+            file.seek(max(self.begun, self.log.stat().st_size - _TAIL))
             lines = file.read().decode("utf-8", "backslashreplace").splitlines()
         return "\n".join([*lines[-10:], f"(more in {self.log})"])
 
@@ -79,7 +80,9 @@ def _environment(more: Mapping[str, str]) -> dict[str, str]:
     return {**env, "PALM_INSTANCE": "", **more}
 
 
-def _prepare(log: Path) -> None:
+def _prepare(log: Path) -> int:
+    """Make the log, and return how much others have written into it."""
     if log.exists() and log.stat().st_size > _LONG:
         log.replace(log.with_suffix(".log.old"))
     os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
+    return log.stat().st_size

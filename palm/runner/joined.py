@@ -13,7 +13,15 @@ from palm.runner.registry import has_database
 from palm.runtime.folders import Folders
 from palm.spec.node import NodeConfig
 
-__all__ = ["Joined", "forget_joined", "has_joined", "read_joined", "renew_joined", "write_joined"]
+__all__ = [
+    "Joined",
+    "forget_joined",
+    "has_joined",
+    "joined_at",
+    "read_joined",
+    "renew_joined",
+    "write_joined",
+]
 
 _MAX_FILE = 64 * 1024
 
@@ -52,6 +60,13 @@ class Joined(msgspec.Struct, kw_only=True):
 def has_joined(folders: Folders) -> bool:
     """Whether this machine is a node of the cluster, under whatever name."""
     return any(folders.keys.parent.glob("joined-*.json"))
+
+
+def joined_at(folders: Folders) -> str:
+    """Where the registry is whose node this machine is; "" if it is none."""
+    for path in sorted(folders.keys.parent.glob("joined-*.json")):
+        return read_joined(folders, path.stem.removeprefix("joined-")).url
+    return ""
 
 
 def write_joined(folders: Folders, joined: Joined) -> None:

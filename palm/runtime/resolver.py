@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from palm.runtime.folders import Folders
-from palm.runtime.peers import find_peer
+from palm.runtime.peers import find_peer, known_peers
 from palm.runtime.records import ComponentRecord, live_records, read_record
 from palm.spec.endpoint import Endpoint, parse_address
 from palm.transport.keys import RoleKey
@@ -43,7 +43,7 @@ class Elsewhere(Protocol):
         """Have our key asked for anew, as it was refused; False: it is the one that holds."""
 
     def known(self) -> tuple[str, ...]:
-        """Return the names of components that can be found."""
+        """Return the names of components that run, also of those that have no address for us."""
 
     def close(self) -> None:
         """Look no more."""
@@ -108,8 +108,8 @@ class Resolver:
             self._elsewhere.close()
 
     def known(self) -> tuple[str, ...]:
-        """Return the names of what runs and can be connected to."""
-        here = runs(live_records(self._folders))
+        """Return the names of what runs that others connect to, here and on other machines."""
+        here = (*runs(live_records(self._folders)), *known_peers(self._folders))
         there = self._elsewhere.known() if self._elsewhere is not None else ()
         return tuple(dict.fromkeys((*here, *there)))
 

@@ -40,7 +40,10 @@ def sockets_elsewhere(facts: Facts, assignments: Iterable[Assignment], node: str
 
 
 def peers_elsewhere(facts: Facts, node: str) -> dict[str, str]:
-    """Return the addresses of components on other nodes that are found by their name."""
+    """Return the addresses of what runs on other nodes and is found by its name.
+
+    That of one which no other machine reaches is "".
+    """
     if len(facts.nodes) < 2:
         return {}
     found = {
@@ -48,7 +51,7 @@ def peers_elsewhere(facts: Facts, node: str) -> dict[str, str]:
         for name, row in facts.components.items()
         if row.spec.role in SINGLE_ROLES and facts.placements.get((name, 0)) != node
     }
-    return {name: address for name, address in found.items() if address}
+    return {name: at for name, at in found.items() if at or _runs(facts, name)}
 
 
 def names_of(facts: Facts) -> list[NamedAddress]:
@@ -59,6 +62,7 @@ def names_of(facts: Facts) -> list[NamedAddress]:
             role=row.spec.role,
             node=facts.placements.get((name, 0), ""),
             address=_address(facts, name, NODE_PORT, ""),
+            runs=_runs(facts, name),
         )
         for name, row in facts.components.items()
         if row.spec.role in SINGLE_ROLES
@@ -68,6 +72,12 @@ def names_of(facts: Facts) -> list[NamedAddress]:
 def _nodes_of(facts: Facts, spec: ComponentSpec) -> set[str]:
     placed = (facts.placements.get((spec.name, number)) for number in range(spec.replicas))
     return {node for node in placed if node is not None}
+
+
+def _runs(facts: Facts, component: str) -> bool:
+    status = facts.replica(facts.components[component], 0)
+    is_there = status is not None and status.node == facts.placements.get((component, 0))
+    return is_there and status is not None and status.state == "ready"
 
 
 def _address(facts: Facts, component: str, port: str, node: str) -> str:

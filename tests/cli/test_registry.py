@@ -87,6 +87,7 @@ def test_the_status_is_told_for_people() -> None:
         "connections": "1 of 8,192",
         "certificate": "SHA-256 AB",
     }
+    assert _described(info, "/a/registry.crt")["certificate"] == "/a/registry.crt, SHA-256 AB"
 
 
 # ---- a registry

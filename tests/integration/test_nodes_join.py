@@ -90,7 +90,8 @@ def test_47_a_node_comes_over_ssh_runs_what_its_owner_allows_and_goes(
             "nodes", "add", sshd.host, *key, "--known-hosts", str(empty), code=1
         )
         assert "shows a key that is not known" in refused.stderr
-        assert "SHA256:" in refused.stderr
+        assert f"ssh-ed25519 {sshd.fingerprint}" in refused.stderr
+        assert "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub" in refused.stderr
         assert not (palm_home / "far").exists()
         done = far.shell.palm(
             "--json", "nodes", "add", sshd.host, *key, "--known-hosts", str(sshd.known_hosts),
@@ -159,6 +160,12 @@ def test_47_a_join_string_is_good_once_and_another_certificate_is_none(far: Far)
     assert "used already (ask for another one: palm nodes join-string)" in again.stderr
     broken = far.there.palm("nodes", "join", text[:-9], "-d", code=1)
     assert "is not whole" in broken.stderr
+    twice = far.there.palm("nodes", "join", "-d", code=1)
+    assert "this machine is the node 'far' of default already: pid" in twice.stderr
+    lost = far.there.palm("nodes", code=3)
+    assert f"is on another one: {far.client.url} (ask there" in lost.stderr
+    second = far.there.palm("up", code=1)
+    assert f"is a node of the cluster 'default' of {far.client.url}" in second.stderr
     for said in (again, broken):
         assert text not in said.stderr
         assert "Traceback" not in said.stderr

@@ -89,6 +89,14 @@ def test_it_says_every_ten_seconds_what_it_waits_for(link: Bench) -> None:
     assert link.texts()[-1] == "'foo' does not answer; waiting for 30 s"
 
 
+def test_server_that_runs_where_nobody_reaches_it_is_not_said_to_be_missing(link: Bench) -> None:
+    link.handle(LookedUp(False, ("bar", "foo")))
+    assert link.link.absence() == (
+        "'foo' runs on another machine, and cannot be reached from this one: its node has no"
+        " address (palm runner --address gives it one)"
+    )
+
+
 def test_server_without_a_name_is_called_the_server() -> None:
     assert Bench(server="").link.absence() == "the server does not run (running: nothing)"
 

@@ -155,6 +155,10 @@ def test_a_component_with_an_address_for_others_is_known_to_them_by_name(
     answer = one.beat()
     assert two.beat().peers == {}
     for each in answer.components:
+        one.beat(status_of(each.spec))
+    assert two.beat().peers == {"foo": ""}
+    assert [each.runs for each in client.names("c")] == [True]
+    for each in answer.components:
         one.beat(status_of(each.spec, sockets={"node": ADDRESS}))
     assert two.beat().peers == {"foo": ADDRESS}
     assert one.beat().peers == {}

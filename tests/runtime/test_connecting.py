@@ -74,6 +74,13 @@ def test_a_server_is_followed_though_the_old_one_answers(
     assert seen(connector, 2) == [Down, Up]
 
 
+def test_a_server_without_an_address_for_others_is_known_to_run(
+    folders: Folders, connector: ZmqConnector
+) -> None:
+    tell(folders, foo="", bar="tcp://192.0.2.7:42000")
+    assert Dialer(folders, "foo", connector).dial() == (False, ("bar", "foo"))
+
+
 def test_a_name_that_leads_nowhere_for_a_while_costs_no_connection(
     folders: Folders, addresses: list[str], connector: ZmqConnector
 ) -> None:

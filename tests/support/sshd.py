@@ -21,6 +21,7 @@ class Sshd:
         self.folder.mkdir(mode=0o700)
         self.user = pwd.getpwuid(os.geteuid()).pw_name
         self.host_key = self._key("host")
+        self.other_host_key = self._key("host-rsa", "rsa")
         self.identity = self._key("identity")
         shutil.copy(f"{self.identity}.pub", self.folder / "authorized")
         with socket.socket() as free:
@@ -30,7 +31,7 @@ class Sshd:
         told = " ".join(f'"{key}={value}"' for key, value in {**environment, **far}.items())
         (self.folder / "config").write_text(
             f"ListenAddress 127.0.0.1:{self.port}\n"
-            f"HostKey {self.host_key}\n"
+            f"HostKey {self.host_key}\nHostKey {self.other_host_key}\n"
             f"AuthorizedKeysFile {self.folder}/authorized\n"
             f"PidFile {self.folder}/pid\n"
             "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
@@ -51,9 +52,15 @@ class Sshd:
     def host(self) -> str:
         return f"{self.user}@127.0.0.1:{self.port}"
 
-    def _key(self, name: str) -> Path:
+    @property
+    def fingerprint(self) -> str:
+        """That of the key which ``ssh`` would show."""
+        command = ["ssh-keygen", "-lf", f"{self.host_key}.pub"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[1]
+
+    def _key(self, name: str, kind: str = "ed25519") -> Path:
         path = self.folder / name
-        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)]
+        command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(path)]
         subprocess.run(command, check=True)
         return path
 

@@ -23,6 +23,7 @@ from palm.errors import ConfigError, RegistryError
 from palm.files import privatefile
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import Invitation
+from palm.runner.adoption import RunnerLock
 from palm.runner.background import Background
 from palm.runner.joined import Joined, has_joined, read_joined, write_joined
 from palm.runner.local import node_name
@@ -46,6 +47,8 @@ def make_join_string(arguments: Namespace) -> int:
     ttl = parse_duration(arguments.expires)
     if ttl is None:
         raise ConfigError("a join string is not good for ever", key="--expires", hint="1h, or 7d")
+    if not ttl:
+        raise ConfigError("it would be good for nothing", key="--expires", hint="1h, or 7d")
     with known() as cluster:
         found = invite(cluster, ttl, arguments.name)
     if arguments.json:
@@ -180,6 +183,9 @@ def _ready_file(folders: Folders, joined: Joined) -> Path:
 
 
 def _detach(folders: Folders, joined: Joined, *, as_json: bool) -> int:
+    if (pid := RunnerLock(folders, joined.node).holder()) is not None:
+        text = f"this machine is the node {joined.node!r} of {joined.cluster} already: pid {pid}"
+        raise CommandFailed(text, FAILED)
     command = [sys.executable, "-m", "palm", "--cluster", folders.cluster]
     command += ["nodes", "join", "--name", joined.node]
     env = {"PALM_RUN_DIR": str(folders.run), "PALM_STATE_DIR": str(folders.state)}

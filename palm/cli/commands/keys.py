@@ -27,7 +27,8 @@ def run(arguments: Namespace) -> int:
     with known() as cluster:
         _change(cluster, time.time() + overlap)
         if not arguments.json:  # said before anything can fail
-            print(f"{cluster.name} has new keys; those of before end in {arguments.overlap}")
+            end = f"end in {arguments.overlap}" if overlap else "are good for nothing now"
+            print(f"{cluster.name} has new keys; those of before {end}")
         restarted = [] if arguments.no_restart else _restart(cluster, arguments.timeout)
     if arguments.json:
         told = {"cluster": cluster.name, "restarted": restarted, "overlap": overlap}

@@ -89,17 +89,20 @@ def _running(folders: Folders) -> RegistryClient:
 
 
 def _status(arguments: Namespace) -> int:
-    with _running(Folders.find()) as client:
+    folders = Folders.find()
+    with _running(folders) as client:
         info = client.info()
+    record = read_registry(folders)
+    certfile = record.certfile if record is not None and record.url == info.url else ""
     if arguments.json:
         print(msgspec.json.encode(info).decode())
         return OK
-    for name, text in _described(info).items():
+    for name, text in _described(info, certfile).items():
         print(f"{name:<12} {text}")
     return OK
 
 
-def _described(info: RegistryInfo) -> dict[str, str]:
+def _described(info: RegistryInfo, certfile: str = "") -> dict[str, str]:
     since = datetime.fromtimestamp(info.started, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     oldest = "" if info.api_oldest == info.api else f"; {info.api_oldest} is served, too"
     age = format_duration(info.retain_age)
@@ -111,7 +114,9 @@ def _described(info: RegistryInfo) -> dict[str, str]:
         "output kept": f"at most {format_size(info.retain_size)}, for {age}",
         "connections": f"{info.connections:,} of {info.most_connections:,}",
     }
-    return found | ({"certificate": f"SHA-256 {info.fingerprint}"} if info.fingerprint else {})
+    if info.fingerprint:
+        found["certificate"] = f"{certfile}{', ' * bool(certfile)}SHA-256 {info.fingerprint}"
+    return found
 
 
 # ---- restart

@@ -68,10 +68,12 @@ class KeysOffer(Value):
 class NamedAddress(Value):
     """Where a component that is found by its name listens; ``node`` is where it runs.
 
-    ``address`` is "" while it does not run, or if no other machine can reach it.
+    ``address`` is "" while it does not run, or if no other machine can reach it; ``runs`` says
+    which of the two.
     """
 
     name: str
     role: str
     node: str = ""
     address: str = ""
+    runs: bool = False

@@ -161,10 +161,11 @@ class Assignments(Value):
 
     ``stop``: the cluster is at its end; stop everything, report once more, leave, and end.
     ``sockets`` are the addresses of sockets ("foo.pull") that arguments name and that are bound
-    on other nodes, "" where that is not known yet. ``peers`` are the addresses of components on
-    other nodes, by name. ``signals`` are to be sent once. ``keys`` is another whenever the keys of
-    the cluster are, "" if the registry does not have them. ``sample_every``: seconds between two
-    samples of the node's processes.
+    on other nodes, "" where that is not known yet. ``peers`` are the addresses of components that
+    run on other nodes, by name, "" of one that cannot be reached from another machine. ``signals``
+    are to be sent once. ``keys`` is another whenever the keys of the cluster are, "" if the
+    registry does not have them. ``sample_every``: seconds between two samples of the node's
+    processes.
     """
 
     generation: int
