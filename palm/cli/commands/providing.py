@@ -27,6 +27,8 @@ def provide(arguments: Namespace) -> int:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s - %(levelname)s - %(message)s", level=log_level()
     )
+    # What Dask has to say of a connection that ends is said by the provider, in a line.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     be_prompt()
     with known() as cluster:
         scheduler = scheduler_of(cluster.folders, arguments.engine, arguments.name)
