@@ -36,8 +36,14 @@ if __name__ == "__main__":
     Worker("w", master="foo", functions=FUNCTIONS, executor=executor).start()
 """
 
-#: What is run: its name, messages, and those of a quick measurement.
-WORK = (("nap", 4_000, 1_000), ("stamp", 100_000, 20_000))
+#: What is run by which engine: messages, some seconds of work, so that the beginning and the end of
+#: a job count for little; and those of a quick measurement.
+WORK = {
+    ("nap", "pool"): (8_000, 1_000),
+    ("nap", "Dask"): (8_000, 1_000),
+    ("stamp", "pool"): (1_000_000, 20_000),
+    ("stamp", "Dask"): (100_000, 20_000),
+}
 
 #: In how many chunks an engine is given all there is, to find out what suits it best.
 CHUNKS = (2, 8, 32)
@@ -52,9 +58,9 @@ def executors(report: Report) -> None:
             "pool": (_palm(of_pool, "pool"), Caller(others, "executor", "2", "1")),
             "Dask": (_palm(of_dask, address), Caller(others, "dask", address)),
         }
-        for function, n, few in WORK:
-            for name, (palm, direct) in systems.items():
-                _compare(report, name, function, few if report.quick else n, palm, direct)
+        for (function, name), (n, few) in WORK.items():
+            palm, direct = systems[name]
+            _compare(report, name, function, few if report.quick else n, palm, direct)
 
 
 def _compare(
@@ -65,7 +71,7 @@ def _compare(
     best = _best_chunk(direct, function, n)
     behind, itself = f"palm on {name}", f"{name}, chunks of {size}"
     runs = interleaved(
-        3 if report.quick else 5,
+        3,
         {
             behind: asking(palm, "rate", "rate", function=function, n=n),
             itself: asking(direct, "rate", "rate", function=function, n=n, chunksize=size),

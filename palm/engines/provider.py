@@ -22,8 +22,9 @@ from palm.spec.pool import POOL, EngineWorker, Want, labels_of, node_name, place
 
 __all__ = ["Pool", "Provider", "Provision", "Registry"]
 
-#: Seconds between two looks.
-EVERY = 1.0
+#: Seconds between two looks, and that many times what one takes: of a thousand nodes that is long,
+#: and others ask the registry, too.
+EVERY, PAUSE = 1.0, 9.0
 #: Seconds until an engine that is away is asked again: the first time, and at most.
 AGAIN, AGAIN_AT_MOST = 0.5, 10.0
 #: Seconds that more workers are still asked for once there are enough: they have to become nodes,
@@ -159,8 +160,11 @@ class Provider:
             try:
                 self.settle(pool)
                 ready()
-                while not self._stop.wait(EVERY):
+                took = 0.0
+                while not self._stop.wait(max(EVERY, PAUSE * took)):
+                    began = self._now()
                     self.look(pool)
+                    took = self._now() - began
                 self.end(pool)
             except OSError as error:
                 said = str(error) or type(error).__name__
