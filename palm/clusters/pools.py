@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +74,16 @@ def add_pool(
     check_name(name)
     check_labels(labels)
     check_allow(allow)
-    scheduler = _scheduler(cluster.folders, source, name)
+    scheduler, security = _scheduler(source)
     _check_free(cluster, scheduler, name)
-    workers = _workers(cluster, scheduler, say)
+    try:
+        if security is not None:
+            scheduler = replace(scheduler, tls=_keep_tls(cluster.folders, name, security))
+        workers = _workers(cluster, scheduler, say)
+    except PalmError:
+        if not _file(cluster.folders, name).exists():
+            shutil.rmtree(_tls_folder(cluster.folders, name), ignore_errors=True)
+        raise
     record = PoolRecord(name=name, scheduler=str(scheduler))
     privatefile.replace(_file(cluster.folders, name), msgspec.json.encode(record))
     note_problems(cluster.folders, name, {})
@@ -132,20 +140,20 @@ def scheduler_of(folders: Folders, text: str, name: str) -> Scheduler:
     return Scheduler(found.host, found.port, tls if tls.exists() else None)
 
 
-def _scheduler(folders: Folders, source: Any, name: str) -> Scheduler:
-    """Return where an engine is: by its address, or as a ``distributed.Client`` knows it."""
+def _scheduler(source: Any) -> tuple[Scheduler, Any]:
+    """Return where an engine is, by its address or as a ``distributed.Client`` knows it.
+
+    With it comes what such a client has of TLS, None without.
+    """
     if isinstance(source, str):
-        return parse_scheduler(source)
+        return parse_scheduler(source), None
     try:
         address, security = source.scheduler.address, source.security
     except AttributeError as error:
         raise ConfigError(
             f"{type(source).__name__} is no engine", hint="dask://HOST:PORT, or a Client of Dask"
         ) from error
-    found = parse_scheduler(address)
-    if not security.require_encryption:
-        return found
-    return Scheduler(found.host, found.port, _keep_tls(folders, name, security))
+    return parse_scheduler(address), security if security.require_encryption else None
 
 
 def _keep_tls(folders: Folders, name: str, security: Any) -> Path:
@@ -164,18 +172,19 @@ def _keep_tls(folders: Folders, name: str, security: Any) -> Path:
 
 def _check_free(cluster: Cluster, scheduler: Scheduler, name: str) -> None:
     """Refuse a name that something else has, and an engine that is a pool already."""
-    pools = {pool.name: pool for pool in pools_of(cluster.folders)}
+    components = {each.name: each.owner for each in cluster.registry.components(cluster.name)}
+    pools = {p.name: p for p in pools_of(cluster.folders) if components.get(p.name) == _OWNER}
+    if name in components and name not in pools:
+        text = f"a component is called {name} already"
+        raise ConfigError(text, key="name", hint="give the pool another name")
     for pool in pools.values():
         if pool.scheduler == str(scheduler) and pool.name != name:
             text = f"the workers of {scheduler} are nodes already: pool {pool.name}"
             raise ConfigError(text, hint=f"palm nodes remove {pool.name}")
     before = parse_scheduler(pools[name].scheduler) if name in pools else scheduler
-    if str(before) != str(scheduler) and name in cluster and before.listens():
+    if str(before) != str(scheduler) and before.listens():
         text = f"the pool {name} is that of {before}"
         raise ConfigError(text, key="name", hint="give this one another name")
-    if name not in pools and name in cluster:
-        text = f"a component is called {name} already"
-        raise ConfigError(text, key="name", hint="give the pool another name")
     here = node_name()
     if not any(node.name == here and node.alive for node in cluster.registry.nodes(cluster.name)):
         raise ConfigError(

@@ -13,7 +13,7 @@ from palm import connect
 from palm.clients import Client
 from palm.errors import PalmError
 from palm.registry_api.client import RegistryClient
-from palm.registry_api.schema import NodeInfo, ReplicaStatus
+from palm.registry_api.schema import ComponentSpec, NodeInfo, ReplicaStatus
 from palm.runner.registry import find_registry
 from palm.runtime.folders import Folders
 from tests.cli.conftest import Shell
@@ -211,9 +211,13 @@ def test_what_cannot_work_is_said_before_anything_is_done(house: House) -> None:
     )
     assert "dask://HOST:PORT" in palm("nodes", "add", "dask://there", code=1).stderr
     assert "says that itself" in palm("nodes", "add", "dask://h:1", "--cores", "4", code=1).stderr
+    house.client.declare("default", ComponentSpec(name="taken", command=["sleep", "600"]))
+    taken = palm("nodes", "add", "dask://127.0.0.1:9", "--name", "taken", code=1)
+    assert "a component is called taken already" in taken.stderr
+    house.client.remove("default", "taken")
     assert "no pool of nodes is called dask://h:1" in (
         palm("nodes", "remove", "dask://h:1", code=1).stderr
     )
     with connect("default") as cluster, pytest.raises(PalmError, match="is no engine"):
         cluster.add_nodes(3)
-    assert [each.name for each in house.client.components("default")] == []
+    assert eventually(lambda: house.client.components("default") == [])
