@@ -131,6 +131,24 @@ def test_dashboard_shows_a_cluster_that_loses_a_worker_and_gains_one(kernel: Non
     assert run.text("result").count("foo-worker-") == 3, "all three had a part in it"
 
 
+@runs
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_dask_shows_nodes_that_come_and_go_with_the_work(kernel: None) -> None:
+    pytest.importorskip("distributed")
+    run = Run("dask")
+    assert run.text("nodes") == "[]", "there is no worker yet"
+    assert "foo-worker is ready (4 replicas" in run.text("worker")
+    assert run.text("where").count("dask-") == 4
+    (files, _) = run.numbers("job")
+    assert files > 100
+    assert run.text("job").count("dask-") == 2, "both nodes had a part in it"
+    assert run.text("more").startswith("6 are ready, on 3 nodes")
+    assert "waits for a place: the 3 nodes for it have 6, all taken" in run.text("more")
+    assert run.text("fewer").startswith("1 worker of Dask is left")
+    assert run.text("end").startswith("['dask-")
+
+
 def tour() -> tuple[list[str], list[list[str]]]:
     """Cells and commands of the tour in the README."""
     text = (ROOT / "README.md").read_text("utf-8")
