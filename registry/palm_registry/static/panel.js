@@ -1453,7 +1453,7 @@ function single(state, component, process) {
 function group(state, component, closed) {
   const { processes } = component;
   const over = processes.every((p) => p.state === "stopped");
-  const ready = `${component.ready} of ${processes.length} ready`;
+  const ready = `${component.ready} of ${wantedOf(component)} ready`;
   const other = component.state === "ready" ? "" : `, ${STATES[component.state] ?? component.state}`;
   return {
     ...common(component),
@@ -1467,8 +1467,19 @@ function group(state, component, closed) {
     restarts: processes.reduce((n, p) => n + p.restarts, 0),
     started: null,
     closed,
-    why: "",
+    why: waitingOf(state, component),
   };
+}
+
+// How many processes are wanted, or there; while some have no place yet, there are fewer.
+function wantedOf(component) {
+  return Math.max(component.desired, component.processes.length);
+}
+
+// Of one with processes that run: what those wait for that there are none of yet.
+function waitingOf(state, { name }) {
+  const waiting = state.missing.find(({ component, why }) => component === name && why.startsWith("waits for"));
+  return waiting ? `${plural(waiting.count, "process", "processes")} not started: ${waiting.why}.` : "";
 }
 
 function replica(state, component, process) {
@@ -1856,7 +1867,7 @@ function graphOf(state) {
 function nodeOf(c) {
   const several = c.processes.length > 1;
   const words = STATES[c.state] ?? c.state;
-  return { name: c.name, role: c.role, state: c.state, note: several ? `${c.ready} of ${c.processes.length} ready` : words };
+  return { name: c.name, role: c.role, state: c.state, note: several ? `${c.ready} of ${wantedOf(c)} ready` : words };
 }
 
 function other(name) {

@@ -3,7 +3,7 @@
 import { arrange, element, setAttribute, setText, svg } from "./dom.js";
 import { rate, round, short } from "./format.js";
 import { total } from "./series.js";
-import { STATES } from "./rows.js";
+import { STATES, wantedOf } from "./rows.js";
 
 const CLIENTS = "clients";
 const INSIDE = " (inside)"; // what a component that runs its own functions calls that part of it
@@ -51,7 +51,7 @@ export function graphOf(state) {
 function nodeOf(c) {
   const several = c.processes.length > 1;
   const words = STATES[c.state] ?? c.state;
-  return { name: c.name, role: c.role, state: c.state, note: several ? `${c.ready} of ${c.processes.length} ready` : words };
+  return { name: c.name, role: c.role, state: c.state, note: several ? `${c.ready} of ${wantedOf(c)} ready` : words };
 }
 
 function other(name) {

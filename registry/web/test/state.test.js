@@ -47,6 +47,14 @@ test("a component of several processes is a group, folded if there are many", ()
   assert.equal(rowsOf(many, new Map()).length, 1);
 });
 
+test("a group says how many are wanted, and what those wait for that have no process", () => {
+  const why = "waits for a place: node dask-0 has 2, all taken";
+  const frame = status(component("w", [replica("w-0"), replica("w-1")], { desired: 5, state: "starting" }));
+  frame.data.missing = [{ component: "w", count: 3, why }];
+  const [group] = rowsOf(stateOf(frame), new Map());
+  assert.deepEqual([group.words, group.why], ["2 of 5 ready, starting", `3 processes not started: ${why}.`]);
+});
+
 test("what runs can be stopped, what is stopped started, and workers scaled", () => {
   const off = component("off", [replica("off", "stopped")], { desired: 0 });
   const out = component("out", [replica("out")], { own: false, desired: 0 });
