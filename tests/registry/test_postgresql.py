@@ -352,7 +352,7 @@ def test_followers_are_told_after_the_server_was_away_what_nobody_was_told(
             assert output_of(frames_until(feed, output_of)) == b"one "
             assert registry.registry is not None and registry.registry.service is not None
             signals = registry.registry.service.core.signals
-            assert eventually(lambda: signals._waiters["c"])  # it waits to be told
+            assert eventually(lambda: signals.waiting("c", "output"))  # to be told
             own_server.execute(
                 'WITH added AS (INSERT INTO output (cluster, component, instance, stream, "offset",'
                 " size, time, stored) SELECT cluster, component, instance, stream, 4, 4, time,"

@@ -124,10 +124,14 @@ def test_asking_twice_changes_nothing(
 @given(st.integers(1, 30), HOSTS)
 def test_each_replica_goes_where_least_is_to_do(replicas: int, hosts: list[Host]) -> None:
     found = plan([Demand("a", replicas)], hosts).nodes
-    alive = sorted((host for host in hosts if host.state == "alive"), key=lambda host: host.name)
+    takes = [host for host in hosts if host.state == "alive" and not host.by_label]
+    takes.sort(key=lambda host: host.name)
     load: Counter[str] = Counter()
-    for number in range(replicas if alive else 0):
-        least = min(alive, key=lambda h: ((load[h.name] + 1) / max(1, h.cores), load[h.name]))
+    for number in range(replicas):
+        free = [host for host in takes if host.has_place(load[host.name])]
+        if not free:
+            break
+        least = min(free, key=lambda h: ((load[h.name] + 1) / max(1, h.cores), load[h.name]))
         load[least.name] += 1
         assert found["a", number] == least.name
 
