@@ -187,14 +187,18 @@ def test_47_revoking_a_node_cuts_what_it_waits_for(
         assert caught.value.status == 401
 
 
-def test_47_a_node_that_goes_by_itself_may_come_back(
-    client: RegistryClient, registry: RegistryThread
+@pytest.mark.parametrize("ends", [False, True], ids=["alone", "with its cluster"])
+def test_47_a_node_that_goes_by_itself_may_come_back_if_its_cluster_has_ended(
+    client: RegistryClient, registry: RegistryThread, ends: bool
 ) -> None:
     accepted = let_in(client, registry)
     with anybody(registry, accepted.token) as runner:
         Runner(runner, "c", "far").join()
+        if ends:
+            client.end_cluster("c")
         runner.leave("c", "far")
-    assert next(each for each in client.tokens() if each.node == "far").expires is None
+    token = next(each for each in client.tokens() if each.node == "far")
+    assert (token.expires is None) == ends
 
 
 def test_47_a_node_renews_its_token_and_nobody_does_it_for_another(
