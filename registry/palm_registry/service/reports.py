@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from palm.registry_api.schema import Heartbeat, ReplicaStatus
+from palm.spec.component import SINGLE_ROLES
 from palm_registry.facts import LIVING, Facts
 from palm_registry.service.core import add_event, node_info
 from palm_registry.store import clusters as cluster_rows
@@ -104,12 +105,21 @@ class _Report:
         # Who waits for its end, or for its addresses, has to hear of it.
         sockets = {} if known is None else known.sockets
         self.changed |= (gone and leaving) or sockets != status.sockets
+        # And who looks for it by its name, on nodes that cannot reach it.
+        self.changed |= self._is_named(status.component) and (
+            (known is not None and known.state == "ready") != (status.state == "ready")
+        )
         # And who waits for its turn to be replaced.
         moved = known is None or (known.state, known.generation) != (
             status.state,
             status.generation,
         )
         self.changed |= moved and status.component in self._known.rolling
+
+    def _is_named(self, component: str) -> bool:
+        """Whether nodes besides ours may look for a component by its name."""
+        row = self._known.components.get(component)
+        return len(self._known.nodes) > 1 and row is not None and row.spec.role in SINGLE_ROLES
 
     def forget_others(self, names: set[str]) -> None:
         """Forget what the node had and has not any more."""
