@@ -98,6 +98,25 @@ def test_only_what_failed_of_a_batch_is_tried_again(bench: MasterBench) -> None:
     assert client.outcomes()[first + 1] == (0, b"%d" % (first + 1))
 
 
+def test_what_is_shared_after_it_failed_is_tried_no_more_often(bench: MasterBench) -> None:
+    """Messages that failed together are tried again by two workers: each part knows that."""
+    client, worker = bench.client(), bench.worker()
+    client.submit(JOB, payloads(40), terms=Terms(retries=1))
+    ((task, batch),) = worker.tasks()
+    worker.answer(task, batch, seconds=0.01)
+    while tasks := worker.tasks():
+        for task, _ in tasks:
+            answer(worker, task, [ValueError("no")] * task.n)
+    other = bench.worker("other")
+    for _ in range(20):
+        bench.pass_time(0.2)
+        for each in (worker, other):
+            for task, _ in each.tasks():
+                assert task.attempt <= 2
+                answer(each, task, [ValueError("still no")] * task.n)
+    assert len(client.outcomes()) == 40
+
+
 def test_death_of_a_worker_is_no_failure_of_the_function(bench: MasterBench) -> None:
     client, doomed = bench.client(), bench.worker("doomed")
     client.submit(JOB, payloads(1), terms=Terms(retries=1))
