@@ -199,7 +199,8 @@ def test_registry_that_is_away_costs_delay_alone(registry: FakeRegistry, node: R
     assert eventually(lambda: registry.replicas["foo"].restarts == 1)
     assert registry.are(foo="ready")
     lines = b"".join(b"line %d\n" % i for i in range(100))
-    assert eventually(lambda: registry.output[status.instance, "stdout"].endswith(lines))
+    written = (status.instance, "stdout")
+    assert eventually(lambda: registry.output.get(written, b"").endswith(lines))
     assert registry.sessions == 1
 
 
