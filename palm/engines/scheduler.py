@@ -11,7 +11,7 @@ from palm.errors import ConfigError, ConnectTimeout
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["PREFIX", "Scheduler", "parse_scheduler"]
+__all__ = ["ANSWER_WITHIN", "PREFIX", "Scheduler", "dask_library", "parse_scheduler"]
 
 #: How a scheduler is named where there may be other things.
 PREFIX: Final = "dask://"
@@ -41,7 +41,7 @@ class Scheduler:
         ConnectTimeout
             Nobody answers, or not as a scheduler does.
         """
-        distributed = _library()
+        distributed = dask_library()
         security = self._security(distributed)
         scheme = "tls" if security.require_encryption else "tcp"
         try:
@@ -92,13 +92,18 @@ def parse_scheduler(text: str) -> Scheduler:
     host, _, port = rest.strip("/").rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
-        raise ConfigError(
-            f"{text!r} is no address", key="dask", hint="dask://HOST:PORT, as of 8786"
-        )
+        raise ConfigError(f"{text!r} is no address", key="dask", hint="HOST:PORT, as of 8786")
     return Scheduler(host, int(port))
 
 
-def _library() -> Any:
+def dask_library() -> Any:
+    """Return the package of Dask's clusters.
+
+    Raises
+    ------
+    ConfigError
+        It is not installed; with the way out.
+    """
     try:
         import distributed  # an extra: few need it, and it takes a second to load
     except ImportError as error:

@@ -112,7 +112,6 @@ HOMES: dict[str, tuple[str, ...]] = {
     "pandas": ("palm.clients.frame", "palm.clusters.load", "palm.clusters.status"),
     "psycopg": ("palm_registry.store.postgresql",),
     "distributed": (
-        "palm.engines.dask",
         "palm.engines.daskpool",
         "palm.engines.daskworker",
         "palm.engines.scheduler",
@@ -149,7 +148,7 @@ LATE: dict[str, tuple[str, ...]] = {
     "palm.servers.outsourced": ("palm.servers.worker",),
     "palm.servers.picture": ("palm.servers.topology",),
     "palm.runtime.sqlitecache": ("palm.runtime.cache",),
-    "distributed": ("palm.engines.dask", "palm.engines.daskpool", "palm.engines.scheduler"),
+    "distributed": ("palm.engines.daskpool", "palm.engines.scheduler"),
     "dask": ("palm.engines.daskpool",),
     "palm._version": ("palm.engines.daskpool",),
     "palm.cli.commands.providing": ("palm.cli.commands.nodes",),

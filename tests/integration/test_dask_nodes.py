@@ -209,7 +209,7 @@ def test_what_cannot_work_is_said_before_anything_is_done(house: House) -> None:
     assert "no scheduler of Dask answers at dask://127.0.0.1:9" in (
         palm("nodes", "add", "dask://127.0.0.1:9", code=1).stderr
     )
-    assert "dask://HOST:PORT" in palm("nodes", "add", "dask://there", code=1).stderr
+    assert "HOST:PORT, as of 8786" in palm("nodes", "add", "dask://there", code=1).stderr
     assert "says that itself" in palm("nodes", "add", "dask://h:1", "--cores", "4", code=1).stderr
     house.client.declare("default", ComponentSpec(name="taken", command=["sleep", "600"]))
     taken = palm("nodes", "add", "dask://127.0.0.1:9", "--name", "taken", code=1)
