@@ -53,6 +53,11 @@ class Far:
         status = self.client.cluster_status("default")
         return {r.name: r for component in status.components for r in component.replicas}
 
+    def state(self, name: str) -> str:
+        """The state of a process, "" while there is none."""
+        found = self.replicas().get(name)
+        return "" if found is None else found.state
+
     def names(self) -> list[str]:
         return [node.name for node in self.client.nodes("default")]
 
@@ -141,9 +146,9 @@ def code_travels(far: Far, tmp_path: Path) -> None:
     project.rename(away)
     far.shell.folder = tmp_path
     far.client.restart("default", "work")
-    assert eventually(lambda: far.replicas()["work"].state == "ready", 30)
+    assert eventually(lambda: far.state("work") == "ready", 30)
     assert "works 42 beside it" in far.shell.palm("logs", "work").stdout
-    assert eventually(lambda: far.replicas()["no"].state == "failed")
+    assert eventually(lambda: far.state("no") == "failed")
     assert "the owner of this node does not allow the command sleep" in far.replicas()["no"].reason
     away.rename(project)
     (project / "lib" / "own.py").write_text("VALUE = 43\n")
