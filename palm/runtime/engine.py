@@ -24,8 +24,8 @@ AHEAD: Final = 2
 
 #: A batch takes so many times as long as the way through the executor and back, and no less than
 #: so many seconds: a pool costs a millisecond or two of all processes together for each.
-BATCH_TRIPS: Final = 10
-BATCH_SECONDS: Final = 0.05
+BATCH_TRIPS: Final = 30
+BATCH_SECONDS: Final = 0.1
 
 #: Tasks that are sent through an executor one after the other: the quickest shows what the way is.
 TRIPS: Final = 3
