@@ -17,8 +17,8 @@ from typing import Protocol
 from palm.engines.orders import Beside, NodeOrder, NodeReport
 from palm.errors import PalmError, RegistryError
 from palm.registry_api.client import Refused
-from palm.registry_api.schema import ClusterStatus, ComponentStatus
-from palm.spec.pool import POOL, EngineWorker, Want, labels_of, node_name, places_wanted
+from palm.registry_api.schema import ClusterStatus, ComponentStatus, NodeInfo
+from palm.spec.pool import ENGINE, POOL, EngineWorker, Want, labels_of, node_name, places_wanted
 
 __all__ = ["Pool", "Provider", "Provision", "Registry"]
 
@@ -87,10 +87,22 @@ class Provision:
     labels: Mapping[str, str] = field(default_factory=dict)
     allow: tuple[str, ...] | None = None
 
+    @property
+    def common(self) -> dict[str, str]:
+        """Labels that each of its nodes has."""
+        return {ENGINE: self.engine, POOL: self.name, **self.labels}
+
+    def labels_of(self, worker: EngineWorker) -> dict[str, str]:
+        """Return the labels of a worker as a node."""
+        return labels_of(self.engine, self.name, worker, self.labels)
+
+    def has(self, node: NodeInfo) -> bool:
+        """Whether a node is one of the pool."""
+        return node.labels.get(POOL) == self.name
+
     def order(self, worker: EngineWorker, node: str) -> NodeOrder:
         """Return what a worker is told."""
-        labels = labels_of(self.engine, self.name, worker, self.labels)
-        options = [f"--label={key}={value}" for key, value in labels.items()]
+        options = [f"--label={key}={value}" for key, value in self.labels_of(worker).items()]
         options += [f"--allow={rule}" for rule in self.allow or ()]
         options += [f"--places={worker.threads}", f"--cores={worker.threads}"]
         join = self.join(node)
@@ -140,8 +152,8 @@ class Provider:
         self._told: dict[str, str] = {}
         self._now = now
         self._nodes: dict[str, _Node] = {}
-        #: Labels of nodes that were there, which may be there again.
-        self._offers: dict[str, dict[str, str]] = {}
+        #: Labels that nodes have had, each set once: such nodes may be there again.
+        self._offers: list[dict[str, str]] = [provision.common]
         self._short = -HOLD
         self._asked = 0
         self._stop = threading.Event()
@@ -241,12 +253,9 @@ class Provider:
             if before is None or before.said != node.said:
                 _log.error("%s at %s is no node: %s", worker.name, worker.address, node.said)
         else:
-            self._offers[node.name] = self._labels(worker)
+            if (labels := self._provision.labels_of(worker)) not in self._offers:
+                self._offers.append(labels)
             _log.info("%s at %s becomes node %s", worker.name, worker.address, node.name)
-
-    def _labels(self, worker: EngineWorker) -> dict[str, str]:
-        provision = self._provision
-        return labels_of(provision.engine, provision.name, worker, provision.labels)
 
     def _lose(self, node: _Node) -> None:
         """Have what ran on a worker that is gone run elsewhere."""
@@ -257,14 +266,14 @@ class Provider:
         """Remove nodes of the pool that no worker is: it went while we were away."""
         known = {node.name for node in self._nodes.values()}
         for node in status.nodes:
-            if node.labels.get(POOL) == self._provision.name and node.name not in known:
+            if self._provision.has(node) and node.name not in known:
                 self._remove(node.id)
 
     def _clear_lost(self) -> None:
         """Remove nodes that are lost while the engine is: its workers have ended with it."""
         try:
             for node in self._registry.cluster_status(self._provision.cluster).nodes:
-                if node.labels.get(POOL) == self._provision.name and not node.alive:
+                if self._provision.has(node) and not node.alive:
                     self._remove(node.id)
         except RegistryError as error:
             self._say(f"the registry is away, or refuses: {error}")
@@ -294,16 +303,12 @@ class Provider:
 
     def _follow(self, pool: Pool, status: ClusterStatus) -> None:
         """Keep workers that are in use, and ask for more if there are too few."""
-        ours = {node.id for node in status.nodes if node.labels.get(POOL) == self._provision.name}
+        ours = {node.id for node in status.nodes if self._provision.has(node)}
         used = {
             each.node for c in status.components for each in c.replicas if each.state in _LIVING
         }
         pool.keep({a for a, node in self._nodes.items() if node.name in used})
-        anywhere = labels_of(
-            self._provision.engine, self._provision.name, _NO_WORKER, self._provision.labels
-        )
-        offers = [anywhere, *self._offers.values()]
-        wanted = places_wanted(map(_want, status.components), ours, offers)
+        wanted = places_wanted(map(_want, status.components), ours, self._offers)
         self._ask(pool, wanted)
 
     def _ask(self, pool: Pool, wanted: int) -> None:
@@ -333,9 +338,6 @@ class Provider:
             self._say(f"the registry is away, or refuses: {error}")
         pool.close()
         _log.info("no worker is a node any more")
-
-
-_NO_WORKER = EngineWorker("", "", "")
 
 
 def _want(component: ComponentStatus) -> Want:

@@ -146,7 +146,8 @@ def test_workers_are_nodes_as_long_as_they_last_and_nothing_is_left(
     assert not house.nodes()
     assert not any(pid and exists(pid) for pid in pids)
     assert not list(dask.scratch.glob("palm-*"))
-    assert "waits" not in house.shell.palm("nodes").stdout
+    plugins = "[name for name in cluster.scheduler.plugins if name.startswith('palm')]"
+    assert dask.evaluate(plugins) == []
     assert dask.evaluate("client.submit(pow, 2, 5).result()") == 32
     assert [t.name for t in house.client.tokens() if t.name.startswith("node-")] == []
 
