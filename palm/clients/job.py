@@ -36,7 +36,7 @@ class Job:
     """Results of a function over items, as they come; made by `palm.Client.job`.
 
     Iterate it, `collect` it, or turn it into a DataFrame (`to_frame`). Outcomes that nobody takes
-    wait up to a window (32,768 messages, 16 MiB), then the job pauses. A job goes on though nobody
+    wait up to a window (65,536 messages, 16 MiB), then the job pauses. A job goes on though nobody
     holds it; `cancel` ends it.
 
     Attributes

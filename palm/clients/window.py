@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from palm.wire.batch import MAX_MESSAGES as FULL_BATCH
+
 __all__ = ["MAX_BYTES", "MAX_MESSAGES", "MIN_IN_FLIGHT", "JournaledWindow", "Window"]
 
-#: Messages of a job that may be in flight or wait for their caller: eight full batches.
-MAX_MESSAGES: Final = 32_768
+#: Messages of a job that may be in flight or wait for their caller: sixteen full batches.
+MAX_MESSAGES: Final = 65_536
 
 #: Bytes of the same; one larger message is allowed alone.
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -68,12 +70,15 @@ class Window:
 
     @property
     def is_low(self) -> bool:
-        """Whether so much has left that filling it up again is worth a wake-up."""
+        """Whether so much has left that filling it up again is worth a wake-up.
+
+        A full batch is: who waited for half a window left the workers without work at its end.
+        """
         if not self.has_room:
             return False
         waiting = 0 if self.collecting else self.answered - self.consumed
-        in_flight = self.in_flight
-        return in_flight <= FIRST or in_flight + waiting <= self._most // 2
+        in_flight, most = self.in_flight, self._most
+        return in_flight <= FIRST or in_flight + waiting <= most - min(FULL_BATCH, most // 2)
 
     @property
     def is_roomy(self) -> bool:

@@ -88,10 +88,24 @@ class _Run:
                 self.failures[len(results)] = _failure(error)
                 append(b"")
 
+    def call_one(self, function: Callable[[Any], Any], value: Any) -> None:
+        """Call ``function`` once: what a long call has left of the caches makes more code slow."""
+        self.begun += 1
+        try:
+            self.results.append(function(value))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as above
+            self.failures[len(self.results)] = _failure(error)
+            self.results.append(b"")
+
     def time(self, now: float) -> None:
         """Time the calls that are complete, as many as there are: each is given as much."""
         n = len(self.results) - len(self.durations)
-        if n:
+        if n == 1:
+            self.each = max(now - self.timed, 1e-9)
+            self.durations.append(self.each)
+        elif n:
             self.each = max(now - self.timed, 1e-9) / n
             self.durations += array("f", (self.each,)) * n
         self.timed = now
@@ -241,19 +255,24 @@ class Executor:
             return self._run.take_without(time.monotonic() - began, text)
 
     def _call_all(self, function: Callable[[Any], Any], run: _Run, most_at_once: int) -> None:
-        clock = time.perf_counter
+        clock, taking = time.perf_counter, self._taking
         invoke, values = run.invoke, self._values
         most = invoke.start + self._most
         at, at_once = invoke.start, 1
         until = run.timed + self._answer_after
         # `stop` is lowered while a function runs.
         while run.timed < until and (stop := min(at + at_once, invoke.stop, most)) > at:
-            run.call(function, values[at:stop])
-            with self._taking:
+            if at_once == 1:
+                run.call_one(function, values[at])
+            else:
+                run.call(function, values[at:stop])
+            with taking:
                 run.time(clock())
-            uneven = run.each * (stop - at) > 2 * TIMED
-            self._singly = TIMED_SINGLY if uneven else max(0, self._singly - (stop - at))
-            at_once = 1 if self._singly else 1 + min(int(TIMED / run.each), most_at_once - 1)
+            if run.each * (stop - at) > 2 * TIMED:  # uneven, or each of them long
+                self._singly, at_once = TIMED_SINGLY, 1
+            else:
+                self._singly = max(0, self._singly - (stop - at))
+                at_once = 1 if self._singly else 1 + min(int(TIMED / run.each), most_at_once - 1)
             at = stop
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from palm.clients.window import FIRST, GROWTH, MAX_BYTES, MAX_MESSAGES, Window
+import pytest
+
+from palm.clients.window import FIRST, FULL_BATCH, GROWTH, MAX_BYTES, MAX_MESSAGES, Window
 
 
 def filled(n: int, size: int = 0) -> Window:
@@ -101,15 +103,26 @@ def test_a_caller_who_wants_all_is_not_waited_for() -> None:
     assert not window.has_room
 
 
-def test_it_is_low_when_half_of_it_is_free() -> None:
+def test_it_is_low_when_a_full_batch_is_free() -> None:
     window = filled(MAX_MESSAGES)
-    window.answer(MAX_MESSAGES // 2 - 1, 0)
-    window.consume(MAX_MESSAGES // 2 - 1, 0)
+    window.answer(FULL_BATCH - 1, 0)
+    window.consume(FULL_BATCH - 1, 0)
     assert window.has_room
     assert not window.is_low
     window.answer(1, 0)
     window.consume(1, 0)
     assert window.is_low
+
+
+@pytest.mark.parametrize(("more", "is_low"), [(0, True), (1, False)])
+def test_it_is_low_when_half_of_it_is_free_while_it_is_small(more: int, is_low: bool) -> None:
+    window = Window()
+    window.submit(FIRST, 0)
+    window.answer(FIRST, 0)
+    window.consume(FIRST, 0)
+    window.submit((FIRST + GROWTH * FIRST) // 2 + more, 0)
+    assert window.has_room
+    assert window.is_low is is_low
 
 
 def test_it_is_low_when_little_is_in_flight_and_there_is_room() -> None:
