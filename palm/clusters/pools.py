@@ -183,12 +183,17 @@ def _check_free(cluster: Cluster, scheduler: Scheduler, name: str) -> None:
     if str(before) != str(scheduler) and before.listens():
         text = f"the pool {name} is that of {before}"
         raise ConfigError(text, key="name", hint="give this one another name")
-    here = node_name()
-    if not any(node.name == here and node.alive for node in cluster.registry.nodes(cluster.name)):
+    if not (cluster.is_local or _is_node(cluster)):
         raise ConfigError(
             "what looks after these nodes runs on this machine, which is none of the cluster",
             hint="palm up, where the registry is",
         )
+
+
+def _is_node(cluster: Cluster) -> bool:
+    """Whether this machine is a node; that of the registry is about to be one at the least."""
+    here = node_name()
+    return any(node.name == here and node.alive for node in cluster.registry.nodes(cluster.name))
 
 
 def _workers(cluster: Cluster, scheduler: Scheduler, say: Callable[[str], None]) -> int:
