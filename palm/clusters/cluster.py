@@ -85,6 +85,11 @@ class Cluster:
         """Whether somebody has ended it, as far as is known here; `start` has it go on."""
         return self._keeper.ended
 
+    @property
+    def is_local(self) -> bool:
+        """Whether its registry, and a runner for this machine, are ours to start."""
+        return self._keeper.local
+
     # Components
 
     def start(
@@ -510,6 +515,7 @@ class Cluster:
         PalmError
             Workers did not become nodes in time.
         """
+        self._ensure_alive()
         return add_pool(self, source, name, labels or {}, allow, timeout, say)
 
     def remove_nodes(self, name: str = "dask") -> list[str]:

@@ -59,7 +59,8 @@ class LeaseKeeper:
         self._folders = folders
         self.holder = holder
         self._hold = hold
-        self._local = local
+        #: See ``local``.
+        self.local = local
         self._over = threading.Event()
         self._runner = runners[-1] if runners else None
         self._tried = -PAUSE
@@ -102,16 +103,16 @@ class LeaseKeeper:
     @property
     def is_over(self) -> bool:
         """Whether the cluster has ended, as far as can be told without asking."""
-        return self.ended or (self._local and read_registry(self._folders) is None)
+        return self.ended or (self.local and read_registry(self._folders) is None)
 
     def ensure_registry(self) -> None:
         """Start the registry, unless it is there: it ends with the last cluster."""
-        if self._local:
+        if self.local:
             ensure_registry(self._folders).close()
 
     def ensure_runner(self) -> None:
         """Start the runner of this machine, unless it is there."""
-        if not self._local:
+        if not self.local:
             return
         with self._lock:
             if runner_pid(self._folders) is not None:
@@ -144,7 +145,7 @@ class LeaseKeeper:
             if self.ended:
                 continue
             try:
-                if self._local and not self._is_cared_for():
+                if self.local and not self._is_cared_for():
                     continue
                 if time.monotonic() - renewed >= RENEWAL:
                     self._renew()

@@ -25,7 +25,7 @@ from palm.runtime.folders import Folders
 from palm.spec.allow import check_allow
 from palm.spec.component import ComponentSpec
 from palm.spec.names import check_labels, check_name, nearest
-from palm.spec.pool import POOL
+from palm.spec.pool import POOL, POOL_OWNER
 
 if TYPE_CHECKING:
     from palm.clusters.cluster import Cluster
@@ -49,8 +49,6 @@ _PROBLEMS = ".problems"
 #: Workers whose problems are shown.
 _SHOWN = 3
 _MAX_FILE = 1024 * 1024
-#: Whose the component is: not that of a cluster file, which would stop it when it is applied.
-_OWNER = "nodes"
 
 
 class PoolRecord(msgspec.Struct, kw_only=True):
@@ -173,7 +171,7 @@ def _keep_tls(folders: Folders, name: str, security: Any) -> Path:
 def _check_free(cluster: Cluster, scheduler: Scheduler, name: str) -> None:
     """Refuse a name that something else has, and an engine that is a pool already."""
     components = {each.name: each.owner for each in cluster.registry.components(cluster.name)}
-    pools = {p.name: p for p in pools_of(cluster.folders) if components.get(p.name) == _OWNER}
+    pools = {p.name: p for p in pools_of(cluster.folders) if components.get(p.name) == POOL_OWNER}
     if name in components and name not in pools:
         text = f"a component is called {name} already"
         raise ConfigError(text, key="name", hint="give the pool another name")
@@ -185,12 +183,17 @@ def _check_free(cluster: Cluster, scheduler: Scheduler, name: str) -> None:
     if str(before) != str(scheduler) and before.listens():
         text = f"the pool {name} is that of {before}"
         raise ConfigError(text, key="name", hint="give this one another name")
-    here = node_name()
-    if not any(node.name == here and node.alive for node in cluster.registry.nodes(cluster.name)):
+    if not (cluster.is_local or _is_node(cluster)):
         raise ConfigError(
             "what looks after these nodes runs on this machine, which is none of the cluster",
             hint="palm up, where the registry is",
         )
+
+
+def _is_node(cluster: Cluster) -> bool:
+    """Whether this machine is a node; that of the registry is about to be one at the least."""
+    here = node_name()
+    return any(node.name == here and node.alive for node in cluster.registry.nodes(cluster.name))
 
 
 def _workers(cluster: Cluster, scheduler: Scheduler, say: Callable[[str], None]) -> int:
@@ -231,7 +234,7 @@ def _component(
         ready_timeout=_READY,
         restart="always",
         grace=GRACE,
-        owner=_OWNER,
+        owner=POOL_OWNER,
     )
 
 

@@ -146,7 +146,10 @@ class ComponentSpec(msgspec.Struct, kw_only=True):
         return self.scales.most if self.scales is not None else self.replicas
 
     def carried_over(self, before: ComponentSpec | None) -> ComponentSpec:
-        """Return what takes the place of another: if it scales itself, with the same number."""
+        """Return what takes the place of one that runs: if it scales itself, with the same number.
+
+        None: nothing runs, and it begins with what it says itself.
+        """
         if self.scales is None:
             return self
         now = self if before is None else before

@@ -140,7 +140,7 @@ def change_of(
         effect: Effect = "started" if after.replicas else "none"
         text = _count(after) + _once(after.needs) if after.replicas else "nothing is started"
         return ComponentChange(name=after.name, effect=effect, text=text, replaces=True)
-    after = after.carried_over(before)
+    after = after.carried_over(before if running else None)
     same = replace(after, generation=before.generation)
     if _is_same_code(before.code, after.code):
         same.code = before.code

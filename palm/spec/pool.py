@@ -12,10 +12,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 
-__all__ = ["ENGINE", "POOL", "EngineWorker", "Want", "labels_of", "node_name", "places_wanted"]
+__all__ = [
+    "ENGINE",
+    "POOL",
+    "POOL_OWNER",
+    "EngineWorker",
+    "Want",
+    "labels_of",
+    "node_name",
+    "places_wanted",
+]
 
 #: Labels that each node of a pool has.
 ENGINE, POOL = "engine", "pool"
+#: Owner of the component that looks after a pool and is called as it: not a cluster file, which
+#: would stop it when it is applied.
+POOL_OWNER = "nodes"
 
 _LONGEST = 64
 #: Resources of a worker that become labels.

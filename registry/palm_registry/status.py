@@ -14,7 +14,7 @@ from palm.registry_api.schema import (
     Scaling,
 )
 from palm.spec.placement import Demand, Host, why_unplaced
-from palm.spec.pool import POOL
+from palm.spec.pool import POOL, POOL_OWNER
 from palm_registry.facts import LIVING, Facts, is_done, is_well
 from palm_registry.rollouts import rollout_of
 from palm_registry.store.clusters import ComponentRow
@@ -238,9 +238,24 @@ def _why(facts: Facts, row: ComponentRow, number: int, current: ReplicaStatus | 
         return f"waits for {', '.join(needs)} to be ready"
     node = facts.placements.get((row.spec.name, number))
     if node is None:
-        why = why_unplaced(demand_of(facts, row), hosts_of(facts), facts.load)
-        return why or "is about to get a node"
+        return _why_unplaced(facts, row) or "is about to get a node"
     return _why_not_there(facts, facts.replica(row, number), node)
+
+
+def _why_unplaced(facts: Facts, row: ComponentRow) -> str:
+    """Why no node takes a replica, "" if one does."""
+    pool = row.spec.labels.get(POOL, "")
+    if _has_no_node_yet(facts, pool):
+        return f"waits for a place: pool {pool} has no node yet"
+    return why_unplaced(demand_of(facts, row), hosts_of(facts), facts.load)
+
+
+def _has_no_node_yet(facts: Facts, pool: str) -> bool:
+    """Whether a pool is looked after, whose engine has no worker: one may come any time."""
+    looks = facts.components.get(pool)
+    if looks is None or not looks.running or looks.spec.owner != POOL_OWNER:
+        return False
+    return not any(node.labels.get(POOL) == pool for node in facts.nodes.values())
 
 
 def _why_not_there(facts: Facts, before: ReplicaStatus | None, node: str) -> str:

@@ -9,16 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from palm import connect
+from palm import connect, up
 from palm.clients import Client
-from palm.errors import PalmError
+from palm.errors import ConfigError, PalmError
 from palm.registry_api.client import RegistryClient
 from palm.registry_api.schema import ComponentSpec, NodeInfo, ReplicaStatus
-from palm.runner.registry import find_registry
+from palm.runner.registry import find_registry, read_registry
 from palm.runtime.folders import Folders
 from tests.cli.conftest import Shell
 from tests.runner.conftest import exists
 from tests.support.dask import DaskCluster
+from tests.support.folders import use_folders
 from tests.support.nodes import eventually
 
 pytestmark = pytest.mark.slow
@@ -97,6 +98,15 @@ def house(
     found = House(tmp_path)
     yield found
     found.close()
+
+
+def test_a_cluster_that_has_just_begun_takes_workers(
+    palm_home: Path, start_dask: Callable[..., DaskCluster]
+) -> None:
+    dask = start_dask(1)
+    with up() as cluster:  # whose own runner is about to join
+        assert cluster.add_nodes(dask.url) == ["dask-0"]
+        cluster.down()
 
 
 def test_workers_are_nodes_as_long_as_they_last_and_nothing_is_left(
@@ -205,7 +215,9 @@ def test_a_scheduler_that_is_gone_is_waited_for(
     house.shell.palm("nodes", "remove", "dask", "--yes")
 
 
-def test_what_cannot_work_is_said_before_anything_is_done(house: House) -> None:
+def test_what_cannot_work_is_said_before_anything_is_done(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     palm = house.shell.palm
     assert "no scheduler of Dask answers at dask://127.0.0.1:9" in (
         palm("nodes", "add", "dask://127.0.0.1:9", code=1).stderr
@@ -221,4 +233,19 @@ def test_what_cannot_work_is_said_before_anything_is_done(house: House) -> None:
     )
     with connect("default") as cluster, pytest.raises(PalmError, match="is no engine"):
         cluster.add_nodes(3)
+    _add_from_another_machine(house, tmp_path / "another", monkeypatch)
     assert eventually(lambda: house.client.components("default") == [])
+
+
+def _add_from_another_machine(house: House, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing there could look after the nodes: it is none."""
+    record = read_registry(Folders.find())
+    assert record is not None
+    token = Folders.find().state / "tokens/owner"
+    with monkeypatch.context() as there:
+        use_folders(there, folder)
+        there.setenv("PALM_TOKEN_FILE", str(token))
+        there.setattr("palm.clusters.pools.node_name", lambda: "another")
+        refused = pytest.raises(ConfigError, match="none of the cluster")
+        with connect("default", record.url, hold=False) as cluster, refused:
+            cluster.add_nodes("dask://127.0.0.1:9")

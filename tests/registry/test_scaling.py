@@ -87,3 +87,5 @@ def test_load_is_shown_and_followed_and_the_number_outlives_the_registry(
     assert again.desired == 4
     other = spec("w", role="worker", scales=Range(2, 16), replicas=2, env={"A": "1"})
     assert client.declare("c", other).desired == 4
+    client.stop("c", "w")
+    assert client.declare("c", other).desired == 2

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from palm.registry_api.schema import NodeInfo, ReplicaStatus
+from palm.spec.pool import POOL, POOL_OWNER
 from palm_registry.status import Facts, cluster_status, released
 from palm_registry.store.clusters import ComponentRow
 from tests.support.registry import spec, status_of
@@ -74,6 +75,28 @@ def test_what_is_missing_says_why(state: Any, reason: str, why: str) -> None:
 def test_without_a_node_nothing_can_start() -> None:
     found = status(facts(row("a"), alive=None))
     assert [m.why for m in found.missing] == ["no node has joined"]
+
+
+@pytest.mark.parametrize(
+    ("pool", "labels", "why"),
+    [
+        ({}, {}, "waits for a place: pool pbs has no node yet"),
+        ({"running": False}, {}, "no node has the label pool=pbs"),
+        ({"owner": ""}, {}, "no node has the label pool=pbs"),
+        ({}, {POOL: "pbs"}, "no node has the label ram=64G"),
+    ],
+)
+def test_what_is_for_a_pool_waits_for_its_first_node(
+    pool: dict[str, Any], labels: dict[str, str], why: str
+) -> None:
+    rows = [
+        row("w", role="worker", labels={POOL: "pbs", "ram": "64G"}),
+        row("pbs", **{"owner": POOL_OWNER, **pool}),
+    ]
+    found = facts(*rows)
+    found.placements.clear()
+    found.nodes["here"].labels = labels
+    assert [each.why for each in status(found).missing if each.component == "w"] == [why]
 
 
 def test_what_runs_on_a_lost_node_is_unknown() -> None:

@@ -227,3 +227,10 @@ def test_what_scales_itself_keeps_its_number_when_its_file_comes_again() -> None
     assert fixed is not None and (fixed.effect, fixed.replaces) == ("scaled", False)
     wider = change_of(replace(parsed("3"), generation=3), parsed('"2..16"'))
     assert wider is not None and (wider.effect, wider.replaces) == ("none", False)
+
+
+def test_what_scales_itself_begins_with_its_fewest_once_it_was_stopped() -> None:
+    stopped = replace(parsed('"2..16"'), replicas=7, generation=3)
+    again = change_of(stopped, parsed('"2..16"'), running=False)
+    assert again is not None
+    assert (again.effect, again.text) == ("started", "started, 2 replicas")

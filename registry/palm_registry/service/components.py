@@ -167,8 +167,9 @@ def put_component(connection: Connection, key: str, spec: ComponentSpec) -> Comp
     """Make a component wanted; say what that changes, if anything. `settle` is still to follow."""
     before = rows.get_component(connection, key, spec.name)
     old = None if before is None else before.spec
-    spec = spec.carried_over(old)
-    change = change_of(old, spec, running=before is None or before.running)
+    running = before is None or before.running
+    spec = spec.carried_over(old if running else None)
+    change = change_of(old, spec, running=running)
     if change is None:
         return None
     keeps = old is not None and not change.replaces
