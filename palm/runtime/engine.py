@@ -122,6 +122,14 @@ class Engine:
         """Whether only tasks can be cancelled that did not begin."""
         return not self.may_run_again
 
+    @property
+    def holds_process(self) -> bool:
+        """Whether a call that goes on in it keeps this process from ending, and `close` cannot.
+
+        Python joins the threads of an executor at its end; who gave the executor closes it.
+        """
+        return self._is_ours and not self.may_run_again and not self._processes()
+
     def open(self) -> int:
         """Make it ready; return its slots, 0 if it was halted before.
 
@@ -212,12 +220,16 @@ class Engine:
         """Let go of it; with ``leaves_some`` tasks go on that nobody wants."""
         self.halt()
         if self._is_ours and self._executor is not None:
-            processes = list((getattr(self._executor, "_processes", None) or {}).values())
+            processes = self._processes()
             self._discard()
             for process in processes if leaves_some else ():
                 process.terminate()
         if self._watcher is not None:
             self._watcher.join(WATCHER_WITHIN)
+
+    def _processes(self) -> list[Any]:
+        """Return the processes of a pool."""
+        return list((getattr(self._executor, "_processes", None) or {}).values())
 
     def _discard(self) -> None:
         executor, self._executor = self._executor, None

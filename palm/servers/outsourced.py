@@ -133,6 +133,9 @@ class Outsourced:
                 self._worker.logger.info("%d batches at once", slots)
                 self._engine.watch(self._resize)
                 self._loop.serve(slots)
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._left and in_main and self._engine.holds_process:
+            self._worker._exit_hard()
 
     def _resize(self, slots: int) -> None:
         if self._loop is not None and slots != self._loop.wanted:

@@ -13,7 +13,7 @@ import pytest
 from palm.cli import main
 from palm.engines.named import maker_of
 from palm.errors import ConfigError
-from tests.support.cluster import ROOT, ThreadCluster
+from tests.support.cluster import ROOT, ThreadCluster, until
 
 
 def test_the_function_is_found() -> None:
@@ -69,3 +69,30 @@ def test_a_worker_class_is_refused_before_anything_is_made(
     executor = "concurrent.futures:ThreadPoolExecutor"
     assert main(["worker", str(target), "--master", "foo", "--executor", executor]) == 1
     assert "methods stay in this process" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_call_that_goes_on_in_a_thread_does_not_keep_a_worker_that_was_told_to_end(
+    cluster: ThreadCluster, tmp_path: Path
+) -> None:
+    (tmp_path / "functions.py").write_text(
+        "import pathlib, time\n"
+        "def note_and_sleep(path):\n    pathlib.Path(path).touch()\n    time.sleep(60)\n"
+    )
+    cluster.master()
+    command = ["worker", "functions.py", "--master", "foo", "--slots", "1"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "palm", *command]
+        + ["--executor", "concurrent.futures:ThreadPoolExecutor"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    cluster.client().job("note_and_sleep", [str(tmp_path / "begun")], detach=True)
+    until((tmp_path / "begun").exists, within=30.0)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)  # whoever asks twice gives no grace
+    said, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert "a function did not end in time" in said
