@@ -71,19 +71,34 @@ def test_a_worker_class_is_refused_before_anything_is_made(
     assert "methods stay in this process" in capsys.readouterr().err
 
 
+ENDLESS = """
+import pathlib, time
+from concurrent.futures import ThreadPoolExecutor
+
+def note_and_sleep(path):
+    pathlib.Path(path).touch()
+    time.sleep(60)
+
+def make():
+    return ThreadPoolExecutor(1)
+
+def make_silent():
+    return ThreadPoolExecutor(1, initializer=note_and_sleep, initargs=["begun"])
+"""
+
+
 @pytest.mark.slow
-def test_a_call_that_goes_on_in_a_thread_does_not_keep_a_worker_that_was_told_to_end(
-    cluster: ThreadCluster, tmp_path: Path
+@pytest.mark.parametrize(
+    ("maker", "what"), [("make", "a function"), ("make_silent", "the executor")]
+)
+def test_what_goes_on_in_a_thread_does_not_keep_a_worker_that_was_told_to_end(
+    cluster: ThreadCluster, tmp_path: Path, maker: str, what: str
 ) -> None:
-    (tmp_path / "functions.py").write_text(
-        "import pathlib, time\n"
-        "def note_and_sleep(path):\n    pathlib.Path(path).touch()\n    time.sleep(60)\n"
-    )
+    (tmp_path / "endless.py").write_text(ENDLESS)
     cluster.master()
-    command = ["worker", "functions.py", "--master", "foo", "--slots", "1"]
+    command = ["worker", "endless.py", "--master", "foo", "--executor", f"endless:{maker}"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "palm", *command]
-        + ["--executor", "concurrent.futures:ThreadPoolExecutor"],
+        [sys.executable, "-m", "palm", *command],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
@@ -95,4 +110,4 @@ def test_a_call_that_goes_on_in_a_thread_does_not_keep_a_worker_that_was_told_to
     process.send_signal(signal.SIGINT)  # whoever asks twice gives no grace
     said, _ = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert "a function did not end in time" in said
+    assert f"{what} did not end in time" in said
