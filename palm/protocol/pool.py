@@ -144,6 +144,8 @@ class WorkerSession:
     #: What it was given.
     edge: EdgeCounts = field(default_factory=EdgeCounts)
     role: str = "worker"
+    #: Workers of one process are lost together.
+    process: bytes = b""
 
 
 class Pool:

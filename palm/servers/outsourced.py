@@ -84,6 +84,8 @@ class Outsourced:
         self._functions = dict(functions)
         self._spread = spread
         self._engine = Engine(executor, slots, worker.logger)
+        #: What all slots say of themselves: they are lost together.
+        self._process = os.urandom(16)
         self._fan: Fan | None = None
         self._loop: SlotLoop | None = None
         self._reporter: Reporter | None = None
@@ -194,6 +196,7 @@ class Outsourced:
                 server,
                 list(self._functions),
                 lease_seconds=self._engine.batch_seconds,
+                process=self._process,
             )
         )
         slot.driver = Driver(

@@ -144,6 +144,33 @@ def test_workers_that_are_lost_together_and_come_back_are_not_counted(bench: Mas
     assert client.outcomes() == RESULT
 
 
+def test_message_is_given_to_no_other_slot_of_a_process_that_is_gone(bench: MasterBench) -> None:
+    client = bench.client()
+    slots = [bench.worker(f"w-{number}", process=b"p") for number in range(2 * MAX_DEATHS)]
+    client.submit(JOB, payloads(1))
+    (lost,) = [slot for slot in slots if slot.tasks()]
+    lost.lose()
+    slots.remove(lost)
+    assert not any(slot.tasks() for slot in slots)
+    for slot in slots:
+        slot.lose()
+    bench.worker("another").work()
+    assert client.outcomes() == RESULT
+
+
+def test_slot_of_a_process_that_is_there_after_all_is_given_work_again(bench: MasterBench) -> None:
+    client = bench.client()
+    lost, other = (bench.worker(f"w-{number}", process=b"p") for number in range(2))
+    client.submit(JOB, payloads(1))
+    if not lost.tasks():
+        lost, other = other, lost
+    lost.lose()
+    assert not other.work()
+    bench.pass_time(RETURN_WITHIN + 0.1)
+    assert other.work() == [1]
+    assert client.outcomes() == RESULT
+
+
 def test_one_that_comes_back_gives_the_message_another_chance(bench: MasterBench) -> None:
     client = bench.client()
     client.submit(JOB, payloads(1))

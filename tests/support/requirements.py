@@ -50,7 +50,7 @@ def missing_sshd() -> str | None:
 
 
 def mpiexec_path() -> str | None:
-    """What starts ranks of MPI: that of the environment of this Python, or the first on the PATH."""
+    """What starts ranks of MPI: that of this Python's environment, or the first on the PATH."""
     own = Path(sys.executable).parent / "mpiexec"
     return str(own) if own.exists() else shutil.which("mpiexec")
 
