@@ -376,12 +376,14 @@ class Sessions:
 
     def _distrust(self, lost: WorkerSession, now: float) -> None:
         """Give no more to workers of the same process for a while: they may be gone as well."""
-        for worker in self.workers.values() if lost.process else ():
-            if worker.process == lost.process and worker.hungry and worker is not lost:
+        for worker in self._dispatcher.pool.of_process(lost.process) if lost.process else ():
+            if worker is not lost and not worker.doubted:
+                worker.doubted = True
                 self._dispatcher.pool.set_hungry(worker, False)
                 self._timers.at(now + RETURN_WITHIN, self._trust, worker)
 
     def _trust(self, worker: WorkerSession, now: float) -> None:
+        worker.doubted = False
         if worker.peer is not None and worker.id in self.workers:
             self._dispatcher.feed(worker, now)
 
