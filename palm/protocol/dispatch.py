@@ -227,10 +227,10 @@ class Dispatcher:
         lease.recalled = False
         lease.job.hold(lease.partition)
         worker.leases[lease.id] = lease
-        if lease.alone:
-            self.pool.occupy(worker)
         worker.heard = now
         self.leased += 1
+        if lease.alone:
+            self.pool.occupy(worker)
         self._start_sweep(now)
 
     def fate_known(self, now: float) -> None:
