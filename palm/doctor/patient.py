@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from palm.errors import PalmError
+from palm.naming.whereabouts import own_certificate
 from palm.registry_api.client import RegistryClient
 from palm.runner.adoption import RunnerLock
 from palm.runner.local import node_name, runner_pid
@@ -58,7 +59,10 @@ class Patient:
     @property
     def ca_file(self) -> str:
         """The file with the certificate that the registry shows."""
-        own = self.record.certfile if self.record is not None and not self.is_remote else ""
+        if self.is_remote:
+            own = own_certificate(self.folders)
+        else:
+            own = self.record.certfile if self.record is not None else ""
         return self.environ.get("PALM_CA_FILE", "") or own
 
     @property

@@ -17,6 +17,7 @@ __all__ = [
     "RegistryRecord",
     "is_same",
     "locate_registry",
+    "own_certificate",
     "read_registry",
     "read_token",
     "whereabouts",
@@ -67,13 +68,24 @@ def locate_registry(folders: Folders, url: str) -> Whereabouts | None:
     record = read_registry(folders)
     if record is not None and (not url or is_same(record.url, url)):
         return whereabouts(folders, record) if url or record.is_running else None
-    return Whereabouts(url, read_token(folders, "")) if url else None
+    return Whereabouts(url, read_token(folders, ""), own_certificate(folders)) if url else None
 
 
 def whereabouts(folders: Folders, record: RegistryRecord) -> Whereabouts:
     """Return what a record says of a registry of this user."""
     ca_file = os.environ.get("PALM_CA_FILE") or record.certfile
     return Whereabouts(record.url, read_token(folders, record.token_file), ca_file)
+
+
+def own_certificate(folders: Folders) -> str:
+    """Return the file with the certificate of the registry whose token is the owner's, or "".
+
+    It is in the state folder, which machines may share: the registry runs on another one then.
+    """
+    if os.environ.get("PALM_CA_FILE") or os.environ.get("PALM_TOKEN_FILE"):
+        return ""
+    path = folders.state / "tls" / "registry.crt"
+    return str(path) if path.exists() else ""
 
 
 def read_token(folders: Folders, token_file: str) -> str:

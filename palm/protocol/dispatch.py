@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from math import inf
 from typing import Final
 
 from palm.protocol.effects import DeadLetter, Effect, Log, Probe, Send
@@ -157,6 +158,8 @@ class Dispatcher:
         if worker.leases.pop(lease.id, None) is not None:
             self.leased -= 1
             lease.job.release(lease.partition)
+            if lease.alone and self.pool.vacate(worker):
+                self._timers.at(-inf, self._feed_process, worker.process)
         if len(worker.leases) < 2:
             self._loaded.pop(worker.id, None)
 
@@ -226,6 +229,8 @@ class Dispatcher:
         worker.leases[lease.id] = lease
         worker.heard = now
         self.leased += 1
+        if lease.alone:
+            self.pool.occupy(worker)
         self._start_sweep(now)
 
     def fate_known(self, now: float) -> None:
@@ -291,7 +296,9 @@ class Dispatcher:
                 self._await_worker(job, now)
 
     def _can_take(self, worker: WorkerSession) -> bool:
-        if worker.peer is None or self.draining or worker.hung:
+        if worker.peer is None or self.draining or worker.hung or worker.doubted:
+            return False
+        if worker.process and self.pool.is_occupied(worker):
             return False
         if worker.clearing and worker.leases:
             return False
@@ -376,9 +383,15 @@ class Dispatcher:
         if not worker.leases:
             worker.heard = now
         worker.leases[lease.id] = lease
+        if lease.alone:
+            self.pool.occupy(worker)
         if len(worker.leases) == 2:
             self._loaded[worker.id] = worker
         return lease
+
+    def _feed_process(self, process: bytes, now: float) -> None:
+        for worker in self.pool.of_process(process):
+            self.feed(worker, now)
 
     def _put_back(self, job: JobState, piece: Piece) -> None:
         if not job.done.missing(piece.first, piece.first + piece.n):

@@ -61,6 +61,7 @@ class Identity:
         "lease_seconds",
         "name",
         "named",
+        "process",
         "role",
         "server",
         "session",
@@ -78,6 +79,7 @@ class Identity:
         *,
         named: bool = False,
         lease_seconds: float = 0.0,
+        process: bytes = b"",
     ) -> None:
         self.role = role
         self.name = name
@@ -87,6 +89,7 @@ class Identity:
         self.topics = topics or []
         self.named = named
         self.lease_seconds = lease_seconds
+        self.process = process
 
 
 class Link:
@@ -209,6 +212,7 @@ class Link:
             me.topics,
             me.named,
             me.lease_seconds,
+            me.process,
         )
         try:
             decode(encode(hello))  # what we could not read ourselves is refused each time it comes

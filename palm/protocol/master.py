@@ -476,6 +476,7 @@ class MasterMachine:
             for job in client.jobs.values():
                 self._check_job(job, leased.get(id(job), []))
         self._meter.check(self._clients.values())
+        self._dispatcher.pool.check()
 
     def _check_job(self, job: JobState, leased: list[tuple[int, int]]) -> None:
         spans = leased + [(p.first, p.first + p.n) for p in job.held]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from math import ceil, inf
 from typing import Final
 
+from palm.errors import PalmError
 from palm.protocol.jobs import Fate, JobState, Piece
 from palm.protocol.meter import EdgeCounts
 from palm.protocol.timers import Timer
@@ -144,6 +146,10 @@ class WorkerSession:
     #: What it was given.
     edge: EdgeCounts = field(default_factory=EdgeCounts)
     role: str = "worker"
+    #: Workers of one process are lost together.
+    process: bytes = b""
+    #: Another one of its process was lost, and it may be gone as well: it gets nothing.
+    doubted: bool = False
 
 
 class Pool:
@@ -154,6 +160,8 @@ class Pool:
         self._serving: dict[str, dict[bytes, WorkerSession]] = {}
         self._hungry: dict[str, dict[bytes, WorkerSession]] = {}
         self._seconds: dict[str, float] = {}
+        #: How many messages run alone in each process of several workers.
+        self._alone: Counter[bytes] = Counter()
         self._size = 0
         #: Functions that were served at some time.
         self.served: set[str] = set()
@@ -186,6 +194,14 @@ class Pool:
             if not serving:
                 del self._serving[function]
 
+    def check(self) -> None:
+        """Raise `PalmError` where a process is held to run a message alone that does not."""
+        alone = [
+            w.process for w in self._workers.values() for lease in w.leases.values() if lease.alone
+        ]
+        if self._alone != Counter(process for process in alone if process):
+            raise PalmError(f"alone are {alone}, not {self._alone}")
+
     def set_hungry(self, worker: WorkerSession, hungry: bool) -> None:
         """Note whether a worker has room: only those that have are looked at for new work."""
         if worker.hungry is hungry:
@@ -204,6 +220,29 @@ class Pool:
     def serving(self, function: str) -> list[WorkerSession]:
         """Return the workers that serve a function."""
         return list(self._serving.get(function, {}).values())
+
+    def of_process(self, process: bytes) -> list[WorkerSession]:
+        """Return the workers of a process that has several."""
+        return [each for each in self._workers.values() if each.process == process]
+
+    def occupy(self, worker: WorkerSession) -> None:
+        """Note that a message runs alone on a worker: the others of its process get nothing."""
+        if worker.process:
+            self._alone[worker.process] += 1
+
+    def vacate(self, worker: WorkerSession) -> bool:
+        """Note that it is over; return whether others of its process may be given something."""
+        if not worker.process:
+            return False
+        self._alone[worker.process] -= 1
+        if self._alone[worker.process] > 0:
+            return False
+        del self._alone[worker.process]
+        return True
+
+    def is_occupied(self, worker: WorkerSession) -> bool:
+        """Whether a message runs alone in the process of a worker, which has several."""
+        return worker.process in self._alone
 
     def is_served(self, function: str) -> bool:
         """Whether a worker that serves the function is there."""

@@ -228,6 +228,7 @@ class Sessions:
             self._give_up(absence, now)  # it was started anew
         functions = tuple(dict.fromkeys(hello.functions))
         worker = WorkerSession(hello.session, hello.name, functions, role=hello.role)
+        worker.process = hello.process
         self._add(worker)
         if hello.role == "inner":
             return worker
@@ -370,7 +371,21 @@ class Sessions:
         absence = _Absence(worker, next(iter(worker.leases.values()), None), Fate())
         absence.expiry = self._timers.at(now + RETURN_WITHIN, self._give_up, absence)
         self.away[worker.id] = absence
+        self._distrust(worker, now)
         self._lose_worker(worker, now, absence.fate)
+
+    def _distrust(self, lost: WorkerSession, now: float) -> None:
+        """Give no more to workers of the same process for a while: they may be gone as well."""
+        for worker in self._dispatcher.pool.of_process(lost.process) if lost.process else ():
+            if worker is not lost and not worker.doubted:
+                worker.doubted = True
+                self._dispatcher.pool.set_hungry(worker, False)
+                self._timers.at(now + RETURN_WITHIN, self._trust, worker)
+
+    def _trust(self, worker: WorkerSession, now: float) -> None:
+        worker.doubted = False
+        if worker.peer is not None and worker.id in self.workers:
+            self._dispatcher.feed(worker, now)
 
     def _give_up(self, absence: _Absence, now: float) -> None:
         """Take a worker that is away for dead."""

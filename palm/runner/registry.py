@@ -20,6 +20,7 @@ from palm.files import privatefile
 from palm.naming.whereabouts import (
     RegistryRecord,
     is_same,
+    own_certificate,
     read_registry,
     read_token,
     whereabouts,
@@ -97,7 +98,8 @@ def find_registry(
     ours = record is not None and (not url or is_same(record.url, url))
     if url and not ours:
         check_url(url)
-        return RegistryClient(url, read_token(folders, ""), retry=retry)
+        ca_file = own_certificate(folders)
+        return RegistryClient(url, read_token(folders, ""), retry=retry, ca_file=ca_file)
     if record is None or not (record.is_running or revive):
         return None
 

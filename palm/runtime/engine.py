@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor, wait
 from concurrent.futures import TimeoutError as Late
 from logging import Logger
 from math import inf
@@ -104,6 +104,8 @@ class Engine:
         self._logger = logger
         self._halted = threading.Event()
         self._watcher: threading.Thread | None = None
+        #: What it has not answered yet of what it was asked to see whether it runs anything.
+        self._asked: Future[Any] | None = None
         #: Work that a batch should hold, seconds.
         self.batch_seconds = BATCH_SECONDS
 
@@ -121,6 +123,14 @@ class Engine:
     def knows_begun(self) -> bool:
         """Whether only tasks can be cancelled that did not begin."""
         return not self.may_run_again
+
+    @property
+    def holds_process(self) -> bool:
+        """Whether what goes on in it keeps this process from ending, and `close` cannot end it.
+
+        Python joins the threads of an executor at its end; who gave the executor closes it.
+        """
+        return self._is_ours and not self.may_run_again and not self._processes()
 
     def open(self) -> int:
         """Make it ready; return its slots, 0 if it was halted before.
@@ -204,6 +214,12 @@ class Engine:
                 return True
         return bool(status == "running")
 
+    def answers(self, within: float) -> bool:
+        """Wait so many seconds for an answer that it owes; return whether it owes none."""
+        if self._asked is None or self.may_run_again:  # what a cluster runs is not in our way
+            return True
+        return bool(wait([self._asked], within).done)
+
     def halt(self) -> None:
         """End waiting for it; any thread may."""
         self._halted.set()
@@ -211,13 +227,19 @@ class Engine:
     def close(self, *, leaves_some: bool = False) -> None:
         """Let go of it; with ``leaves_some`` tasks go on that nobody wants."""
         self.halt()
+        if self._asked is not None:
+            self._asked.cancel()
         if self._is_ours and self._executor is not None:
-            processes = list((getattr(self._executor, "_processes", None) or {}).values())
+            processes = self._processes()
             self._discard()
             for process in processes if leaves_some else ():
                 process.terminate()
         if self._watcher is not None:
             self._watcher.join(WATCHER_WITHIN)
+
+    def _processes(self) -> list[Any]:
+        """Return the processes of a pool."""
+        return list((getattr(self._executor, "_processes", None) or {}).values())
 
     def _discard(self) -> None:
         executor, self._executor = self._executor, None
@@ -249,7 +271,7 @@ class Engine:
         """Have it run something, and learn how long that takes; False: it was halted."""
         if self.may_run_again and not slots_of(self._executor):
             self._logger.warning("the cluster has no workers yet; waiting for the first")
-        if not self._answers(self._executor.submit(is_there)):
+        if not self._is_there():
             return False
         self.batch_seconds = max(BATCH_SECONDS, BATCH_TRIPS * self._trip())
         return True
@@ -259,23 +281,29 @@ class Engine:
         quickest = inf
         for _ in range(TRIPS):
             begun = time.monotonic()
-            if not self._answers(self._executor.submit(is_there)):
+            if not self._is_there():
                 return 0.0
             quickest = min(quickest, time.monotonic() - begun)
         return quickest
 
-    def _answers(self, future: Future[Any]) -> bool:
+    def _is_there(self) -> bool:
+        """Have it run next to nothing; False: it was halted before that was done."""
+        self._asked = future = self._executor.submit(is_there)
         waited = 0.0
         while not self._halted.is_set():
             try:
-                return bool(future.result(timeout=0.1))
+                there = bool(future.result(timeout=0.1))
             except Late:
                 if future.done():
                     raise
+                if _is_forsaken(self._executor):
+                    raise BrokenExecutor("its thread has ended") from None
                 waited += 0.1
                 if SAY_AFTER <= waited < SAY_AFTER + 0.1:
                     self._logger.warning("the executor does not answer yet; waiting for it")
-        future.cancel()
+            else:
+                self._asked = None
+                return there
         return False
 
     def _unusable(self, error: Exception) -> ConfigError:
@@ -284,6 +312,12 @@ class Engine:
             key="executor",
             hint="where it runs, install the same palm-cluster, under the same Python",
         )
+
+
+def _is_forsaken(executor: Any) -> bool:
+    """Whether the thread that feeds an executor is gone: futures of mpi4py's never hear of it."""
+    thread = getattr(getattr(executor, "_pool", None), "thread", None)
+    return isinstance(thread, threading.Thread) and not thread.is_alive()
 
 
 def _bounded(slots: int) -> int:

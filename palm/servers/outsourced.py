@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -83,6 +84,8 @@ class Outsourced:
         self._functions = dict(functions)
         self._spread = spread
         self._engine = Engine(executor, slots, worker.logger)
+        #: What all slots say of themselves: they are lost together.
+        self._process = os.urandom(16)
         self._fan: Fan | None = None
         self._loop: SlotLoop | None = None
         self._reporter: Reporter | None = None
@@ -133,6 +136,20 @@ class Outsourced:
                 self._worker.logger.info("%d batches at once", slots)
                 self._engine.watch(self._resize)
                 self._loop.serve(slots)
+        what = "a function"
+        if not self._answers():
+            self._left, what = True, "the executor"
+        in_main = threading.current_thread() is threading.main_thread()
+        if self._left and in_main and self._engine.holds_process:
+            self._worker._exit_hard(what)
+
+    def _answers(self) -> bool:
+        """Wait, within the grace, until the executor has answered what it was asked at first."""
+        begun = time.monotonic()
+        while not self._engine.answers(within=0.05):
+            if time.monotonic() - begun >= (self._grace or 0.0):
+                return False
+        return True
 
     def _resize(self, slots: int) -> None:
         if self._loop is not None and slots != self._loop.wanted:
@@ -179,6 +196,7 @@ class Outsourced:
                 server,
                 list(self._functions),
                 lease_seconds=self._engine.batch_seconds,
+                process=self._process,
             )
         )
         slot.driver = Driver(

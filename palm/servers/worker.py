@@ -363,9 +363,9 @@ class Worker(Component):
         if self._loop is not None and self._loop.finish() and self._exits and not ending:
             self._exit_hard()
 
-    def _exit_hard(self) -> None:
-        """End the process: its function did not end in time, and nothing else ends it."""
-        self.logger.error("a function did not end in time; leaving it behind")
+    def _exit_hard(self, what: str = "a function") -> None:
+        """End the process: ``what`` did not end in time, and nothing else ends it."""
+        self.logger.error("%s did not end in time; leaving it behind", what)
         self.close()
         os._exit(1)
 

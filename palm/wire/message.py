@@ -139,6 +139,7 @@ class Hello(Message, tag="hello"):
     ``holds`` are leases of the listener's life ``epoch``: the next one numbers its own anew.
     ``topics`` are those whose messages a stage wants. Who is ``named`` knows that no other process
     has its name now. Leases of a worker should hold work for ``lease_seconds`` (0: as usual).
+    Sessions of one ``process`` end together.
     """
 
     version: int
@@ -152,6 +153,7 @@ class Hello(Message, tag="hello"):
     topics: _Topics = []
     named: bool = False
     lease_seconds: float = 0.0
+    process: _Id = b""
 
 
 class Welcome(Message, tag="welcome"):

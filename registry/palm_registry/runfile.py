@@ -46,7 +46,8 @@ class Lock:
                 hint="use that one, or stop it first",
             ) from None
         os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        # Machines may share the folder: a number alone would be of any of them.
+        os.pwrite(fd, f"{os.getpid()} of {os.uname().nodename}\n".encode(), 0)
         self._fd = fd
 
     def release(self) -> None:

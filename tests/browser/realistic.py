@@ -35,7 +35,8 @@ needs = ["ingest"]
 env = { MODEL = "v7" }
 """
 )
-NODES = {"laptop": (8, {}), "north": (32, {"gpu": "yes"}), "south": (16, {"disk": "fast"})}
+POOL = {"cores": "16", "memory": "62G", "engine": "dask", "pool": "dask", "disk": "fast"}
+NODES = {"laptop": (8, {}), "north": (32, {"gpu": "yes"}), "south": (16, POOL)}
 LAST_LINES = "Traceback (most recent call last):\nKeyError: 'model'"
 
 

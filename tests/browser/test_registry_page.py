@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.browser, pytest.mark.no_leak_check("threads", "descrip
 CANARY = "<img src=x onerror='window.pwned=1'>"
 ORIGIN = re.compile(r"\w+://[^/]+/")
 WIDTH = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+HIDDEN = """Math.max(
+    0, ...[...document.querySelectorAll(".page-scroll")].map((e) => e.scrollWidth - e.clientWidth)
+)"""
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,7 @@ def test_each_screen_is_for_everyone(
         genome.beat()
         go(client, page, where, ready)
         assert page.evaluate(WIDTH) <= 0, f"{name} scrolls sideways at 1280 px"
+        assert page.evaluate(HIDDEN) <= 0, f"{name} has a table that scrolls sideways at 1280 px"
         assert violations(page, *rules) == [], name
         page.screenshot(path=str(screenshots / f"page-{name}-{page.scheme}.png"))
     assert page.problems == []

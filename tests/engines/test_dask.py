@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,37 +18,9 @@ from palm.engines.dask import executor_of
 from palm.errors import ConfigError, ConnectTimeout, TaskError
 from palm.runtime.engine import AHEAD
 from tests.support.cluster import ROOT, ThreadCluster, until
+from tests.support.dask import DaskCluster
 
 pytestmark = pytest.mark.slow
-
-CLUSTER = """
-import sys
-import dask
-from distributed import LocalCluster
-
-if __name__ == "__main__":
-    dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=60
-    ) as cluster:
-        print(cluster.scheduler_address, flush=True)
-        sys.stdin.read()
-"""
-
-#: Its workers are threads of one process: they come and go quickly.
-SCALED = """
-import sys
-from distributed import LocalCluster
-
-if __name__ == "__main__":
-    with LocalCluster(
-        n_workers=0, threads_per_worker=1, processes=False, dashboard_address=None,
-        host="127.0.0.1", protocol="tcp", silence_logs=60,
-    ) as cluster:
-        print(cluster.scheduler_address, flush=True)
-        for line in sys.stdin:
-            cluster.scale(int(line))
-"""
 
 FUNCTIONS = """
 import os, time
@@ -66,28 +38,32 @@ def note_and_sleep(pair):
 
 
 @pytest.fixture(scope="module")
-def dask() -> Iterator[str]:
-    """The address of a scheduler with two workers; what dies with one is not run again by Dask."""
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A cluster of two workers; what dies with one is not run again by Dask."""
     pytest.importorskip("distributed")
-    process = subprocess.Popen(
-        [sys.executable, "-c", CLUSTER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None and process.stdout is not None
-    yield process.stdout.readline().strip()
-    process.stdin.close()
-    process.wait(30)
-    process.stdout.close()
+    running = DaskCluster(tmp_path_factory.mktemp("dask"), threads=1, allowed_failures=0)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def scaled(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A cluster that has no workers yet."""
+    pytest.importorskip("distributed")
+    running = DaskCluster(tmp_path, 0, 1, processes=False)
+    yield running
+    running.close()
 
 
 @pytest.fixture
 def outsourced(
-    cluster: ThreadCluster, dask: str, tmp_path: Path
+    cluster: ThreadCluster, dask: DaskCluster, tmp_path: Path
 ) -> Iterator[subprocess.Popen[Any]]:
     """``palm worker --dask``."""
     cluster.master()
     target = tmp_path / "functions.py"
     target.write_text(FUNCTIONS)
-    address = dask.removeprefix("tcp://")
+    address = dask.address.removeprefix("tcp://")
     process = subprocess.Popen(
         [sys.executable, "-m", "palm", "worker", str(target), "--master", "foo", "--dask", address],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -99,28 +75,6 @@ def outsourced(
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-
-
-@contextmanager
-def scaled(folder: Path) -> Iterator[tuple[str, Callable[[int], None]]]:
-    """Start a scheduler without workers; yield its address, and what scales its cluster."""
-    pytest.importorskip("distributed")
-    process = subprocess.Popen(
-        [sys.executable, "-c", SCALED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdin is not None and process.stdout is not None
-    orders = process.stdin
-
-    def scale(n: int) -> None:
-        orders.write(f"{n}\n")
-        orders.flush()
-
-    try:
-        yield process.stdout.readline().strip(), scale
-    finally:
-        orders.close()
-        process.wait(30)
-        process.stdout.close()
 
 
 @contextmanager
@@ -182,11 +136,15 @@ def test_a_killed_worker_of_dask_costs_no_outcome(
 
 
 def test_a_cluster_without_workers_is_waited_for_and_followed_as_it_grows_and_shrinks(
-    cluster: ThreadCluster, tmp_path: Path
+    cluster: ThreadCluster, scaled: DaskCluster, tmp_path: Path
 ) -> None:
     cluster.master()
     client = cluster.client()
-    with scaled(tmp_path) as (address, scale), worker_of(address, tmp_path) as log:
+
+    def scale(n: int) -> None:
+        scaled.evaluate(f"cluster.scale({n})")
+
+    with worker_of(scaled.address, tmp_path) as log:
         until(lambda: "no workers yet" in log.read_text(), within=20.0)
         job = client.job("note_and_sleep", [(str(tmp_path), 0.02)] * 200)
         scale(1)

@@ -13,7 +13,7 @@ import pytest
 from palm.cli import main
 from palm.engines.named import maker_of
 from palm.errors import ConfigError
-from tests.support.cluster import ROOT, ThreadCluster
+from tests.support.cluster import ROOT, ThreadCluster, until
 
 
 def test_the_function_is_found() -> None:
@@ -69,3 +69,45 @@ def test_a_worker_class_is_refused_before_anything_is_made(
     executor = "concurrent.futures:ThreadPoolExecutor"
     assert main(["worker", str(target), "--master", "foo", "--executor", executor]) == 1
     assert "methods stay in this process" in capsys.readouterr().err
+
+
+ENDLESS = """
+import pathlib, time
+from concurrent.futures import ThreadPoolExecutor
+
+def note_and_sleep(path):
+    pathlib.Path(path).touch()
+    time.sleep(60)
+
+def make():
+    return ThreadPoolExecutor(1)
+
+def make_silent():
+    return ThreadPoolExecutor(1, initializer=note_and_sleep, initargs=["begun"])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("maker", "what"), [("make", "a function"), ("make_silent", "the executor")]
+)
+def test_what_goes_on_in_a_thread_does_not_keep_a_worker_that_was_told_to_end(
+    cluster: ThreadCluster, tmp_path: Path, maker: str, what: str
+) -> None:
+    (tmp_path / "endless.py").write_text(ENDLESS)
+    cluster.master()
+    command = ["worker", "endless.py", "--master", "foo", "--executor", f"endless:{maker}"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "palm", *command],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    cluster.client().job("note_and_sleep", [str(tmp_path / "begun")], detach=True)
+    until((tmp_path / "begun").exists, within=30.0)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)  # whoever asks twice gives no grace
+    said, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert f"{what} did not end in time" in said

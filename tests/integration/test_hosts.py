@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from palm.clients import Client, Job
+from palm.registry_api.client import Unreachable
+from palm.registry_api.schema import ReplicaStatus
 from palm.runner.sharedkeys import shown
 from palm.transport.keys import read_keyring
 from tests.support.hosts import Hosts
@@ -62,6 +64,15 @@ def begin(client: Client, n: int = N) -> Job:
     job = client.job("foo.work", list(range(n)))
     assert eventually(lambda: job.progress.done > 20, SOON)
     return job
+
+
+def again(site: Site, before: ReplicaStatus) -> bool:
+    """Whether the registry answers, and says that a process runs again, on the same node."""
+    try:
+        now = site.replicas()[before.name]
+    except Unreachable:
+        return False
+    return now.node == before.node and now.state == "ready" and now.pid not in (None, before.pid)
 
 
 def check(site: Site, job: Job, n: int = N) -> None:
@@ -184,9 +195,17 @@ def test_a_lost_host_of_the_master_is_followed(site: Site) -> None:
 def test_a_lost_host_of_the_registry_stops_no_work(site: Site) -> None:
     with site.caller() as client:
         job = begin(client)
+        worker = site.replicas()["foo-worker-0"]
         site.hosts.lose("registry")
+        # A process that ends is its runner's to start again, which needs nobody for that.
+        os.kill(worker.pid or 0, signal.SIGKILL)
         check(site, job)
         assert client.eval("foo.echo", 7) == 7
+    site.hosts.restore("registry")
+    site.begin_registry()
+    back = time.monotonic()
+    assert eventually(lambda: again(site, worker) and site.is_ready(), SOON)
+    print(f"lost registry: it knew of the worker {time.monotonic() - back:.2f} s after its start")
 
 
 def test_a_master_that_is_cut_off_does_no_harm(site: Site) -> None:

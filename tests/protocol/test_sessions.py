@@ -144,6 +144,77 @@ def test_workers_that_are_lost_together_and_come_back_are_not_counted(bench: Mas
     assert client.outcomes() == RESULT
 
 
+def test_message_is_given_to_no_other_slot_of_a_process_that_is_gone(bench: MasterBench) -> None:
+    client = bench.client()
+    slots = [bench.worker(f"w-{number}", process=b"p") for number in range(2 * MAX_DEATHS)]
+    client.submit(JOB, payloads(1))
+    (lost,) = [slot for slot in slots if slot.tasks()]
+    lost.lose()
+    slots.remove(lost)
+    assert not any(slot.tasks() for slot in slots)
+    for slot in slots:
+        slot.lose()
+    bench.worker("another").work()
+    assert client.outcomes() == RESULT
+
+
+def test_slot_of_a_process_that_is_there_after_all_is_given_work_again(bench: MasterBench) -> None:
+    client = bench.client()
+    lost, other = (bench.worker(f"w-{number}", process=b"p") for number in range(2))
+    client.submit(JOB, payloads(1))
+    if not lost.tasks():
+        lost, other = other, lost
+    lost.lose()
+    assert not other.work()
+    bench.pass_time(RETURN_WITHIN + 0.1)
+    assert other.work() == [1]
+    assert client.outcomes() == RESULT
+
+
+def process_of(bench: MasterBench, name: str) -> list[Peer]:
+    return [bench.worker(f"{name}-{number}", process=name.encode()) for number in range(4)]
+
+
+def test_messages_that_run_alone_run_one_by_one_in_a_process(bench: MasterBench) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(4))
+    for slot in process_of(bench, "lost"):
+        slot.lose()
+    slots = process_of(bench, "there")
+    for _ in range(4):
+        (given,) = [(slot, tasks) for slot in slots if (tasks := slot.tasks())]
+        slot, ((task, batch),) = given
+        assert task.alone
+        slot.answer(task, batch)
+        bench.pass_time(0.01)
+    assert set(client.outcomes()) == set(range(4))
+    client.submit(b"other", payloads(4))
+    assert [len(slot.tasks()) for slot in slots] == [1] * 4, "all slots are given work again"
+
+
+def test_message_that_ends_a_process_of_several_slots_is_the_only_one_that_is_blamed(
+    bench: MasterBench,
+) -> None:
+    client = bench.client()
+    client.submit(JOB, payloads(4))
+    kinds: dict[int, int] = {}
+    for life in range(20):
+        slots = process_of(bench, f"life{life}")
+        while given := [(slot, *pair) for slot in slots for pair in slot.tasks()]:
+            if any(task.first == 0 for _, task, _ in given):
+                for slot in slots:
+                    slot.lose()
+                break
+            for slot, task, batch in given:
+                slot.answer(task, batch)
+            bench.pass_time(0.01)
+        bench.pass_time(RETURN_WITHIN + 0.1)
+        kinds |= {index: kind for index, (kind, _) in client.outcomes().items()}
+        if len(kinds) == 4:
+            break
+    assert kinds == {0: Kind.POISON_TASK, 1: Kind.RESULT, 2: Kind.RESULT, 3: Kind.RESULT}
+
+
 def test_one_that_comes_back_gives_the_message_another_chance(bench: MasterBench) -> None:
     client = bench.client()
     client.submit(JOB, payloads(1))

@@ -6,6 +6,7 @@ import logging
 import threading
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -88,6 +89,25 @@ def test_what_breaks_each_time_is_given_up() -> None:
     make = Broken(99, BrokenExecutor("no room"))
     with pytest.raises(PalmError, match="5 times"):
         Engine(lambda: make(), None, LOGGER).open()
+
+
+class Forsaken(Broken):
+    """An executor like mpi4py's whose thread could spawn no processes: it answers never."""
+
+    def __init__(self) -> None:
+        super().__init__(0, ValueError())
+        self._pool = SimpleNamespace(thread=threading.Thread(target=lambda: None))
+        self._pool.thread.start()
+
+    def submit(self, function: Any, *args: Any) -> Future[Any]:
+        return Future()
+
+
+def test_an_executor_whose_thread_has_ended_is_not_waited_for() -> None:
+    make = Forsaken()
+    with pytest.raises(PalmError, match="5 times"):
+        Engine(lambda: make(), None, LOGGER).open()
+    assert make.made == 5
 
 
 def test_an_executor_without_palm_is_said_to_be_so() -> None:

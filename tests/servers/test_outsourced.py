@@ -206,7 +206,7 @@ def test_any_executor_will_do_if_it_says_how_much_it_takes(
     cluster: ThreadCluster, outsource: Any
 ) -> None:
     class Plain(concurrent.futures.Executor):
-        """An executor of which nothing is known, such as mpi4py's."""
+        """An executor of which nothing is known."""
 
         def __init__(self) -> None:
             self._threads = ThreadPoolExecutor(2)

@@ -12,14 +12,17 @@ __all__ = ["DaskCluster"]
 
 _PROGRAM = """
 import json, os, sys
-import palm
+import dask, palm
 from distributed import Client, LocalCluster, Security
 
 def name_and_pid(dask_worker):
     return str(dask_worker.name), os.getpid()
 
-def main(workers, threads, port, adapt, tls):
+def main(workers, threads, port, adapt, tls, processes, allowed_failures):
+    dask.config.set({"distributed.scheduler.allowed-failures": allowed_failures})
     options = {"protocol": "tls://", "security": Security.temporary()} if tls else {}
+    if not processes:
+        options |= {"protocol": "tcp://", "host": "127.0.0.1", "processes": False}
     with LocalCluster(
         n_workers=workers, threads_per_worker=threads, scheduler_port=port,
         dashboard_address=":0", silence_logs=60, **options,
@@ -41,11 +44,15 @@ if __name__ == "__main__":
 
 
 class DaskCluster:
-    """A scheduler and its workers, whose temporary files are all in ``folder``."""
+    """A scheduler and its workers, whose temporary files are all in ``folder``.
+
+    Without ``processes`` its workers are threads of one: they come and go quickly. Dask runs what
+    was lost with a worker on ``allowed_failures`` others.
+    """
 
     def __init__(
         self, folder: Path, workers: int = 2, threads: int = 2, *, port: int = 0, adapt: int = 0,
-        tls: bool = False,
+        tls: bool = False, processes: bool = True, allowed_failures: int = 3,
     ) -> None:  # fmt: skip
         self.scratch = folder / "scratch"
         self.scratch.mkdir(exist_ok=True)
@@ -60,7 +67,7 @@ class DaskCluster:
             env.pop(name, None)
         program = folder / "dask_cluster.py"
         program.write_text(_PROGRAM)
-        given = [workers, threads, port, adapt, int(tls)]
+        given = [workers, threads, port, adapt, int(tls), int(processes), allowed_failures]
         self._process = subprocess.Popen(
             [sys.executable, str(program), *map(str, given)],
             stdin=subprocess.PIPE,

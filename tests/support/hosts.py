@@ -171,6 +171,13 @@ class Hosts:
         _kill_all(host.namespace)
         return when
 
+    def restore(self, name: str) -> None:
+        """Have a lost host be reached again; what ran there does not."""
+        _ip("-n", self._hosts[name].namespace, "link", "set", "eth0", "up")
+        for other in self._ports.keys() - {name}:
+            for source, to in ((name, other), (other, name)):
+                self._order(source, to, cut=False)
+
     def close(self) -> None:
         """Remove all."""
         for host in self._hosts.values():

@@ -50,12 +50,14 @@ class Peer:
         local: bool = True,
         epoch: bytes | None = None,
         lease_seconds: float = 0.0,
+        process: bytes = b"",
     ) -> None:
         """Greet, and take the link that comes; ``epoch`` is that of what it holds."""
         self.functions = list(functions)
         hello = Hello(
             0, version, self.role, self.name, self.session, server, list(functions), list(holds),
             self.bench.master.epoch if epoch is None else epoch, lease_seconds=lease_seconds,
+            process=process,
         )  # fmt: skip
         self.bench.handle(Received(self.id, hello, None, roles, local))
         welcomes = [m for m, _ in self.inbox if isinstance(m, Welcome)]

@@ -137,6 +137,7 @@ _FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "topics": st.lists(names, max_size=2),
     "named": st.booleans(),
     "lease_seconds": st.sampled_from([0.0, 0.1]) | st.floats(),
+    "process": st.binary(max_size=16),
     "room": numbers,
     "edges": st.lists(names, max_size=2),
     "source": names,

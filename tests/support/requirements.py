@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,25 @@ def missing_sshd() -> str | None:
         return "asyncssh is not installed (pip install asyncssh)"
     if not Path("/usr/sbin/sshd").exists() or shutil.which("ssh-keygen") is None:
         return "there is no sshd (apt-get install openssh-server openssh-client)"
+    return None
+
+
+def mpiexec_path() -> str | None:
+    """What starts ranks of MPI: that of this Python's environment, or the first on the PATH."""
+    own = Path(sys.executable).parent / "mpiexec"
+    return str(own) if own.exists() else shutil.which("mpiexec")
+
+
+@functools.cache
+def missing_mpi() -> str | None:
+    """Why no ranks of MPI can be started, or None."""
+    if importlib.util.find_spec("mpi4py") is None:
+        return "mpi4py is not installed (pip install mpi4py mpich)"
+    if mpiexec_path() is None:
+        return "there is no mpiexec (pip install mpich, or apt-get install openmpi-bin)"
+    loads = [sys.executable, "-c", "import mpi4py.MPI"]
+    if subprocess.run(loads, capture_output=True, check=False).returncode:
+        return "mpi4py finds no library of MPI (pip install mpich, or apt-get install openmpi-bin)"
     return None
 
 
@@ -96,6 +116,7 @@ def missing_postgres() -> str | None:
 #: Marker -> why its tests cannot run here.
 REQUIREMENTS: dict[str, Callable[[], str | None]] = {
     "browser": missing_chromium,
+    "mpi": missing_mpi,
     "netns": missing_netns,
     "node": missing_node,
     "postgres": missing_postgres,

@@ -265,6 +265,7 @@ class Worker(_Connected):
         identity = Identity(
             "worker", name, random.randbytes(16), "foo", functions,
             lease_seconds=random.choice([0.0, 0.1, 1e9]),
+            process=(b"", b"p", b"q")[sum(name.encode()) % 3],  # here they break one by one
         )  # fmt: skip
         messages = random.randint(1, 50) if random.random() < 0.2 else None
         self.machine = WorkerMachine(identity, messages)

@@ -79,12 +79,17 @@ class Site:
         self.client.set_cluster("default", FILE.format(runs=self.runs), folder=str(code))
         assert eventually(self.is_ready, START), self.logs()
 
-    def _start_registry(self) -> None:
+    def begin_registry(self) -> None:
+        """Start the registry on its host."""
         host = self.hosts["registry"]
         host.start(
             "-m", "palm_registry", "--tls", "--host", host.address, "--port", "8443",
             "--move-after", "1",
         )  # fmt: skip
+
+    def _start_registry(self) -> None:
+        host = self.hosts["registry"]
+        self.begin_registry()
         self.url = f"https://{host.address}:8443/"
         written = host.home / "run/registry.json"
         assert eventually(written.exists, START), host.log()

@@ -90,13 +90,13 @@ function nodeColumns(page, watched, operates, again) {
   const columns = [
     { title: "Name", text: (node) => node.name },
     { title: "State", make: () => nodeState() },
-    { title: "Address", text: (node) => node.address || "\u2013" },
-    { title: "Cores", className: "page-number", text: (node) => node.cores || "\u2013" },
+    { title: "Places", className: "page-number", text: (node) => placesInWords(node) },
+    { title: "Components", className: "page-wide page-wrap", text: (node) => partsInWords(node.parts) || "\u2013" },
     { title: "CPU", className: "page-number", text: (node) => percent(node.cpu) },
     { title: "Memory", className: "page-number", text: (node) => bytes(node.rss) },
-    { title: "Labels", make: () => labelsCell() },
-    { title: "Places", className: "page-number", text: (node) => placesInWords(node) },
-    { title: "Components", className: "page-rest page-wrap", text: (node) => partsInWords(node.parts) || "\u2013" },
+    { title: "Cores", className: "page-number", text: (node) => node.cores || "\u2013" },
+    { title: "Address", text: (node) => node.address || "\u2013" },
+    { title: "Labels", className: "page-rest", make: () => labelsCell() },
     { title: "Heard", className: "page-quiet page-number", make: () => heardCell(page.api) },
   ];
   if (operates) {
