@@ -2,8 +2,8 @@
 
 Dask is told by what it offers to everybody: a plugin on each worker that is a node, a plugin of
 the scheduler which keeps workers in use from being closed by adapting, and tasks that no worker can
-take, by which an adaptive cluster sees that more are wanted. All of that, but for the first, ends
-with our connection.
+take, by which an adaptive cluster sees that more are wanted. The last ends with our connection,
+the second a while after it: it may be one that breaks and is soon there again.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _ANSWER: Final = 10.0
 _CONNECT: Final = "5s"
 #: Seconds for a scheduler that does not answer to let us go.
 _PARTING: Final = 2.0
+#: In which we may connect again before workers in use are closed; a forwarded port breaks at times.
+_PATIENCE: Final = 60.0
 
 
 def be_prompt() -> None:
@@ -89,10 +91,10 @@ class DaskPool:
             self._run(daskworker.end, asked)
 
     def keep(self, addresses: Collection[str]) -> None:
-        """Have adapting close none of these, as long as we are connected."""
+        """Have adapting close none of these, as long as we are connected, and a while longer."""
         kept = frozenset(addresses)
         if self._kept is None:
-            plugin = _keeping(self._client.id, kept, _PLACE, _TAKEN)
+            plugin = _keeping(self._client.id, kept, _PATIENCE, {_PLACE: _TAKEN})
             self._client.register_plugin(plugin, name=self._plugin)
         elif kept != self._kept:
             self._client.run_on_scheduler(_telling(self._plugin, kept))
@@ -148,11 +150,13 @@ def _asking_version() -> Callable[[], str]:
     return ask
 
 
-def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
+def _keeping(user: str, kept: frozenset[str], patience: float, durations: dict[str, str]) -> Any:
     """Return a plugin of the scheduler.
 
     Its class is made in here so that it travels as a whole: the scheduler may have no palm.
     """
+    from time import monotonic
+
     from distributed import SchedulerPlugin
 
     class KeepWorkers(SchedulerPlugin):
@@ -160,18 +164,24 @@ def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
 
         def __init__(self) -> None:
             self.kept = kept
+            self._until = 0.0
 
         async def start(self, scheduler: Any) -> None:
             """Tell how long tasks that stand for places take."""
             import dask
 
             known = dask.config.get("distributed.scheduler.default-task-durations")
-            found = {**known, place: taken}
+            found = {**known, **durations}
             dask.config.set({"distributed.scheduler.default-task-durations": found})
+
+        def remove_client(self, scheduler: Any, client: str) -> None:
+            """Keep them no longer than this once the one who uses them is gone."""
+            if client == user:
+                self._until = monotonic() + patience
 
         def valid_workers_downscaling(self, scheduler: Any, workers: list[Any]) -> list[Any]:
             """Return those that may be closed."""
-            if client not in scheduler.clients:
+            if user not in scheduler.clients and monotonic() >= self._until:
                 return workers
             return [worker for worker in workers if worker.address not in self.kept]
 
