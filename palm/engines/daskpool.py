@@ -8,6 +8,7 @@ the second a while after it: it may be one that breaks and is soon there again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -18,7 +19,7 @@ from palm.engines.orders import NodeOrder, NodeReport
 from palm.engines.scheduler import Scheduler
 from palm.spec.pool import EngineWorker
 
-__all__ = ["DaskPool", "be_prompt"]
+__all__ = ["DaskPool", "be_prompt", "be_quiet"]
 
 #: Name of the tasks that stand for places, and of the resource which no worker has.
 _PLACE: Final = "palm-place"
@@ -39,6 +40,12 @@ def be_prompt() -> None:
     import dask
 
     dask.config.set({"distributed.comm.timeouts.connect": _CONNECT})
+
+
+def be_quiet() -> None:
+    """Have Dask say nothing of a connection that ends: the provider does, in a line."""
+    for name in ("distributed", "distributed.client"):  # Dask gives each a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class DaskPool:

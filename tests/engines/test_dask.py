@@ -230,6 +230,17 @@ def test_workers_in_use_outlast_a_connection_that_breaks_but_not_for_ever(
         assert may_close(uses) == workers
 
 
+def test_dask_says_nothing_of_connections_in_the_log_of_a_pool() -> None:
+    pytest.importorskip("distributed")
+    said = "import logging; logging.getLogger('distributed.client').error('traceback')"
+    program = f"from palm.engines.daskpool import be_quiet; be_quiet(); {said}"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
+
+
 def test_a_scheduler_that_is_not_there_is_said_to_be_so() -> None:
     connect = executor_of("127.0.0.1:9", within=0.5)
     with pytest.raises(ConnectTimeout, match=r"127\.0\.0\.1:9"):
