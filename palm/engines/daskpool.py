@@ -56,6 +56,8 @@ class DaskPool:
 
     def __init__(self, scheduler: Scheduler, cluster: str, name: str) -> None:
         self._client = scheduler.connect()
+        #: Id of the one that we connected to, once it has said it.
+        self._scheduler = ""
         #: Of another cluster's pool of the same name nothing is known here.
         self._plugin = f"palm-{cluster}-{name}"
         self._kept: frozenset[str] | None = None
@@ -65,6 +67,9 @@ class DaskPool:
         """Return those that there are."""
         # A question to a scheduler that ends just then is never answered.
         identity = self._client.sync(self._client.scheduler.identity, callback_timeout=_ANSWER)
+        self._scheduler = self._scheduler or identity["id"]
+        if identity["id"] != self._scheduler:
+            raise _another()
         return [_worker(address, each) for address, each in identity["workers"].items()]
 
     def begin(self, address: str, order: NodeOrder) -> str:
@@ -104,7 +109,8 @@ class DaskPool:
             plugin = _keeping(self._client.id, kept, _PATIENCE, {_PLACE: _TAKEN})
             self._client.register_plugin(plugin, name=self._plugin)
         elif kept != self._kept:
-            self._client.run_on_scheduler(_telling(self._plugin, kept))
+            if not self._client.run_on_scheduler(_telling(self._plugin, kept)):
+                raise _another()
         self._kept = kept
 
     def ask(self, places: int) -> None:
@@ -195,10 +201,21 @@ def _keeping(user: str, kept: frozenset[str], patience: float, durations: dict[s
     return KeepWorkers()
 
 
-def _telling(plugin: str, kept: frozenset[str]) -> Callable[..., None]:
-    """Return what tells that plugin which workers to keep; it travels as a whole, too."""
+def _telling(plugin: str, kept: frozenset[str]) -> Callable[..., bool]:
+    """Return what tells that plugin which workers to keep, and whether it is there.
 
-    def tell(dask_scheduler: Any) -> None:
+    It travels as a whole, too.
+    """
+
+    def tell(dask_scheduler: Any) -> bool:
+        if plugin not in dask_scheduler.plugins:
+            return False
         dask_scheduler.plugins[plugin].kept = kept
+        return True
 
     return tell
+
+
+def _another() -> OSError:
+    """Return what says that Dask's client has found a scheduler that knows nothing of us."""
+    return ConnectionResetError("another scheduler is at its address")

@@ -21,6 +21,7 @@ from palm.engines.scheduler import parse_scheduler
 from palm.errors import ConfigError, ConnectTimeout, TaskError
 from palm.runtime.engine import AHEAD
 from tests.support.cluster import ROOT, ThreadCluster, until
+from tests.support.dask import DaskCluster
 
 pytestmark = pytest.mark.slow
 
@@ -228,6 +229,23 @@ def test_workers_in_use_outlast_a_connection_that_breaks_but_not_for_ever(
     with closing(DaskPool(parse_scheduler(dask), "default", "uses")) as uses:
         uses.keep(set())  # takes the place of the one before
         assert may_close(uses) == workers
+
+
+def test_another_scheduler_at_the_same_address_is_not_taken_for_the_one_before(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("distributed")
+    with closing(DaskCluster(tmp_path, 1, 1)) as dask:
+        scheduler = parse_scheduler(dask.address)
+        pool = DaskPool(scheduler, "default", "uses")
+        pool.keep({worker.address for worker in pool.workers()})
+    with closing(DaskCluster(tmp_path, 1, 1, port=scheduler.port)):
+        # Dask connects there by itself; but that scheduler was not told what to keep.
+        with pytest.raises(OSError, match="another scheduler"):
+            pool.workers()
+        with pytest.raises(OSError, match="another scheduler"):
+            pool.keep(set())
+        pool.drop()
 
 
 def test_dask_says_nothing_of_connections_in_the_log_of_a_pool() -> None:
