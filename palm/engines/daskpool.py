@@ -108,9 +108,8 @@ class DaskPool:
         if self._kept is None:
             plugin = _keeping(self._client.id, kept, _PATIENCE, {_PLACE: _TAKEN})
             self._client.register_plugin(plugin, name=self._plugin)
-        elif kept != self._kept:
-            if not self._client.run_on_scheduler(_telling(self._plugin, kept)):
-                raise _another()
+        elif kept != self._kept and not self._client.run_on_scheduler(_telling(self._plugin, kept)):
+            raise _another()
         self._kept = kept
 
     def ask(self, places: int) -> None:
