@@ -2,12 +2,13 @@
 
 Dask is told by what it offers to everybody: a plugin on each worker that is a node, a plugin of
 the scheduler which keeps workers in use from being closed by adapting, and tasks that no worker can
-take, by which an adaptive cluster sees that more are wanted. All of that, but for the first, ends
-with our connection.
+take, by which an adaptive cluster sees that more are wanted. The last ends with our connection,
+the second a while after it: it may be one that breaks and is soon there again.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Any, Final
@@ -18,7 +19,7 @@ from palm.engines.orders import NodeOrder, NodeReport
 from palm.engines.scheduler import Scheduler
 from palm.spec.pool import EngineWorker
 
-__all__ = ["DaskPool", "be_prompt"]
+__all__ = ["DaskPool", "be_prompt", "be_quiet"]
 
 #: Name of the tasks that stand for places, and of the resource which no worker has.
 _PLACE: Final = "palm-place"
@@ -30,6 +31,8 @@ _ANSWER: Final = 10.0
 _CONNECT: Final = "5s"
 #: Seconds for a scheduler that does not answer to let us go.
 _PARTING: Final = 2.0
+#: In which we may connect again before workers in use are closed; a forwarded port breaks at times.
+_PATIENCE: Final = 60.0
 
 
 def be_prompt() -> None:
@@ -37,6 +40,12 @@ def be_prompt() -> None:
     import dask
 
     dask.config.set({"distributed.comm.timeouts.connect": _CONNECT})
+
+
+def be_quiet() -> None:
+    """Have Dask say nothing of a connection that ends: the provider does, in a line."""
+    for name in ("distributed", "distributed.client"):  # Dask gives each a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 class DaskPool:
@@ -47,6 +56,8 @@ class DaskPool:
 
     def __init__(self, scheduler: Scheduler, cluster: str, name: str) -> None:
         self._client = scheduler.connect()
+        #: Id of the one that we connected to, once it has said it.
+        self._scheduler = ""
         #: Of another cluster's pool of the same name nothing is known here.
         self._plugin = f"palm-{cluster}-{name}"
         self._kept: frozenset[str] | None = None
@@ -56,6 +67,9 @@ class DaskPool:
         """Return those that there are."""
         # A question to a scheduler that ends just then is never answered.
         identity = self._client.sync(self._client.scheduler.identity, callback_timeout=_ANSWER)
+        self._scheduler = self._scheduler or identity["id"]
+        if identity["id"] != self._scheduler:
+            raise _another()
         return [_worker(address, each) for address, each in identity["workers"].items()]
 
     def begin(self, address: str, order: NodeOrder) -> str:
@@ -89,13 +103,13 @@ class DaskPool:
             self._run(daskworker.end, asked)
 
     def keep(self, addresses: Collection[str]) -> None:
-        """Have adapting close none of these, as long as we are connected."""
+        """Have adapting close none of these, as long as we are connected, and a while longer."""
         kept = frozenset(addresses)
         if self._kept is None:
-            plugin = _keeping(self._client.id, kept, _PLACE, _TAKEN)
+            plugin = _keeping(self._client.id, kept, _PATIENCE, {_PLACE: _TAKEN})
             self._client.register_plugin(plugin, name=self._plugin)
-        elif kept != self._kept:
-            self._client.run_on_scheduler(_telling(self._plugin, kept))
+        elif kept != self._kept and not self._client.run_on_scheduler(_telling(self._plugin, kept)):
+            raise _another()
         self._kept = kept
 
     def ask(self, places: int) -> None:
@@ -148,11 +162,13 @@ def _asking_version() -> Callable[[], str]:
     return ask
 
 
-def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
+def _keeping(user: str, kept: frozenset[str], patience: float, durations: dict[str, str]) -> Any:
     """Return a plugin of the scheduler.
 
     Its class is made in here so that it travels as a whole: the scheduler may have no palm.
     """
+    from time import monotonic
+
     from distributed import SchedulerPlugin
 
     class KeepWorkers(SchedulerPlugin):
@@ -160,28 +176,45 @@ def _keeping(client: str, kept: frozenset[str], place: str, taken: str) -> Any:
 
         def __init__(self) -> None:
             self.kept = kept
+            self._until = 0.0
 
         async def start(self, scheduler: Any) -> None:
             """Tell how long tasks that stand for places take."""
             import dask
 
             known = dask.config.get("distributed.scheduler.default-task-durations")
-            found = {**known, place: taken}
+            found = {**known, **durations}
             dask.config.set({"distributed.scheduler.default-task-durations": found})
+
+        def remove_client(self, scheduler: Any, client: str) -> None:
+            """Keep them no longer than this once the one who uses them is gone."""
+            if client == user:
+                self._until = monotonic() + patience
 
         def valid_workers_downscaling(self, scheduler: Any, workers: list[Any]) -> list[Any]:
             """Return those that may be closed."""
-            if client not in scheduler.clients:
+            if user not in scheduler.clients and monotonic() >= self._until:
                 return workers
             return [worker for worker in workers if worker.address not in self.kept]
 
     return KeepWorkers()
 
 
-def _telling(plugin: str, kept: frozenset[str]) -> Callable[..., None]:
-    """Return what tells that plugin which workers to keep; it travels as a whole, too."""
+def _telling(plugin: str, kept: frozenset[str]) -> Callable[..., bool]:
+    """Return what tells that plugin which workers to keep, and whether it is there.
 
-    def tell(dask_scheduler: Any) -> None:
+    It travels as a whole, too.
+    """
+
+    def tell(dask_scheduler: Any) -> bool:
+        if plugin not in dask_scheduler.plugins:
+            return False
         dask_scheduler.plugins[plugin].kept = kept
+        return True
 
     return tell
+
+
+def _another() -> OSError:
+    """Return what says that Dask's client has found a scheduler that knows nothing of us."""
+    return ConnectionResetError("another scheduler is at its address")

@@ -36,6 +36,11 @@ class Dialer:
         self._dialled: Found | None = None
         self._looked = 0.0
 
+    @property
+    def address(self) -> str:
+        """Where it was found at last, "" never."""
+        return str(self._dialled.endpoint) if self._dialled is not None else ""
+
     def look(self) -> LookedUp | Refused:
         """Connect if there is somewhere new to; return what the machine is to be told of it."""
         looked = LookedUp(*self.dial())

@@ -335,11 +335,10 @@ class Worker(Component):
 
     def _ready(self, effect: Ready) -> None:
         """Let others see for whom it works, unless another worker has its name."""
-        address = next(iter(effect.endpoints.values()), "")
-        push = effect.endpoints.get("worker_push", address)
-        pull = effect.endpoints.get("worker_pull", address)
-        self.logger.info("Got worker push address: %s", push)
-        self.logger.info("Got worker pull address: %s", pull)
+        # A server has addresses for others, too: a socket of its own machine is none for us.
+        address = self._dialer.address if self._dialer is not None else ""
+        self.logger.info("Got worker push address: %s", address)
+        self.logger.info("Got worker pull address: %s", address)
         other = read_record(self.folders, self.name)
         if other is None or other.instance == self.instance:
             self.publish(functions=self.functions, master=effect.name)

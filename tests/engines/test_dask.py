@@ -1,4 +1,4 @@
-"""A Dask cluster as the executor of a worker."""
+"""A Dask cluster as the executor of a worker, and as a pool of nodes."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from palm.engines import daskpool
 from palm.engines.dask import executor_of
+from palm.engines.daskpool import DaskPool
+from palm.engines.scheduler import parse_scheduler
 from palm.errors import ConfigError, ConnectTimeout, TaskError
 from palm.runtime.engine import AHEAD
 from tests.support.cluster import ROOT, ThreadCluster, until
@@ -154,6 +157,63 @@ def test_a_cluster_without_workers_is_waited_for_and_followed_as_it_grows_and_sh
         scale(1)
         until(lambda: client.wait_for_workers(1) == AHEAD, within=20.0)
         assert len(list(job)) == 200
+
+
+def may_close(pool: DaskPool) -> set[str]:
+    """Return the workers that adapting would close now."""
+
+    def ask(dask_scheduler: Any) -> list[str]:
+        return list(dask_scheduler.workers_to_close(n=2))
+
+    return set(pool._client.run_on_scheduler(ask))
+
+
+@pytest.mark.parametrize("patience", [60.0, 0.0])
+def test_workers_in_use_outlast_a_connection_that_breaks_but_not_for_ever(
+    dask: str, monkeypatch: pytest.MonkeyPatch, patience: float
+) -> None:
+    monkeypatch.setattr(daskpool, "_PATIENCE", patience)
+    with closing(DaskPool(parse_scheduler(dask), "default", "looks")) as looks:
+        workers = {worker.address for worker in looks.workers()}
+        assert may_close(looks) == workers
+        used = min(workers)
+        uses = DaskPool(parse_scheduler(dask), "default", "uses")
+        uses.keep({used})
+        found = may_close(looks)
+        uses.drop()
+        assert found == workers - {used}
+        assert may_close(looks) == (workers - {used} if patience else workers)
+    with closing(DaskPool(parse_scheduler(dask), "default", "uses")) as uses:
+        uses.keep(set())  # takes the place of the one before
+        assert may_close(uses) == workers
+
+
+def test_another_scheduler_at_the_same_address_is_not_taken_for_the_one_before(
+    tmp_path: Path,
+) -> None:
+    pytest.importorskip("distributed")
+    with closing(DaskCluster(tmp_path, 1, 1)) as dask:
+        scheduler = parse_scheduler(dask.address)
+        pool = DaskPool(scheduler, "default", "uses")
+        pool.keep({worker.address for worker in pool.workers()})
+    with closing(DaskCluster(tmp_path, 1, 1, port=scheduler.port)):
+        # Dask connects there by itself; but that scheduler was not told what to keep.
+        with pytest.raises(OSError, match="another scheduler"):
+            pool.workers()
+        with pytest.raises(OSError, match="another scheduler"):
+            pool.keep(set())
+        pool.drop()
+
+
+def test_dask_says_nothing_of_connections_in_the_log_of_a_pool() -> None:
+    pytest.importorskip("distributed")
+    said = "import logging; logging.getLogger('distributed.client').error('traceback')"
+    program = f"from palm.engines.daskpool import be_quiet; be_quiet(); {said}"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stderr == ""
 
 
 def test_a_scheduler_that_is_not_there_is_said_to_be_so() -> None:

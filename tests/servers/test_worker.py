@@ -12,6 +12,7 @@ import pytest
 
 from palm.clients import Client
 from palm.errors import ConfigError, FunctionNotFound, PalmError, ProtocolError, TaskError
+from palm.runtime.records import read_record
 from palm.servers import Worker
 from palm.wire.outcome import MAX_TEXT
 from tests.support.cluster import Served, ThreadCluster, until
@@ -466,3 +467,18 @@ def test_quick_results_do_not_wait_for_a_slow_message_of_their_lease(
     finally:
         go_on.set()
     assert sorted(job) == list(range(200, 1000))
+
+
+def test_worker_says_the_address_that_it_uses_of_those_that_its_master_has(
+    cluster: ThreadCluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    cluster.master(pull_address="tcp://127.0.0.1:0")
+    record = read_record(cluster.folders, "foo")
+    assert record is not None
+    by_tcp, by_ipc = record.endpoints["pull"], record.endpoints["ipc"]
+    cluster.worker({"identity": identity}, "near")
+    cluster.worker({"identity": identity}, "far", master=by_tcp)
+    for name, address in (("near", by_ipc), ("far", by_tcp)):
+        said = [each.getMessage() for each in caplog.records if each.name == name]
+        assert said == [f"Got worker {way} address: {address}" for way in ("push", "pull")]

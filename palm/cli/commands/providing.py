@@ -12,7 +12,7 @@ from palm.cli.commands.joining import invite, labels_of
 from palm.cli.failures import OK
 from palm.cli.foreground import log_level
 from palm.clusters.pools import note_problems, scheduler_of
-from palm.engines.daskpool import DaskPool, be_prompt
+from palm.engines.daskpool import DaskPool, be_prompt, be_quiet
 from palm.engines.orders import RECORD, Beside
 from palm.engines.provider import TTL, Provider, Provision
 from palm.engines.reach import out_of_reach
@@ -27,8 +27,7 @@ def provide(arguments: Namespace) -> int:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s - %(levelname)s - %(message)s", level=log_level()
     )
-    # What Dask has to say of a connection that ends is said by the provider, in a line.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    be_quiet()
     be_prompt()
     with known() as cluster:
         scheduler = scheduler_of(cluster.folders, arguments.engine, arguments.name)
