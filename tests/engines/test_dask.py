@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -170,20 +170,20 @@ def may_close(pool: DaskPool) -> set[str]:
 
 @pytest.mark.parametrize("patience", [60.0, 0.0])
 def test_workers_in_use_outlast_a_connection_that_breaks_but_not_for_ever(
-    dask: str, monkeypatch: pytest.MonkeyPatch, patience: float
+    dask: DaskCluster, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
     monkeypatch.setattr(daskpool, "_PATIENCE", patience)
-    with closing(DaskPool(parse_scheduler(dask), "default", "looks")) as looks:
+    with closing(DaskPool(parse_scheduler(dask.address), "default", "looks")) as looks:
         workers = {worker.address for worker in looks.workers()}
         assert may_close(looks) == workers
         used = min(workers)
-        uses = DaskPool(parse_scheduler(dask), "default", "uses")
+        uses = DaskPool(parse_scheduler(dask.address), "default", "uses")
         uses.keep({used})
         found = may_close(looks)
         uses.drop()
         assert found == workers - {used}
         assert may_close(looks) == (workers - {used} if patience else workers)
-    with closing(DaskPool(parse_scheduler(dask), "default", "uses")) as uses:
+    with closing(DaskPool(parse_scheduler(dask.address), "default", "uses")) as uses:
         uses.keep(set())  # takes the place of the one before
         assert may_close(uses) == workers
 
