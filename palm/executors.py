@@ -6,27 +6,29 @@ run by it, as the user whose worker it is; no worker serves it unless it was tol
 
 from __future__ import annotations
 
+import io
 import pickle
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 __all__ = ["Raised", "call"]
 
 
 class Raised:
-    """What a callable raised, with the text of its traceback."""
+    """What a callable raised, packed, with the text of its traceback."""
 
-    __slots__ = ("error", "traceback")
+    __slots__ = ("packed", "traceback")
 
-    def __init__(self, error: Exception, traceback: str) -> None:
-        self.error = error
+    def __init__(self, packed: bytes, traceback: str) -> None:
+        self.packed = packed
         self.traceback = traceback
 
     def restore(self) -> Exception:
         """Return the error, with the remote traceback as its cause."""
-        self.error.__cause__ = _RemoteTraceback(self.traceback)
-        return self.error
+        error: Exception = pickle.loads(self.packed)
+        error.__cause__ = _RemoteTraceback(self.traceback)
+        return error
 
 
 class _RemoteTraceback(Exception):  # noqa: N818 - it is no error but where one came from
@@ -49,19 +51,31 @@ def call(payload: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]) ->
     except Exception as error:
         entry = error.__traceback__
         frames = traceback.format_exception(type(error), error, entry and entry.tb_next)
-        if not _travels(error):
+        packed = _pack(error)
+        if packed is None:
             raise
-        return Raised(error, "".join(frames))
+        return Raised(packed, "".join(frames))
 
 
 def _call_each(function: Callable[..., Any], items: Iterable[tuple[Any, ...]]) -> list[Any]:
     return [function(*args) for args in items]
 
 
-def _travels(error: Exception) -> bool:
-    """Whether an error can be packed, and made again of that."""
+class _Pickler(pickle.Pickler):
+    """Packs as it is done everywhere: the other side may lack what libraries add to it in here.
+
+    Importing Dask, for one, is enough to have all errors packed by a library of its own.
+    """
+
+    dispatch_table: Mapping[type, Any] = {}
+
+
+def _pack(error: Exception) -> bytes | None:
+    """Return an error packed, or None if it cannot be made again of that."""
+    packed = io.BytesIO()
     try:
-        pickle.loads(pickle.dumps(error))
+        _Pickler(packed, 5).dump(error)
+        pickle.loads(packed.getvalue())
     except Exception:  # noqa: BLE001 - whatever the class of the user's does
-        return False
-    return True
+        return None
+    return packed.getvalue()

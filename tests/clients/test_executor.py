@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import copyreg
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -83,6 +84,19 @@ def test_what_a_callable_raises_is_raised_with_its_type(executor: ClientExecutor
     assert isinstance(odd, TaskError) and odd.type == "RefusedError"
     named = executor.submit("refuse", 1).exception(timeout=10)
     assert isinstance(named, TaskError) and named.type == "ZeroDivisionError"
+
+
+def test_an_error_travels_as_it_does_everywhere_whatever_is_registered_in_its_process(
+    executor: ClientExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reduce(error: Exception) -> Any:  # as tblib does in each process that has imported Dask
+        return type(error).__new__, (type(error), *error.args)
+
+    for kind in (ValueError, RefusedError):
+        monkeypatch.setitem(copyreg.dispatch_table, kind, reduce)
+    assert type(executor.submit(refuse, 3).exception(timeout=10)) is ValueError
+    odd = executor.submit(refuse_oddly, 3).exception(timeout=10)
+    assert isinstance(odd, TaskError) and odd.type == "RefusedError"
 
 
 def test_map_keeps_the_order_and_takes_several_iterables(executor: ClientExecutor) -> None:
