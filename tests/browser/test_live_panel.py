@@ -268,8 +268,9 @@ def test_registry_that_is_killed_is_told_of_and_no_line_is_lost_or_doubled(
         assert panel.locator('.palm-text:has-text("said while the cell runs")').count() == 12
         assert not panel.locator(".palm-away").is_visible()
         assert panel.locator('.palm-summary:has-text("4 processes ready")').is_visible()
+        panel.evaluate(NOTE_DOINGS)
         panel.get_by_role("button", name="Restart foo-worker", exact=True).click()
-        panel.locator('.palm-doing:has-text("Restarting")').wait_for()
+        notebook.page.wait_for_function("window.doings.some((said) => said.includes('Restarting'))")
         panel.locator(".palm-doing").wait_for(state="detached")
         panel.locator('.palm-words:text-is("3 of 3 ready")').wait_for()
         assert notebook.errors() == []
@@ -281,6 +282,14 @@ def count_of_lines(panel: Any) -> int:
     return round(panel.locator(".palm-log").evaluate("(n) => n.firstChild.clientHeight / 18"))
 
 
+# Notes what is said to be done at the moment: it may be done before anybody has looked.
+NOTE_DOINGS = """(panel) => {
+  window.doings = [];
+  const note = () =>
+    window.doings.push(...[...panel.querySelectorAll('.palm-doing')].map((n) => n.textContent));
+  const all = { childList: true, subtree: true, characterData: true };
+  new MutationObserver(note).observe(panel, all);
+}"""
 # Notes how long tasks take, in milliseconds, that would be felt.
 LONG_TASKS = """() => {
   window.longTasks = [];

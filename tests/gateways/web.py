@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from socketserver import ThreadingMixIn
@@ -69,7 +70,8 @@ class Caller:
         if self.token is not None and "Authorization" not in given:
             given["Authorization"] = f"Bearer {self.token}"
         try:
-            connection.request(method, path, body, given, encode_chunked=True)
+            with suppress(BrokenPipeError):  # it may be refused before all of it is sent
+                connection.request(method, path, body, given, encode_chunked=True)
             response = connection.getresponse()
             found = {name.lower(): text for name, text in response.getheaders()}
             return Got(response.status, found, response.read())

@@ -69,11 +69,14 @@ def test_nobody_is_shown_a_hole(spool: Spool) -> None:
 def test_readers_see_no_hole_while_it_is_made(spool: Spool) -> None:
     data = lines(400_000)
     write(spool, data)
-    over = threading.Event()
+    looked, over = threading.Event(), threading.Event()
 
     def cut() -> None:
         for end in range(64 * KIB, 4000 * KIB, 64 * KIB):
             free(spool, end)
+            if end % (512 * KIB) == 0:  # else it may be through before anybody has looked
+                looked.clear()
+                looked.wait(30)
         over.set()
 
     cutter = threading.Thread(target=cut)
@@ -84,8 +87,9 @@ def test_readers_see_no_hole_while_it_is_made(spool: Spool) -> None:
         begin = spool.begin("stdout")
         assert spool.read("stdout", begin, 300 * KIB) in (b"", data[begin : begin + 300 * KIB])
         looks += 1
+        looked.set()
     cutter.join()
-    assert looks
+    assert looks > 1
 
 
 def test_one_who_waits_for_a_line_goes_on_where_the_bytes_begin(spool: Spool) -> None:

@@ -250,7 +250,9 @@ def test_suspended_component_goes_on_though_its_runner_was_killed(frozen: House)
     """F15, F30: nobody stays suspended for ever."""
     house = frozen
     house.runner.start()
-    house.client.declare("default", writer(house, "foo", 12 * MIB, held=True, spool_quota=4 * MIB))
+    # Not so quick that it is done before a runner that has to wait for a processor sees it.
+    spec = writer(house, "foo", 12 * MIB, held=True, pause=0.005, spool_quota=4 * MIB)
+    house.client.declare("default", spec)
     pid = pid_of(house, "foo")
     freeze(house)
     let_write(house, "foo")
