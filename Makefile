@@ -12,8 +12,9 @@ PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
 
-# The files of the tests are shared by as many processes as there are processors, four at most.
-SHARED = --numprocesses=logical --maxprocesses=4 --dist=loadfile
+# The files of the tests are shared by one process more than there are processors, four at most: half of
+# their time they wait for others.
+SHARED = --numprocesses=$$(($$(getconf _NPROCESSORS_ONLN) + 1)) --maxprocesses=4 --dist=loadfile
 
 .PHONY: help demo test lab bench check docs clean lab-env dev-env
 # Two targets at once would install into one environment at once.

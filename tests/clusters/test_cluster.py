@@ -233,6 +233,7 @@ def test_logs_of_replicas_are_told_apart_and_can_be_picked(cluster: Cluster) -> 
     source = "import sys\nprint('out \\x1b[31mred')\nprint('oops', file=sys.stderr)\n" + DOUBLE
     group = worker(cluster, source, replicas=2)
     text = until(lambda: (text := group.logs()).count("oops") == 2 and text)
+    until(lambda: "push address" in group.logs())
     assert "foo-worker-0 | out red" in text and "foo-worker-1 | out red" in text
     assert sorted(group.logs(stream="stderr").splitlines()) == [
         "foo-worker-0 | oops",
