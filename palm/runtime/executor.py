@@ -102,7 +102,7 @@ class _Run:
     def time(self, now: float) -> None:
         """Time the calls that are complete, as many as there are: each is given as much."""
         n = len(self.results) - len(self.durations)
-        if n == 1:
+        if n == 1:  # as most are that are long: no array is made for it
             self.each = max(now - self.timed, 1e-9)
             self.durations.append(self.each)
         elif n:
